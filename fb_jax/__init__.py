@@ -1,0 +1,64 @@
+"""FreeBind in JAX: fuse frozen embedding spaces.
+
+    banks = open_banks("BANKS", spaces=["imagebind", "clap_general"])
+    pairs = build_pairs(PairSpec(banks, "imagebind", "clap_general"), Path("pairs"))
+    bond = train_bond(pairs, "combination", Path("bond"))
+    space = FusedSpace.preset(bond, "versatile")
+    metrics = evaluate(space, open_banks("BANKS", "test", spaces=["imagebind", "clap_general"]))
+
+Names are loaded when they are first used, so that ``fb_jax.banks`` runs without JAX.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fb_jax.banks import BankSet, import_bank, open_banks, write_synthetic
+    from fb_jax.errors import FreeBindError, Interrupted
+    from fb_jax.evaluation import evaluate, nearest, sweep
+    from fb_jax.fusion import FusedSpace, write_fused
+    from fb_jax.projector import Bond
+    from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
+    from fb_jax.training import Runtime, Training, load_bond, train_bond
+
+_HOMES = {
+    "banks": ("BankSet", "import_bank", "open_banks", "write_synthetic"),
+    "errors": ("FreeBindError", "Interrupted"),
+    "evaluation": ("evaluate", "nearest", "sweep"),
+    "fusion": ("FusedSpace", "write_fused"),
+    "projector": ("Bond",),
+    "pseudo": ("PairSet", "PairSpec", "Retrieval", "build_pairs"),
+    "training": ("Runtime", "Training", "load_bond", "train_bond"),
+}
+
+__all__ = [
+    "BankSet",
+    "Bond",
+    "FreeBindError",
+    "FusedSpace",
+    "Interrupted",
+    "PairSet",
+    "PairSpec",
+    "Retrieval",
+    "Runtime",
+    "Training",
+    "build_pairs",
+    "evaluate",
+    "import_bank",
+    "load_bond",
+    "nearest",
+    "open_banks",
+    "sweep",
+    "train_bond",
+    "write_fused",
+    "write_synthetic",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"fb_jax.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

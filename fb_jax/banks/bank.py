@@ -1,0 +1,156 @@
+"""A bank: the embeddings of one modality of a split in one space, read as unit rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Integer
+
+from fb_jax.banks.shards import Progress, ShardedArray, ShardWriter, no_progress
+from fb_jax.errors import FreeBindError
+
+CHECK_ROWS = 16384
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Where embeddings come from: what made them, by which weights, under which licence."""
+
+    name: str
+    weights_sha256: str = "unknown"
+    licence: str = "unknown"
+
+
+def unit_rows(rows: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """Return rows as float32, each divided by its L2 norm; a zero row stays zero."""
+    rows = np.asarray(rows, np.float32)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norm == 0, np.float32(1), norm)
+
+
+class Bank:
+    """The embeddings of one modality in one space; row i belongs to item i of the modality.
+
+    Indexing gives float32 unit rows ``[r, d]``, read from disk when asked for.
+
+    Args:
+        folder: A sharded array with a bank's ``about``.
+        keep: Row numbers ``[n]`` to restrict the bank to; None keeps all.
+
+    Raises:
+        FreeBindError: The folder holds no bank, or a damaged one.
+    """
+
+    def __init__(self, folder: Path, keep: Integer[np.ndarray, " n"] | None = None) -> None:
+        self.array = ShardedArray(folder)
+        self.keep = keep
+        about = self.array.manifest.about
+        try:
+            self.space: str = about["space"]
+            self.modality: str = about["modality"]
+            self.items_sha256: str = about["items_sha256"]
+            self.missing = np.asarray(about["missing"], np.int64)
+            self.encoder = Encoder(**about["encoder"])
+        except (KeyError, TypeError) as error:
+            raise FreeBindError("this array is no bank", where=folder, got=repr(error)) from error
+
+    @property
+    def folder(self) -> Path:
+        """Where the bank is."""
+        return self.array.folder
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the exact bytes of the whole bank, whatever rows are kept here."""
+        return self.array.manifest.fingerprint
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows kept and dimensions."""
+        return len(self), self.array.manifest.dim
+
+    def __len__(self) -> int:
+        return len(self.array) if self.keep is None else len(self.keep)
+
+    def __getitem__(self, rows: slice | Integer[np.ndarray, " r"]) -> Float32[np.ndarray, "r d"]:
+        return unit_rows(self.array[rows if self.keep is None else self.keep[rows]])
+
+    def present(self) -> Integer[np.ndarray, " n"]:
+        """Return the rows of the item list that this space has an embedding of."""
+        return np.setdiff1d(np.arange(len(self.array)), self.missing)
+
+    def restrict(self, keep: Integer[np.ndarray, " n"]) -> Bank:
+        """Return the bank of some rows of the item list."""
+        return Bank(self.folder, None if len(keep) == len(self.array) else keep)
+
+    def verify(self, progress: Progress = no_progress) -> None:
+        """Read the whole bank: every digest, every number.
+
+        Raises:
+            FreeBindError: A shard was altered, or rows are NaN, infinite or zero and not listed
+                as missing.
+        """
+        self.array.verify(progress)
+        bad: dict[str, list[int]] = {"NaN or infinite": [], "zero": []}
+        for start, block in self.array.blocks(CHECK_ROWS):
+            for kind, rows in find_bad_rows(block).items():
+                bad[kind] += (start + np.setdiff1d(rows, self.missing - start)).tolist()
+        for kind, found in bad.items():
+            if found:
+                raise FreeBindError(
+                    f"a bank holds {kind} rows",
+                    where=self.folder,
+                    expected="finite, non-zero rows, or their numbers listed as missing",
+                    got=f"{len(found)} {kind} rows, the first is row {found[0]}",
+                    fix="export these items again, or import with --bad-rows missing",
+                )
+
+
+def find_bad_rows(rows: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
+    """Return the numbers of the rows that have no direction, by kind."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        norm = np.linalg.norm(np.asarray(rows, np.float32), axis=1)
+    return {
+        "NaN or infinite": np.flatnonzero(~np.isfinite(norm)),
+        "zero": np.flatnonzero(norm == 0),
+    }
+
+
+def bank_writer(
+    folder: Path,
+    *,
+    dim: int,
+    count: int,
+    dtype: str,
+    space: str,
+    modality: str,
+    items_sha256: str,
+    encoder: Encoder,
+    missing: list[int],
+    **options: Any,
+) -> ShardWriter:
+    """Return a writer for a bank; rows listed as missing are written as zeros.
+
+    Args:
+        folder: Where the bank goes; see ``BankRoot`` for the layout.
+        dim: Columns.
+        count: Rows: as many as the item list has.
+        dtype: "float16" or "float32".
+        space: Name of the space.
+        modality: Name of the modality.
+        items_sha256: Digest of the item list.
+        encoder: What made the embeddings.
+        missing: Rows that this space has no embedding of.
+        **options: Passed on to ``ShardWriter``.
+    """
+    about = {
+        "space": space,
+        "modality": modality,
+        "items_sha256": items_sha256,
+        "encoder": asdict(encoder),
+        "missing": sorted(missing),
+    }
+    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, **options)

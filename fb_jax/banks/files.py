@@ -1,0 +1,178 @@
+"""Files that are whole or not there: atomic writes, digests, and checks before long work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from fb_jax.errors import FreeBindError
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that it appears under its name whole and on disk, or not at all.
+
+    Args:
+        path: Where the file goes; its folder is made if it is missing.
+        write: Called with a binary file that is open for writing.
+
+    Raises:
+        FreeBindError: The disk is full or not writable; nothing is left under ``path``.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise FreeBindError(
+            "a file could not be written",
+            where=path,
+            got=f"{type(error).__name__}: {error}",
+            fix="free some space or choose a folder you may write to, then run the same "
+            "command again: finished parts are kept",
+        ) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text of a value: sorted keys, no spaces that could differ."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def json_types(value: Any) -> Any:
+    """Return a value as JSON would bring it back: tuples become lists."""
+    return json.loads(canonical_json(value))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as readable JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FreeBindError: It is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise FreeBindError("a file is missing", where=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FreeBindError("a file is not valid JSON", where=path, got=error) from error
+
+
+def claim(path: Path, identity: Any, what: str) -> None:
+    """Mark a folder as holding one thing and no other.
+
+    Args:
+        path: A JSON file in the folder; written if it is missing.
+        identity: What the thing was made from.
+        what: Its name, plural, for the message.
+
+    Raises:
+        FreeBindError: The file tells of another identity.
+    """
+    wanted = json_types(identity)
+    if not path.exists():
+        write_json(path, wanted)
+    elif (found := read_json(path)) != wanted:
+        differing = sorted(key for key in {*wanted, *found} if found.get(key) != wanted.get(key))
+        raise FreeBindError(
+            f"this folder holds {what} that were made from something else",
+            where=path,
+            expected={key: wanted.get(key) for key in differing},
+            got={key: found.get(key) for key in differing},
+            fix="choose another folder, or delete this one if it is not needed",
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON, in hex."""
+    return sha256_of_bytes(canonical_json(value))
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return ``path`` or the first of its parents that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def require_writable(folder: Path) -> None:
+    """Raise a FreeBindError unless files can be made in ``folder`` (which need not exist yet)."""
+    base = nearest_existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=base):  # permission bits alone do not tell, so try it
+            pass
+    except OSError as error:
+        raise FreeBindError(
+            "no permission to write here",
+            where=folder,
+            got=f"{base}: {error.strerror}",
+            fix="choose another folder with --out, or change its permissions",
+        ) from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space, in bytes, of the disk that ``folder`` is or would be on."""
+    return shutil.disk_usage(nearest_existing(folder)).free
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files in a folder; 0 if there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise a FreeBindError unless the disk of ``folder`` has ``needed`` bytes free."""
+    free = free_bytes(folder)
+    if free < needed:
+        raise FreeBindError(
+            "too little disk space",
+            where=folder,
+            expected=f"{gigabytes(needed)} free",
+            got=f"{gigabytes(free)} free",
+            fix="free some space, or choose a folder on another disk",
+        )
+
+
+def gigabytes(count: float) -> str:
+    """Return a number of bytes as people read it: ``1.50 GB`` (10^9), or MB below that."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,209 @@
+"""Turn embeddings that somebody already has, ``.npy`` or ``.safetensors``, into banks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Integer
+from safetensors import SafetensorError, safe_open
+
+from fb_jax.banks import files
+from fb_jax.banks.bank import Bank, Encoder, bank_writer, find_bad_rows, unit_rows
+from fb_jax.banks.items import Item, ItemList, write_items
+from fb_jax.banks.root import Split, check_pairs, pair_key, require_name
+from fb_jax.banks.rows import Rows
+from fb_jax.banks.shards import Progress, no_progress
+from fb_jax.errors import FreeBindError
+
+BLOCK_ROWS = 16384
+
+
+class _Tensor:
+    """One matrix of a safetensors file, read by slices."""
+
+    def __init__(self, path: Path) -> None:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            if len(names) != 1:
+                raise FreeBindError(
+                    "a safetensors file must hold one matrix",
+                    where=path,
+                    got=f"{len(names)} tensors: {', '.join(names[:8])}",
+                    fix="save the matrix alone",
+                )
+            self.path, self.name = path, names[0]
+            self.shape: tuple[int, ...] = tuple(file.get_slice(self.name).get_shape())
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        with safe_open(self.path, framework="np") as file:
+            return np.asarray(file.get_slice(self.name)[rows])
+
+
+def open_matrix(path: Path) -> Rows:
+    """Open a matrix ``[n, d]`` of floats without reading it.
+
+    Raises:
+        FreeBindError: The file is missing, of another kind, damaged, or holds no such matrix.
+    """
+    if not path.is_file():
+        raise FreeBindError("there is no such file", where=path)
+    if path.suffix not in (".npy", ".safetensors"):
+        raise FreeBindError(
+            "this kind of file cannot be imported", where=path, expected=".npy or .safetensors"
+        )
+    try:
+        matrix: Rows = np.load(path, mmap_mode="r") if path.suffix == ".npy" else _Tensor(path)
+    except (ValueError, EOFError, OSError, SafetensorError) as error:
+        raise FreeBindError("a matrix cannot be read", where=path, got=error) from error
+    dtype = matrix[:1].dtype if len(matrix.shape) == 2 else None
+    if dtype is None or dtype.kind != "f" or 0 in matrix.shape:
+        raise FreeBindError(
+            "a bank is made from a matrix of floats",
+            where=path,
+            expected="[n, d], float16, float32 or float64",
+            got=f"{list(matrix.shape)}, {dtype or 'not a matrix'}",
+        )
+    return matrix
+
+
+def import_bank(
+    split: Split,
+    space: str,
+    modality: str,
+    source: Path,
+    *,
+    items: Path | None = None,
+    dtype: Literal["float16", "float32"] = "float16",
+    encoder: Encoder | None = None,
+    bad_rows: Literal["refuse", "missing"] = "refuse",
+    progress: Progress = no_progress,
+) -> Bank:
+    """Make a bank from a matrix on disk.
+
+    Args:
+        split: Where it goes; its folder need not exist.
+        space: Name of the space.
+        modality: Name of the modality.
+        source: ``.npy`` or ``.safetensors``, ``[n, d]`` floats; rows need not be unit.
+        items: The item list: ``.jsonl`` (objects with an "id") or ``.txt`` (a caption a line).
+            None takes the split's own list, or numbers the rows if it has none.
+        dtype: How to store the rows.
+        encoder: What made them.
+        bad_rows: What to do with NaN, infinite and zero rows: refuse them, or list them as missing.
+        progress: Told of rows that were written.
+
+    Returns:
+        The bank.
+
+    Raises:
+        FreeBindError: The matrix or the items cannot be used; counts differ; rows are bad.
+    """
+    require_name("space", space)
+    require_name("modality", modality)
+    matrix = open_matrix(source)
+    missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
+    item_list = _items_for(split, modality, items, len(matrix))
+    writer = bank_writer(
+        split.bank_path(space, modality),
+        dim=matrix.shape[1],
+        count=len(matrix),
+        dtype=dtype,
+        space=space,
+        modality=modality,
+        items_sha256=item_list.digest,
+        encoder=encoder or Encoder(source.name, files.sha256_of(source)),
+        missing=missing.tolist(),
+    )
+    for start in range(writer.rows_done, len(matrix), BLOCK_ROWS):
+        writer.append(_storable(matrix[start : start + BLOCK_ROWS], missing - start))
+        progress(min(BLOCK_ROWS, len(matrix) - start))
+    writer.close()
+    return Bank(writer.folder)
+
+
+def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:
+    """Return a block ``[r, d]`` as unit rows, which float16 can hold; missing ones as zeros."""
+    block = np.array(block, np.float32)
+    block[missing[(missing >= 0) & (missing < len(block))]] = 0
+    return unit_rows(block)
+
+
+def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> np.ndarray:
+    found: list[np.ndarray] = []
+    for start in range(0, len(matrix), BLOCK_ROWS):
+        for kind, rows in find_bad_rows(matrix[start : start + BLOCK_ROWS]).items():
+            found.append(start + rows)
+            if refuse and len(rows):
+                raise FreeBindError(
+                    f"a matrix holds {kind} rows",
+                    where=source,
+                    expected="finite, non-zero rows",
+                    got=f"row {start + rows[0]}, and {sum(map(len, found)) - 1} more in the first "
+                    f"{min(start + BLOCK_ROWS, len(matrix))} rows",
+                    fix="mend them, or list them as missing with --bad-rows missing",
+                )
+    return np.sort(np.concatenate(found))
+
+
+def _items_for(split: Split, modality: str, source: Path | None, count: int) -> ItemList:
+    path = split.items_path(modality)
+    if source is not None:
+        if not source.is_file():
+            raise FreeBindError("there is no such item list", where=source)
+        write_items(path, _read_items(source))
+    elif not path.exists():
+        write_items(path, ({"id": str(row)} for row in range(count)))
+    if len(found := ItemList(path)) != count:
+        raise FreeBindError(
+            "the matrix has another count than the item list",
+            where=path,
+            expected=f"{len(found)} rows, one for each item",
+            got=f"{count} rows",
+        )
+    return found
+
+
+def _read_items(source: Path) -> Iterator[Item]:
+    if source.suffix == ".jsonl":
+        yield from ItemList(source)
+        return
+    with source.open(encoding="utf-8") as file:
+        for row, line in enumerate(file):
+            yield {"id": str(row), "caption": line.rstrip("\n")}
+
+
+def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[np.ndarray, "p 2"]:
+    """Store which rows of two modalities belong together.
+
+    Args:
+        split: A split whose items of both modalities are there.
+        left: Modality of the first column.
+        right: Modality of the second column; ``class`` for labels.
+        source: ``.npy`` or ``.csv`` (two integers a line), ``[p, 2]`` row numbers from 0.
+
+    Returns:
+        The table as stored: columns in alphabetical order of the modalities.
+
+    Raises:
+        FreeBindError: The table cannot be read, or points past an item list.
+    """
+    try:
+        table = (
+            np.load(source, allow_pickle=False)
+            if source.suffix == ".npy"
+            else np.loadtxt(source, dtype=np.int64, delimiter=",", ndmin=2)
+        )
+    except (ValueError, EOFError, OSError) as error:
+        raise FreeBindError("a pair table cannot be read", where=source, got=error) from error
+    check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
+    if (left, right) != pair_key(left, right):
+        table = table[:, ::-1]
+    table = np.ascontiguousarray(table, np.int64)
+    files.write_atomic(split.pairs_path(left, right), lambda file: np.save(file, table))
+    return table

@@ -1,0 +1,123 @@
+"""Item lists: what row i of a modality is. One JSON object a line: ``{"id": ..., ...}``.
+
+``id`` names the item; ``caption`` (text) or ``path`` (a media file) say what it is. The list is
+fixed: every bank records its digest, so rows cannot silently come to mean other items.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
+
+Item = dict[str, Any]
+
+
+class ItemList:
+    """An item list on disk; only line offsets are held in memory.
+
+    Args:
+        path: A ``.jsonl`` file.
+
+    Raises:
+        FreeBindError: There is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise FreeBindError("an item list is missing", where=path)
+        self.path = path
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return files.sha256_of(self.path)
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        with self.path.open("rb") as file:
+            return np.cumsum([0, *(len(line) for line in file)])
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: int) -> Item:
+        if not 0 <= row < len(self):
+            raise FreeBindError(
+                "there is no such row", where=self.path, expected=f"0 to {len(self) - 1}", got=row
+            )
+        with self.path.open("rb") as file:
+            file.seek(self._offsets[row])
+            return self._parse(row, file.readline())
+
+    def __iter__(self) -> Iterator[Item]:
+        with self.path.open("rb") as file:
+            for row, line in enumerate(file):
+                yield self._parse(row, line)
+
+    def _parse(self, row: int, line: bytes) -> Item:
+        try:
+            item = json.loads(line)
+            item["id"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise FreeBindError(
+                "an item is malformed",
+                where=f"{self.path}, line {row + 1}",
+                expected='a JSON object with an "id"',
+                got=line[:80],
+            ) from error
+        return item
+
+    def row_of(self, item_id: str) -> int:
+        """Return the row of an id.
+
+        Raises:
+            FreeBindError: No item has it.
+        """
+        for row, item in enumerate(self):
+            if item["id"] == item_id:
+                return row
+        raise FreeBindError("there is no item with this id", where=self.path, got=item_id)
+
+    def verify(self) -> None:
+        """Read every item.
+
+        Raises:
+            FreeBindError: A line is malformed, or an id stands twice.
+        """
+        seen: dict[str, int] = {}
+        for row, item in enumerate(self):
+            if (first := seen.setdefault(item["id"], row)) != row:
+                raise FreeBindError(
+                    "two items have the same id",
+                    where=self.path,
+                    got=f"{item['id']!r} in rows {first} and {row}",
+                )
+
+
+def write_items(path: Path, items: Iterable[Item]) -> ItemList:
+    """Write an item list, atomically; the same list may be written again, another one may not.
+
+    Raises:
+        FreeBindError: Another list is there already, which banks may rely on.
+    """
+    lines = b"".join(files.canonical_json(item) + b"\n" for item in items)
+    if path.exists():
+        if path.read_bytes() != lines:
+            raise FreeBindError(
+                "another item list is here already",
+                where=path,
+                expected=f"the same items: a list is fixed once written ({len(ItemList(path))})",
+                got=f"other items ({lines.count(bytes([10]))})",
+                fix="use another split or root for other items",
+            )
+        return ItemList(path)
+    files.write_atomic(path, lambda file: file.write(lines))
+    return ItemList(path)

@@ -1,0 +1,1 @@
+"""Commands: they read options, call the library and show the result."""

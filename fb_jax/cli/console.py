@@ -1,0 +1,130 @@
+"""How the commands talk: progress, errors, interruption."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fb_jax.errors import FreeBindError, Interrupted
+
+QUIET_SECONDS = 15.0
+"""Where output is not a terminal, a line of progress is printed this often."""
+
+console = Console()
+_stop_requested = False
+
+
+class ConsoleReporter:
+    """Shows stages with rate and time left: a live bar in a terminal, lines in a log."""
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Callable[..., None]]:
+        """Show one stage.
+
+        Args:
+            title: Name of the stage.
+            total: Units in all; 0 where that is not known.
+
+        Yields:
+            A function that takes the units just done and, optionally, a loss to show. It raises
+            ``Interrupted`` once Ctrl-C or SIGTERM has come.
+        """
+        columns = (
+            TextColumn("{task.description:<20}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(title, total=total or None, rate="", note="")
+            lines = _Lines(title, total)
+
+            def advance(done: int, loss: float = math.nan) -> None:
+                note = "" if math.isnan(loss) else f"loss {loss:.3f}"
+                lines.advance(done, note)
+                bar.update(task, advance=done, rate=lines.rate, note=note)
+                if _stop_requested:
+                    raise Interrupted(f"interrupted: {title}", fix="run the same command again")
+
+            yield advance
+            lines.end()
+
+
+class _Lines:
+    """Progress as lines of text, and the rate that a bar shows too."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self.started = self.told = time.monotonic()
+        self.skipped: int | None = None
+
+    @property
+    def rate(self) -> str:
+        """Units a second of what this process did."""
+        seconds = time.monotonic() - self.started
+        return f"{(self.done - (self.skipped or 0)) / max(seconds, 1e-9):,.1f}/s"
+
+    def advance(self, done: int, note: str) -> None:
+        """Count units; what comes first was found done already."""
+        if self.skipped is None:
+            self.skipped = done
+        self.done += done
+        if not console.is_terminal and time.monotonic() - self.told > QUIET_SECONDS:
+            self.told = time.monotonic()
+            print(f"{self.title}: {self._progress()} {self.rate} {note}", flush=True)
+
+    def _progress(self) -> str:
+        return f"{self.done:,}" + (f" of {self.total:,}{self._left()}" if self.total else "")
+
+    def _left(self) -> str:
+        own = self.done - (self.skipped or 0)
+        if not own:
+            return ""
+        seconds = (time.monotonic() - self.started) / own * (self.total - self.done)
+        return f", {seconds:,.0f} s left"
+
+    def end(self) -> None:
+        """Print the stage's sum, where there is no bar that shows it."""
+        if not console.is_terminal:
+            seconds = time.monotonic() - self.started
+            print(f"{self.title}: {self.done:,} done in {seconds:.1f} s", flush=True)
+
+
+def _request_stop(_signal: int, _frame: FrameType | None) -> None:
+    global _stop_requested
+    if _stop_requested:
+        raise KeyboardInterrupt
+    _stop_requested = True
+    print("stopping at the next safe point; once more to stop at once", file=sys.stderr, flush=True)
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Run a command; end with exit status 2 on a FreeBindError, 130 when interrupted."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _request_stop)
+    try:
+        command()
+    except (Interrupted, KeyboardInterrupt) as error:
+        print(error or "interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except FreeBindError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

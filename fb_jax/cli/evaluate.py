@@ -1,0 +1,76 @@
+"""``freebind-eval`` (``eval.py``): the table of a run, at its presets or any other factors."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import arg
+
+from fb_jax.banks import files
+from fb_jax.cli.console import console, run_command
+from fb_jax.evaluation import results_table
+from fb_jax.fusion import Factors, presets_for
+from fb_jax.run import Run
+
+
+@dataclass(frozen=True)
+class ExpertFactors:
+    """Weights of the expert, 0 to 1 (sigma of a combination, lambda of a displacement)."""
+
+    audio: Annotated[float | None, arg(name="sigma-audio", aliases=["--lambda-audio"])] = None
+    """Weight of the expert for audio."""
+
+    image: Annotated[float | None, arg(name="sigma-image", aliases=["--lambda-image"])] = None
+    """Weight of the expert for images."""
+
+    text: Annotated[float | None, arg(name="sigma-text", aliases=["--lambda-text"])] = None
+    """Weight of the expert for text."""
+
+    def given(self) -> Factors:
+        """Return the factors that were set."""
+        factors = {"audio": self.audio, "image": self.image, "text": self.text}
+        return {modality: factor for modality, factor in factors.items() if factor is not None}
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Reproduce the table of a run from its folder and the banks, or try other factors."""
+
+    run: Path
+    """Run folder that train.py wrote."""
+
+    factors: tyro.conf.OmitArgPrefixes[ExpertFactors]
+
+    split: str | None = None
+    """Evaluation split; all that the run recorded by default."""
+
+    data: Path | None = None
+    """Bank root; by default the one that the run was trained on."""
+
+    json: Path | None = None
+    """Also write the figures to this file."""
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(_evaluate)
+
+
+def _evaluate() -> None:
+    config = tyro.cli(EvalConfig, args=sys.argv[1:], prog="eval.py")
+    run = Run(config.run)
+    points = presets_for(run.bond)
+    if factors := config.factors.given():
+        name = ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
+        points = {**points, name: factors}
+    results = {}
+    for split in [config.split] if config.split else run.splits:
+        results[split] = run.evaluate(split, points, config.data)
+        title = f"{split}: {run.bond.unified} + {run.bond.expert}"
+        console.print(results_table(results[split], title))
+    if config.json is not None:
+        files.write_json(config.json, {"retrieval": results})

@@ -1,0 +1,47 @@
+"""The one exception that users of this package are meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FreeBindError(Exception):
+    """Bad input, or a machine that cannot do what was asked, told so that a person can act on it.
+
+    Args:
+        what: One sentence that says what is wrong.
+        where: The file, folder, field or row in question.
+        expected: What should have been there.
+        got: What was there.
+        fix: What to do next.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        got: object = None,
+        fix: str | None = None,
+    ) -> None:
+        parts = {"where": where, "expected": expected, "got": got, "fix": fix}
+        lines = [f"  {name + ':':<10}{part}" for name, part in parts.items() if part is not None]
+        super().__init__("\n".join([what, *lines]))
+
+
+class Interrupted(FreeBindError):
+    """Work was stopped from outside (Ctrl-C, SIGTERM) after its state had been saved."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: object = None) -> FreeBindError:
+    """Return the error for a name that does not exist, naming what does and what is nearest."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return FreeBindError(
+        f"there is no {kind} {name!r}",
+        where=where,
+        expected=f"one of: {', '.join(known)}" if known else f"none exists here ({kind})",
+        fix=f"did you mean {close[0]!r}?" if close else None,
+    )

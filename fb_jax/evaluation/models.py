@@ -1,0 +1,79 @@
+"""What a table compares: each model is modality to rows, and is evaluated alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32
+
+from fb_jax.banks import BankSet
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.retrieval import retrieval
+from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
+
+Space = Mapping[str, Float32[np.ndarray, "n d"]]
+"""Modality to rows of one space."""
+
+Metrics = dict[str, dict[str, dict[str, float]]]
+"""Model to pair of modalities (``audio-text``) to metric to percent."""
+
+
+def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
+    """Return what a fused space is measured against: both its sources, and the mean of scores.
+
+    The mean of scores averages the two spaces' similarities, with no bond. As rows: those of both
+    spaces side by side, over the square root of 2; it exists where both spaces have the modality.
+    """
+    bond = space.bond
+    unified = {m: banks[bond.unified, m][:] for m in banks.modalities(bond.unified)}
+    expert = {m: banks[bond.expert, m][:] for m in bond.shared}
+    both = {m: np.hstack([unified[m], expert[m]]) / np.sqrt(np.float32(2)) for m in bond.shared}
+    return {"unified": unified, "expert": expert, "mean_of_scores": both}
+
+
+def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) -> Space:
+    """Return the fused rows at some factors, from parts that were computed before."""
+    at = space.with_factors(**factors)
+    return {modality: at.mix(modality, part) for modality, part in parts.items()}
+
+
+def compare(model: Space, banks: BankSet) -> dict[str, dict[str, float]]:
+    """Evaluate retrieval for every pair of modalities that the model and the split have."""
+    return {
+        f"{left}-{right}": retrieval(
+            model[left], model[right], banks.pairs(left, right), (left, right)
+        )
+        for left, right in banks.paired()
+        if left in model and right in model
+    }
+
+
+def evaluate(
+    space: FusedSpace, banks: BankSet, points: Mapping[str, Factors] | None = None
+) -> Metrics:
+    """Evaluate a fused space, its sources and the mean of scores on a split with pairs.
+
+    Args:
+        space: The fused space.
+        banks: Both its spaces over an evaluation split.
+        points: Name to factors; None takes the presets of the expert's kind.
+
+    Returns:
+        Percentages; cells that make no sense (the expert on a modality that it lacks) are left out.
+
+    Raises:
+        FreeBindError: The split has no pairs between items that both spaces have.
+    """
+    if not any(len(banks.pairs(*pair)) for pair in banks.paired()):
+        raise FreeBindError(
+            "nothing to evaluate: no pairs between items that every space has",
+            where=banks.split.path,
+            fix="add a pair table with: freebind bank pairs",
+        )
+    parts = space.parts_of(banks)
+    points = presets_for(space.bond) if points is None else points
+    models = sources_and_baseline(space, banks)
+    models |= {name: fused_at(space, parts, factors) for name, factors in points.items()}
+    order = ["unified", "expert", *points, "mean_of_scores"]
+    return {name: compare(models[name], banks) for name in order}

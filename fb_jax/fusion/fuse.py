@@ -1,0 +1,130 @@
+"""Writing a fused space to disk: from banks, banks. A product is a space like any other."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from fb_jax.banks import BankSet, Encoder, Progress, Split, bank_writer, files, no_progress
+from fb_jax.banks.root import require_name
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion.space import FusedSpace, sources
+
+BLOCK_ROWS = 16384
+
+
+def write_fused(
+    space: FusedSpace,
+    banks: BankSet,
+    root: Path,
+    name: str,
+    *,
+    dtype: str = "float16",
+    progress: Progress = no_progress,
+) -> dict[str, int]:
+    """Fuse every item of a split that both spaces have, and write banks of the fused space.
+
+    Items keep their rows; those that a space lacks are listed as missing. An interrupted run goes
+    on behind its last shard.
+
+    Args:
+        space: The fused space, at its factors.
+        banks: Both its spaces, over any split.
+        root: Bank root to write to: the one the banks come from, or another, which then gets
+            copies of the item lists and pair tables.
+        name: Of the fused space.
+        dtype: How to store the rows.
+        progress: Told of rows that were written.
+
+    Returns:
+        Modality to the number of fused items.
+
+    Raises:
+        FreeBindError: The root holds other items or another space of this name.
+    """
+    require_name("space", name)
+    target = Split(root / banks.split.name)
+    _copy_items(banks.split, target)
+    encoder = Encoder(name, weights_digest(space), _licences(banks))
+    for modality in banks.modalities(space.bond.unified):
+        _write_modality(space, banks, target, modality, name, encoder, dtype, progress)
+    return {
+        modality: len(banks.rows[modality]) for modality in banks.modalities(space.bond.unified)
+    }
+
+
+def _write_modality(
+    space: FusedSpace,
+    banks: BankSet,
+    target: Split,
+    modality: str,
+    name: str,
+    encoder: Encoder,
+    dtype: str,
+    progress: Progress,
+) -> None:
+    items, kept = banks.split.items(modality), banks.rows[modality]
+    writer = bank_writer(
+        target.bank_path(name, modality),
+        dim=space.dim,
+        count=len(items),
+        dtype=dtype,
+        space=name,
+        modality=modality,
+        items_sha256=items.digest,
+        encoder=encoder,
+        missing=np.setdiff1d(np.arange(len(items)), kept).tolist(),
+        shard_rows=BLOCK_ROWS,
+    )
+    progress(writer.rows_done)
+    for start in range(writer.rows_done, len(items), BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, len(items))
+        first, last = np.searchsorted(kept, [start, stop]).tolist()
+        block = np.zeros((stop - start, space.dim), np.float32)
+        fused = space.fuse(modality, *sources(space.bond, banks, modality, slice(first, last)))
+        block[kept[first:last] - start] = fused
+        writer.append(block)
+        progress(stop - start)
+    writer.close()
+
+
+def _copy_items(source: Split, target: Split) -> None:
+    """Copy item lists and pair tables, unless they are there; other ones there are an error."""
+    for path in sorted([*source.path.glob("items/*.jsonl"), *source.path.glob("pairs/*.npy")]):
+        copy = target.path / path.relative_to(source.path)
+        if not copy.exists():
+            with path.open("rb") as original:
+                files.write_atomic(copy, partial(shutil.copyfileobj, original))
+        elif files.sha256_of(copy) != files.sha256_of(path):
+            raise FreeBindError(
+                "this root holds other items or pairs under the same split",
+                where=copy,
+                expected=f"the content of {path}",
+                fix="choose another --out",
+            )
+
+
+def weights_digest(space: FusedSpace) -> str:
+    """Return a digest of everything that a fused row depends on besides the sources."""
+    bond = space.bond
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bond.variables)]
+    return files.sha256_of_json(
+        {
+            "bond": [bond.kind, bond.unified, bond.expert],
+            "factors": dict(space.factors),
+            "normalise": space.normalise,
+            "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],
+        }
+    )
+
+
+def _licences(banks: BankSet) -> str:
+    """Return the licences of the sources: a derived embedding falls under all of them."""
+    found = dict.fromkeys(
+        f"{bank.encoder.licence} ({space})" for (space, _), bank in banks.banks.items()
+    )
+    return "derived from " + ", ".join(found)

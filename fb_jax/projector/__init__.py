@@ -1,0 +1,33 @@
+"""The projector, and the mixture of one projector for every subset of the starts."""
+
+from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, Direction
+from fb_jax.projector.mixture import (
+    Subset,
+    Variables,
+    init_mixture,
+    init_projector,
+    parameter_count,
+    project,
+    project_members,
+    subset_name,
+    subsets,
+)
+from fb_jax.projector.projector import BatchNorm, Projector
+
+__all__ = [
+    "DIRECTIONS",
+    "BatchNorm",
+    "Bond",
+    "BondKind",
+    "Direction",
+    "Projector",
+    "Subset",
+    "Variables",
+    "init_mixture",
+    "init_projector",
+    "parameter_count",
+    "project",
+    "project_members",
+    "subset_name",
+    "subsets",
+]

@@ -1,0 +1,84 @@
+"""Bonds: a bond is a direction between two spaces, and the mixture trained in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float32
+
+from fb_jax.projector.mixture import Subset, Variables, project
+from fb_jax.projector.projector import Projector
+from fb_jax.pseudo import Side
+
+BondKind = Literal["combination", "displacement"]
+PROJECT_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Which space is projected into which.
+
+    Attributes:
+        source: The side that is projected; its projectors are trained.
+        target: The side that is kept frozen.
+        epochs: Passes over a member's own pairs [P].
+    """
+
+    source: Side
+    target: Side
+    epochs: int
+
+
+DIRECTIONS: Mapping[BondKind, Direction] = {
+    "displacement": Direction("unified", "expert", epochs=5),  # Eq. 7
+    "combination": Direction("expert", "unified", epochs=20),  # Eq. 8
+}
+
+
+@dataclass(frozen=True)
+class Bond:
+    """A trained mixture between a unified and an expert space.
+
+    Attributes:
+        kind: Its direction.
+        unified: Name of the unified space.
+        expert: Name of the expert space.
+        shared: Modalities of the expert, all of which the unified space has.
+        members: The starts that each member was trained on.
+        projector: The members' form.
+        variables: The members' numbers, leading axis ``len(members)``.
+    """
+
+    kind: BondKind
+    unified: str
+    expert: str
+    shared: tuple[str, ...]
+    members: tuple[Subset, ...]
+    projector: Projector
+    variables: Variables
+
+    @property
+    def direction(self) -> Direction:
+        """Which space is projected into which."""
+        return DIRECTIONS[self.kind]
+
+    def project(self, x: Float[np.ndarray, "n d_in"]) -> Float32[np.ndarray, "n d_out"]:
+        """Psi(x), a bounded number of rows at a time.
+
+        Args:
+            x: ``[n, d_in]`` unit rows of the source space, any modality.
+
+        Returns:
+            ``[n, d_out]`` unit rows in the target space.
+        """
+        blocks = [
+            np.asarray(
+                project(self.projector, self.variables, jnp.asarray(x[i : i + PROJECT_ROWS]))
+            )
+            for i in range(0, len(x), PROJECT_ROWS)
+        ]
+        return np.concatenate(blocks) if blocks else np.empty((0, self.projector.dim), np.float32)

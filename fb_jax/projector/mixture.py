@@ -1,0 +1,91 @@
+"""The mixture Psi: one projector for every non-empty subset of the starts, as one model.
+
+With starts T, V, A: 7 projectors, trained each on its own union of {D_T, D_V, D_A} (section
+3.2.3). Their variables are one pytree with a leading axis of members; nothing loops over members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fb_jax.numerics import normalised
+from fb_jax.projector.projector import Projector
+
+Subset = tuple[str, ...]
+"""Start modalities that one member is trained on."""
+
+
+class Variables(NamedTuple):
+    """The numbers of a projector or, with a leading axis, of a mixture.
+
+    Attributes:
+        params: Linears' kernels, BatchNorms' scale and shift.
+        batch_stats: BatchNorms' running mean and variance.
+    """
+
+    params: Any
+    batch_stats: Any
+
+    def collections(self) -> dict[str, Any]:
+        """Return what Flax's ``apply`` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def subsets(starts: Sequence[str]) -> tuple[Subset, ...]:
+    """Return the 2^m - 1 non-empty subsets of the starts, the small ones first."""
+    sizes = range(1, len(starts) + 1)
+    return tuple(subset for size in sizes for subset in combinations(starts, size))
+
+
+def subset_name(subset: Subset) -> str:
+    """Return the name of a member: ``text+audio``."""
+    return "+".join(subset)
+
+
+def init_projector(projector: Projector, key: Array, dim: int) -> Variables:
+    """Return the first variables of one projector from a space of ``dim`` dimensions."""
+    made = projector.init(key, jnp.zeros((2, dim)), train=True)
+    return Variables(made["params"], made["batch_stats"])
+
+
+def init_mixture(projector: Projector, key: Array, dim: int, members: int) -> Variables:
+    """Return the first variables of a mixture: every leaf ``[members, ...]``, all different."""
+    init = partial(init_projector, projector, dim=dim)
+    return jax.vmap(init)(jax.random.split(key, members))
+
+
+def project_members(
+    projector: Projector, variables: Variables, x: Float[Array, "b d_in"]
+) -> Float[Array, "p b d_out"]:
+    """Return the unit outputs of every member, in evaluation mode."""
+    member = lambda v: projector.apply(v.collections(), x)  # noqa: E731
+    return jax.vmap(member)(variables)
+
+
+@partial(jax.jit, static_argnums=0)
+def project(
+    projector: Projector, variables: Variables, x: Float[Array, "b d_in"]
+) -> Float[Array, "b d_out"]:
+    """Psi(x): the mean of the members' unit outputs [P, C], then L2 norm [C].
+
+    Args:
+        projector: The members' form.
+        variables: Of the mixture.
+        x: ``[b, d_in]`` unit rows.
+
+    Returns:
+        ``[b, d_out]`` unit rows.
+    """
+    return normalised(project_members(projector, variables, x).mean(axis=0))
+
+
+def parameter_count(dim_in: int, dim_out: int, hidden: int) -> int:
+    """Return the trained numbers of one projector: two kernels, two scales, two shifts."""
+    return dim_in * hidden + hidden * dim_out + 2 * (hidden + dim_out)

@@ -1,0 +1,28 @@
+"""Pseudo pairs: soft retrieval, the plans of the paper as data, and their execution over banks."""
+
+from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
+from fb_jax.pseudo.execute import BankStream, Retrieval, complete
+from fb_jax.pseudo.pairs import PairSet, PairSpec, build_pairs
+from fb_jax.pseudo.plans import PLANS, SIDES, Column, Hop, Plan, Ref, Side, in_order, plan_for
+
+__all__ = [
+    "PLANS",
+    "SIDES",
+    "TAU",
+    "BankStream",
+    "Chunks",
+    "Column",
+    "Hop",
+    "KeyBlock",
+    "PairSet",
+    "PairSpec",
+    "Plan",
+    "Ref",
+    "Retrieval",
+    "Side",
+    "aggregate",
+    "build_pairs",
+    "complete",
+    "in_order",
+    "plan_for",
+]

@@ -1,0 +1,169 @@
+"""Soft retrieval ``A(q; K -> V) = softmax(q K^T / tau) V`` (section 3.2.1), in chunks.
+
+Keys and values stream past a block of queries; per query only a running maximum, the softmax mass
+and the weighted sums of the values are held. Memory is bounded by the chunk sizes and does not
+grow with the bank. Chunking changes nothing but the order of the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from fb_jax.numerics import Precision, dot_precision
+
+TAU = 0.01
+"""Temperature of the soft retrieval [P]."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Sizes that bound the memory of an aggregation, in rows.
+
+    Attributes:
+        queries: Queries that the keys stream past at a time; more means fewer passes over the keys.
+        keys: Keys read at a time.
+        inner: Queries whose scores are held at a time: ``inner x keys`` numbers.
+    """
+
+    queries: int = 16384
+    keys: int = 2048
+    inner: int = 512
+
+
+class KeyBlock(NamedTuple):
+    """Some keys and the values that go with them.
+
+    Attributes:
+        keys: ``[k, d]`` unit rows; rows behind ``size`` are padding.
+        values: One ``[k, d_v]`` a value bank.
+        size: How many rows are real.
+    """
+
+    keys: Float[Array, "k d"]
+    values: tuple[Float[Array, "k _"], ...]
+    size: Int[Array, ""]
+
+
+class Sums(NamedTuple):
+    """The running state of ``q`` queries.
+
+    Attributes:
+        peak: ``[q]`` the largest score so far.
+        mass: ``[q]`` the sum of exp(score - peak).
+        values: One ``[q, d_v]`` a value bank: the sum of exp(score - peak) times the value.
+    """
+
+    peak: Float[Array, " q"]
+    mass: Float[Array, " q"]
+    values: tuple[Float[Array, "q _"], ...]
+
+
+def empty_sums(queries: Float[Array, "q d"], dims: Sequence[int]) -> Sums:
+    """Return the state before the first key."""
+    count, dtype = len(queries), queries.dtype
+    return Sums(
+        jnp.full(count, -jnp.inf, dtype),
+        jnp.zeros(count, dtype),
+        tuple(jnp.zeros((count, dim), dtype) for dim in dims),
+    )
+
+
+def _add_keys(
+    sums: Sums,
+    queries: Float[Array, "q d"],
+    block: KeyBlock,
+    temperature: float,
+    precision: Precision,
+) -> Sums:
+    """Return the state after one more block of keys, with the softmax's maximum kept online."""
+    dot = partial(jnp.matmul, precision=dot_precision(precision))
+    scores = dot(queries, block.keys.T) / temperature
+    scores = jnp.where(jnp.arange(len(block.keys)) < block.size, scores, -jnp.inf)
+    peak = jnp.maximum(sums.peak, scores.max(axis=1))
+    shrink = jnp.exp(sums.peak - peak)
+    weights = jnp.exp(scores - peak[:, None])
+    return Sums(
+        peak,
+        shrink * sums.mass + weights.sum(axis=1),
+        tuple(
+            shrink[:, None] * total + dot(weights, values)
+            for total, values in zip(sums.values, block.values, strict=True)
+        ),
+    )
+
+
+@partial(jax.jit, static_argnames=("temperature", "inner", "precision"), donate_argnums=0)
+def add_keys(
+    sums: Sums,
+    queries: Float[Array, "q d"],
+    block: KeyBlock,
+    *,
+    temperature: float,
+    inner: int,
+    precision: Precision,
+) -> Sums:
+    """Stream one block of keys past the queries, ``inner`` queries at a time.
+
+    Args:
+        sums: The state so far; its memory is reused.
+        queries: Unit rows; their number is a multiple of ``inner``, or at most ``inner``.
+        block: The keys and their values.
+        temperature: tau.
+        inner: Queries at a time.
+        precision: Of the two products.
+
+    Returns:
+        The state after these keys.
+    """
+    inner = min(inner, len(queries))
+    split = partial(jax.tree.map, lambda x: x.reshape(-1, inner, *x.shape[1:]))
+    join = partial(jax.tree.map, lambda x: x.reshape(-1, *x.shape[2:]))
+    step = lambda part: _add_keys(part[0], part[1], block, temperature, precision)  # noqa: E731
+    return join(jax.lax.map(step, (split(sums), split(queries))))
+
+
+@jax.jit
+def finish(sums: Sums) -> tuple[Float[Array, "q _"], ...]:
+    """Divide by the softmax mass: one ``[q, d_v]`` a value bank."""
+    return tuple(total / sums.mass[:, None] for total in sums.values)
+
+
+def aggregate(
+    queries: Float[Array, "q d"],
+    blocks: Iterable[KeyBlock],
+    dims: Sequence[int],
+    *,
+    temperature: float = TAU,
+    inner: int = Chunks.inner,
+    precision: Precision = "float32",
+) -> tuple[Float[Array, "q _"], ...]:
+    """Compute ``softmax(q K^T / tau) V`` for every value bank that goes with one key bank.
+
+    Args:
+        queries: ``[q, d]`` unit rows.
+        blocks: The keys with their values, in order.
+        dims: d_v of each value bank.
+        temperature: tau.
+        inner: See ``Chunks``.
+        precision: See ``Precision``.
+
+    Returns:
+        One ``[q, d_v]`` a value bank, in the dtype of the queries: convex combinations of the
+        values, not unit rows.
+    """
+    count = len(queries)
+    if count > inner:
+        queries = jnp.pad(queries, ((0, -count % inner), (0, 0)))
+    sums = empty_sums(queries, dims)
+    for block in blocks:
+        sums = add_keys(
+            sums, queries, block, temperature=temperature, inner=inner, precision=precision
+        )
+    return tuple(out[:count] for out in finish(sums))

@@ -1,0 +1,33 @@
+"""Runs: configuration, checks before long work, the pipeline from banks to results."""
+
+from fb_jax.run.config import Device, RunConfig, parse_config
+from fb_jax.run.describe import describe
+from fb_jax.run.pipeline import (
+    Advance,
+    Reporter,
+    Run,
+    Silent,
+    default_space,
+    prepare,
+    report,
+    train,
+)
+from fb_jax.run.preflight import Job, preflight, select_device
+
+__all__ = [
+    "Advance",
+    "Device",
+    "Job",
+    "Reporter",
+    "Run",
+    "RunConfig",
+    "Silent",
+    "default_space",
+    "describe",
+    "parse_config",
+    "preflight",
+    "prepare",
+    "report",
+    "select_device",
+    "train",
+]

@@ -1,0 +1,137 @@
+"""What a run is: typed settings, from a YAML file and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+from tyro.conf import arg
+
+from fb_jax.errors import FreeBindError
+from fb_jax.projector import DIRECTIONS, BondKind
+from fb_jax.pseudo import Retrieval
+from fb_jax.training import Runtime, Training
+
+Device = Literal["auto", "cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Train a bond between a unified and an expert space, from banks to a table of results.
+
+    Defaults are the paper's. A YAML file sets any of these options by the same names.
+    """
+
+    data: Annotated[Path, arg(metavar="BANK_ROOT")]
+    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md)."""
+
+    bond: BondKind = "combination"
+    """combination projects the expert into the unified space, displacement the other way."""
+
+    unified: str = "imagebind"
+    """Name of the unified space."""
+
+    expert: str = "clap_general"
+    """Name of the expert space."""
+
+    pool: str = "pool"
+    """Split with the unpaired items to train on."""
+
+    out: Path | None = None
+    """Run folder. Default: runs/UNIFIED-BOND-EXPERT."""
+
+    store: Path = Path("runs/pairs")
+    """Pseudo pairs are kept here, for any bond between the same spaces."""
+
+    device: Device = "auto"
+    """What to compute on."""
+
+    dry_run: Annotated[bool, arg(name="dry-run")] = False
+    """Check everything and tell pairs, steps, memory and disk, without training."""
+
+    config: Annotated[Path | None, arg(metavar="FILE.yaml")] = None
+    """YAML file with options; those on the command line win."""
+
+    pairs: Retrieval = field(default_factory=Retrieval)
+    training: Training = field(default_factory=Training)
+    runtime: Runtime = field(default_factory=Runtime)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out or Path("runs") / f"{self.unified}-{self.bond}-{self.expert}"
+
+    def resolved(self) -> RunConfig:
+        """Return the same run with every default that depends on another option filled in."""
+        epochs = self.training.epochs
+        epochs = DIRECTIONS[self.bond].epochs if epochs is None else epochs
+        training = dataclasses.replace(self.training, epochs=epochs)
+        return dataclasses.replace(self, training=training, out=self.folder)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain types, as a YAML file holds them."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("config", "dry_run")
+        }
+
+
+def parse_config(args: Sequence[str], prog: str = "train.py") -> RunConfig:
+    """Read a run from command-line arguments and the YAML file that they name.
+
+    Args:
+        args: Arguments.
+        prog: What to call the program in help and errors.
+
+    Returns:
+        The run, not yet resolved.
+
+    Raises:
+        FreeBindError: The YAML file is missing or no mapping.
+        SystemExit: An option does not exist (names the nearest) or has a wrong value.
+    """
+    path = _config_path(args)
+    from_file = [] if path is None else _yaml_args(path)
+    if path is not None:  # alone first, so that its errors carry its name
+        tyro.cli(RunConfig, args=["--data", ".", *from_file], prog=str(path))
+    return tyro.cli(RunConfig, args=[*from_file, *args], prog=prog)
+
+
+def _config_path(args: Sequence[str]) -> Path | None:
+    for i, option in enumerate(args):
+        if option == "--config" and i + 1 < len(args):
+            return Path(args[i + 1])
+        if option.startswith("--config="):
+            return Path(option.removeprefix("--config="))
+    return None
+
+
+def _yaml_args(path: Path) -> list[str]:
+    try:
+        options = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise FreeBindError("a config file cannot be read", where=path, got=error) from error
+    if not isinstance(options, Mapping):
+        raise FreeBindError(
+            "a config file must hold options by name", where=path, got=type(options).__name__
+        )
+    return _flatten(options)
+
+
+def _flatten(options: Mapping[str, Any], prefix: str = "") -> list[str]:
+    args: list[str] = []
+    for key, value in options.items():
+        name = str(key).replace("_", "-")
+        if isinstance(value, Mapping):
+            args += _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            args.append(f"--{prefix}{'' if value else 'no-'}{name}")
+        else:
+            args += [f"--{prefix}{name}", str(value)]
+    return args

@@ -1,0 +1,38 @@
+"""What a checked run is and takes, in words: the dry run."""
+
+from __future__ import annotations
+
+from fb_jax.banks import files
+from fb_jax.projector import subset_name
+from fb_jax.run.estimate import estimate
+from fb_jax.run.preflight import Job, select_device
+
+
+def describe(job: Job) -> dict[str, str]:
+    """Return what a run will do and take, as label to text."""
+    spec, schedule, config = job.spec, job.schedule, job.config
+    needs, size = estimate(spec, schedule, config), files.gigabytes
+    shared = ", ".join(spec.banks.modalities(spec.expert))
+    counts = ", ".join(f"{spec.count(start):,} from {start}" for start in spec.starts)
+    resident = needs.table_memory <= config.runtime.resident_bytes
+    missing = max(0, needs.pairs_disk - files.folder_bytes(job.pairs_folder))
+    evaluation = ", ".join(
+        f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
+        for name, banks in job.evaluation.items()
+    )
+    return {
+        "bond": f"{config.bond} of {spec.expert} ({shared}) and {spec.unified}",
+        "device": str(select_device(config.device)),
+        "pairs": f"{counts}; {needs.pairs_operations / 1e12:,.2f} TFLOP; in {job.pairs_folder}",
+        "mixture": f"{len(schedule.members)} projectors of {needs.parameters:,} parameters, from "
+        + ", ".join(subset_name(member) for member in schedule.members),
+        "steps": f"{len(schedule):,} in {len(schedule.lanes)} lanes, batch {schedule.batch:,}, "
+        f"{config.training.epochs} epochs; {needs.training_operations / 1e12:,.2f} TFLOP",
+        "memory": f"pairs {size(needs.table_memory)} as float32 "
+        + ("(held)" if resident else "(read from disk)")
+        + f", a step about {size(needs.step_memory)}",
+        "disk": f"pairs {size(needs.pairs_disk)} as {spec.retrieval.dtype}, {size(missing)} to be "
+        f"written, {size(files.free_bytes(config.store))} free; checkpoints "
+        f"{size(needs.checkpoints_disk)}, {size(files.free_bytes(config.folder))} free",
+        "evaluation": evaluation or "no split has pairs: training only, no table is possible",
+    }

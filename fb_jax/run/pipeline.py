@@ -1,0 +1,197 @@
+"""A run from banks to results, and its folder, which explains itself.
+
+run.json          what tells this run from others
+config.yaml       every option, resolved
+provenance.json   versions, device, bank fingerprints
+bond/             checkpoints, metrics.jsonl, tensorboard/
+metrics.json      results
+losses.png, sweep.png
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import yaml
+
+from fb_jax.banks import BankSet, files, open_banks
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import Metrics, evaluate, plot_losses, plot_sweep, sweep
+from fb_jax.fusion import Factors, FusedSpace, presets_for
+from fb_jax.projector import Bond
+from fb_jax.pseudo import build_pairs
+from fb_jax.run.config import RunConfig
+from fb_jax.run.preflight import Job, preflight, select_device
+from fb_jax.training import load_bond, read_log, train_bond
+
+PACKAGES = ("freebind-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+Advance = Callable[..., None]
+
+
+class Reporter(Protocol):
+    """Shows how long work goes."""
+
+    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
+        """Return a context for one stage; call what it gives with the units just done."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
+        """Return a context whose advance does nothing."""
+        return contextlib.nullcontext(lambda *_: None)
+
+
+def prepare(config: RunConfig, reporter: Reporter) -> Job:
+    """Run every check; see ``preflight``."""
+    with reporter.stage("checking the banks", 0) as advance:
+        return preflight(config, advance)
+
+
+def train(job: Job, reporter: Reporter) -> Bond:
+    """Build the pseudo pairs and train the bond, or go on with either.
+
+    Args:
+        job: From ``preflight``.
+        reporter: Shows how it goes.
+
+    Returns:
+        The trained bond.
+    """
+    config, folder = job.config, job.config.folder
+    _write_head(job)
+    with jax.default_device(select_device(config.device)):
+        total = sum(job.spec.count(start) for start in job.spec.starts)
+        with reporter.stage("pseudo pairs", total) as advance:
+            resident = config.runtime.resident_bytes
+            pairs = build_pairs(
+                job.spec, job.pairs_folder, resident_bytes=resident, progress=advance
+            )
+        with reporter.stage("checking the pairs", 0) as advance:
+            pairs.verify(advance)
+        with reporter.stage("training", len(job.schedule)) as advance:
+            how, runtime = config.training, config.runtime
+            bond = train_bond(pairs, config.bond, folder / "bond", how, runtime, advance)
+    plot_losses(read_log(folder / "bond" / "metrics.jsonl"), folder / "losses.png")
+    return bond
+
+
+def _write_head(job: Job) -> None:
+    folder = job.config.folder
+    files.claim(folder / "run.json", job.identity(), "results")
+    text = yaml.safe_dump(job.config.to_dict(), sort_keys=False)
+    files.write_atomic(folder / "config.yaml", lambda file: file.write(text.encode()))
+    fingerprints = {job.config.pool: job.spec.banks.fingerprints()} | {
+        name: banks.fingerprints() for name, banks in job.evaluation.items()
+    }
+    files.write_json(
+        folder / "provenance.json",
+        {
+            "data": str(job.config.data.absolute()),
+            "banks": fingerprints,
+            "evaluation": list(job.evaluation),
+            "versions": {name: version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": str(select_device(job.config.device)),
+        },
+    )
+
+
+def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
+    """Evaluate a bond on every split that has pairs; write ``metrics.json`` and ``sweep.png``.
+
+    The sweep shows the split ``val`` if there is one: factors are not chosen on test.
+
+    Args:
+        job: From ``preflight``.
+        bond: Trained.
+        reporter: Shows how it goes.
+
+    Returns:
+        Split to model to pair to metric.
+    """
+    space = default_space(bond)
+    with reporter.stage("evaluation", len(job.evaluation)) as advance:
+        results = {}
+        for name, banks in job.evaluation.items():
+            results[name] = evaluate(space, banks)
+            advance(1)
+    files.write_json(job.config.folder / "metrics.json", {"retrieval": results})
+    if job.evaluation:
+        split = "val" if "val" in job.evaluation else next(iter(job.evaluation))
+        with reporter.stage("factor sweep", 0) as advance:
+            swept = sweep(space, job.evaluation[split], progress=advance)
+        title = f"{bond.kind} of {bond.expert} and {bond.unified}, split {split}"
+        plot_sweep(swept, presets_for(bond), title, job.config.folder / "sweep.png")
+    return results
+
+
+def default_space(bond: Bond) -> FusedSpace:
+    """Return the fused space at the first preset of the expert's kind."""
+    return FusedSpace.preset(bond, next(iter(presets_for(bond))))
+
+
+class Run:
+    """A finished run folder.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        FreeBindError: It is no run folder, or its training is unfinished.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "run.json").exists():
+            raise FreeBindError(
+                "this is no run folder",
+                where=folder,
+                expected="a folder that train.py wrote, with run.json",
+            )
+        self.folder = folder
+        self.provenance: dict[str, Any] = files.read_json(folder / "provenance.json")
+        self.bond = load_bond(folder / "bond")
+
+    def open_banks(self, split: str, data: Path | None = None) -> BankSet:
+        """Open both spaces' banks of a split.
+
+        Args:
+            split: Name of the split.
+            data: Bank root; None takes the one that the run was trained on.
+
+        Raises:
+            FreeBindError: They are not the banks that the run recorded for its own splits.
+        """
+        root = data or Path(self.provenance["data"])
+        banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
+        recorded = self.provenance["banks"].get(split)
+        if data is None and recorded is not None and recorded != banks.fingerprints():
+            raise FreeBindError(
+                "the banks have changed since this run was trained",
+                where=banks.split.path,
+                expected="the fingerprints in provenance.json",
+                fix=f"name the banks to use with --data {root}, or restore them",
+            )
+        return banks
+
+    @property
+    def splits(self) -> list[str]:
+        """The evaluation splits that the run recorded."""
+        return self.provenance["evaluation"]
+
+    def evaluate(
+        self, split: str, points: Mapping[str, Factors] | None = None, data: Path | None = None
+    ) -> Metrics:
+        """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``."""
+        banks = self.open_banks(split, data)
+        banks.verify()
+        return evaluate(default_space(self.bond), banks, points)

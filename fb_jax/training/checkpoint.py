@@ -1,0 +1,139 @@
+"""Checkpoints: Orbax writes them, digests of our own tell whether they are still what was written.
+
+    FOLDER/<step>/            Orbax: ``state`` (arrays by name) and ``place`` (JSON)
+    FOLDER/<step>.json        SHA-256 of every file of it, written last
+
+Orbax checks no content: an altered byte comes back as another number. A step without its digests
+was cut off while it was written, and does not count.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
+
+Tree = TypeVar("Tree")
+
+
+class Checkpoints:
+    """The checkpoints of one training, newest last; older ones than ``keep`` are deleted.
+
+    Args:
+        folder: Where they are.
+        keep: How many to keep.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder = folder.absolute()
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a whole checkpoint, in ascending order."""
+        digests = self.folder.glob("*.json")
+        return sorted(int(path.stem) for path in digests if (self.folder / path.stem).is_dir())
+
+    def save(self, step: int, state: Any, place: dict[str, Any]) -> None:
+        """Write a checkpoint; it counts once its digests are on disk.
+
+        Args:
+            step: Steps taken.
+            state: A pytree of arrays.
+            place: What else is needed to go on, as JSON types.
+
+        Raises:
+            FreeBindError: It cannot be written; earlier checkpoints are kept.
+        """
+        if step in self.steps():
+            return
+        target = self.folder / str(step)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_by_name(state)), place=ocp.args.JsonSave(place)
+        )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+                checkpointer.save(target, items, force=True)  # over what a kill left behind
+        except (OSError, ValueError) as error:
+            raise FreeBindError(
+                "a checkpoint could not be written",
+                where=target,
+                got=f"{type(error).__name__}: {error}",
+                fix="free some space and run the same command again; it goes on from "
+                + (f"step {self.steps()[-1]}" if self.steps() else "the start"),
+            ) from error
+        files.write_json(target.with_suffix(".json"), _digests(target))
+        for old in self.steps()[: -self.keep]:
+            (self.folder / f"{old}.json").unlink()
+            shutil.rmtree(self.folder / str(old))
+
+    def restore(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
+        """Read a checkpoint.
+
+        Args:
+            step: One of ``steps()``.
+            like: A pytree with the shapes and dtypes to expect.
+
+        Returns:
+            The state, and the place.
+
+        Raises:
+            FreeBindError: Its bytes were altered, or its arrays are not as expected.
+        """
+        target = self.folder / str(step)
+        fix = f"delete {target} and {step}.json beside it to go on from an earlier checkpoint"
+        _require_digests(target, fix)
+        expected = _by_name(like)
+        saved = ocp.args.Composite(state=ocp.args.StandardRestore(), place=ocp.args.JsonRestore())
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            found = checkpointer.restore(target, saved)
+        _require_shapes(found["state"], expected, target)
+        leaves = [found["state"][name] for name in expected]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), found["place"]
+
+
+def _by_name(tree: Any) -> dict[str, Any]:
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): files.sha256_of(path) for path in paths}
+
+
+def _require_digests(target: Path, fix: str) -> None:
+    wanted, found = files.read_json(target.with_suffix(".json")), _digests(target)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise FreeBindError(
+                "a checkpoint was altered after it was written",
+                where=target / name,
+                expected=f"SHA-256 {wanted.get(name, 'no such file')}",
+                got=f"SHA-256 {found.get(name, 'no such file')}",
+                fix=fix,
+            )
+
+
+def _forms(arrays: Any) -> dict[str, str]:
+    return {name: f"{np.dtype(x.dtype)}{list(x.shape)}" for name, x in arrays.items()}
+
+
+def _require_shapes(arrays: Any, like: dict[str, Any], target: Path) -> None:
+    found, wanted = _forms(arrays), _forms(like)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise FreeBindError(
+                "a checkpoint is of another model",
+                where=f"{target}, array {name}",
+                expected=wanted.get(name, "no such array"),
+                got=found.get(name, "no such array"),
+                fix="use the configuration that it was trained with",
+            )

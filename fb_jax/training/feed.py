@@ -1,0 +1,71 @@
+"""Feeding batches: Grain over whole batches of row numbers, rows from the device or from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fb_jax.banks import Rows
+from fb_jax.pseudo import Column
+from fb_jax.training.schedule import Schedule
+from fb_jax.training.step import Batch
+
+READ_THREADS = 4
+
+
+class Feed:
+    """An iterator of batches whose place can be saved and restored.
+
+    Each element that Grain hands out is a whole step: row by row it is 20 times slower.
+
+    Args:
+        schedule: Step to rows of the table of pairs, ``[lanes, b]``.
+        columns: (side, modality) to that column of the table.
+        resident: Hold the table on the device; else rows are read from disk by threads ahead of
+            the step that needs them.
+        place: Where to go on; None starts at the beginning.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        columns: Mapping[Column, Rows],
+        *,
+        resident: bool,
+        place: dict[str, Any] | None = None,
+    ) -> None:
+        steps = grain.MapDataset.source(schedule)
+        if resident:
+            table = {column: jnp.asarray(rows[:]) for column, rows in columns.items()}
+            self._finish: Callable[[Any], Batch] = partial(_take, table)
+        else:
+            steps = steps.map(partial(_read, columns))
+            self._finish = jax.device_put
+        options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_THREADS)
+        self._iterator = iter(steps.to_iter_dataset(options))
+        if place is not None:
+            self._iterator.set_state(place)
+
+    def __next__(self) -> Batch:
+        return self._finish(next(self._iterator))
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Grain's iterator state, as JSON types."""
+        return self._iterator.get_state()
+
+
+@jax.jit
+def _take(table: Batch, rows: jax.Array) -> Batch:
+    return {column: values[rows] for column, values in table.items()}
+
+
+def _read(columns: Mapping[Column, Rows], rows: np.ndarray) -> dict[Column, np.ndarray]:
+    flat = rows.reshape(-1)
+    return {column: values[flat].reshape(*rows.shape, -1) for column, values in columns.items()}

@@ -1,0 +1,134 @@
+"""Which member of a mixture trains on which pairs at which step.
+
+A member's epoch is one pass over its own pairs, shuffled, the last partial batch dropped [O]. So
+members differ in steps: T + VA, V + TA and A + TV together take as many as TVA (up to a partial
+batch an epoch). Packed one behind the other they are 4 equal lanes that hold all 7 members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Int
+
+from fb_jax.errors import FreeBindError
+from fb_jax.projector import Subset, subset_name, subsets
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps over which the same members train.
+
+    Attributes:
+        start: First step.
+        stop: Step behind the last one.
+        members: The member in every lane that is not idle.
+        first: The step of its own that each of them takes at ``start``.
+    """
+
+    start: int
+    stop: int
+    members: tuple[int, ...]
+    first: tuple[int, ...]
+
+
+def pack(steps: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Pack members into as few lanes as hold them, none longer than the longest member.
+
+    Args:
+        steps: Steps of every member.
+
+    Returns:
+        The members of every lane, in the order that they run: longest first (first-fit decreasing).
+    """
+    lanes: list[list[int]] = []
+    for member in sorted(range(len(steps)), key=lambda i: (-steps[i], i)):
+        room = (lane for lane in lanes if steps[member] + sum(steps[m] for m in lane) <= max(steps))
+        lane = next(room, None)
+        if lane is None:
+            lanes.append(lane := [])
+        lane.append(member)
+    return tuple(map(tuple, lanes))
+
+
+class Schedule:
+    """The steps of a whole training, known from the start.
+
+    Args:
+        starts: Start modality to its rows in the table of pairs.
+        batch: Pairs of a step.
+        epochs: Passes of every member over its own pairs.
+        seed: Of the shuffling.
+
+    Raises:
+        FreeBindError: A batch is larger than a subset.
+    """
+
+    def __init__(self, starts: Mapping[str, range], *, batch: int, epochs: int, seed: int) -> None:
+        self.starts = starts
+        self.batch = batch
+        self.seed = seed
+        self.members: tuple[Subset, ...] = subsets(tuple(starts))
+        self.epoch_steps = [self.size(subset) // batch for subset in self.members]
+        self._require_batches()
+        self.steps = [epochs * steps for steps in self.epoch_steps]
+        self.lanes = pack(self.steps)
+        self.segments = tuple(self._segments())
+        self._order = lru_cache(maxsize=2 * len(self.lanes))(self._shuffle)
+
+    def size(self, subset: Subset) -> int:
+        """Return the pairs that a subset of starts has."""
+        return sum(len(self.starts[start]) for start in subset)
+
+    def _require_batches(self) -> None:
+        smallest = min(self.members, key=self.size)
+        if self.size(smallest) < self.batch:
+            raise FreeBindError(
+                "a batch is larger than a subset of the pairs",
+                where=f"subset {subset_name(smallest)}",
+                expected=f"at most {self.size(smallest)} pairs a batch",
+                got=self.batch,
+                fix=f"set --training.batch to {max(2, self.size(smallest) // 8)} or so",
+            )
+        if self.batch < 2:
+            raise FreeBindError("a batch needs two pairs to contrast", got=self.batch)
+
+    def _segments(self) -> list[Segment]:
+        spans = [span for lane in self.lanes for span in self._spans(lane)]
+        cuts = sorted({0} | {stop for _, _, stop in spans})
+        segments = []
+        for start, stop in pairwise(cuts):
+            active = [
+                (member, start - begin) for member, begin, end in spans if begin <= start < end
+            ]
+            members, first = zip(*active, strict=True)
+            segments.append(Segment(start, stop, members, first))
+        return segments
+
+    def _spans(self, lane: Sequence[int]) -> list[tuple[int, int, int]]:
+        ends = np.cumsum([self.steps[member] for member in lane]).tolist()
+        return [
+            (member, end - self.steps[member], end) for member, end in zip(lane, ends, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return max(self.steps)
+
+    def __getitem__(self, step: int) -> Int[np.ndarray, "lanes batch"]:
+        """Return the rows of the table of pairs that every active lane trains on at a step."""
+        segment = next(s for s in self.segments if s.start <= step < s.stop)
+        own = [first + step - segment.start for first in segment.first]
+        return np.stack([self.rows(m, i) for m, i in zip(segment.members, own, strict=True)])
+
+    def rows(self, member: int, step: int) -> Int[np.ndarray, " batch"]:
+        """Return the rows that a member trains on at a step of its own."""
+        epoch, within = divmod(step, self.epoch_steps[member])
+        return self._order(member, epoch)[within * self.batch : (within + 1) * self.batch]
+
+    def _shuffle(self, member: int, epoch: int) -> np.ndarray:
+        own = np.concatenate([np.asarray(self.starts[start]) for start in self.members[member]])
+        return np.random.default_rng([self.seed, member, epoch]).permutation(own)

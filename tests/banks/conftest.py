@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import Encoder, Split, bank_writer, write_items
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Split:
+    return Split(tmp_path / "root" / "pool")
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """Every file below a folder with its bytes: folders are the same if these are equal."""
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    return contents
+
+
+@pytest.fixture
+def make_bank(pool: Split) -> Callable[..., Path]:
+    """Write a bank of float16 rows, two a shard, and its items: ``text0``, ``text1``, ..."""
+
+    def make_bank(space, modality, rows, missing=()) -> Path:
+        ids = ({"id": f"{modality}{row}"} for row in range(len(rows)))
+        writer = bank_writer(
+            pool.bank_path(space, modality),
+            dim=len(rows[0]),
+            count=len(rows),
+            dtype="float16",
+            space=space,
+            modality=modality,
+            items_sha256=write_items(pool.items_path(modality), ids).digest,
+            encoder=Encoder("by hand", licence="CC0-1.0"),
+            missing=list(missing),
+            shard_rows=2,
+        )
+        writer.append(np.asarray(rows, float))
+        writer.close()
+        return writer.folder
+
+    return make_bank

@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from fb_jax.banks import Encoder, Split, files, import_bank, import_pairs, unit_rows, write_items
+from fb_jax.errors import FreeBindError
+
+ROWS = np.array([[3.0, 4.0], [0.0, 5.0], [-2.0, 0.0]])
+UNIT = np.array([[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(name, content):
+        path, content = tmp_path / name, content.encode() if isinstance(content, str) else content
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, dict) or path.suffix == ".safetensors":
+            save_file(content if isinstance(content, dict) else {"x": content}, path)
+        elif content is not None:
+            np.save(path, content)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def source(save):
+    return save("x.npy", ROWS)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """More rows than one shard has."""
+    rows = np.random.default_rng(0).normal(size=(70_000, 2)).astype(np.float32)
+    np.save(path := tmp_path_factory.mktemp("many") / "many.npy", rows)
+    return path
+
+
+# Banks
+
+
+@pytest.mark.parametrize("stored", ["float16", "float32"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [".npy", ".safetensors"])
+def test_a_matrix_of_floats_becomes_a_bank_of_unit_rows(pool, save, kind, dtype, stored):
+    bank = import_bank(pool, "clap", "text", save(f"x{kind}", ROWS.astype(dtype)), dtype=stored)
+    np.testing.assert_array_equal(bank.array[:], UNIT.astype(np.float32).astype(stored))
+    np.testing.assert_allclose(bank[:], UNIT, atol=3e-4)
+
+
+@pytest.mark.parametrize("rows", [1e6 * ROWS, 1e-6 * ROWS, np.asfortranarray(ROWS)])
+def test_rows_may_be_of_any_length_and_lie_in_any_order(pool, save, rows):
+    bank = import_bank(pool, "clap", "text", save("x.npy", rows))
+    np.testing.assert_allclose(bank[:], UNIT, atol=3e-4)
+
+
+def test_plain_numpy_reads_the_numbered_files_in_sorted_order(pool, many):
+    bank = import_bank(pool, "clap", "text", many, dtype="float32")
+    shards = [np.load(path) for path in sorted(bank.folder.glob("*.npy"))]
+    assert len(shards) == 2
+    np.testing.assert_array_equal(np.concatenate(shards), unit_rows(np.load(many)), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [([np.nan, 1], "NaN or infinite"), ([1, -np.inf], "NaN or infinite"), ([0.0, 0], "zero")],
+)
+def test_bad_rows_are_refused_or_listed_as_missing(pool, save, bad, kind):
+    source = save("x.npy", np.array([[3, 4], bad, [5, 0], bad]))
+    with pytest.raises(FreeBindError, match=rf"{kind} rows(.|\n)*row 1, and 1 more"):
+        import_bank(pool, "clap", "text", source)
+    assert not pool.path.exists()
+    bank = import_bank(pool, "clap", "text", source, bad_rows="missing")
+    assert bank.present().tolist() == [0, 2]
+    assert not bank[1::2].any()
+    bank.verify()
+
+
+BFLOAT16 = b'{"x":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}}'
+BFLOAT16 = len(BFLOAT16).to_bytes(8, "little") + BFLOAT16 + b"\x80\x3f" * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.npy", None, "no such file"),
+        ("x.csv", "1,2", r"cannot be imported(.|\n)*expected: \.npy or \.safetensors"),
+        ("x.npy", "1,2", "cannot be read"),
+        ("x.npy", "", "cannot be read"),
+        ("x.npy", np.array([{}]), "cannot be read"),
+        ("x.safetensors", "1,2", "cannot be read"),
+        ("x.safetensors", {"a": ROWS, "b": ROWS}, r"one matrix(.|\n)*2 tensors: a, b"),
+        ("x.safetensors", {}, r"one matrix(.|\n)*0 tensors"),
+        pytest.param("x.safetensors", BFLOAT16, "(?i)bfloat16|bf16", id="bfloat16"),
+        ("x.npy", ROWS.astype(int), r"matrix of floats(.|\n)*\[3, 2\], int64"),
+        ("x.npy", ROWS[0], r"matrix of floats(.|\n)*\[2\], not a matrix"),
+        ("x.safetensors", ROWS[None], r"matrix of floats(.|\n)*\[1, 3, 2\], not a matrix"),
+        ("x.npy", ROWS[:0], r"matrix of floats(.|\n)*\[0, 2\]"),
+    ],
+)
+def test_a_file_that_holds_no_matrix_of_floats_is_refused(pool, save, name, content, says):
+    with pytest.raises(FreeBindError, match=says) as error:
+        import_bank(pool, "clap", "text", save(name, content))
+    assert name in str(error.value)
+    assert not pool.path.exists()
+
+
+@pytest.mark.parametrize("names", [("clap/x", "text"), ("clap", "a-b")])
+def test_a_name_that_could_be_no_folder_is_refused(pool, source, names):
+    with pytest.raises(FreeBindError, match="cannot name a"):
+        import_bank(pool, *names, source)
+
+
+def test_the_source_is_recorded_unless_the_encoder_is_known(pool, source):
+    known = Encoder("clap", "abc", "CC0-1.0")
+    unknown = Encoder("x.npy", files.sha256_of(source))
+    assert import_bank(pool, "a", "text", source).encoder == unknown
+    assert import_bank(pool, "b", "text", source, encoder=known).encoder == known
+
+
+@pytest.mark.parametrize("encoder", [None, Encoder("clap")])
+def test_importing_again_changes_nothing_and_another_matrix_is_refused(
+    pool, source, save, contents, encoder
+):
+    import_bank(pool, "clap", "text", source, encoder=encoder)
+    before = contents(pool.path)
+    import_bank(pool, "clap", "text", source, encoder=encoder)
+    with pytest.raises(FreeBindError, match="this folder holds"):
+        import_bank(pool, "clap", "text", save("x.npy", -ROWS), encoder=encoder)
+    assert contents(pool.path) == before
+
+
+def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(pool, tmp_path, many, contents):
+    first, rest = [], []
+
+    def stop_after_a_shard(rows):
+        first.append(rows)
+        if sum(first) > 65_536:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_bank(pool, "clap", "text", many, progress=stop_after_a_shard)
+    import_bank(pool, "clap", "text", many, progress=rest.append)
+    assert sum(rest) == 70_000 - 65_536
+    import_bank(Split(tmp_path / "undisturbed"), "clap", "text", many)
+    assert contents(pool.path) == contents(tmp_path / "undisturbed")
+
+
+# Items
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ids", "captions"),
+    [
+        ("x.txt", "a dog\nFüße\n\n", "012", ["a dog", "Füße", ""]),
+        ("x.txt", "a\r\nb\r\nc", "012", ["a", "b", "c"]),
+        (
+            "x.jsonl",
+            '{"id": "p", "caption": "a"}\n{"id": "q"}\n{"id": "r"}',
+            "pqr",
+            ["a", None, None],
+        ),
+        (None, "", "012", [None] * 3),
+    ],
+)
+def test_items_are_captions_or_objects_or_just_numbers(
+    pool, source, save, name, text, ids, captions
+):
+    first = import_bank(pool, "a", "text", source, items=name and save(name, text))
+    assert [(item["id"], item.get("caption")) for item in pool.items("text")] == list(
+        zip(ids, captions, strict=True)
+    )
+    assert import_bank(pool, "b", "text", source).items_sha256 == first.items_sha256
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, r"no such item list\n.*x\.txt"),
+        ("a\nb\n", r"expected: 2 rows(.|\n)*got: +3 rows"),
+        ("a\nb\nc\nd\n", r"expected: 4 rows(.|\n)*got: +3 rows"),
+    ],
+)
+def test_items_that_do_not_fit_the_matrix_are_refused_and_not_stored(
+    pool, source, save, text, says
+):
+    with pytest.raises(FreeBindError, match=says):
+        import_bank(pool, "clap", "text", source, items=save("x.txt", text))
+    assert not pool.path.exists()
+
+
+# Pairs
+
+
+@pytest.fixture
+def listed(pool):
+    """A split of two images and three texts."""
+    for modality, count in (("image", 2), ("text", 3)):
+        write_items(pool.items_path(modality), ({"id": str(row)} for row in range(count)))
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("modalities", "name", "content"),
+    [
+        (("image", "text"), "p.csv", "0,2\n1,0\n1,2\n"),
+        (("text", "image"), "p.csv", "2,0\n0,1\n2,1\n"),
+        (("image", "text"), "p.npy", np.array([[0, 2], [1, 0], [1, 2]], np.uint8)),
+    ],
+)
+def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
+    listed, save, modalities, name, content
+):
+    table = import_pairs(listed, *modalities, save(name, content))
+    np.testing.assert_array_equal(table, np.load(listed.pairs_path("image", "text")), strict=True)
+    assert table.tolist() == [[0, 2], [1, 0], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("p.csv", None, r"cannot be read\n.*p\.csv"),
+        ("p.csv", "image,text\n0,2\n", "cannot be read"),
+        ("p.csv", "0,0.5\n", "cannot be read"),
+        ("p.csv", "0,1\n0\n", "cannot be read"),
+        ("p.npy", "0,1\n", "cannot be read"),
+        ("p.npy", np.array([[0.0, 1.0]]), "wrong form"),
+        ("p.csv", "0,1,2\n", "wrong form"),
+        ("p.csv", "", "wrong form"),
+        ("p.csv", "0,0\n2,0\n", r"rows below 2 and 3\n.*1 pairs outside, the first is \[2, 0\]"),
+        ("p.csv", "0,-1\n", "points past an item list"),
+        ("p.csv", "0,1\n0,1\n", "a pair twice"),
+    ],
+)
+def test_a_table_that_pairs_nothing_is_refused_and_not_stored(listed, save, name, content, says):
+    with pytest.raises(FreeBindError, match=says):
+        import_pairs(listed, "image", "text", save(name, content))
+    assert listed.paired() == []
+
+
+def test_pairs_need_the_items_of_both_modalities(listed, save):
+    with pytest.raises(FreeBindError, match=r"item list is missing\n.*class\.jsonl"):
+        import_pairs(listed, "image", "class", save("p.csv", "0,0\n"))

@@ -1,0 +1,198 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import Bank, open_banks, splits, verify_split, write_items
+from fb_jax.banks.root import require_name
+from fb_jax.errors import FreeBindError
+
+ROWS = [[1, 0], [0, 1], [-1, 0], [0, -1]]
+WIDE = [[1, 0, 0]] * 4
+
+
+@pytest.fixture
+def root(pool, make_bank):
+    """Space a lacks text 1 and audio 3; space b lacks text 0 and image 2, and has no audio."""
+    make_bank("a", "audio", ROWS, missing=[3])
+    make_bank("a", "image", ROWS[:3])
+    make_bank("a", "text", ROWS, missing=[1])
+    make_bank("b", "image", WIDE[:3], missing=[2])
+    make_bank("b", "text", WIDE, missing=[0])
+    return pool.path.parent
+
+
+@pytest.fixture
+def save_pairs(pool):
+    def save_pairs(table, left="image", right="text"):
+        path = pool.pairs_path(left, right)
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, table)
+        return path
+
+    return save_pairs
+
+
+# Opening
+
+
+@pytest.mark.parametrize(
+    ("spaces", "kept"),
+    [
+        ("ab", {"audio": [0, 1, 2], "image": [0, 1], "text": [2, 3]}),
+        ("ba", {"audio": [0, 1, 2], "image": [0, 1], "text": [2, 3]}),
+        ("a", {"audio": [0, 1, 2], "image": [0, 1, 2], "text": [0, 2, 3]}),
+        ("b", {"image": [0, 1], "text": [1, 2, 3]}),
+    ],
+)
+def test_banks_are_restricted_to_the_rows_that_all_spaces_have(root, pool, spaces, kept):
+    opened = open_banks(root, spaces=list(spaces))
+    assert {modality: rows.tolist() for modality, rows in opened.rows.items()} == kept
+    for (space, modality), bank in opened.banks.items():
+        whole = Bank(pool.bank_path(space, modality))
+        np.testing.assert_array_equal(bank[:], whole[:][kept[modality]])
+
+
+def test_opened_banks_know_their_modalities_dimensions_and_fingerprints(root, pool):
+    opened = open_banks(root, spaces=["a", "b"])
+    assert opened.modalities("a") == ("audio", "image", "text")
+    assert (opened.dim("a"), opened.dim("b")) == (2, 3)
+    assert opened.fingerprints()["b/text"] == Bank(pool.bank_path("b", "text")).fingerprint
+    assert len(set(opened.fingerprints().values())) == 5
+
+
+def test_names_that_are_not_there_are_told_what_is(root):
+    (root / "logs").mkdir()
+    assert splits(root) == ["pool"]
+    with pytest.raises(FreeBindError, match="one of: a, b"):
+        open_banks(root, spaces=["a", "clap"])
+    with pytest.raises(FreeBindError, match=r"one of: pool\n.*did you mean 'pool'"):
+        open_banks(root, "pol", spaces=["a"])
+    with pytest.raises(FreeBindError, match=r"no such bank root\n.*elsewhere"):
+        open_banks(root / "elsewhere", spaces=["a"])
+
+
+def test_a_space_without_a_finished_bank_is_not_there_yet(root, pool):
+    for modality in ("image", "text"):
+        (pool.bank_path("b", modality) / "manifest.json").unlink()
+    with pytest.raises(FreeBindError, match="no space 'b'"):
+        open_banks(root, spaces=["a", "b"])
+
+
+def test_spaces_without_a_common_row_are_refused(root, make_bank):
+    make_bank("c", "text", ROWS, missing=[0, 2, 3])
+    with pytest.raises(FreeBindError, match=r"no text item(.|\n)*a 3, c 1"):
+        open_banks(root, spaces=["a", "c"])
+
+
+def test_modalities_of_a_space_that_differ_in_dimension_are_refused(root, pool, make_bank):
+    make_bank("b", "audio", ROWS)
+    with pytest.raises(FreeBindError, match="audio 2, image 3, text 3"):
+        open_banks(root, spaces=["b"])
+    with pytest.raises(FreeBindError, match="audio 2, image 3, text 3"):
+        verify_split(pool)
+
+
+@pytest.mark.parametrize("rows", [[1, 0, 2, 3], [0, 1, 2]], ids=["another order", "fewer"])
+def test_a_list_that_was_rewritten_no_longer_fits_its_bank(root, pool, rows):
+    pool.items_path("text").unlink()
+    write_items(pool.items_path("text"), ({"id": f"text{row}"} for row in rows))
+    with pytest.raises(FreeBindError, match="a bank belongs to another item list"):
+        open_banks(root, spaces=["a"])
+
+
+@pytest.mark.parametrize("place", ["b/text", "a/image"])
+def test_a_bank_in_the_wrong_folder_is_refused(root, pool, place):
+    here = pool.bank_path(*place.split("/"))
+    shutil.rmtree(here)
+    shutil.copytree(pool.bank_path("a", "text"), here)
+    with pytest.raises(FreeBindError, match=rf"wrong folder(.|\n)*{place}\n.*a/text"):
+        open_banks(root, spaces=[place[0]])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".a", "a-b", "a b", "a\n", "ü"])
+def test_a_name_is_that_of_a_folder(name):
+    for good in ("imagebind", "internvl_ib++", "v1.5", "7b"):
+        require_name("space", good)
+    with pytest.raises(FreeBindError, match="cannot name a space"):
+        require_name("space", name)
+
+
+# Pairs
+
+
+def test_pairs_many_to_many_are_renumbered_to_the_rows_kept(root, save_pairs):
+    save_pairs([[1, 3], [0, 2], [1, 2], [0, 0], [2, 3], [2, 1], [0, 3]])
+    opened = open_banks(root, spaces=["a", "b"])  # images 0 and 1, texts 2 and 3
+    assert opened.pairs("image", "text").tolist() == [[1, 1], [0, 0], [1, 0], [0, 1]]
+    assert opened.pairs("text", "image").tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]]
+
+
+def test_paired_are_the_modalities_with_a_table_that_were_opened(root, save_pairs):
+    for modalities in (("image", "text"), ("text", "audio"), ("audio", "class")):
+        save_pairs([[0, 0]], *modalities)
+    assert open_banks(root, spaces=["b"]).paired() == [("image", "text")]
+    assert open_banks(root, spaces=["a"]).paired() == [("audio", "text"), ("image", "text")]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ([[0, 0], [0, 4]], r"rows below 3 and 4\n.*1 pairs outside, the first is \[0, 4\]"),
+        ([[3, 0]], "points past an item list"),
+        ([[0, -1]], "points past an item list"),
+        ([[0, 1], [1, 1], [0, 1]], "a pair twice"),
+        ([[0.0, 1.0]], "wrong form"),
+        ([[0, 1, 2]], "wrong form"),
+        ([0, 1], "wrong form"),
+        (np.empty((0, 2), int), "wrong form"),
+        (None, r"missing\n.*image-text\.npy"),
+        (np.array([{}]), r"cannot be read\n.*image-text\.npy"),
+    ],
+)
+def test_a_pair_table_that_cannot_be_is_refused(root, save_pairs, table, says):
+    if table is not None:
+        save_pairs(table)
+    with pytest.raises(FreeBindError, match=says):
+        open_banks(root, spaces=["a"]).pairs("text", "image")
+
+
+# Verifying
+
+
+def test_a_whole_split_is_told_line_by_line(root, pool, save_pairs):
+    save_pairs([[0, 1], [2, 3]])
+    seen = []
+    about = "float16, {} missing, 2 shards, 0.0 MB, by hand, licence CC0-1.0"
+    assert verify_split(pool, seen.append) == [
+        "items audio: 4, ids unique",
+        "items image: 3, ids unique",
+        "items text: 4, ids unique",
+        f"a/audio: 4 x 2 {about.format(1)}",
+        f"a/image: 3 x 2 {about.format(0)}",
+        f"a/text: 4 x 2 {about.format(1)}",
+        f"b/image: 3 x 3 {about.format(1)}",
+        f"b/text: 4 x 3 {about.format(1)}",
+        "pairs image-text: 2",
+    ]
+    assert sum(seen) == 4 + 3 + 4 + 3 + 4
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "says"),
+    [
+        ("items/image.jsonl", '{"id": "x"}\n{"id": "x"}\n', "same id"),
+        ("items/image.jsonl", '{"id": "x"}\n', "another item list"),
+        ("embeddings/b/text/emb_00001.npy", np.ones((2, 3), np.float16), "altered"),
+        ("embeddings/b/text/emb_00001.npy", np.ones((2, 2), np.float16), "not what its manifest"),
+        ("pairs/image-text.npy", np.array([[9, 9]]), "points past an item list"),
+    ],
+)
+def test_damage_to_any_part_of_a_split_is_found(root, pool, save_pairs, file, damage, says):
+    save_pairs([[0, 0]])
+    if isinstance(damage, str):
+        (pool.path / file).write_text(damage)
+    else:
+        np.save(pool.path / file, damage)
+    with pytest.raises(FreeBindError, match=says):
+        verify_split(pool)
