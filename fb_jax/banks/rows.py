@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, Shaped
 
 
+@runtime_checkable
 class Rows(Protocol):
     """Anything read like an ``[n, d]`` array: by slice or by an array of row numbers."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import yaml
@@ -35,6 +35,7 @@ PACKAGES = ("freebind-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"
 Advance = Callable[..., None]
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Shows how long work goes."""
 

@@ -10,6 +10,7 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
 from fb_jax.pseudo import Column
@@ -17,6 +18,7 @@ from fb_jax.training.schedule import Schedule
 from fb_jax.training.step import Batch
 
 READ_THREADS = 4
+Table = Mapping[Column, Float[Array, "n _"]]
 
 
 class Feed:
@@ -62,7 +64,7 @@ class Feed:
 
 
 @jax.jit
-def _take(table: Batch, rows: jax.Array) -> Batch:
+def _take(table: Table, rows: jax.Array) -> Batch:
     return {column: values[rows] for column, values in table.items()}
 
 

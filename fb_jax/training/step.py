@@ -15,7 +15,7 @@ from fb_jax.projector import Direction, Projector, Variables, init_mixture
 from fb_jax.pseudo import Column
 from fb_jax.training.loss import TEMPERATURE, bond_loss
 
-Batch = Mapping[Column, Float[Array, "*lanes b d"]]
+Batch = Mapping[Column, Float[Array, "*lanes b _"]]
 """Pseudo pairs: (side, modality) to unit rows."""
 
 Across = Literal["map", "vmap"]
