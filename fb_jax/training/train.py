@@ -35,7 +35,6 @@ from fb_jax.training.loss import TEMPERATURE
 from fb_jax.training.schedule import Schedule, Segment
 from fb_jax.training.step import (
     Across,
-    Batch,
     Objective,
     TrainState,
     init_state,
@@ -282,7 +281,7 @@ class _Loop:
 
     schedule: Schedule
     feed: Feed
-    advance: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+    advance: Callable[..., tuple[TrainState, jax.Array]]
     checkpoints: Checkpoints
     log: TrainLog
     runtime: Runtime
@@ -291,7 +290,8 @@ class _Loop:
 
     def run(self, state: TrainState, step: int) -> TrainState:
         """Train from a step to the end."""
-        self.pending: list[tuple[int, tuple[int, ...], jax.Array]] = []
+        self.unchecked: list[tuple[int, tuple[int, ...], jax.Array]] = []
+        self.rows = 0
         self.saved_at = self.logged_at = time.monotonic()
         self.progress(step, self.last_loss)
         for segment in self.schedule.segments:
@@ -306,9 +306,10 @@ class _Loop:
         whole = lambda: put_members(state, members, lanes)  # noqa: E731
         for step in range(first + 1, segment.stop + 1):
             lanes, losses = self.advance(lanes, next(self.feed))
-            self.pending.append((step, segment.members, losses))
+            self.unchecked.append((step, segment.members, losses))
+            self.rows += self.schedule.batch * len(segment.members)
             if step % self.runtime.log_steps == 0 or step == segment.stop:
-                self._flush()
+                self._log(step, segment.members, losses)
             try:
                 self.progress(1, self.last_loss)
             except Interrupted:
@@ -318,17 +319,18 @@ class _Loop:
                 self._save(step, whole())
         return whole()
 
-    def _flush(self) -> None:
-        """Fetch the pending losses, stop if one is not finite, log the last."""
-        for step, members, on_device in self.pending:
-            losses = np.asarray(on_device)
+    def _log(self, step: int, members: tuple[int, ...], losses: jax.Array) -> None:
+        self._check_losses()
+        named = dict(zip(self._names(members), losses.tolist(), strict=True))
+        now = time.monotonic()
+        self.log.write(step, named, self.rows / max(now - self.logged_at, 1e-9))
+        self.last_loss, self.rows, self.logged_at = float(losses.mean()), 0, now
+
+    def _check_losses(self) -> None:
+        """Fetch the losses since the last check; waiting for each would stall the device."""
+        for step, members, losses in self.unchecked:
             self._require_finite(np.isfinite(losses), members, step)
-        if self.pending:
-            named = dict(zip(self._names(members), losses.tolist(), strict=True))
-            rows = sum(len(members) for _, members, _ in self.pending) * self.schedule.batch
-            now = time.monotonic()
-            self.log.write(step, named, rows / max(now - self.logged_at, 1e-9))
-            self.last_loss, self.pending, self.logged_at = float(losses.mean()), [], now
+        self.unchecked = []
 
     def _names(self, members: Sequence[int]) -> list[str]:
         return [subset_name(self.schedule.members[member]) for member in members]
@@ -352,7 +354,7 @@ class _Loop:
         return by_steps or minutes >= self.runtime.checkpoint_minutes
 
     def _save(self, step: int, state: TrainState) -> None:
-        self._flush()
+        self._check_losses()
         everyone = range(len(self.schedule.members))
         self._require_finite(np.asarray(_finite_members(state)), everyone, step)
         self.checkpoints.save(step, state, self.feed.place)

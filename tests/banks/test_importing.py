@@ -77,6 +77,14 @@ def test_bad_rows_are_refused_or_listed_as_missing(pool, save, bad, kind):
     bank.verify()
 
 
+def test_missing_rows_are_found_and_exempt_however_far_behind(pool, save, many):
+    rows = np.load(many)
+    rows[[5, 60_000]] = np.nan
+    bank = import_bank(pool, "clap", "text", save("x.npy", rows), bad_rows="missing")
+    assert np.flatnonzero(~bank[:].any(axis=1)).tolist() == bank.missing.tolist() == [5, 60_000]
+    bank.verify()
+
+
 BFLOAT16 = b'{"x":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}}'
 BFLOAT16 = len(BFLOAT16).to_bytes(8, "little") + BFLOAT16 + b"\x80\x3f" * 2
 

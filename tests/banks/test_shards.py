@@ -54,7 +54,7 @@ def test_any_slice_or_row_numbers_of_the_shards_are_those_of_the_whole(array, ro
 
 @pytest.mark.parametrize("rows", [[-1], [10], [0, 99]])
 def test_a_row_out_of_range_is_an_index_error(array, rows):
-    with pytest.raises(IndexError, match="out of range"):
+    with pytest.raises(IndexError, match="row out of range"):
         array[np.array(rows)]
 
 

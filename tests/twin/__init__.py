@@ -1,0 +1,41 @@
+"""FreeBind once more, in plain torch and from the paper's text alone, for the parity tests.
+
+Nothing here is fast, chunked or shared. It runs in the dtype of its inputs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from twin.pairs import EQUATIONS, retrieve
+from twin.training import Projector, bond_loss, info_nce, load, mixture, numbers, train
+
+__all__ = [
+    "EQUATIONS",
+    "Projector",
+    "bond_loss",
+    "error",
+    "info_nce",
+    "load",
+    "mixture",
+    "numbers",
+    "retrieve",
+    "to_torch",
+    "train",
+]
+
+
+def to_torch(rows: object) -> torch.Tensor:
+    """Return any array as a tensor of its own memory."""
+    return torch.from_numpy(np.array(rows))
+
+
+def error(found: object, wanted: object) -> float:
+    """Return the relative Frobenius error of an array, summed up in float64."""
+    found, wanted = (
+        np.asarray(x.detach() if isinstance(x, torch.Tensor) else x, np.float64)
+        for x in (found, wanted)
+    )
+    assert found.shape == wanted.shape
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))

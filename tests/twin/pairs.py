@@ -1,0 +1,82 @@
+"""Soft retrieval and the six equations of the pseudo pairs, each written out.
+
+``T``, ``V``, ``A`` are text, image and audio; ``_e`` the expert, ``_u`` the unified space. ``x``
+holds the native embeddings of items of one start modality, ``bank`` those of the whole pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+Soft = dict[str, Tensor]
+Retrieve = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def retrieve(
+    q: Tensor, keys: Tensor, values: Tensor, tau: float = 1 / 100, unit: bool = False
+) -> Tensor:
+    """A(q; K -> V) = softmax(q K^T / tau) V."""
+    out = torch.softmax(q @ keys.T / tau, dim=1) @ values
+    return normalize(out) if unit else out
+
+
+def eq_4(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:
+    """Image-text expert, from text."""
+    V_e = A(x.T_e, bank.V_e, bank.V_e)
+    V_u = A(x.T_u, bank.V_u, bank.V_u)
+    A_u = A(V_u, bank.A_u, bank.A_u)
+    return {"V_e": V_e, "V_u": V_u, "A_u": A_u}
+
+
+def eq_5(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:
+    """Image-text expert, from image."""
+    T_e = A(x.V_e, bank.T_e, bank.T_e)
+    T_u = A(x.V_u, bank.T_u, bank.T_u)
+    A_u = A(x.V_u, bank.A_u, bank.A_u)
+    return {"T_e": T_e, "T_u": T_u, "A_u": A_u}
+
+
+def eq_6(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:
+    """Image-text expert, from audio."""
+    V_u = A(x.A_u, bank.V_u, bank.V_u)
+    T_u = A(V_u, bank.T_u, bank.T_u)
+    V_e = A(x.A_u, bank.V_u, bank.V_e)
+    T_e = A(V_u, bank.T_u, bank.T_e)
+    return {"V_e": V_e, "T_e": T_e, "V_u": V_u, "T_u": T_u}
+
+
+def eq_11(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:
+    """Audio-text expert, from text."""
+    A_e = A(x.T_e, bank.A_e, bank.A_e)
+    A_u = A(x.T_e, bank.A_e, bank.A_u)
+    V_u = A(x.T_u, bank.V_u, bank.V_u)
+    return {"A_e": A_e, "A_u": A_u, "V_u": V_u}
+
+
+def eq_12(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:
+    """Audio-text expert, from audio."""
+    T_e = A(x.A_e, bank.T_e, bank.T_e)
+    T_u = A(x.A_e, bank.T_e, bank.T_u)
+    V_u = A(x.A_u, bank.V_u, bank.V_u)
+    return {"T_e": T_e, "T_u": T_u, "V_u": V_u}
+
+
+def eq_13(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:
+    """Audio-text expert, from image."""
+    T_e = A(x.V_u, bank.T_u, bank.T_e)
+    A_e = A(x.V_u, bank.A_u, bank.A_e)
+    T_u = A(x.V_u, bank.T_u, bank.T_u)
+    A_u = A(x.V_u, bank.A_u, bank.A_u)
+    return {"T_e": T_e, "A_e": A_e, "T_u": T_u, "A_u": A_u}
+
+
+EQUATIONS = {
+    ("image", "text"): {"text": eq_4, "image": eq_5, "audio": eq_6},
+    ("audio", "text"): {"text": eq_11, "audio": eq_12, "image": eq_13},
+}
+"""Modalities of the expert, and the start, to the equation."""
