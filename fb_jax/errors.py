@@ -35,10 +35,19 @@ class Interrupted(FreeBindError):
     """Work was stopped from outside (Ctrl-C, SIGTERM) after its state had been saved."""
 
 
+def require_positive(owner: str, **values: float | None) -> None:
+    """Raise a FreeBindError unless every value that is not None is above zero."""
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise FreeBindError(
+                f"{owner} {name} must be positive", expected="a number above 0", got=value
+            )
+
+
 def unknown(kind: str, name: str, known: Iterable[str], where: object = None) -> FreeBindError:
     """Return the error for a name that does not exist, naming what does and what is nearest."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return FreeBindError(
         f"there is no {kind} {name!r}",
         where=where,

@@ -21,7 +21,7 @@ from fb_jax.banks import (
     write_synthetic,
 )
 from fb_jax.banks.root import describe_bank
-from fb_jax.cli.console import ConsoleReporter, console
+from fb_jax.cli.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 
 bank = SubcommandApp()
@@ -33,13 +33,13 @@ def info(root: Annotated[Path, Positional]) -> None:
     """Tell what is in a bank root, without reading the embeddings."""
     for name in splits(root):
         split = open_split(root, name)
-        console.print(f"[bold]{name}[/bold]")
+        print(name)
         for space, modalities in split.spaces().items():
             for modality in modalities:
                 found = Bank(split.bank_path(space, modality))
-                console.print(f"  {space}/{modality}: {describe_bank(found)}")
+                print(f"  {space}/{modality}: {describe_bank(found)}")
         for pair in split.paired():
-            console.print(f"  pairs {'-'.join(pair)}: {len(split.read_pairs(*pair))}")
+            print(f"  pairs {'-'.join(pair)}: {len(split.read_pairs(*pair))}")
 
 
 @bank.command(name="verify")
@@ -56,7 +56,7 @@ def verify(root: Annotated[Path, Positional], split: str | None = None) -> None:
     for name in names:
         with ConsoleReporter().stage(f"verify {name}", 0) as advance:
             found = verify_split(open_split(root, name), advance)
-        console.print("\n".join(f"  {line}" for line in found))
+        print("\n".join(f"  {line}" for line in found))
 
 
 @bank.command(name="import")
@@ -96,7 +96,7 @@ def import_(
             bad_rows=bad_rows,
             progress=advance,
         )
-    console.print(f"{made.folder}: {describe_bank(made)}")
+    print(f"{made.folder}: {describe_bank(made)}")
 
 
 @bank.command(name="pairs")
@@ -113,7 +113,7 @@ def pairs(
         right: Modality of the second column; class for labels.
     """
     table = import_pairs(Split(root / split), left, right, source)
-    console.print(f"{len(table)} pairs of {left} and {right}")
+    print(f"{len(table)} pairs of {left} and {right}")
 
 
 @bank.command(name="synthetic")
@@ -126,4 +126,4 @@ def synthetic(out: Annotated[Path, Positional], pool: int = 2000, seed: int = 0)
         seed: Of everything random.
     """
     write_synthetic(out, Synthetic(pool=pool, seed=seed))
-    console.print(f"{out}: synthetic embeddings; they show plumbing, not what FreeBind can do")
+    print(f"{out}: synthetic embeddings; they show plumbing, not what FreeBind can do")

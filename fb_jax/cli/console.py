@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ QUIET_SECONDS = 15.0
 """Where output is not a terminal, a line of progress is printed this often."""
 
 console = Console()
-_stop_requested = False
+STOP = threading.Event()
+"""Set by the first Ctrl-C or SIGTERM."""
 
 
 class ConsoleReporter:
@@ -61,7 +63,7 @@ class ConsoleReporter:
                 note = "" if math.isnan(loss) else f"loss {loss:.3f}"
                 lines.advance(done, note)
                 bar.update(task, advance=done, rate=lines.rate, note=note)
-                if _stop_requested:
+                if STOP.is_set():
                     raise Interrupted(f"interrupted: {title}", fix="run the same command again")
 
             yield advance
@@ -109,10 +111,9 @@ class _Lines:
 
 
 def _request_stop(_signal: int, _frame: FrameType | None) -> None:
-    global _stop_requested
-    if _stop_requested:
+    if STOP.is_set():
         raise KeyboardInterrupt
-    _stop_requested = True
+    STOP.set()
     print("stopping at the next safe point; once more to stop at once", file=sys.stderr, flush=True)
 
 

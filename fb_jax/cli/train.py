@@ -21,18 +21,18 @@ def _train() -> None:
     job = prepare(config, reporter)
     _show_description(job)
     if config.dry_run:
-        console.print("dry run: everything checked, nothing written")
+        print("dry run: everything checked, nothing written")
         return
     bond = train(job, reporter)
     folder = job.config.folder
     if not job.evaluation:
-        console.print(f"trained: {folder}. No split has pairs, so no table is possible.")
+        print(f"trained: {folder}. No split has pairs, so no table is possible.")
         return
     for split, metrics in report(job, bond, reporter).items():
         console.print(results_table(metrics, f"{split}: {bond.unified} + {bond.expert}"))
-    console.print(f"results, pictures and the bond are in {folder}\n")
-    console.print(f"other factors:   python eval.py --run {folder} --sigma-audio 0.3")
-    console.print(f"fused banks:     freebind fuse --run {folder} --split test")
+    print(f"results, pictures and the bond are in {folder}\n")
+    print(f"other factors:   python eval.py --run {folder} --sigma-audio 0.3")
+    print(f"fused banks:     freebind fuse --run {folder} --split test")
 
 
 def _show_description(job: Job) -> None:

@@ -15,7 +15,7 @@ from fb_jax.cli.console import ConsoleReporter, console
 from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import FusedSpace, presets_for, write_fused
+from fb_jax.fusion import FusedSpace, fusable, presets_for, write_fused
 from fb_jax.run import Run
 
 
@@ -48,13 +48,13 @@ def fuse(
     space = FusedSpace.preset(found.bond, chosen).with_factors(**factors.given())
     name = name or f"{found.bond.unified}_pp"
     root = out or banks.split.path.parent
-    total = sum(len(banks.split.items(m)) for m in banks.modalities(found.bond.unified))
+    total = sum(len(banks.split.items(m)) for m in fusable(found.bond, banks))
     with ConsoleReporter().stage(f"fuse {split}", total) as advance:
         counts = write_fused(space, banks, root, name, dtype=dtype, progress=advance)
     told = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     at = ", ".join(f"{modality} {factor:g}" for modality, factor in space.factors.items())
-    console.print(f"{told} items in {root / split}, space {name}, weights of the expert: {at}")
-    console.print(f"search them:  freebind search --root {root} --split {split} --space {name}")
+    print(f"{told} items in {root / split}, space {name}, weights of the expert: {at}")
+    print(f"search them:  freebind search --root {root} --split {split} --space {name}")
 
 
 def search(

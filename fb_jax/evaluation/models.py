@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Integer
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
@@ -14,6 +14,9 @@ from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
+
+Tables = Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
+"""Pair of modalities to the rows of both that belong together."""
 
 Metrics = dict[str, dict[str, dict[str, float]]]
 """Model to pair of modalities (``audio-text``) to metric to percent."""
@@ -27,8 +30,9 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     """
     bond = space.bond
     unified = {m: banks[bond.unified, m][:] for m in banks.modalities(bond.unified)}
-    expert = {m: banks[bond.expert, m][:] for m in bond.shared}
-    both = {m: np.hstack([unified[m], expert[m]]) / np.sqrt(np.float32(2)) for m in bond.shared}
+    expert = {m: banks[bond.expert, m][:] for m in banks.modalities(bond.expert)}
+    half = np.sqrt(np.float32(2))
+    both = {m: np.hstack([unified[m], expert[m]]) / half for m in expert if m in unified}
     return {"unified": unified, "expert": expert, "mean_of_scores": both}
 
 
@@ -38,15 +42,30 @@ def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) ->
     return {modality: at.mix(modality, part) for modality, part in parts.items()}
 
 
-def compare(model: Space, banks: BankSet) -> dict[str, dict[str, float]]:
-    """Evaluate retrieval for every pair of modalities that the model and the split have."""
+def compare(model: Space, tables: Tables) -> dict[str, dict[str, float]]:
+    """Evaluate retrieval for every pair of modalities that the model and the tables have."""
     return {
-        f"{left}-{right}": retrieval(
-            model[left], model[right], banks.pairs(left, right), (left, right)
-        )
-        for left, right in banks.paired()
+        f"{left}-{right}": retrieval(model[left], model[right], table, (left, right))
+        for (left, right), table in tables.items()
         if left in model and right in model
     }
+
+
+def pair_tables(banks: BankSet) -> Tables:
+    """Return the pair tables of a split, without those that are empty once rows are missing.
+
+    Raises:
+        FreeBindError: None is left.
+    """
+    tables = {pair: banks.pairs(*pair) for pair in banks.paired()}
+    tables = {pair: table for pair, table in tables.items() if len(table)}
+    if not tables:
+        raise FreeBindError(
+            "nothing to evaluate: no pairs between items that every space has",
+            where=banks.split.path,
+            fix="add a pair table with: freebind bank pairs",
+        )
+    return tables
 
 
 def evaluate(
@@ -65,15 +84,10 @@ def evaluate(
     Raises:
         FreeBindError: The split has no pairs between items that both spaces have.
     """
-    if not any(len(banks.pairs(*pair)) for pair in banks.paired()):
-        raise FreeBindError(
-            "nothing to evaluate: no pairs between items that every space has",
-            where=banks.split.path,
-            fix="add a pair table with: freebind bank pairs",
-        )
+    tables = pair_tables(banks)
     parts = space.parts_of(banks)
     points = presets_for(space.bond) if points is None else points
     models = sources_and_baseline(space, banks)
     models |= {name: fused_at(space, parts, factors) for name, factors in points.items()}
     order = ["unified", "expert", *points, "mean_of_scores"]
-    return {name: compare(models[name], banks) for name in order}
+    return {name: compare(models[name], tables) for name in order}

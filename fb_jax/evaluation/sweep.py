@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from jaxtyping import Float
 
 from fb_jax.banks import BankSet, Progress, no_progress
+from fb_jax.evaluation.models import pair_tables
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import FusedSpace, Parts
 
@@ -44,32 +46,39 @@ def sweep(
         space: The fused space; its factors do not matter.
         banks: Both its spaces over a split with pairs. Factors are chosen on validation.
         grid: Values of a factor.
-        progress: Told of rows of the grid that were done, for each pair of modalities.
+        progress: Told of pairs of modalities that were done.
 
     Returns:
         The surfaces.
     """
     first, second = space.bond.shared
     parts = space.parts_of(banks)
+    steps = range(len(grid))
     rows = {m: _rows_by_factor(space, m, part, grid) for m, part in parts.items()}
     surfaces, unified = {}, {}
-    for left, right in banks.paired():
-        pairs = banks.pairs(left, right)
-        name = f"{left}-{right}"
-        surface = np.empty((len(grid), len(grid)))
-        known: dict[tuple[int, int], float] = {}
-        for i, j in np.ndindex(surface.shape):
-            at = {first: i, second: j}
-            key = (at.get(left, 0), at.get(right, 0))
-            if key not in known:  # a pair may depend on one factor only, or on none
-                known[key] = retrieval(rows[left][key[0]], rows[right][key[1]], pairs)["R@1"]
-            surface[i, j] = known[key]
-            if j == len(grid) - 1:
-                progress(1)
-        surfaces[name] = surface
-        own = [banks[space.bond.unified, m][:] for m in (left, right)]
-        unified[name] = retrieval(own[0], own[1], pairs)["R@1"]
+    for (left, right), table in pair_tables(banks).items():
+        if left in rows and right in rows:
+            name = f"{left}-{right}"
+            score = cache(partial(_recall_at, rows, left, right, table))
+            place = lambda m, i, j: {first: i, second: j}.get(m, 0)  # noqa: E731
+            surfaces[name] = np.array(
+                [[score(place(left, i, j), place(right, i, j)) for j in steps] for i in steps]
+            )
+            own = [banks[space.bond.unified, m][:] for m in (left, right)]
+            unified[name] = retrieval(own[0], own[1], table)["R@1"]
+            progress(1)
     return Sweep((first, second), grid, surfaces, unified)
+
+
+def _recall_at(
+    rows: Mapping[str, list[np.ndarray]],
+    left: str,
+    right: str,
+    table: np.ndarray,
+    at_left: int,
+    at_right: int,
+) -> float:
+    return retrieval(rows[left][at_left], rows[right][at_right], table)["R@1"]
 
 
 def _rows_by_factor(

@@ -50,11 +50,10 @@ def write_fused(
     target = Split(root / banks.split.name)
     _copy_items(banks.split, target)
     encoder = Encoder(name, weights_digest(space), _licences(banks))
-    for modality in banks.modalities(space.bond.unified):
+    modalities = fusable(space.bond, banks)
+    for modality in modalities:
         _write_modality(space, banks, target, modality, name, encoder, dtype, progress)
-    return {
-        modality: len(banks.rows[modality]) for modality in banks.modalities(space.bond.unified)
-    }
+    return {modality: len(banks.rows[modality]) for modality in modalities}
 
 
 def _write_modality(

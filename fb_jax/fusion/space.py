@@ -63,6 +63,20 @@ class FusedSpace:
     factors: Factors
     normalise: bool = True
 
+    def __post_init__(self) -> None:
+        for modality, factor in self.factors.items():
+            if modality not in self.bond.shared:
+                raise unknown(f"factor of {self.bond.expert} for", modality, self.bond.shared)
+            if not 0 <= factor <= 1:
+                raise FreeBindError(
+                    "a factor is a weight", where=modality, expected="0 to 1", got=factor
+                )
+        for modality in self.bond.shared:
+            if modality not in self.factors:
+                raise FreeBindError(
+                    "a factor is missing", where=modality, expected="0 to 1", got=self.factors
+                )
+
     @classmethod
     def preset(cls, bond: Bond, name: str) -> FusedSpace:
         """Return the space at a preset's factors.
@@ -84,13 +98,6 @@ class FusedSpace:
         Raises:
             FreeBindError: The expert lacks a modality, or a factor is outside 0 to 1.
         """
-        for modality, factor in factors.items():
-            if modality not in self.bond.shared:
-                raise unknown(f"factor of {self.bond.expert} for", modality, self.bond.shared)
-            if not 0 <= factor <= 1:
-                raise FreeBindError(
-                    "a factor is a weight", where=modality, expected="0 to 1", got=factor
-                )
         return replace(self, factors={**self.factors, **factors})
 
     @property
@@ -159,16 +166,22 @@ class FusedSpace:
         return self.mix(modality, self.parts(unified, expert))
 
     def parts_of(self, banks: BankSet) -> dict[str, Parts]:
-        """Return the parts of every modality of the unified space, read from banks."""
-        return {
-            m: self.parts(*sources(self.bond, banks, m))
-            for m in banks.modalities(self.bond.unified)
-        }
+        """Return the parts of every modality that can be fused from these banks."""
+        return {m: self.parts(*sources(self.bond, banks, m)) for m in fusable(self.bond, banks)}
+
+
+def fusable(bond: Bond, banks: BankSet) -> tuple[str, ...]:
+    """Return the modalities of which both sides are here, or the only side that has them."""
+    return tuple(
+        m
+        for m in banks.modalities(bond.unified)
+        if m not in bond.shared or (bond.expert, m) in banks.banks
+    )
 
 
 def sources(
     bond: Bond, banks: BankSet, modality: str, rows: slice = slice(None)
 ) -> tuple[Float32[np.ndarray, "n d_u"], Float32[np.ndarray, "n d_e"] | None]:
-    """Return both sides' rows of a modality; None where the expert lacks it."""
-    expert = banks.banks.get((bond.expert, modality))
-    return banks[bond.unified, modality][rows], None if expert is None else expert[rows]
+    """Return both sides' rows of a modality; None for an expert that lacks it."""
+    expert = banks[bond.expert, modality][rows] if modality in bond.shared else None
+    return banks[bond.unified, modality][rows], expert

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fb_jax.errors import require_positive
 from fb_jax.numerics import Precision, dot_precision
 
 TAU = 0.01
@@ -35,6 +36,9 @@ class Chunks:
     queries: int = 16384
     keys: int = 2048
     inner: int = 512
+
+    def __post_init__(self) -> None:
+        require_positive("chunk of", queries=self.queries, keys=self.keys, inner=self.inner)
 
 
 class KeyBlock(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
+from fb_jax.errors import require_positive
 from fb_jax.numerics import Precision, normalised
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
 from fb_jax.pseudo.plans import Column, Hop, Ref, shared_scores
@@ -34,6 +35,9 @@ class Retrieval:
     precision: Precision = "float32"
     dtype: Literal["float16", "float32"] = "float16"
     chunks: Chunks = field(default_factory=Chunks)
+
+    def __post_init__(self) -> None:
+        require_positive("retrieval", temperature=self.temperature)
 
 
 class BankStream:

@@ -13,7 +13,7 @@ import yaml
 from tyro.conf import arg
 
 from fb_jax.errors import FreeBindError
-from fb_jax.projector import DIRECTIONS, BondKind
+from fb_jax.projector import BondKind
 from fb_jax.pseudo import Retrieval
 from fb_jax.training import Runtime, Training
 
@@ -68,9 +68,7 @@ class RunConfig:
 
     def resolved(self) -> RunConfig:
         """Return the same run with every default that depends on another option filled in."""
-        epochs = self.training.epochs
-        epochs = DIRECTIONS[self.bond].epochs if epochs is None else epochs
-        training = dataclasses.replace(self.training, epochs=epochs)
+        training = self.training.resolved(self.bond)
         return dataclasses.replace(self, training=training, out=self.folder)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, splits
+from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
 from fb_jax.pseudo import PairSpec
 from fb_jax.run.config import Device, RunConfig
@@ -85,7 +85,7 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
         FreeBindError: The first thing that is wrong.
     """
     config = config.resolved()
-    select_device(config.device)
+    _require_precision(config)
     spaces = (config.unified, config.expert)
     banks = open_banks(config.data, config.pool, spaces=spaces)
     spec = PairSpec(banks, config.unified, config.expert, config.pairs)
@@ -103,11 +103,19 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     return job
 
 
+def _require_precision(config: RunConfig) -> None:
+    on_cpu = select_device(config.device).platform == "cpu"
+    if on_cpu and "tf32" in (config.pairs.precision, config.training.precision):
+        raise FreeBindError("tf32 needs a GPU", got="precision tf32 on a CPU", fix="use float32")
+
+
 def _evaluation_splits(config: RunConfig) -> dict[str, BankSet]:
-    spaces = (config.unified, config.expert)
-    others = [name for name in splits(config.data) if name != config.pool]
-    opened = {name: open_banks(config.data, name, spaces=spaces) for name in others}
-    return {name: banks for name, banks in opened.items() if banks.paired()}
+    """Open every split besides the pool that has both spaces and pairs."""
+    spaces = {config.unified, config.expert}
+    others = [open_split(config.data, name) for name in splits(config.data) if name != config.pool]
+    usable = [split.name for split in others if spaces <= split.spaces().keys() and split.paired()]
+    ordered = (config.unified, config.expert)
+    return {name: open_banks(config.data, name, spaces=ordered) for name in usable}
 
 
 def _require_own_folder(job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from fb_jax.banks import files
-from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.errors import FreeBindError, Interrupted, require_positive
 from fb_jax.numerics import Precision
 from fb_jax.projector import (
     DIRECTIONS,
@@ -74,9 +74,25 @@ class Training:
     precision: Precision = "float32"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        require_positive(
+            "training",
+            batch=self.batch,
+            epochs=self.epochs,
+            hidden=self.hidden,
+            learning_rate=self.learning_rate,
+            temperature=self.temperature,
+        )
+
+    def resolved(self, kind: BondKind) -> Training:
+        """Return the settings with the epochs filled in."""
+        epochs = DIRECTIONS[kind].epochs if self.epochs is None else self.epochs
+        return replace(self, epochs=epochs)
+
     def schedule(self, kind: BondKind, starts: Mapping[str, range]) -> Schedule:
         """Return the steps of training a bond on pairs with these starts."""
-        epochs = DIRECTIONS[kind].epochs if self.epochs is None else self.epochs
+        epochs = self.resolved(kind).epochs
+        assert epochs is not None
         return Schedule(starts, batch=self.batch, epochs=epochs, seed=self.seed)
 
 
@@ -219,7 +235,7 @@ def train_bond(
         FreeBindError: A batch is larger than a subset, the loss is not finite, the folder belongs
             to another training, a checkpoint is damaged, or the disk is full.
     """
-    how, runtime = how or Training(), runtime or Runtime()
+    how, runtime = (how or Training()).resolved(kind), runtime or Runtime()
     schedule = how.schedule(kind, pairs.spec.ranges)
     form = form_for(pairs, kind, how)
     _claim(folder, form, how, len(schedule), pairs.fingerprint())

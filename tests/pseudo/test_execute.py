@@ -1,0 +1,90 @@
+from functools import partial
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fb_jax.pseudo import BankStream, Chunks, Retrieval, complete, plan_for
+from fb_jax.pseudo.plans import columns, native
+from twin import EQUATIONS, error, retrieve, to_torch
+
+BOUNDS = {"float32": 1e-5, "float64": 1e-12}
+COUNTS, DIMS = {"text": 45, "image": 33, "audio": 38}, {"unified": 16, "expert": 12}
+LETTERS = {"text": "T", "image": "V", "audio": "A"}
+CHUNKS = Chunks(keys=16, inner=8)
+
+
+def make_banks(plan, dtype="float32"):
+    """Unit rows; an item looks alike in all columns, so that retrieval has something to find."""
+    rng, latents = np.random.default_rng(0), {}
+    maps = {side: rng.normal(size=(6, dim)) for side, dim in DIMS.items()}
+    banks = {}
+    for side, modality in columns(plan):
+        latent = latents.setdefault(modality, rng.normal(size=(COUNTS[modality], 6)))
+        rows = (latent + 0.5 * rng.normal(size=latent.shape)) @ maps[side]
+        banks[side, modality] = (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(dtype)
+    return banks
+
+
+def by_letter(columns):
+    named = {f"{LETTERS[modality]}_{side[0]}": x for (side, modality), x in columns.items()}
+    return SimpleNamespace(**{name: to_torch(x) for name, x in named.items()})
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("unit", [True, False], ids=["unit", "as they come"])
+@pytest.mark.parametrize(
+    ("expert", "start"), [(expert, start) for expert in EQUATIONS for start in EQUATIONS[expert]]
+)
+def test_plans_compute_what_the_equations_say(float64, expert, start, unit, dtype):
+    plan = plan_for(COUNTS, expert)
+    banks = make_banks(plan, dtype)
+    own = {ref: jnp.asarray(banks[ref.column]) for ref in native(plan, start)}
+    how = Retrieval(normalise=unit, chunks=CHUNKS)
+    found = complete(plan[start], own, BankStream(banks, block_rows=CHUNKS.keys), how)
+
+    item = by_letter({ref.column: rows for ref, rows in own.items()})
+    wanted = EQUATIONS[expert][start](item, by_letter(banks), partial(retrieve, unit=unit))
+    names = {ref: f"{LETTERS[ref.modality]}_{ref.side[0]}" for ref in found}
+    assert sorted(names.values()) == sorted(wanted)
+    for ref, rows in found.items():
+        assert rows.dtype == dtype
+        assert error(rows, wanted[names[ref]]) < BOUNDS[dtype]
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_stream_hands_out_whole_banks_in_padded_blocks_again_and_again(resident):
+    banks = make_banks(plan_for(COUNTS, ["audio", "text"]))
+    keys, values = ("unified", "text"), ("expert", "text")
+    stream = BankStream(banks, block_rows=16, resident=resident)
+    assert stream.dim(values) == 12
+    for _ in range(2):
+        blocks = list(stream.blocks(keys, [values, keys]))
+        assert [block.size.item() for block in blocks] == [16, 16, 13]
+        for column, parts in (
+            (keys, [block.keys for block in blocks]),
+            (values, [block.values[0] for block in blocks]),
+            (keys, [block.values[1] for block in blocks]),
+        ):
+            rows = np.concatenate(parts)
+            np.testing.assert_array_equal(rows[:45], banks[column])
+            assert len(rows) == 48
+            assert not rows[45:].any()
+
+
+def test_a_resident_stream_reads_each_row_once():
+    class Counting(np.ndarray):
+        read = 0
+
+        def __getitem__(self, rows):
+            Counting.read += len(out := super().__getitem__(rows))
+            return np.asarray(out)
+
+    keys = ("unified", "text")
+    bank = np.eye(45, 16, dtype=np.float32).view(Counting)
+    for resident, wanted in ((True, 45), (False, 90)):
+        Counting.read, stream = 0, BankStream({keys: bank}, block_rows=16, resident=resident)
+        for _ in range(2):
+            list(stream.blocks(keys, [keys]))
+        assert Counting.read == wanted
