@@ -40,6 +40,13 @@ def pairs(pool: BankSet, tmp_path_factory: pytest.TempPathFactory) -> PairSet:
     return build_pairs(spec, tmp_path_factory.mktemp("pairs"))
 
 
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Single precision, then double: for tests that hold in both."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Double precision in JAX for one test."""

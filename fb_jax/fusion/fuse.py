@@ -12,7 +12,7 @@ import numpy as np
 from fb_jax.banks import BankSet, Encoder, Progress, Split, bank_writer, files, no_progress
 from fb_jax.banks.root import require_name
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.space import FusedSpace, sources
+from fb_jax.fusion.space import FusedSpace, fusable, sources
 
 BLOCK_ROWS = 16384
 

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twin import PARITY, error, retrieve, to_torch
 
 from fb_jax.pseudo import TAU, BankStream, KeyBlock, aggregate
-from twin import error, retrieve, to_torch
 
-BOUNDS = {"float32": 1e-5, "float64": 1e-12}
 KEYS, VALUES = ("unified", "text"), ("expert", "text")
 
 
@@ -38,41 +37,32 @@ def naive(q, k, v, **options):
     return retrieve(*map(to_torch, (q, k, v)), **options)
 
 
-@pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize(
     ("queries", "keys", "block", "inner"),
     [(48, 64, 32, 16), (33, 65, 32, 16), (5, 33, 32, 16), (17, 7, 32, 16), (1, 1, 1, 1)],
     ids=["even", "one over", "few queries", "few keys", "one each"],
 )
-def test_soft_retrieval_is_the_softmax_over_all_keys(float64, dtype, queries, keys, block, inner):
+def test_soft_retrieval_is_the_softmax_over_all_keys(dtype, queries, keys, block, inner):
     q, k, v = sample(queries, keys, dtype)
     outputs = soft(q, k, v, k, block=block, inner=inner)
     for output, values in zip(outputs, (v, k), strict=True):
         assert output.dtype == dtype
-        assert error(output, naive(q, k, values)) < BOUNDS[dtype]
+        assert error(output, naive(q, k, values)) < PARITY[dtype]
 
 
-@settings(deadline=None, max_examples=12)
-@given(block=st.sampled_from([1, 7, 64, 100]), inner=st.sampled_from([1, 5, 33]))
+@settings(deadline=None, max_examples=6)
+@given(block=st.sampled_from([1, 7, 100]), inner=st.sampled_from([1, 33]))
 def test_chunks_change_nothing(block, inner):
     q, k, v = sample(33, 65)
     assert error(*soft(q, k, v, block=block, inner=inner), naive(q, k, v)) < 1e-5
 
 
-def test_value_banks_that_share_scores_do_not_touch_each_other():
-    q, k, v = sample(33, 65)
-    together = soft(q, k, v, k, -v)
-    for output, values in zip(together, (v, k, -v), strict=True):
-        np.testing.assert_allclose(output, *soft(q, k, values), rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("dtype", BOUNDS)
-def test_queries_that_are_far_from_every_key_are_completed_all_the_same(float64, dtype):
+def test_queries_that_are_far_from_every_key_are_completed_all_the_same(dtype):
     rng = np.random.default_rng(0)
     k = unit(np.eye(1, 16) + 0.1 * rng.normal(size=(65, 16))).astype(dtype)
     v, q = sample(1, 65, dtype)[2], -k[:20]
     assert (q @ k.T).max() < -0.5
-    assert error(*soft(q, k, v), naive(q, k, v)) < BOUNDS[dtype]
+    assert error(*soft(q, k, v), naive(q, k, v)) < PARITY[dtype]
 
 
 @pytest.mark.parametrize("place", [0, 40, 64], ids=["first", "middle", "last"])
@@ -120,5 +110,5 @@ def test_padding_behind_the_keys_is_never_seen():
 def test_half_precision_stays_within_its_stated_error():
     """FACTS: output 1 - cosine up to 2e-5. (A CPU may well multiply in full precision.)"""
     q, k, v = sample(48, 512, dims=(64, 48))
-    cosine = (unit(np.float64(soft(q, k, v, precision="bf16")[0])) * unit(naive(q, k, v).numpy()))
+    cosine = unit(np.float64(soft(q, k, v, precision="bf16")[0])) * unit(naive(q, k, v).numpy())
     assert (1 - cosine.sum(axis=1)).max() < 2e-5

@@ -11,8 +11,12 @@ import torch
 from twin.pairs import EQUATIONS, retrieve
 from twin.training import Projector, bond_loss, info_nce, load, mixture, numbers, train
 
+PARITY = {"float32": 1e-5, "float64": 1e-12}
+"""How far, relative to its Frobenius norm, an array may be from its twin."""
+
 __all__ = [
     "EQUATIONS",
+    "PARITY",
     "Projector",
     "bond_loss",
     "error",
