@@ -54,7 +54,7 @@ class Bank:
             self.items_sha256: str = about["items_sha256"]
             self.missing = np.asarray(about["missing"], np.int64)
             self.encoder = Encoder(**about["encoder"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FreeBindError("this array is no bank", where=folder, got=repr(error)) from error
 
     @property
@@ -84,7 +84,8 @@ class Bank:
 
     def restrict(self, keep: Integer[np.ndarray, " n"]) -> Bank:
         """Return the bank of some rows of the item list."""
-        return Bank(self.folder, None if len(keep) == len(self.array) else keep)
+        every = np.array_equal(keep, np.arange(len(self.array)))
+        return Bank(self.folder, None if every else keep)
 
     def verify(self, progress: Progress = no_progress) -> None:
         """Read the whole bank: every digest, every number.
@@ -130,9 +131,10 @@ def bank_writer(
     items_sha256: str,
     encoder: Encoder,
     missing: list[int],
+    made_from: str = "unknown",
     **options: Any,
 ) -> ShardWriter:
-    """Return a writer for a bank; rows listed as missing are written as zeros.
+    """Return a writer for a bank; append zeros for the rows listed as missing.
 
     Args:
         folder: Where the bank goes; see ``BankRoot`` for the layout.
@@ -144,6 +146,8 @@ def bank_writer(
         items_sha256: Digest of the item list.
         encoder: What made the embeddings.
         missing: Rows that this space has no embedding of.
+        made_from: Digest of what the rows are computed from, so that a writer never goes on with
+            another source's rows.
         **options: Passed on to ``ShardWriter``.
     """
     about = {
@@ -152,5 +156,6 @@ def bank_writer(
         "items_sha256": items_sha256,
         "encoder": asdict(encoder),
         "missing": sorted(missing),
+        "made_from": made_from,
     }
     return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, **options)

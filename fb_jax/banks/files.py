@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from fb_jax.errors import FreeBindError
 
@@ -34,7 +37,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise FreeBindError(
             "a file could not be written",
             where=path,
@@ -45,6 +49,21 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Write a ``.npy`` file, atomically.
+
+    Not by ``np.save``: in its C stream a disk that fills up with the last bytes goes unnoticed.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.data)
+
+    array = np.ascontiguousarray(array)
+    write_atomic(path, write)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -82,6 +101,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise FreeBindError("a file is missing", where=path) from None
+    except OSError as error:
+        raise FreeBindError("a file cannot be read", where=path, got=error) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FreeBindError("a file is not valid JSON", where=path, got=error) from error
 
@@ -173,6 +194,6 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
-def gigabytes(count: float) -> str:
+def gigabytes(count: int | float) -> str:
     """Return a number of bytes as people read it: ``1.50 GB`` (10^9), or MB below that."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

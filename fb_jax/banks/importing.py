@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Integer
+from numpy.lib.format import open_memmap
 from safetensors import SafetensorError, safe_open
 
 from fb_jax.banks import files
@@ -41,8 +41,9 @@ class _Tensor:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(len(self))  # safetensors does not clip
         with safe_open(self.path, framework="np") as file:
-            return np.asarray(file.get_slice(self.name)[rows])
+            return np.asarray(file.get_slice(self.name)[start:stop])
 
 
 def open_matrix(path: Path) -> Rows:
@@ -58,10 +59,12 @@ def open_matrix(path: Path) -> Rows:
             "this kind of file cannot be imported", where=path, expected=".npy or .safetensors"
         )
     try:
-        matrix: Rows = np.load(path, mmap_mode="r") if path.suffix == ".npy" else _Tensor(path)
-    except (ValueError, EOFError, OSError, SafetensorError) as error:
+        matrix: Rows = (
+            _Tensor(path) if path.suffix == ".safetensors" else open_memmap(path, mode="r")
+        )
+        dtype = matrix[:1].dtype if len(matrix.shape) == 2 else None
+    except (ValueError, TypeError, EOFError, OSError, SafetensorError) as error:
         raise FreeBindError("a matrix cannot be read", where=path, got=error) from error
-    dtype = matrix[:1].dtype if len(matrix.shape) == 2 else None
     if dtype is None or dtype.kind != "f" or 0 in matrix.shape:
         raise FreeBindError(
             "a bank is made from a matrix of floats",
@@ -108,7 +111,7 @@ def import_bank(
     require_name("modality", modality)
     matrix = open_matrix(source)
     missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
-    item_list = _items_for(split, modality, items, len(matrix))
+    item_list, digest = _items_for(split, modality, items, len(matrix)), files.sha256_of(source)
     writer = bank_writer(
         split.bank_path(space, modality),
         dim=matrix.shape[1],
@@ -117,8 +120,9 @@ def import_bank(
         space=space,
         modality=modality,
         items_sha256=item_list.digest,
-        encoder=encoder or Encoder(source.name, files.sha256_of(source)),
+        encoder=encoder or Encoder(source.name, digest),
         missing=missing.tolist(),
+        made_from=digest,
     )
     for start in range(writer.rows_done, len(matrix), BLOCK_ROWS):
         writer.append(_storable(matrix[start : start + BLOCK_ROWS], missing - start))
@@ -129,7 +133,8 @@ def import_bank(
 
 def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:
     """Return a block ``[r, d]`` as unit rows, which float16 can hold; missing ones as zeros."""
-    block = np.array(block, np.float32)
+    with np.errstate(over="ignore"):
+        block = np.array(block, np.float32)
     block[missing[(missing >= 0) & (missing < len(block))]] = 0
     return unit_rows(block)
 
@@ -154,28 +159,36 @@ def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> np.ndarray:
 def _items_for(split: Split, modality: str, source: Path | None, count: int) -> ItemList:
     path = split.items_path(modality)
     if source is not None:
-        if not source.is_file():
-            raise FreeBindError("there is no such item list", where=source)
-        write_items(path, _read_items(source))
-    elif not path.exists():
-        write_items(path, ({"id": str(row)} for row in range(count)))
-    if len(found := ItemList(path)) != count:
+        items = _read_items(source)
+    elif path.exists():
+        items = None
+    else:
+        items = [{"id": str(row)} for row in range(count)]
+    found = len(ItemList(path)) if items is None else len(items)
+    if found != count:
         raise FreeBindError(
             "the matrix has another count than the item list",
-            where=path,
-            expected=f"{len(found)} rows, one for each item",
+            where=source or path,
+            expected=f"{found} rows, one for each item",
             got=f"{count} rows",
         )
-    return found
+    return ItemList(path) if items is None else write_items(path, items)
 
 
-def _read_items(source: Path) -> Iterator[Item]:
+def _read_items(source: Path) -> list[Item]:
+    if source.suffix not in (".jsonl", ".txt"):
+        raise FreeBindError(
+            "this kind of item list cannot be read", where=source, expected=".jsonl or .txt"
+        )
+    items = ItemList(source)
     if source.suffix == ".jsonl":
-        yield from ItemList(source)
-        return
-    with source.open(encoding="utf-8") as file:
-        for row, line in enumerate(file):
-            yield {"id": str(row), "caption": line.rstrip("\n")}
+        items.verify()
+        return list(items)
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise FreeBindError("an item list is not UTF-8", where=source, got=error) from error
+    return [{"id": str(row), "caption": line} for row, line in enumerate(lines)]
 
 
 def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[np.ndarray, "p 2"]:
@@ -193,17 +206,19 @@ def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[n
     Raises:
         FreeBindError: The table cannot be read, or points past an item list.
     """
+    if not source.is_file():
+        raise FreeBindError("there is no such file", where=source)
     try:
-        table = (
-            np.load(source, allow_pickle=False)
-            if source.suffix == ".npy"
-            else np.loadtxt(source, dtype=np.int64, delimiter=",", ndmin=2)
-        )
+        if source.suffix == ".npy":
+            table = np.load(source, allow_pickle=False)
+        else:
+            lines = source.read_text().split("\n")
+            table = np.array([line.split(",") for line in lines if line.strip()], dtype=np.int64)
     except (ValueError, EOFError, OSError) as error:
         raise FreeBindError("a pair table cannot be read", where=source, got=error) from error
     check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
     if (left, right) != pair_key(left, right):
         table = table[:, ::-1]
-    table = np.ascontiguousarray(table, np.int64)
-    files.write_atomic(split.pairs_path(left, right), lambda file: np.save(file, table))
+    table = table.astype(np.int64)
+    files.write_npy(split.pairs_path(left, right), table)
     return table

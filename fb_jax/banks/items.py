@@ -51,7 +51,10 @@ class ItemList:
     def __getitem__(self, row: int) -> Item:
         if not 0 <= row < len(self):
             raise FreeBindError(
-                "there is no such row", where=self.path, expected=f"0 to {len(self) - 1}", got=row
+                "there is no such row",
+                where=self.path,
+                expected=f"below {len(self)}",
+                got=row,
             )
         with self.path.open("rb") as file:
             file.seek(self._offsets[row])
@@ -65,13 +68,14 @@ class ItemList:
     def _parse(self, row: int, line: bytes) -> Item:
         try:
             item = json.loads(line)
-            item["id"]
+            if not isinstance(item["id"], str):
+                raise TypeError("the id is no string")
         except (ValueError, KeyError, TypeError) as error:
             raise FreeBindError(
                 "an item is malformed",
                 where=f"{self.path}, line {row + 1}",
-                expected='a JSON object with an "id"',
-                got=line[:80],
+                expected='a JSON object with an "id", a string',
+                got=line[:80].decode(errors="replace").strip(),
             ) from error
         return item
 

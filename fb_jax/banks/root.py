@@ -97,6 +97,7 @@ class Split:
         except (ValueError, EOFError, OSError) as error:
             raise FreeBindError("a pair table cannot be read", where=path, got=error) from error
         check_pairs(table, [len(self.items(m)) for m in pair_key(left, right)], path)
+        table = table.astype(np.int64)
         return table if (left, right) == pair_key(left, right) else table[:, ::-1]
 
 
@@ -176,8 +177,9 @@ class BankSet:
     def pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return the pair table of two modalities, in numbers of the rows kept here."""
         table = self.split.read_pairs(left, right)
-        columns = [_renumber(self.rows[m], table[:, i]) for i, m in enumerate((left, right))]
-        table = np.stack(columns, axis=1)
+        for i, modality in enumerate((left, right)):
+            if modality in self.rows:  # classes need not be embedded
+                table[:, i] = _renumber(self.rows[modality], table[:, i])
         return table[(table >= 0).all(axis=1)]
 
     def verify(self, progress: Progress = no_progress) -> None:
@@ -210,14 +212,25 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
     where = open_split(root, split)
     known = where.spaces()
     banks: dict[tuple[str, str], Bank] = {}
-    for space in spaces:
-        if space not in known:
-            raise unknown("space", space, known, where.path)
+    for space in [spaces] if isinstance(spaces, str) else spaces:
+        _require_space(where, space, known)
         for modality in known[space]:
             banks[space, modality] = _open_bank(where, space, modality)
         _require_one_dim(where, space, [banks[space, m] for m in known[space]])
     rows = {m: _shared_rows(where, m, banks) for m in dict.fromkeys(m for _, m in banks)}
     return BankSet(where, {key: bank.restrict(rows[key[1]]) for key, bank in banks.items()}, rows)
+
+
+def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
+    if space in known:
+        return
+    if (split.path / "embeddings" / space).is_dir():
+        raise FreeBindError(
+            "the banks of this space are not finished",
+            where=split.path / "embeddings" / space,
+            fix="run the command that writes them again: it goes on where it stopped",
+        )
+    raise unknown("space", space, known, split.path)
 
 
 def _open_bank(split: Split, space: str, modality: str) -> Bank:

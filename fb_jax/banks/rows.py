@@ -56,6 +56,7 @@ class Concatenated:
     def _read_rows(self, rows: np.ndarray) -> np.ndarray:
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"row out of range: there are {len(self)}")
+        rows = rows.astype(np.int64, copy=False)
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         part_of = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(part_of):

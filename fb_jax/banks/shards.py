@@ -90,9 +90,11 @@ class Manifest:
                     expected=f"{FORMAT} version {VERSION}",
                     got=f"{found[0]} version {found[1]}",
                 )
-            return cls(**{**data, "shards": tuple(Shard(**shard) for shard in data["shards"])})
+            manifest = cls(**{**data, "shards": tuple(Shard(**s) for s in data["shards"])})
+            np.dtype(manifest.dtype)
         except (KeyError, TypeError) as error:
             raise FreeBindError("a manifest is malformed", where=path, got=repr(error)) from error
+        return manifest
 
 
 class ShardedArray:
@@ -142,7 +144,7 @@ class ShardedArray:
         path = self.folder / shard.file
         fix = "export or build this array again, or copy the file from where it is whole"
         try:
-            block = np.load(path, mmap_mode="r")
+            block = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:
             raise FreeBindError("a shard is missing", where=path, fix=fix) from None
         except (ValueError, EOFError, OSError) as error:
@@ -221,7 +223,7 @@ class ShardWriter:
                 got=dtype,
             )
         self.folder = folder
-        self.manifest = Manifest(dim, dtype, count, shard_rows, about or {})
+        self.manifest = Manifest(dim, dtype, count, shard_rows, files.json_types(about or {}))
         self._buffer: list[np.ndarray] = []
         self._buffered = 0
         self._pick_up()
@@ -253,10 +255,11 @@ class ShardWriter:
         return (self.folder / MANIFEST).exists()
 
     def rewind(self, rows: int) -> None:
-        """Forget finished shards until at most ``rows`` rows remain, and a manifest with them.
+        """Forget buffered rows, and finished shards until at most ``rows`` rows remain.
 
         For arrays that are written in step with others of which one is behind.
         """
+        self._buffer, self._buffered = [], 0
         shards = self.manifest.shards
         while sum(shard.rows for shard in shards) > rows:
             shards = shards[:-1]
@@ -279,7 +282,7 @@ class ShardWriter:
                 expected=f"{self.manifest.dim} columns, at most {self.manifest.count} rows in all",
                 got=f"{rows.shape[1]} columns, {total} rows in all",
             )
-        self._buffer.append(np.asarray(rows, self.manifest.dtype))
+        self._buffer.append(np.array(rows, self.manifest.dtype))  # callers reuse their memory
         self._buffered += len(rows)
         while self._buffered >= self.manifest.shard_rows:
             self._flush(self.manifest.shard_rows)
@@ -289,7 +292,7 @@ class ShardWriter:
         shard, rest = block[:rows], block[rows:]
         name = f"emb_{len(self.manifest.shards):05d}.npy"
         path = self.folder / name
-        files.write_atomic(path, lambda file: np.save(file, shard))
+        files.write_npy(path, shard)
         done = Shard(name, len(shard), files.sha256_of(path))
         self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, done))
         files.write_json(self.folder / PARTIAL, self.manifest.to_json())
@@ -301,19 +304,18 @@ class ShardWriter:
         Raises:
             FreeBindError: Rows are missing.
         """
-        if self.finished:
-            return self.manifest
-        if self._buffered:
-            self._flush(self._buffered)
-        if self.rows_done != self.manifest.count:
+        if (rows := self.rows_done + self._buffered) != self.manifest.count:
             raise FreeBindError(
                 "an array was closed before all its rows were there",
                 where=self.folder,
                 expected=f"{self.manifest.count} rows",
-                got=f"{self.rows_done} rows",
+                got=f"{rows} rows",
                 fix="append the rest; what is there is kept",
             )
-        files.write_json(self.folder / MANIFEST, self.manifest.to_json())
+        if self._buffered:
+            self._flush(self._buffered)
+        if not self.finished:
+            files.write_json(self.folder / MANIFEST, self.manifest.to_json())
         (self.folder / PARTIAL).unlink(missing_ok=True)
         return self.manifest
 

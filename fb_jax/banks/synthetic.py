@@ -8,7 +8,7 @@ at image-text and poor at audio, and the expert is good at its own two modalitie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from fb_jax.banks import files
 from fb_jax.banks.bank import Encoder, bank_writer, unit_rows
 from fb_jax.banks.items import write_items
-from fb_jax.banks.root import Split, pair_key
+from fb_jax.banks.root import Split
 
 MODALITIES = ("text", "image", "audio")
 NOISE: dict[str, dict[str, float]] = {
@@ -31,7 +31,7 @@ class Synthetic:
     """What to make.
 
     Attributes:
-        pool: Items of each modality in the pool, unpaired; None makes no pool.
+        pool: Items of each modality in the pool, or of all alike; unpaired.
         evaluation: Split name to items; item i of every modality is the same thing.
         latent: Dimensions of what an item is.
         dims: Space to dimension.
@@ -89,6 +89,7 @@ def _write_modality(
     what: Synthetic,
 ) -> None:
     items = ({"id": f"synthetic-{split.name}-{modality}-{i}"} for i in range(len(latents)))
+    made_from = files.sha256_of_json(asdict(what))
     digest = write_items(split.items_path(modality), items).digest
     for space, matrix in maps.items():
         if modality not in what.noise[space]:
@@ -105,6 +106,7 @@ def _write_modality(
             items_sha256=digest,
             encoder=Encoder(f"synthetic, seed {what.seed}, no model", "none", "Apache-2.0"),
             missing=[],
+            made_from=made_from,
             shard_rows=what.shard_rows,
         )
         if not writer.finished:
@@ -116,5 +118,4 @@ def _write_diagonal_pairs(split: Split, modalities: list[str], count: int) -> No
     table = np.repeat(np.arange(count)[:, None], 2, axis=1)
     for i, left in enumerate(modalities):
         for right in modalities[i + 1 :]:
-            path = split.pairs_path(*pair_key(left, right))
-            files.write_atomic(path, lambda file: np.save(file, table))
+            files.write_npy(split.pairs_path(left, right), table)

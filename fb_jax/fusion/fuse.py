@@ -77,6 +77,7 @@ def _write_modality(
         items_sha256=items.digest,
         encoder=encoder,
         missing=np.setdiff1d(np.arange(len(items)), kept).tolist(),
+        made_from=files.sha256_of_json(banks.fingerprints()),
         shard_rows=BLOCK_ROWS,
     )
     progress(writer.rows_done)

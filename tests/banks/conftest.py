@@ -8,7 +8,7 @@ from fb_jax.banks import Encoder, Split, bank_writer, write_items
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Split:
+def split(tmp_path: Path) -> Split:
     return Split(tmp_path / "root" / "pool")
 
 
@@ -24,19 +24,19 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
 
 
 @pytest.fixture
-def make_bank(pool: Split) -> Callable[..., Path]:
+def make_bank(split: Split) -> Callable[..., Path]:
     """Write a bank of float16 rows, two a shard, and its items: ``text0``, ``text1``, ..."""
 
     def make_bank(space, modality, rows, missing=()) -> Path:
         ids = ({"id": f"{modality}{row}"} for row in range(len(rows)))
         writer = bank_writer(
-            pool.bank_path(space, modality),
+            split.bank_path(space, modality),
             dim=len(rows[0]),
             count=len(rows),
             dtype="float16",
             space=space,
             modality=modality,
-            items_sha256=write_items(pool.items_path(modality), ids).digest,
+            items_sha256=write_items(split.items_path(modality), ids).digest,
             encoder=Encoder("by hand", licence="CC0-1.0"),
             missing=list(missing),
             shard_rows=2,

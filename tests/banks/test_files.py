@@ -43,6 +43,12 @@ def test_space_is_asked_for_where_the_folder_would_be(tmp_path):
         files.require_space(tmp_path / "a" / "b", needed=10**15)
 
 
+def test_the_bytes_of_a_folder_are_those_of_all_files_in_it(tmp_path):
+    files.write_json(tmp_path / "a" / "b.json", 7)
+    assert files.folder_bytes(tmp_path) == len("7\n")
+    assert files.folder_bytes(tmp_path / "nowhere") == 0
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=4))
 def test_the_digest_of_a_value_depends_on_the_value_and_not_on_the_order_of_its_keys(value):

@@ -43,20 +43,20 @@ def many(tmp_path_factory):
 @pytest.mark.parametrize("stored", ["float16", "float32"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("kind", [".npy", ".safetensors"])
-def test_a_matrix_of_floats_becomes_a_bank_of_unit_rows(pool, save, kind, dtype, stored):
-    bank = import_bank(pool, "clap", "text", save(f"x{kind}", ROWS.astype(dtype)), dtype=stored)
+def test_a_matrix_of_floats_becomes_a_bank_of_unit_rows(split, save, kind, dtype, stored):
+    bank = import_bank(split, "clap", "text", save(f"x{kind}", ROWS.astype(dtype)), dtype=stored)
     np.testing.assert_array_equal(bank.array[:], UNIT.astype(np.float32).astype(stored))
     np.testing.assert_allclose(bank[:], UNIT, atol=3e-4)
 
 
 @pytest.mark.parametrize("rows", [1e6 * ROWS, 1e-6 * ROWS, np.asfortranarray(ROWS)])
-def test_rows_may_be_of_any_length_and_lie_in_any_order(pool, save, rows):
-    bank = import_bank(pool, "clap", "text", save("x.npy", rows))
+def test_rows_may_be_of_any_length_and_lie_in_any_order(split, save, rows):
+    bank = import_bank(split, "clap", "text", save("x.npy", rows))
     np.testing.assert_allclose(bank[:], UNIT, atol=3e-4)
 
 
-def test_plain_numpy_reads_the_numbered_files_in_sorted_order(pool, many):
-    bank = import_bank(pool, "clap", "text", many, dtype="float32")
+def test_plain_numpy_reads_the_numbered_files_in_sorted_order(split, many):
+    bank = import_bank(split, "clap", "text", many, dtype="float32")
     shards = [np.load(path) for path in sorted(bank.folder.glob("*.npy"))]
     assert len(shards) == 2
     np.testing.assert_array_equal(np.concatenate(shards), unit_rows(np.load(many)), strict=True)
@@ -66,21 +66,21 @@ def test_plain_numpy_reads_the_numbered_files_in_sorted_order(pool, many):
     ("bad", "kind"),
     [([np.nan, 1], "NaN or infinite"), ([1, -np.inf], "NaN or infinite"), ([0.0, 0], "zero")],
 )
-def test_bad_rows_are_refused_or_listed_as_missing(pool, save, bad, kind):
+def test_bad_rows_are_refused_or_listed_as_missing(split, save, bad, kind):
     source = save("x.npy", np.array([[3, 4], bad, [5, 0], bad]))
     with pytest.raises(FreeBindError, match=rf"{kind} rows(.|\n)*row 1, and 1 more"):
-        import_bank(pool, "clap", "text", source)
-    assert not pool.path.exists()
-    bank = import_bank(pool, "clap", "text", source, bad_rows="missing")
+        import_bank(split, "clap", "text", source)
+    assert not split.path.exists()
+    bank = import_bank(split, "clap", "text", source, bad_rows="missing")
     assert bank.present().tolist() == [0, 2]
     assert not bank[1::2].any()
     bank.verify()
 
 
-def test_missing_rows_are_found_and_exempt_however_far_behind(pool, save, many):
+def test_missing_rows_are_found_and_exempt_however_far_behind(split, save, many):
     rows = np.load(many)
     rows[[5, 60_000]] = np.nan
-    bank = import_bank(pool, "clap", "text", save("x.npy", rows), bad_rows="missing")
+    bank = import_bank(split, "clap", "text", save("x.npy", rows), bad_rows="missing")
     assert np.flatnonzero(~bank[:].any(axis=1)).tolist() == bank.missing.tolist() == [5, 60_000]
     bank.verify()
 
@@ -107,39 +107,39 @@ BFLOAT16 = len(BFLOAT16).to_bytes(8, "little") + BFLOAT16 + b"\x80\x3f" * 2
         ("x.npy", ROWS[:0], r"matrix of floats(.|\n)*\[0, 2\]"),
     ],
 )
-def test_a_file_that_holds_no_matrix_of_floats_is_refused(pool, save, name, content, says):
+def test_a_file_that_holds_no_matrix_of_floats_is_refused(split, save, name, content, says):
     with pytest.raises(FreeBindError, match=says) as error:
-        import_bank(pool, "clap", "text", save(name, content))
+        import_bank(split, "clap", "text", save(name, content))
     assert name in str(error.value)
-    assert not pool.path.exists()
+    assert not split.path.exists()
 
 
 @pytest.mark.parametrize("names", [("clap/x", "text"), ("clap", "a-b")])
-def test_a_name_that_could_be_no_folder_is_refused(pool, source, names):
+def test_a_name_that_could_be_no_folder_is_refused(split, source, names):
     with pytest.raises(FreeBindError, match="cannot name a"):
-        import_bank(pool, *names, source)
+        import_bank(split, *names, source)
 
 
-def test_the_source_is_recorded_unless_the_encoder_is_known(pool, source):
+def test_the_source_is_recorded_unless_the_encoder_is_known(split, source):
     known = Encoder("clap", "abc", "CC0-1.0")
     unknown = Encoder("x.npy", files.sha256_of(source))
-    assert import_bank(pool, "a", "text", source).encoder == unknown
-    assert import_bank(pool, "b", "text", source, encoder=known).encoder == known
+    assert import_bank(split, "a", "text", source).encoder == unknown
+    assert import_bank(split, "b", "text", source, encoder=known).encoder == known
 
 
 @pytest.mark.parametrize("encoder", [None, Encoder("clap")])
 def test_importing_again_changes_nothing_and_another_matrix_is_refused(
-    pool, source, save, contents, encoder
+    split, source, save, contents, encoder
 ):
-    import_bank(pool, "clap", "text", source, encoder=encoder)
-    before = contents(pool.path)
-    import_bank(pool, "clap", "text", source, encoder=encoder)
+    import_bank(split, "clap", "text", source, encoder=encoder)
+    before = contents(split.path)
+    import_bank(split, "clap", "text", source, encoder=encoder)
     with pytest.raises(FreeBindError, match="this folder holds"):
-        import_bank(pool, "clap", "text", save("x.npy", -ROWS), encoder=encoder)
-    assert contents(pool.path) == before
+        import_bank(split, "clap", "text", save("x.npy", -ROWS), encoder=encoder)
+    assert contents(split.path) == before
 
 
-def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(pool, tmp_path, many, contents):
+def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, many, contents):
     first, rest = [], []
 
     def stop_after_a_shard(rows):
@@ -148,11 +148,11 @@ def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(pool, tmp_path, ma
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_bank(pool, "clap", "text", many, progress=stop_after_a_shard)
-    import_bank(pool, "clap", "text", many, progress=rest.append)
+        import_bank(split, "clap", "text", many, progress=stop_after_a_shard)
+    import_bank(split, "clap", "text", many, progress=rest.append)
     assert sum(rest) == 70_000 - 65_536
     import_bank(Split(tmp_path / "undisturbed"), "clap", "text", many)
-    assert contents(pool.path) == contents(tmp_path / "undisturbed")
+    assert contents(split.path) == contents(tmp_path / "undisturbed")
 
 
 # Items
@@ -173,40 +173,40 @@ def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(pool, tmp_path, ma
     ],
 )
 def test_items_are_captions_or_objects_or_just_numbers(
-    pool, source, save, name, text, ids, captions
+    split, source, save, name, text, ids, captions
 ):
-    first = import_bank(pool, "a", "text", source, items=name and save(name, text))
-    assert [(item["id"], item.get("caption")) for item in pool.items("text")] == list(
+    first = import_bank(split, "a", "text", source, items=name and save(name, text))
+    assert [(item["id"], item.get("caption")) for item in split.items("text")] == list(
         zip(ids, captions, strict=True)
     )
-    assert import_bank(pool, "b", "text", source).items_sha256 == first.items_sha256
+    assert import_bank(split, "b", "text", source).items_sha256 == first.items_sha256
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, r"no such item list\n.*x\.txt"),
+        (None, r"item list is missing\n.*x\.txt"),
         ("a\nb\n", r"expected: 2 rows(.|\n)*got: +3 rows"),
         ("a\nb\nc\nd\n", r"expected: 4 rows(.|\n)*got: +3 rows"),
     ],
 )
 def test_items_that_do_not_fit_the_matrix_are_refused_and_not_stored(
-    pool, source, save, text, says
+    split, source, save, text, says
 ):
     with pytest.raises(FreeBindError, match=says):
-        import_bank(pool, "clap", "text", source, items=save("x.txt", text))
-    assert not pool.path.exists()
+        import_bank(split, "clap", "text", source, items=save("x.txt", text))
+    assert not split.path.exists()
 
 
 # Pairs
 
 
 @pytest.fixture
-def listed(pool):
+def listed(split):
     """A split of two images and three texts."""
     for modality, count in (("image", 2), ("text", 3)):
-        write_items(pool.items_path(modality), ({"id": str(row)} for row in range(count)))
-    return pool
+        write_items(split.items_path(modality), ({"id": str(row)} for row in range(count)))
+    return split
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("p.csv", None, r"cannot be read\n.*p\.csv"),
+        ("p.csv", None, r"no such file\n.*p\.csv"),
         ("p.csv", "image,text\n0,2\n", "cannot be read"),
         ("p.csv", "0,0.5\n", "cannot be read"),
         ("p.csv", "0,1\n0\n", "cannot be read"),

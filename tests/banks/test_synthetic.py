@@ -9,7 +9,7 @@ SMALL = {"pool": {"text": 6, "audio": 4}, "evaluation": {"val": 3}, "shard_rows"
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def made(tmp_path_factory):
     write_synthetic(root := tmp_path_factory.mktemp("synthetic"))
     return root
 
@@ -21,18 +21,18 @@ def recall_at_1(root, space, modality) -> float:
     return float(np.mean(scores.argmax(axis=1) == np.arange(len(scores))))
 
 
-def test_the_unified_space_is_good_at_images_and_an_expert_better_at_what_it_knows(root):
-    assert recall_at_1(root, "imagebind", "image") > 0.7
-    assert recall_at_1(root, "internvl", "image") > recall_at_1(root, "imagebind", "image") + 0.1
+def test_the_unified_space_is_good_at_images_and_an_expert_better_at_what_it_knows(made):
+    assert recall_at_1(made, "imagebind", "image") > 0.7
+    assert recall_at_1(made, "internvl", "image") > recall_at_1(made, "imagebind", "image") + 0.1
     assert (
-        recall_at_1(root, "clap_general", "audio") > recall_at_1(root, "imagebind", "audio") + 0.3
+        recall_at_1(made, "clap_general", "audio") > recall_at_1(made, "imagebind", "audio") + 0.3
     )
 
 
-def test_every_split_is_whole_and_has_the_spaces_and_pairs_it_should(root):
-    assert splits(root) == ["pool", "test", "val"]
+def test_every_split_is_whole_and_has_the_spaces_and_pairs_it_should(made):
+    assert splits(made) == ["pool", "test", "val"]
     for name, pairs in (("pool", 0), ("test", 3), ("val", 3)):
-        split = open_split(root, name)
+        split = open_split(made, name)
         assert len(split.paired()) == pairs
         assert len(verify_split(split)) == 3 + 7 + pairs
         assert split.spaces() == {
