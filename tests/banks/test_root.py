@@ -75,7 +75,7 @@ def test_names_that_are_not_there_are_told_what_is(two_spaces):
 def test_a_space_without_a_finished_bank_is_not_there_yet(two_spaces, split):
     for modality in ("image", "text"):
         (split.bank_path("b", modality) / "manifest.json").unlink()
-    with pytest.raises(FreeBindError, match="no space 'b'"):
+    with pytest.raises(FreeBindError, match="not finished"):
         open_banks(two_spaces, spaces=["a", "b"])
 
 
