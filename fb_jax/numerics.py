@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fb_jax.errors import unknown
+
 Precision = Literal["float32", "tf32", "bf16"]
 """How matrices are multiplied; sums are float32 in all of them. ``tf32`` needs a GPU."""
 
@@ -20,6 +22,8 @@ def dot_precision(precision: Precision) -> jax.lax.Precision | jax.lax.DotAlgori
         "tf32": presets.TF32_TF32_F32,
         "bf16": presets.BF16_BF16_F32,
     }
+    if precision not in choices:
+        raise unknown("precision", precision, choices)
     return choices[precision]
 
 

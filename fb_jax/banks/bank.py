@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ from jaxtyping import Float, Float32, Integer
 
 from fb_jax.banks.shards import Progress, ShardedArray, ShardWriter, no_progress
 from fb_jax.errors import FreeBindError
-
-CHECK_ROWS = 16384
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,10 @@ class Encoder:
 
 def unit_rows(rows: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     """Return rows as float32, each divided by its L2 norm; a zero row stays zero."""
-    rows = np.asarray(rows, np.float32)
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norm == 0, np.float32(1), norm)
+    rows = np.array(rows, np.float32)
+    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    rows /= np.where(norm == 0, np.float32(1), norm)[:, None]
+    return rows
 
 
 class Bank:
@@ -85,7 +85,9 @@ class Bank:
     def restrict(self, keep: Integer[np.ndarray, " n"]) -> Bank:
         """Return the bank of some rows of the item list."""
         every = np.array_equal(keep, np.arange(len(self.array)))
-        return Bank(self.folder, None if every else keep)
+        restricted = copy.copy(self)
+        restricted.keep = None if every else keep
+        return restricted
 
     def verify(self, progress: Progress = no_progress) -> None:
         """Read the whole bank: every digest, every number.
@@ -94,10 +96,9 @@ class Bank:
             FreeBindError: A shard was altered, or rows are NaN, infinite or zero and not listed
                 as missing.
         """
-        self.array.verify(progress)
         bad: dict[str, list[int]] = {"NaN or infinite": [], "zero": []}
-        for start, block in self.array.blocks(CHECK_ROWS):
-            for kind, rows in find_bad_rows(block).items():
+        for start, shard in self.array.verified(progress):
+            for kind, rows in find_bad_rows(shard).items():
                 bad[kind] += (start + np.setdiff1d(rows, self.missing - start)).tolist()
         for kind, found in bad.items():
             if found:
@@ -137,7 +138,7 @@ def bank_writer(
     """Return a writer for a bank; append zeros for the rows listed as missing.
 
     Args:
-        folder: Where the bank goes; see ``BankRoot`` for the layout.
+        folder: Where the bank goes; see ``Split.bank_path``.
         dim: Columns.
         count: Rows: as many as the item list has.
         dtype: "float16" or "float32".

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,30 +113,80 @@ def claim(path: Path, identity: Any, what: str) -> None:
 
     Args:
         path: A JSON file in the folder; written if it is missing.
-        identity: What the thing was made from.
+        identity: What the thing is made from.
         what: Its name, plural, for the message.
 
     Raises:
         FreeBindError: The file tells of another identity.
     """
-    wanted = json_types(identity)
     if not path.exists():
-        write_json(path, wanted)
-    elif (found := read_json(path)) != wanted:
-        differing = sorted(key for key in {*wanted, *found} if found.get(key) != wanted.get(key))
+        write_json(path, json_types(identity))
+    require_claim(path, identity, what)
+
+
+def require_claim(path: Path, identity: Any, what: str) -> None:
+    """Raise a FreeBindError unless ``claim`` has marked a folder as holding this very thing."""
+    found, wanted = read_json(path), json_types(identity)
+    if found != wanted:
+        here, asked = differences(found, wanted)
         raise FreeBindError(
             f"this folder holds {what} that were made from something else",
             where=path,
-            expected={key: wanted.get(key) for key in differing},
-            got={key: found.get(key) for key in differing},
-            fix="choose another folder, or delete this one if it is not needed",
+            expected=asked,
+            got=here,
+            fix="choose another folder; delete this one only if you do not need what it holds",
         )
+
+
+def differences(found: Any, wanted: Any, most: int = 5) -> tuple[str, str]:
+    """Return where two JSON values differ, as text: what was found, and what was wanted."""
+    left, right = dict(_leaves(found)), dict(_leaves(wanted))
+    names = [name for name in {**right, **left} if left.get(name) != right.get(name)]
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    texts = (
+        ", ".join(f"{name} {side.get(name, 'not there')}" for name in names[:most]) + more
+        for side in (left, right)
+    )
+    return next(texts), next(texts)
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in items:
+        inner = f"{name}.{key}" if name else str(key)
+        if isinstance(part, dict | list) and part:
+            yield from _leaves(part, inner)
+        else:
+            yield inner, part
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; a killed process lets go by itself.
+
+    Raises:
+        FreeBindError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FreeBindError(
+                "another process is writing here",
+                where=folder,
+                fix="wait until it is done, or choose another folder",
+            ) from error
+        yield
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FreeBindError("a file cannot be read", where=path, got=error) from error
 
 
 def sha256_of_bytes(data: bytes) -> str:
@@ -158,15 +209,15 @@ def nearest_existing(path: Path) -> Path:
 
 def require_writable(folder: Path) -> None:
     """Raise a FreeBindError unless files can be made in ``folder`` (which need not exist yet)."""
-    base = nearest_existing(folder)
     try:
+        base = nearest_existing(folder)
         with tempfile.TemporaryFile(dir=base):  # permission bits alone do not tell, so try it
             pass
     except OSError as error:
         raise FreeBindError(
             "no permission to write here",
             where=folder,
-            got=f"{base}: {error.strerror}",
+            got=error,
             fix="choose another folder with --out, or change its permissions",
         ) from error
 
@@ -181,17 +232,24 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def require_space(folder: Path, needed: int) -> None:
-    """Raise a FreeBindError unless the disk of ``folder`` has ``needed`` bytes free."""
-    free = free_bytes(folder)
-    if free < needed:
-        raise FreeBindError(
-            "too little disk space",
-            where=folder,
-            expected=f"{gigabytes(needed)} free",
-            got=f"{gigabytes(free)} free",
-            fix="free some space, or choose a folder on another disk",
-        )
+def require_space(needs: Mapping[Path, int]) -> None:
+    """Raise a FreeBindError unless there is room for everything at once.
+
+    Args:
+        needs: Folder to the bytes that will be written there; folders may share a disk.
+    """
+    needed: dict[int, int] = {}
+    for folder, count in needs.items():
+        disk = nearest_existing(folder).stat().st_dev
+        needed[disk] = needed.get(disk, 0) + max(count, 0)
+        if free_bytes(folder) < needed[disk]:
+            raise FreeBindError(
+                "too little disk space",
+                where=folder,
+                expected=f"{gigabytes(needed[disk])} free",
+                got=f"{gigabytes(free_bytes(folder))} free",
+                fix="free some space, or choose folders on another disk with --out and --store",
+            )
 
 
 def gigabytes(count: int | float) -> str:

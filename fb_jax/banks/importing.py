@@ -107,6 +107,7 @@ def import_bank(
     Raises:
         FreeBindError: The matrix or the items cannot be used; counts differ; rows are bad.
     """
+    require_name("split", split.name)
     require_name("space", space)
     require_name("modality", modality)
     matrix = open_matrix(source)
@@ -120,7 +121,7 @@ def import_bank(
         space=space,
         modality=modality,
         items_sha256=item_list.digest,
-        encoder=encoder or Encoder(source.name, digest),
+        encoder=encoder or Encoder(source.name),
         missing=missing.tolist(),
         made_from=digest,
     )

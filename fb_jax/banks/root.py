@@ -21,7 +21,7 @@ from jaxtyping import Integer
 from fb_jax.banks import files
 from fb_jax.banks.bank import Bank
 from fb_jax.banks.items import ItemList
-from fb_jax.banks.shards import MANIFEST, Progress, no_progress
+from fb_jax.banks.shards import MANIFEST, PARTIAL, Progress, no_progress
 from fb_jax.errors import FreeBindError, unknown
 
 POOL = "pool"
@@ -81,7 +81,7 @@ class Split:
     def paired(self) -> list[Pair]:
         """Return the pairs of modalities that have a table."""
         stems = sorted(path.stem.split("-") for path in self.path.glob("pairs/*-*.npy"))
-        return [(left, right) for left, right in stems]
+        return [(stem[0], stem[1]) for stem in stems if len(stem) == 2]
 
     def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return the pair table of two modalities, columns in the order asked for.
@@ -169,6 +169,13 @@ class BankSet:
     def fingerprints(self) -> dict[str, str]:
         """Return ``space/modality`` to the digest of that bank's manifest."""
         return {"/".join(key): bank.fingerprint for key, bank in self.banks.items()}
+
+    def pair_fingerprints(self) -> dict[str, str]:
+        """Return ``pairs/modality-modality`` to the digest of that table."""
+        return {
+            f"pairs/{'-'.join(pair)}": files.sha256_of(self.split.pairs_path(*pair))
+            for pair in self.paired()
+        }
 
     def paired(self) -> list[Pair]:
         """Return the pairs of modalities, both opened here, that have a table."""
@@ -289,15 +296,18 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
         FreeBindError: The first thing that is not.
     """
     found = []
+    for partial in split.path.glob(f"embeddings/*/*/{PARTIAL}"):
+        if not (partial.parent / MANIFEST).exists():
+            raise FreeBindError("a bank is not finished", where=partial.parent)
     for path in sorted(split.path.glob("items/*.jsonl")):
         split.items(path.stem).verify()
         found.append(f"items {path.stem}: {len(split.items(path.stem))}, ids unique")
     for space, modalities in split.spaces().items():
-        for modality in modalities:
-            bank = _open_bank(split, space, modality)
+        banks = [_open_bank(split, space, modality) for modality in modalities]
+        _require_one_dim(split, space, banks)
+        for bank in banks:
             bank.verify(progress)
-            found.append(f"{space}/{modality}: {describe_bank(bank)}")
-        _require_one_dim(split, space, [_open_bank(split, space, m) for m in modalities])
+            found.append(f"{space}/{bank.modality}: {describe_bank(bank)}")
     for left, right in split.paired():
         found.append(f"pairs {left}-{right}: {len(split.read_pairs(left, right))}")
     return found

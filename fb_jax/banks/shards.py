@@ -8,7 +8,6 @@ shards that are finished, and a writer that is opened again goes on behind them.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ MANIFEST = "manifest.json"
 PARTIAL = "partial.json"
 DTYPES = ("float16", "float32")
 SHARD_ROWS = 65536
+REMEDY = "restore the files from where they are whole, or delete the folder and write it again"
 
 Progress = Callable[[int], None]
 """Called with the number of rows that were just done."""
@@ -105,13 +105,15 @@ class ShardedArray:
 
     Args:
         folder: A folder with ``manifest.json`` and its shards.
+        remedy: What to do when it is damaged, for messages.
 
     Raises:
         FreeBindError: The manifest or a shard is missing, truncated or not as the manifest says.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remedy: str = REMEDY) -> None:
         self.folder = folder
+        self.remedy = remedy
         self.manifest = Manifest.read(folder / MANIFEST)
         maps = [self._open(shard) for shard in self.manifest.shards]
         self._rows = Concatenated(maps, self.manifest.dim, self.dtype)
@@ -121,7 +123,7 @@ class ShardedArray:
                 where=folder,
                 expected=f"{self.manifest.count} rows",
                 got=f"{len(self._rows)} rows",
-                fix="export or build this array again",
+                fix=self.remedy,
             )
 
     @property
@@ -142,14 +144,15 @@ class ShardedArray:
 
     def _open(self, shard: Shard) -> np.ndarray:
         path = self.folder / shard.file
-        fix = "export or build this array again, or copy the file from where it is whole"
         try:
             block = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:
-            raise FreeBindError("a shard is missing", where=path, fix=fix) from None
-        except (ValueError, EOFError, OSError) as error:
+            raise FreeBindError("a shard is missing", where=path, fix=self.remedy) from None
+        except OSError as error:
+            raise FreeBindError("a shard cannot be opened", where=path, got=error) from error
+        except (ValueError, EOFError) as error:
             raise FreeBindError(
-                "a shard is truncated or no .npy file", where=path, got=error, fix=fix
+                "a shard is truncated or no .npy file", where=path, got=error, fix=self.remedy
             ) from error
         expected = ((shard.rows, self.manifest.dim), self.dtype)
         if (block.shape, block.dtype) != expected:
@@ -158,22 +161,18 @@ class ShardedArray:
                 where=path,
                 expected=f"shape {expected[0]}, {expected[1]}",
                 got=f"shape {block.shape}, {block.dtype}",
-                fix=fix,
+                fix=self.remedy,
             )
         return block
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first row, block)`` over the whole array, ``rows`` rows at a time."""
-        for start in range(0, len(self), rows):
-            yield start, self[start : start + rows]
-
-    def verify(self, progress: Progress = no_progress) -> None:
-        """Compare every shard's bytes with its digest.
+    def verified(self, progress: Progress = no_progress) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first row, shard)`` over the array, each after its bytes met their digest.
 
         Raises:
             FreeBindError: The first shard that was altered.
         """
-        for shard in self.manifest.shards:
+        first = 0
+        for shard, block in zip(self.manifest.shards, self._rows.parts, strict=True):
             digest = files.sha256_of(self.folder / shard.file)
             if digest != shard.sha256:
                 raise FreeBindError(
@@ -181,9 +180,16 @@ class ShardedArray:
                     where=self.folder / shard.file,
                     expected=f"SHA-256 {shard.sha256}",
                     got=f"SHA-256 {digest}",
-                    fix="export or build this array again, or copy the file from where it is whole",
+                    fix=self.remedy,
                 )
+            yield first, block[:]
+            first += shard.rows
             progress(shard.rows)
+
+    def verify(self, progress: Progress = no_progress) -> None:
+        """Compare every shard's bytes with its digest; see ``verified``."""
+        for _ in self.verified(progress):
+            pass
 
 
 class ShardWriter:
@@ -233,13 +239,14 @@ class ShardWriter:
             if not (self.folder / name).exists():
                 continue
             found = Manifest.read(self.folder / name)
-            if dataclasses.replace(found, shards=()) != self.manifest:
+            if _identity(found) != _identity(self.manifest):
+                here, asked = files.differences(_identity(found), _identity(self.manifest))
                 raise FreeBindError(
                     "this folder holds another array",
                     where=self.folder,
-                    expected=_describe(self.manifest),
-                    got=_describe(found),
-                    fix="choose another folder, or delete this one if it is not needed",
+                    expected=asked,
+                    got=here,
+                    fix="choose another name or folder; delete this one only if you do not need it",
                 )
             self.manifest = found
             return
@@ -320,6 +327,5 @@ class ShardWriter:
         return self.manifest
 
 
-def _describe(manifest: Manifest) -> str:
-    fields = dataclasses.replace(manifest, shards=()).to_json()
-    return os.fsdecode(files.canonical_json(fields))
+def _identity(manifest: Manifest) -> dict[str, Any]:
+    return dataclasses.replace(manifest, shards=()).to_json()

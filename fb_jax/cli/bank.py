@@ -31,7 +31,7 @@ UNKNOWN = Encoder("unknown")
 @bank.command(name="info")
 def info(root: Annotated[Path, Positional]) -> None:
     """Tell what is in a bank root, without reading the embeddings."""
-    for name in splits(root):
+    for name in _splits(root):
         split = open_split(root, name)
         print(name)
         for space, modalities in split.spaces().items():
@@ -50,10 +50,7 @@ def verify(root: Annotated[Path, Positional], split: str | None = None) -> None:
         root: Bank root.
         split: Only this split.
     """
-    names = [split] if split else splits(root)
-    if not names:
-        raise FreeBindError("there is no split in this bank root", where=root)
-    for name in names:
+    for name in [split] if split else _splits(root):
         with ConsoleReporter().stage(f"verify {name}", 0) as advance:
             found = verify_split(open_split(root, name), advance)
         print("\n".join(f"  {line}" for line in found))
@@ -127,3 +124,9 @@ def synthetic(out: Annotated[Path, Positional], pool: int = 2000, seed: int = 0)
     """
     write_synthetic(out, Synthetic(pool=pool, seed=seed))
     print(f"{out}: synthetic embeddings; they show plumbing, not what FreeBind can do")
+
+
+def _splits(root: Path) -> list[str]:
+    if not (names := splits(root)):
+        raise FreeBindError("there is no split in this bank root", where=root)
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import signal
 import sys
 import threading
@@ -25,6 +26,8 @@ from fb_jax.errors import FreeBindError, Interrupted
 
 QUIET_SECONDS = 15.0
 """Where output is not a terminal, a line of progress is printed this often."""
+
+OPEN_FILES = 8192
 
 console = Console()
 STOP = threading.Event()
@@ -55,7 +58,8 @@ class ConsoleReporter:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        live = Progress(*columns, console=console, disable=not console.is_terminal)
+        with _stoppable(), live as bar:
             task = bar.add_task(title, total=total or None, rate="", note="")
             lines = _Lines(title, total)
 
@@ -110,6 +114,25 @@ class _Lines:
             print(f"{self.title}: {self.done:,} done in {seconds:.1f} s", flush=True)
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the next safe point of the stage."""
+    before = {n: signal.signal(n, _request_stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files: every mapped shard holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _request_stop(_signal: int, _frame: FrameType | None) -> None:
     if STOP.is_set():
         raise KeyboardInterrupt
@@ -119,12 +142,11 @@ def _request_stop(_signal: int, _frame: FrameType | None) -> None:
 
 def run_command(command: Callable[[], None]) -> None:
     """Run a command; end with exit status 2 on a FreeBindError, 130 when interrupted."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _request_stop)
+    _allow_open_files()
     try:
         command()
     except (Interrupted, KeyboardInterrupt) as error:
-        print(error or "interrupted: run the same command again to go on", file=sys.stderr)
+        print(str(error) or "interrupted: run the same command again", file=sys.stderr)
         sys.exit(130)
     except FreeBindError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ from fb_jax.banks import files
 from fb_jax.cli.console import console, run_command
 from fb_jax.evaluation import results_table
 from fb_jax.fusion import Factors, presets_for
-from fb_jax.run import Run
+from fb_jax.run import Run, default_space
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,12 @@ def _evaluate() -> None:
     config = tyro.cli(EvalConfig, args=sys.argv[1:], prog="eval.py")
     run = Run(config.run)
     points = presets_for(run.bond)
-    if factors := config.factors.given():
+    if given := config.factors.given():
+        factors = {**default_space(run.bond).factors, **given}
         name = ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
         points = {**points, name: factors}
+    if not (config.split or run.splits):
+        print("this run recorded no split with pairs: name one with --split, and --data")
     results = {}
     for split in [config.split] if config.split else run.splits:
         results[split] = run.evaluate(split, points, config.data)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
+import jax
 from rich.table import Table
 
 from fb_jax.cli.console import ConsoleReporter, console, run_command
 from fb_jax.evaluation import results_table
-from fb_jax.run import Job, describe, parse_config, prepare, report, train
+from fb_jax.run import Job, describe, parse_config, prepare, report, select_device, train
+from fb_jax.run.describe import NO_TABLE
 
 
 def main() -> None:
@@ -23,16 +25,18 @@ def _train() -> None:
     if config.dry_run:
         print("dry run: everything checked, nothing written")
         return
-    bond = train(job, reporter)
-    folder = job.config.folder
-    if not job.evaluation:
-        print(f"trained: {folder}. No split has pairs, so no table is possible.")
-        return
-    for split, metrics in report(job, bond, reporter).items():
+    with jax.default_device(select_device(job.config.device)):
+        bond = train(job, reporter)
+        results = report(job, bond, reporter)
+    for split, metrics in results.items():
         console.print(results_table(metrics, f"{split}: {bond.unified} + {bond.expert}"))
+    folder, factor = job.config.folder, f"--sigma-{bond.shared[-1]}"
     print(f"results, pictures and the bond are in {folder}\n")
-    print(f"other factors:   python eval.py --run {folder} --sigma-audio 0.3")
-    print(f"fused banks:     freebind fuse --run {folder} --split test")
+    if not results:
+        print(NO_TABLE)
+        return
+    print(f"other factors:   python eval.py --run {folder} {factor} 0.3")
+    print(f"fused banks:     freebind fuse --run {folder} --split {next(iter(results))}")
 
 
 def _show_description(job: Job) -> None:

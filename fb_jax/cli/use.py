@@ -15,8 +15,8 @@ from fb_jax.cli.console import ConsoleReporter, console
 from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import FusedSpace, fusable, presets_for, write_fused
-from fb_jax.run import Run
+from fb_jax.fusion import FusedSpace, fusable, write_fused
+from fb_jax.run import Run, default_space
 
 
 def fuse(
@@ -37,18 +37,19 @@ def fuse(
         factors: Weights of the expert.
         preset: Factors by name: versatile, at_expertise, it_expertise. Default: the first that
             fits the expert.
-        name: Of the fused space. Default: UNIFIED_pp.
+        name: Of the fused space. Default: UNIFIED+EXPERT.
         data: Bank root to read; by default the one that the run was trained on.
         out: Bank root to write. Default: the one that is read, which then has one more space.
         dtype: How to store the rows.
     """
     found = Run(run)
     banks = found.open_banks(split, data)
-    chosen = preset or next(iter(presets_for(found.bond)))
-    space = FusedSpace.preset(found.bond, chosen).with_factors(**factors.given())
-    name = name or f"{found.bond.unified}_pp"
+    bond = found.bond
+    space = FusedSpace.preset(bond, preset) if preset else default_space(bond)
+    space = space.with_factors(**factors.given())
+    name = name or f"{bond.unified}+{bond.expert}"
     root = out or banks.split.path.parent
-    total = sum(len(banks.split.items(m)) for m in fusable(found.bond, banks))
+    total = sum(len(banks.split.items(m)) for m in fusable(bond, banks))
     with ConsoleReporter().stage(f"fuse {split}", total) as advance:
         counts = write_fused(space, banks, root, name, dtype=dtype, progress=advance)
     told = ", ".join(f"{count} {modality}" for modality, count in counts.items())
@@ -83,6 +84,7 @@ def search(
     """
     banks = open_banks(root, split, spaces=[space])
     gallery = _bank(banks, space, find)
+    gallery.verify()
     if queries is not None:
         vectors = np.asarray(open_matrix(queries)[:])
         titles = [f"{queries}, row {i}" for i in range(len(vectors))]

@@ -10,7 +10,8 @@ from jaxtyping import Float32, Integer
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.retrieval import retrieval
-from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
+from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, presets_for
+from fb_jax.projector import Ends
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
@@ -51,21 +52,15 @@ def compare(model: Space, tables: Tables) -> dict[str, dict[str, float]]:
     }
 
 
-def pair_tables(banks: BankSet) -> Tables:
-    """Return the pair tables of a split, without those that are empty once rows are missing.
+def pair_tables(bond: Ends, banks: BankSet) -> Tables:
+    """Return a split's pair tables between modalities that can be fused.
 
-    Raises:
-        FreeBindError: None is left.
+    Tables that are empty once rows are missing, and labels, are left out.
     """
-    tables = {pair: banks.pairs(*pair) for pair in banks.paired()}
-    tables = {pair: table for pair, table in tables.items() if len(table)}
-    if not tables:
-        raise FreeBindError(
-            "nothing to evaluate: no pairs between items that every space has",
-            where=banks.split.path,
-            fix="add a pair table with: freebind bank pairs",
-        )
-    return tables
+    known = fusable(bond, banks)
+    pairs = [pair for pair in banks.paired() if set(pair) <= set(known)]
+    tables = {pair: banks.pairs(*pair) for pair in pairs}
+    return {pair: table for pair, table in tables.items() if len(table)}
 
 
 def evaluate(
@@ -84,7 +79,13 @@ def evaluate(
     Raises:
         FreeBindError: The split has no pairs between items that both spaces have.
     """
-    tables = pair_tables(banks)
+    tables = pair_tables(space.bond, banks)
+    if not tables:
+        raise FreeBindError(
+            "nothing to evaluate: no pairs between items that every space has",
+            where=banks.split.path,
+            fix="add a pair table with: freebind bank pairs",
+        )
     parts = space.parts_of(banks)
     points = presets_for(space.bond) if points is None else points
     models = sources_and_baseline(space, banks)

@@ -20,7 +20,8 @@ def _best_ranks(
     best = jnp.where(positive, scores, -jnp.inf).max(axis=1, keepdims=True)
     place = jnp.arange(len(gallery))
     first = jnp.where(positive & (scores == best), place, len(gallery)).min(axis=1, keepdims=True)
-    ahead = (scores > best) | ((scores == best) & (place < first))
+    # Not "scores > best": a NaN must count against its query, not for it.
+    ahead = ~((scores < best) | ((scores == best) & (place >= first)))
     return ahead.sum(axis=1)
 
 

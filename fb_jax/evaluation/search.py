@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Float32, Int
 from fb_jax.banks import Rows, unit_rows
 from fb_jax.errors import FreeBindError
 
-BLOCK_ROWS = 65536
+BLOCK_ROWS, QUERY_ROWS = 65536, 256
+"""Rows and queries whose scores are held at a time."""
 
 
 @jax.jit
@@ -41,14 +42,19 @@ def nearest(
             got=f"{queries.shape[1]} columns",
             fix="queries must come from the space of the bank: fuse them first",
         )
-    on_device = jnp.asarray(unit_rows(queries))
+    parts = [queries[i : i + QUERY_ROWS] for i in range(0, len(queries), QUERY_ROWS)]
+    found = [_nearest(unit_rows(part), gallery, top) for part in parts]
+    return np.concatenate([c for c, _ in found]), np.concatenate([r for _, r in found])
+
+
+def _nearest(queries: np.ndarray, gallery: Rows, top: int) -> tuple[np.ndarray, np.ndarray]:
+    on_device = jnp.asarray(queries)
     cosines = np.empty((len(queries), 0), np.float32)
     rows = np.empty((len(queries), 0), np.int64)
     for start in range(0, len(gallery), BLOCK_ROWS):
         block = np.asarray(_scores(on_device, jnp.asarray(gallery[start : start + BLOCK_ROWS])))
-        cosines = np.hstack([cosines, block])
-        numbers = np.arange(start, start + block.shape[1])
-        rows = np.hstack([rows, np.broadcast_to(numbers, block.shape)])
+        numbers = np.broadcast_to(np.arange(start, start + block.shape[1]), block.shape)
+        cosines, rows = np.hstack([cosines, block]), np.hstack([rows, numbers])
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
         cosines = np.take_along_axis(cosines, best, axis=1)
         rows = np.take_along_axis(rows, best, axis=1)

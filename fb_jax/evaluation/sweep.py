@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.evaluation.models import pair_tables
@@ -53,37 +53,29 @@ def sweep(
     """
     first, second = space.bond.shared
     parts = space.parts_of(banks)
-    steps = range(len(grid))
-    rows = {m: _rows_by_factor(space, m, part, grid) for m, part in parts.items()}
+    places = range(len(grid))
     surfaces, unified = {}, {}
-    for (left, right), table in pair_tables(banks).items():
-        if left in rows and right in rows:
-            name = f"{left}-{right}"
-            score = cache(partial(_recall_at, rows, left, right, table))
-            place = lambda m, i, j: {first: i, second: j}.get(m, 0)  # noqa: E731
-            surfaces[name] = np.array(
-                [[score(place(left, i, j), place(right, i, j)) for j in steps] for i in steps]
-            )
-            own = [banks[space.bond.unified, m][:] for m in (left, right)]
-            unified[name] = retrieval(own[0], own[1], table)["R@1"]
-            progress(1)
+    for (left, right), table in pair_tables(space.bond, banks).items():
+        score = cache(partial(_recall_at, space, parts, left, right, table))
+        at = lambda m, i, j: {first: grid[i], second: grid[j]}.get(m)  # noqa: E731
+        surfaces[f"{left}-{right}"] = np.array(
+            [[score(at(left, i, j), at(right, i, j)) for j in places] for i in places]
+        )
+        own = [banks[space.bond.unified, m][:] for m in (left, right)]
+        unified[f"{left}-{right}"] = retrieval(own[0], own[1], table)["R@1"]
+        progress(1)
     return Sweep((first, second), grid, surfaces, unified)
 
 
 def _recall_at(
-    rows: Mapping[str, list[np.ndarray]],
+    space: FusedSpace,
+    parts: Mapping[str, Parts],
     left: str,
     right: str,
-    table: np.ndarray,
-    at_left: int,
-    at_right: int,
+    table: Integer[np.ndarray, "p 2"],
+    *factors: float | None,
 ) -> float:
-    return retrieval(rows[left][at_left], rows[right][at_right], table)["R@1"]
-
-
-def _rows_by_factor(
-    space: FusedSpace, modality: str, parts: Parts, grid: Sequence[float]
-) -> list[np.ndarray]:
-    if parts.expert is None:
-        return [parts.unified]
-    return [space.with_factors(**{modality: factor}).mix(modality, parts) for factor in grid]
+    """R@1 of a pair of modalities at their factors; None for a modality that has none."""
+    named = {m: f for m, f in zip((left, right), factors, strict=True) if f is not None}
+    at = space.with_factors(**named)
+    return retrieval(at.mix(left, parts[left]), at.mix(right, parts[right]), table)["R@1"]

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.projector import Bond
+from fb_jax.projector import Bond, Ends
 from fb_jax.pseudo import SIDES, Side
 
 Factors = Mapping[str, float]
@@ -128,6 +128,13 @@ class FusedSpace:
     def _place(self, side: Side, rows: np.ndarray | None) -> np.ndarray | None:
         if rows is None:
             return None
+        if rows.ndim != 2 or rows.shape[1] != self.bond.dim(side):
+            name = self.bond.unified if side == "unified" else self.bond.expert
+            raise FreeBindError(
+                f"these are no embeddings of the {side} space {name}",
+                expected=f"[n, {self.bond.dim(side)}]",
+                got=list(rows.shape),
+            )
         rows = unit_rows(rows)
         return self.bond.project(rows) if side == self.bond.direction.source else rows
 
@@ -162,7 +169,20 @@ class FusedSpace:
 
         Returns:
             ``[n, d]`` rows of the fused space.
+
+        Raises:
+            FreeBindError: There is no such modality, the expert's embeddings are missing or too
+                many, or embeddings have another dimension.
         """
+        if modality not in self.bond.modalities:
+            raise unknown("modality", modality, self.bond.modalities)
+        if (expert is not None) != (modality in self.bond.shared):
+            raise FreeBindError(
+                f"the expert {self.bond.expert} has {', '.join(self.bond.shared)}",
+                where=modality,
+                expected="its embeddings for these modalities, and for no others",
+                got="none" if expert is None else "some",
+            )
         return self.mix(modality, self.parts(unified, expert))
 
     def parts_of(self, banks: BankSet) -> dict[str, Parts]:
@@ -170,12 +190,12 @@ class FusedSpace:
         return {m: self.parts(*sources(self.bond, banks, m)) for m in fusable(self.bond, banks)}
 
 
-def fusable(bond: Bond, banks: BankSet) -> tuple[str, ...]:
+def fusable(bond: Ends, banks: BankSet) -> tuple[str, ...]:
     """Return the modalities of which both sides are here, or the only side that has them."""
     return tuple(
         m
         for m in banks.modalities(bond.unified)
-        if m not in bond.shared or (bond.expert, m) in banks.banks
+        if m in bond.modalities and (m not in bond.shared or (bond.expert, m) in banks.banks)
     )
 
 

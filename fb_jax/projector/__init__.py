@@ -1,6 +1,6 @@
 """The projector, and the mixture of one projector for every subset of the starts."""
 
-from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, Direction
+from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, Direction, Ends
 from fb_jax.projector.mixture import (
     Subset,
     Variables,
@@ -20,6 +20,7 @@ __all__ = [
     "Bond",
     "BondKind",
     "Direction",
+    "Ends",
     "Projector",
     "Subset",
     "Variables",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +39,27 @@ DIRECTIONS: Mapping[BondKind, Direction] = {
 }
 
 
+@runtime_checkable
+class Ends(Protocol):
+    """The two spaces that a bond links, whether it is trained yet or not."""
+
+    @property
+    def unified(self) -> str:
+        """Name of the unified space."""
+
+    @property
+    def expert(self) -> str:
+        """Name of the expert space."""
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Modalities of the expert."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that pairs start from: those of the unified space."""
+
+
 @dataclass(frozen=True)
 class Bond:
     """A trained mixture between a unified and an expert space.
@@ -65,6 +86,16 @@ class Bond:
     def direction(self) -> Direction:
         """Which space is projected into which."""
         return DIRECTIONS[self.kind]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities of the unified space: the starts of the member that saw all pairs."""
+        return self.members[-1]
+
+    def dim(self, side: Side) -> int:
+        """Return the dimension of a side's space."""
+        dim_in = self.variables.params["linear_in"]["kernel"].shape[1]
+        return dim_in if side == self.direction.source else self.projector.dim
 
     def project(self, x: Float[np.ndarray, "n d_in"]) -> Float32[np.ndarray, "n d_out"]:
         """Psi(x), a bounded number of rows at a time.

@@ -33,7 +33,7 @@ class Chunks:
         inner: Queries whose scores are held at a time: ``inner x keys`` numbers.
     """
 
-    queries: int = 16384
+    queries: int = 65536
     keys: int = 2048
     inner: int = 512
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
 from fb_jax.errors import require_positive
-from fb_jax.numerics import Precision, normalised
+from fb_jax.numerics import Precision, dot_precision, normalised
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
 from fb_jax.pseudo.plans import Column, Hop, Ref, shared_scores
 
@@ -38,6 +38,7 @@ class Retrieval:
 
     def __post_init__(self) -> None:
         require_positive("retrieval", temperature=self.temperature)
+        dot_precision(self.precision)
 
 
 class BankStream:

@@ -43,6 +43,8 @@ from fb_jax.pseudo.plans import (
     shared_scores,
 )
 
+CLAIM = "pairs.json"
+
 
 @dataclass(frozen=True)
 class PairSpec:
@@ -92,6 +94,10 @@ class PairSpec:
         """Return the dimension of a (side, modality)."""
         return self.bank(column).shape[1]
 
+    def modalities(self, side: Side) -> tuple[str, ...]:
+        """Return the modalities that every pair has on a side."""
+        return tuple(modality for owner, modality in columns(self.plan) if owner == side)
+
     def outputs(self, start: str) -> list[Ref]:
         """Return the soft embeddings that complete an item of a start modality."""
         return [hop.output for hop in self.plan[start]]
@@ -117,6 +123,11 @@ class PairSpec:
         item = np.dtype(self.retrieval.dtype).itemsize
         return item * sum(self.count(start) * dim for start, dim in dims.items())
 
+    def table_bytes(self) -> int:
+        """Return the bytes of all columns of the pairs as float32."""
+        dims = sum(self.dim(column) for column in columns(self.plan))
+        return 4 * dims * sum(map(len, self.ranges.values()))
+
     def operations(self) -> int:
         """Return the floating-point operations of the matrix products of building them."""
         total = 0
@@ -139,11 +150,12 @@ class PairSet:
     """
 
     def __init__(self, folder: Path, spec: PairSpec) -> None:
-        files.claim(folder / "pairs.json", spec.identity(), "pseudo pairs")
+        files.require_claim(folder / CLAIM, spec.identity(), "pseudo pairs")
         self.folder = folder
         self.spec = spec
+        remedy = f"delete {folder} and run the same command again: it builds the pairs anew"
         self.arrays = {
-            (start, ref.column): ShardedArray(_array_folder(folder, start, ref))
+            (start, ref.column): ShardedArray(_array_folder(folder, start, ref), remedy)
             for start in spec.starts
             for ref in spec.outputs(start)
         }
@@ -158,10 +170,6 @@ class PairSet:
 
     def __len__(self) -> int:
         return sum(map(len, self.spec.ranges.values()))
-
-    def modalities(self, side: Side) -> tuple[str, ...]:
-        """Return the modalities that every pair has on a side."""
-        return tuple(modality for owner, modality in self.columns if owner == side)
 
     def fingerprint(self) -> str:
         """Return a digest that names the exact bytes of these pairs."""
@@ -200,9 +208,10 @@ def build_pairs(
     Raises:
         FreeBindError: The folder holds other pairs, or the disk is full: what is finished is kept.
     """
-    files.claim(folder / "pairs.json", spec.identity(), "pseudo pairs")
-    for start in spec.starts:
-        _build_start(spec, folder, start, resident_bytes, progress)
+    with files.locked(folder):
+        files.claim(folder / CLAIM, spec.identity(), "pseudo pairs")
+        for start in spec.starts:
+            _build_start(spec, folder, start, resident_bytes, progress)
     return PairSet(folder, spec)
 
 

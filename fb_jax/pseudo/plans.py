@@ -126,7 +126,7 @@ def plan_for(unified: Iterable[str], expert: Iterable[str]) -> Plan:
     """
     unified, expert = frozenset(unified), frozenset(expert)
     plan = PLANS.get(expert)
-    if plan is None or unified != frozenset(plan):
+    if plan is None or not unified >= frozenset(plan):
         raise FreeBindError(
             "there is no plan of pseudo pairs for these spaces",
             expected="a unified space of audio, image and text, and an expert of "

@@ -2,6 +2,7 @@
 
 from fb_jax.run.config import Device, RunConfig, parse_config
 from fb_jax.run.describe import describe
+from fb_jax.run.device import select_device
 from fb_jax.run.pipeline import (
     Advance,
     Reporter,
@@ -12,7 +13,7 @@ from fb_jax.run.pipeline import (
     report,
     train,
 )
-from fb_jax.run.preflight import Job, preflight, select_device
+from fb_jax.run.preflight import Job, preflight
 
 __all__ = [
     "Advance",

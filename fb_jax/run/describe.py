@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from fb_jax.banks import files
 from fb_jax.projector import subset_name
+from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
-from fb_jax.run.preflight import Job, select_device
+from fb_jax.run.preflight import Job
+
+NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
 def describe(job: Job) -> dict[str, str]:
     """Return what a run will do and take, as label to text."""
     spec, schedule, config = job.spec, job.schedule, job.config
-    needs, size = estimate(spec, schedule, config), files.gigabytes
+    needs, size = estimate(spec, job.form, schedule), files.gigabytes
     shared = ", ".join(spec.banks.modalities(spec.expert))
     counts = ", ".join(f"{spec.count(start):,} from {start}" for start in spec.starts)
     resident = needs.table_memory <= config.runtime.resident_bytes
@@ -20,6 +23,7 @@ def describe(job: Job) -> dict[str, str]:
         f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
         for name, banks in job.evaluation.items()
     )
+    left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
     return {
         "bond": f"{config.bond} of {spec.expert} ({shared}) and {spec.unified}",
         "device": str(select_device(config.device)),
@@ -34,5 +38,5 @@ def describe(job: Job) -> dict[str, str]:
         "disk": f"pairs {size(needs.pairs_disk)} as {spec.retrieval.dtype}, {size(missing)} to be "
         f"written, {size(files.free_bytes(config.store))} free; checkpoints "
         f"{size(needs.checkpoints_disk)}, {size(files.free_bytes(config.folder))} free",
-        "evaluation": evaluation or "no split has pairs: training only, no table is possible",
+        "evaluation": "; ".join([evaluation or NO_TABLE, *left_out]),
     }

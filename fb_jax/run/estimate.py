@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from fb_jax.projector import DIRECTIONS, parameter_count
 from fb_jax.pseudo import PairSpec
-from fb_jax.run.config import RunConfig
-from fb_jax.training import Schedule
+from fb_jax.training import BondForm, Schedule
 
 FLOAT = 4
 CHECKPOINTS_HELD = 3
@@ -25,7 +24,8 @@ class Estimate:
         pairs_disk: Bytes of the pseudo pairs on disk.
         checkpoints_disk: Bytes of the checkpoints on disk.
         table_memory: Bytes of the pairs as float32: what training holds, or reads from disk.
-        step_memory: Bytes of a training step, roughly: states, batches, activations, scores.
+        step_memory: Bytes of a training step, roughly: states, batches, and one lane's activations
+            and scores (batched lanes hold those of every lane).
     """
 
     parameters: int
@@ -37,21 +37,14 @@ class Estimate:
     step_memory: int
 
 
-def estimate(spec: PairSpec, schedule: Schedule, config: RunConfig) -> Estimate:
+def estimate(spec: PairSpec, form: BondForm, schedule: Schedule) -> Estimate:
     """Work out what a run takes."""
-    direction, hidden, batch = DIRECTIONS[config.bond], config.training.hidden, schedule.batch
-    modalities = {
-        "unified": spec.banks.modalities(spec.unified),
-        "expert": spec.banks.modalities(spec.expert),
-    }
-    source, target = modalities[direction.source], modalities[direction.target]
-    dim_in, dim_out = (
-        spec.dim((direction.source, source[0])),
-        spec.dim((direction.target, target[0])),
-    )
-    parameters = parameter_count(dim_in, dim_out, hidden)
+    direction, hidden, batch = DIRECTIONS[form.kind], form.hidden, schedule.batch
+    source, target = spec.modalities(direction.source), spec.modalities(direction.target)
+    dim_out = form.dim_out
+    parameters = parameter_count(form.dim_in, dim_out, hidden)
     state = 3 * FLOAT * parameters * len(schedule.members)  # weights and Adam's two moments
-    row = FLOAT * sum(bank.shape[1] for bank in spec.banks.banks.values())
+    row = spec.table_bytes() // sum(map(len, spec.ranges.values()))
     terms = len(source) * len(target)
     forward = 2 * batch * parameters * len(source) + 2 * batch * batch * dim_out * terms
     activations = FLOAT * batch * (3 * hidden + 2 * dim_out) * len(source)
@@ -62,6 +55,6 @@ def estimate(spec: PairSpec, schedule: Schedule, config: RunConfig) -> Estimate:
         training_operations=3 * forward * sum(schedule.steps),
         pairs_disk=spec.stored_bytes(),
         checkpoints_disk=CHECKPOINTS_HELD * state,
-        table_memory=row * sum(map(len, schedule.starts.values())),
+        table_memory=spec.table_bytes(),
         step_memory=2 * state + len(schedule.lanes) * row * batch + activations + scores,
     )

@@ -18,7 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 import yaml
 
 from fb_jax.banks import BankSet, files, open_banks
@@ -28,8 +27,9 @@ from fb_jax.fusion import Factors, FusedSpace, presets_for
 from fb_jax.projector import Bond
 from fb_jax.pseudo import build_pairs
 from fb_jax.run.config import RunConfig
-from fb_jax.run.preflight import Job, preflight, select_device
-from fb_jax.training import load_bond, read_log, train_bond
+from fb_jax.run.device import select_device
+from fb_jax.run.preflight import Job, preflight
+from fb_jax.training import is_trained, load_bond, read_log, train_bond
 
 PACKAGES = ("freebind-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 Advance = Callable[..., None]
@@ -67,22 +67,18 @@ def train(job: Job, reporter: Reporter) -> Bond:
     Returns:
         The trained bond.
     """
-    config, folder = job.config, job.config.folder
+    config, folder = job.config, job.config.folder / "bond"
     _write_head(job)
-    with jax.default_device(select_device(config.device)):
-        total = sum(job.spec.count(start) for start in job.spec.starts)
-        with reporter.stage("pseudo pairs", total) as advance:
-            resident = config.runtime.resident_bytes
-            pairs = build_pairs(
-                job.spec, job.pairs_folder, resident_bytes=resident, progress=advance
-            )
-        with reporter.stage("checking the pairs", 0) as advance:
-            pairs.verify(advance)
-        with reporter.stage("training", len(job.schedule)) as advance:
-            how, runtime = config.training, config.runtime
-            bond = train_bond(pairs, config.bond, folder / "bond", how, runtime, advance)
-    plot_losses(read_log(folder / "bond" / "metrics.jsonl"), folder / "losses.png")
-    return bond
+    if is_trained(folder):
+        return load_bond(folder)
+    with reporter.stage("pseudo pairs", sum(map(len, job.spec.ranges.values()))) as advance:
+        resident = config.runtime.resident_bytes
+        pairs = build_pairs(job.spec, job.pairs_folder, resident_bytes=resident, progress=advance)
+    with reporter.stage("checking the pairs", 0) as advance:
+        pairs.verify(advance)
+    with reporter.stage("training", len(job.schedule)) as advance:
+        how, runtime = config.training, config.runtime
+        return train_bond(pairs, config.bond, folder, how, runtime, advance)
 
 
 def _write_head(job: Job) -> None:
@@ -90,8 +86,11 @@ def _write_head(job: Job) -> None:
     files.claim(folder / "run.json", job.identity(), "results")
     text = yaml.safe_dump(job.config.to_dict(), sort_keys=False)
     files.write_atomic(folder / "config.yaml", lambda file: file.write(text.encode()))
+    if (folder / "provenance.json").exists():  # of the process that began the training
+        return
     fingerprints = {job.config.pool: job.spec.banks.fingerprints()} | {
-        name: banks.fingerprints() for name, banks in job.evaluation.items()
+        name: banks.fingerprints() | banks.pair_fingerprints()
+        for name, banks in job.evaluation.items()
     }
     files.write_json(
         folder / "provenance.json",
@@ -126,19 +125,22 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
         for name, banks in job.evaluation.items():
             results[name] = evaluate(space, banks)
             advance(1)
-    files.write_json(job.config.folder / "metrics.json", {"retrieval": results})
+    folder = job.config.folder
+    files.write_json(folder / "metrics.json", {"retrieval": results})
+    plot_losses(read_log(folder / "bond" / "metrics.jsonl"), folder / "losses.png")
     if job.evaluation:
         split = "val" if "val" in job.evaluation else next(iter(job.evaluation))
         with reporter.stage("factor sweep", 0) as advance:
             swept = sweep(space, job.evaluation[split], progress=advance)
         title = f"{bond.kind} of {bond.expert} and {bond.unified}, split {split}"
-        plot_sweep(swept, presets_for(bond), title, job.config.folder / "sweep.png")
+        plot_sweep(swept, presets_for(bond), title, folder / "sweep.png")
     return results
 
 
 def default_space(bond: Bond) -> FusedSpace:
-    """Return the fused space at the first preset of the expert's kind."""
-    return FusedSpace.preset(bond, next(iter(presets_for(bond))))
+    """Return the fused space at the first preset of the expert's kind, or halfway [O]."""
+    halfway: Factors = dict.fromkeys(bond.shared, 0.5)
+    return FusedSpace(bond, next(iter(presets_for(bond).values()), halfway))
 
 
 class Run:
@@ -170,18 +172,22 @@ class Run:
             data: Bank root; None takes the one that the run was trained on.
 
         Raises:
-            FreeBindError: They are not the banks that the run recorded for its own splits.
+            FreeBindError: They are damaged or, unless ``data`` is given, not those that the run
+                recorded.
         """
         root = data or Path(self.provenance["data"])
         banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
         recorded = self.provenance["banks"].get(split)
-        if data is None and recorded is not None and recorded != banks.fingerprints():
+        here = banks.fingerprints() | banks.pair_fingerprints()
+        if data is None and recorded is not None and recorded != here:
             raise FreeBindError(
                 "the banks have changed since this run was trained",
                 where=banks.split.path,
                 expected="the fingerprints in provenance.json",
+                got=files.differences(here, recorded)[0],
                 fix=f"name the banks to use with --data {root}, or restore them",
             )
+        banks.verify()
         return banks
 
     @property
@@ -193,6 +199,4 @@ class Run:
         self, split: str, points: Mapping[str, Factors] | None = None, data: Path | None = None
     ) -> Metrics:
         """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``."""
-        banks = self.open_banks(split, data)
-        banks.verify()
-        return evaluate(default_space(self.bond), banks, points)
+        return evaluate(default_space(self.bond), self.open_banks(split, data), points)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-
 from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.models import pair_tables
 from fb_jax.pseudo import PairSpec
-from fb_jax.run.config import Device, RunConfig
+from fb_jax.run.config import RunConfig
+from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
-from fb_jax.training import Schedule
+from fb_jax.training import BondForm, Schedule, form_for
 
 PAIRS_NAME_DIGITS = 12
 
@@ -24,14 +24,18 @@ class Job:
     Attributes:
         config: Resolved.
         spec: The pseudo pairs.
+        form: What is trained.
         schedule: The steps of training.
-        evaluation: Split name to both spaces' banks, for every split that has pairs.
+        evaluation: Split name to both spaces' banks, for every split that can be evaluated.
+        left_out: Split name to why it cannot.
     """
 
     config: RunConfig
     spec: PairSpec
+    form: BondForm
     schedule: Schedule
     evaluation: dict[str, BankSet]
+    left_out: dict[str, str]
 
     @property
     def pairs_folder(self) -> Path:
@@ -49,26 +53,6 @@ class Job:
             "training": config["training"],
             "pairs": self.spec.identity(),
         }
-
-
-def select_device(device: Device) -> jax.Device:
-    """Return the device to compute on.
-
-    Raises:
-        FreeBindError: A GPU was asked for and there is none.
-    """
-    if device == "auto":
-        return jax.devices()[0]
-    try:
-        return jax.devices(device)[0]
-    except RuntimeError as error:
-        raise FreeBindError(
-            f"there is no {device} to compute on",
-            expected="a device that JAX sees",
-            got=", ".join(str(found) for found in jax.devices()),
-            fix="install the package with the extra cuda12 or cuda13 on a machine with a GPU, "
-            "or use --device cpu",
-        ) from error
 
 
 def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
@@ -90,14 +74,18 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     banks = open_banks(config.data, config.pool, spaces=spaces)
     spec = PairSpec(banks, config.unified, config.expert, config.pairs)
     schedule = config.training.schedule(config.bond, spec.ranges)
-    job = Job(config, spec, schedule, _evaluation_splits(config))
+    form = form_for(spec, config.bond, config.training)
+    job = Job(config, spec, form, schedule, *_evaluation_splits(config, form))
     for folder in (config.folder, config.store):
         files.require_writable(folder)
     _require_own_folder(job)
-    needs = estimate(job.spec, schedule, config)
-    missing = needs.pairs_disk - files.folder_bytes(job.pairs_folder)
-    files.require_space(config.store, missing)
-    files.require_space(config.folder, needs.checkpoints_disk)
+    needs, bond_folder = estimate(spec, form, schedule), config.folder / "bond"
+    files.require_space(
+        {
+            config.store: needs.pairs_disk - files.folder_bytes(job.pairs_folder),
+            config.folder: needs.checkpoints_disk - files.folder_bytes(bond_folder),
+        }
+    )
     for bank_set in (banks, *job.evaluation.values()):
         bank_set.verify(progress)
     return job
@@ -109,24 +97,39 @@ def _require_precision(config: RunConfig) -> None:
         raise FreeBindError("tf32 needs a GPU", got="precision tf32 on a CPU", fix="use float32")
 
 
-def _evaluation_splits(config: RunConfig) -> dict[str, BankSet]:
-    """Open every split besides the pool that has both spaces and pairs."""
-    spaces = {config.unified, config.expert}
-    others = [open_split(config.data, name) for name in splits(config.data) if name != config.pool]
-    usable = [split.name for split in others if spaces <= split.spaces().keys() and split.paired()]
-    ordered = (config.unified, config.expert)
-    return {name: open_banks(config.data, name, spaces=ordered) for name in usable}
+def _evaluation_splits(
+    config: RunConfig, form: BondForm
+) -> tuple[dict[str, BankSet], dict[str, str]]:
+    """Open the splits that can be evaluated; of the others, say why not."""
+    usable, left_out = {}, {}
+    for name in splits(config.data):
+        if name == config.pool:
+            continue
+        known = open_split(config.data, name).spaces()
+        lacking = [space for space in (config.unified, config.expert) if space not in known]
+        if lacking:
+            left_out[name] = f"no {' and no '.join(lacking)}"
+            continue
+        banks = open_banks(config.data, name, spaces=(config.unified, config.expert))
+        if pair_tables(form, banks):
+            usable[name] = banks
+        else:
+            left_out[name] = "no pairs between modalities that can be fused"
+    return usable, left_out
 
 
 def _require_own_folder(job: Job) -> None:
     marker = job.config.folder / "run.json"
     if marker.exists():
         files.claim(marker, job.identity(), "results")
-    elif job.config.folder.is_dir() and any(job.config.folder.iterdir()):
+        return
+    folder = job.config.folder
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign := [name for name in found if not name.endswith(".partial")]:
         raise FreeBindError(
             "the run folder holds something else",
-            where=job.config.folder,
+            where=folder,
             expected="no such folder, an empty one, or one of the same run",
-            got=sorted(path.name for path in job.config.folder.iterdir())[:5],
+            got=", ".join(foreign[:5]),
             fix="choose another --out",
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -55,12 +56,13 @@ class Checkpoints:
             return
         target = self.folder / str(step)
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_by_name(state)), place=ocp.args.JsonSave(place)
+            # From the host: arrays on a device would come back only where there is the same one.
+            state=ocp.args.StandardSave(_by_name(jax.device_get(state))),
+            place=ocp.args.JsonSave(place),
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for leftover in self.folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(leftover)
+            self._remove_leftovers()
             with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
                 checkpointer.save(target, items, force=True)  # over what a kill left behind
         except (OSError, ValueError) as error:
@@ -75,6 +77,15 @@ class Checkpoints:
         for old in self.steps()[: -self.keep]:
             (self.folder / f"{old}.json").unlink()
             shutil.rmtree(self.folder / str(old))
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a kill cut off: steps without digests, temporary folders, lone digests."""
+        whole = {str(step) for step in self.steps()}
+        for path in self.folder.iterdir():
+            if path.is_dir() and path.name not in whole:
+                shutil.rmtree(path)
+            elif path.suffix == ".json" and path.stem not in whole:
+                path.unlink()
 
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
         """Read a checkpoint.
@@ -97,7 +108,7 @@ class Checkpoints:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             found = checkpointer.restore(target, saved)
         _require_shapes(found["state"], expected, target)
-        leaves = [found["state"][name] for name in expected]
+        leaves = [jnp.asarray(found["state"][name]) for name in expected]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), found["place"]
 
 

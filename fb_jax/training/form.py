@@ -12,7 +12,7 @@ from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 from fb_jax.numerics import Precision
 from fb_jax.projector import DIRECTIONS, Bond, BondKind, Projector, Subset, Variables, subsets
-from fb_jax.pseudo import SIDES, PairSet
+from fb_jax.pseudo import PairSpec
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.settings import Training
 from fb_jax.training.step import TrainState, init_state
@@ -47,6 +47,11 @@ class BondForm:
     precision: Precision
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that pairs start from."""
+        return self.members[-1]
+
+    @property
     def projector(self) -> Projector:
         """The form of every member."""
         return Projector(self.dim_out, self.hidden, self.precision)
@@ -79,18 +84,17 @@ class BondForm:
         )
 
 
-def form_for(pairs: PairSet, kind: BondKind, how: Training) -> BondForm:
-    """Return the form of the bond that these settings train on these pairs."""
-    spec, direction = pairs.spec, DIRECTIONS[kind]
-    dims = {side: spec.dim((side, pairs.modalities(side)[0])) for side in SIDES}
+def form_for(spec: PairSpec, kind: BondKind, how: Training) -> BondForm:
+    """Return the form of the bond that these settings train on pairs of this spec."""
+    direction, shared = DIRECTIONS[kind], spec.modalities("expert")
     return BondForm(
         kind=kind,
         unified=spec.unified,
         expert=spec.expert,
-        shared=pairs.modalities("expert"),
+        shared=shared,
         members=subsets(spec.starts),
-        dim_in=dims[direction.source],
-        dim_out=dims[direction.target],
+        dim_in=spec.dim((direction.source, shared[0])),
+        dim_out=spec.dim((direction.target, shared[0])),
         hidden=how.hidden,
         precision=how.precision,
     )
@@ -117,6 +121,16 @@ def claim_folder(folder: Path, form: BondForm, how: Training, steps: int, pairs:
     files.claim(folder / BOND_FILE, identity, "checkpoints")
 
 
+def is_trained(folder: Path) -> bool:
+    """Return whether a training folder holds a bond that is trained to its end."""
+    claim = folder / BOND_FILE
+    return claim.exists() and files.read_json(claim).get("steps") in _checkpoints(folder).steps()
+
+
+def _checkpoints(folder: Path) -> Checkpoints:
+    return Checkpoints(folder / "checkpoints")
+
+
 def load_bond(folder: Path) -> Bond:
     """Read a trained bond from its training folder; neither pairs nor banks are needed.
 
@@ -130,7 +144,7 @@ def load_bond(folder: Path) -> Bond:
         raise FreeBindError(
             "this file tells of no bond", where=folder / BOND_FILE, got=repr(error)
         ) from error
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = _checkpoints(folder)
     if last not in (steps := checkpoints.steps()):
         raise FreeBindError(
             "this bond is not trained to its end",

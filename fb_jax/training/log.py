@@ -28,7 +28,7 @@ class TrainLog:
         self._file = path.open("a", buffering=1)
         from tensorboardX import SummaryWriter  # loads torch where there is one: not at import
 
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, losses: Mapping[str, float], rows_per_second: float) -> None:
         """Add a line: the loss of every member that took part in a step, and the rate."""

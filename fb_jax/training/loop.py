@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,13 @@ class Loop:
     runtime: Runtime
     progress: StepProgress
     last_loss: float = float("nan")
+    unchecked: list[tuple[int, tuple[int, ...], jax.Array]] = field(default_factory=list)
+    rows: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+    logged_at: float = field(default_factory=time.monotonic)
 
     def run(self, state: TrainState, step: int) -> TrainState:
         """Train from a step to the end."""
-        self.unchecked: list[tuple[int, tuple[int, ...], jax.Array]] = []
-        self.rows = 0
-        self.saved_at = self.logged_at = time.monotonic()
         self.progress(step, self.last_loss)
         for segment in self.schedule.segments:
             if step < segment.stop:

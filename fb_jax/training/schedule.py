@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Int
@@ -79,6 +80,7 @@ class Schedule:
         self.lanes = pack(self.steps)
         self.segments = tuple(self._segments())
         self._order = lru_cache(maxsize=2 * len(self.lanes))(self._shuffle)
+        self._lock = Lock()  # reading threads wait for a shuffle rather than repeat it
 
     def size(self, subset: Subset) -> int:
         """Return the pairs that a subset of starts has."""
@@ -127,8 +129,11 @@ class Schedule:
     def rows(self, member: int, step: int) -> Int[np.ndarray, " batch"]:
         """Return the rows that a member trains on at a step of its own."""
         epoch, within = divmod(step, self.epoch_steps[member])
-        return self._order(member, epoch)[within * self.batch : (within + 1) * self.batch]
+        with self._lock:
+            order = self._order(member, epoch)
+        return order[within * self.batch : (within + 1) * self.batch]
 
     def _shuffle(self, member: int, epoch: int) -> np.ndarray:
-        own = np.concatenate([np.asarray(self.starts[start]) for start in self.members[member]])
+        ranges = [self.starts[start] for start in self.members[member]]
+        own = np.concatenate([np.arange(r.start, r.stop) for r in ranges])
         return np.random.default_rng([self.seed, member, epoch]).permutation(own)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fb_jax.errors import require_positive
-from fb_jax.numerics import Precision
+from fb_jax.errors import FreeBindError, require_positive
+from fb_jax.numerics import Precision, dot_precision
 from fb_jax.projector import DIRECTIONS, BondKind
 from fb_jax.training.loss import TEMPERATURE
 from fb_jax.training.schedule import Schedule
@@ -47,6 +47,9 @@ class Training:
             learning_rate=self.learning_rate,
             temperature=self.temperature,
         )
+        if self.seed < 0:
+            raise FreeBindError("a seed is a whole number from 0", got=self.seed)
+        dot_precision(self.precision)
 
     def resolved(self, kind: BondKind) -> Training:
         """Return the settings with the epochs filled in."""
@@ -77,3 +80,11 @@ class Runtime:
     log_steps: int = 10
     resident_bytes: int = 4 << 30
     across: Across | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(
+            "runtime",
+            checkpoint_steps=self.checkpoint_steps,
+            checkpoint_minutes=self.checkpoint_minutes,
+            log_steps=self.log_steps,
+        )

@@ -11,6 +11,7 @@ import jax
 import optax
 from jaxtyping import Array, Float, Int
 
+from fb_jax.numerics import normalised
 from fb_jax.projector import Direction, Projector, Variables, init_mixture
 from fb_jax.pseudo import Column
 from fb_jax.training.loss import TEMPERATURE, bond_loss
@@ -63,7 +64,8 @@ class Objective:
                 mutable=["batch_stats"],
             )
             stats = updated["batch_stats"]
-        target = {modality: batch[self.direction.target, modality] for modality in self.target}
+        rows = {modality: batch[self.direction.target, modality] for modality in self.target}
+        target = {modality: normalised(x) for modality, x in rows.items()}
         value = bond_loss(
             projected,
             target,
