@@ -35,7 +35,7 @@ class Interrupted(FreeBindError):
     """Work was stopped from outside (Ctrl-C, SIGTERM) after its state had been saved."""
 
 
-def require_positive(owner: str, **values: float | None) -> None:
+def require_positive(owner: str, **values: int | float | None) -> None:
     """Raise a FreeBindError unless every value that is not None is above zero."""
     for name, value in values.items():
         if value is not None and not value > 0:

@@ -1,8 +1,11 @@
-"""What the tests share: small synthetic banks, made once, and float64 when a test asks for it."""
+"""What the tests share: small synthetic banks and a run, made once, and float64 when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -13,6 +16,12 @@ from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval, build_pairs
 
 SPACES = ("imagebind", "clap_general")
 POOL = {"text": 130, "image": 90, "audio": 110}
+REPOSITORY = Path(__file__).parents[1]
+SMALL = """
+out: run
+store: pairs
+training: {batch: 10, epochs: 2, hidden: 32}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +45,7 @@ def test_banks(root: Path) -> BankSet:
 @pytest.fixture(scope="session")
 def pairs(pool: BankSet, tmp_path_factory: pytest.TempPathFactory) -> PairSet:
     """Finished pseudo pairs of an audio-text expert. Read only."""
-    spec = PairSpec(pool, *SPACES, Retrieval(chunks=Chunks(queries=64, keys=32, inner=16)))
+    spec = PairSpec(pool, *SPACES, Retrieval(chunks=Chunks(queries=50, keys=32, inner=25)))
     return build_pairs(spec, tmp_path_factory.mktemp("pairs"))
 
 
@@ -45,6 +54,55 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
     """Single precision, then double: for tests that hold in both."""
     with jax.enable_x64(request.param == "float64"):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """Every file below a folder with its bytes: folders are the same if these are equal."""
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    return contents
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess]:
+    """Run a script of the repository, or code, as a user would; processes share compiled code."""
+    shared = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PLATFORMS": "cpu",
+        "COLUMNS": "160",
+    }
+
+    def python(program: str, *args: object, cwd: Path) -> subprocess.CompletedProcess:
+        what = [REPOSITORY / program] if program.endswith(".py") else ["-c", program]
+        return subprocess.run(
+            [sys.executable, *map(str, [*what, *args])],
+            cwd=cwd,
+            env=os.environ | shared,
+            capture_output=True,
+            text=True,
+        )
+
+    return python
+
+
+@pytest.fixture(scope="session")
+def run_folder(
+    python: Callable[..., subprocess.CompletedProcess],
+    root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A finished run of train.py beside its pairs and what it printed, log.txt. Read only."""
+    cwd = tmp_path_factory.mktemp("work")
+    (cwd / "small.yaml").write_text(SMALL)
+    done = python("train.py", "--config", "small.yaml", "--data", root, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    (cwd / "log.txt").write_text(done.stdout)
+    return cwd / "run"
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def locked(folder: Path) -> Iterator[None]:
         FreeBindError: Another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -238,16 +238,17 @@ def require_space(needs: Mapping[Path, int]) -> None:
     Args:
         needs: Folder to the bytes that will be written there; folders may share a disk.
     """
-    needed: dict[int, int] = {}
-    for folder, count in needs.items():
-        disk = nearest_existing(folder).stat().st_dev
-        needed[disk] = needed.get(disk, 0) + max(count, 0)
-        if free_bytes(folder) < needed[disk]:
+    disks: dict[int, list[Path]] = {}
+    for folder in needs:
+        disks.setdefault(nearest_existing(folder).stat().st_dev, []).append(folder)
+    for folders in disks.values():
+        needed, free = sum(max(needs[folder], 0) for folder in folders), free_bytes(folders[0])
+        if free < needed:
             raise FreeBindError(
                 "too little disk space",
-                where=folder,
-                expected=f"{gigabytes(needed[disk])} free",
-                got=f"{gigabytes(free_bytes(folder))} free",
+                where=", ".join(map(str, folders)),
+                expected=f"{gigabytes(needed)} free",
+                got=f"{gigabytes(free)} free",
                 fix="free some space, or choose folders on another disk with --out and --store",
             )
 

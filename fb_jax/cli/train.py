@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import jax
+from rich.markup import escape
 from rich.table import Table
 
 from fb_jax.cli.console import ConsoleReporter, console, run_command
@@ -42,5 +43,5 @@ def _train() -> None:
 def _show_description(job: Job) -> None:
     table = Table.grid(padding=(0, 2))
     for label, text in describe(job).items():
-        table.add_row(label, text)
+        table.add_row(label, escape(text))
     console.print(table)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 from tyro.conf import OmitArgPrefixes, arg
 
@@ -87,7 +88,7 @@ def search(
     gallery.verify()
     if queries is not None:
         vectors = np.asarray(open_matrix(queries)[:])
-        titles = [f"{queries}, row {i}" for i in range(len(vectors))]
+        titles = [escape(f"{queries}, row {i}") for i in range(len(vectors))]
     else:
         title, vectors = _own_query(banks, space, like, row, id)
         titles = [title]
@@ -125,4 +126,4 @@ def _own_query(
 
 
 def _told(item: dict[str, Any]) -> str:
-    return str(item.get("caption") or item.get("path") or item["id"])
+    return escape(str(item.get("caption") or item.get("path") or item["id"]))

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Integer
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.retrieval import retrieval
-from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, presets_for
+from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
 from fb_jax.projector import Ends
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
@@ -53,12 +53,11 @@ def compare(model: Space, tables: Tables) -> dict[str, dict[str, float]]:
 
 
 def pair_tables(bond: Ends, banks: BankSet) -> Tables:
-    """Return a split's pair tables between modalities that can be fused.
+    """Return a split's pair tables between modalities of a bond's unified space.
 
     Tables that are empty once rows are missing, and labels, are left out.
     """
-    known = fusable(bond, banks)
-    pairs = [pair for pair in banks.paired() if set(pair) <= set(known)]
+    pairs = [pair for pair in banks.paired() if set(pair) <= set(bond.modalities)]
     tables = {pair: banks.pairs(*pair) for pair in pairs}
     return {pair: table for pair, table in tables.items() if len(table)}
 

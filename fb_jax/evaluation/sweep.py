@@ -56,6 +56,8 @@ def sweep(
     places = range(len(grid))
     surfaces, unified = {}, {}
     for (left, right), table in pair_tables(space.bond, banks).items():
+        if left not in parts or right not in parts:
+            continue
         score = cache(partial(_recall_at, space, parts, left, right, table))
         at = lambda m, i, j: {first: grid[i], second: grid[j]}.get(m)  # noqa: E731
         surfaces[f"{left}-{right}"] = np.array(

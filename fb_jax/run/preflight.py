@@ -8,6 +8,7 @@ from pathlib import Path
 from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.models import pair_tables
+from fb_jax.fusion import fusable
 from fb_jax.pseudo import PairSpec
 from fb_jax.run.config import RunConfig
 from fb_jax.run.device import select_device
@@ -75,7 +76,7 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     spec = PairSpec(banks, config.unified, config.expert, config.pairs)
     schedule = config.training.schedule(config.bond, spec.ranges)
     form = form_for(spec, config.bond, config.training)
-    job = Job(config, spec, form, schedule, *_evaluation_splits(config, form))
+    job = Job(config, spec, form, schedule, *_evaluation_splits(config, form, banks))
     for folder in (config.folder, config.store):
         files.require_writable(folder)
     _require_own_folder(job)
@@ -98,7 +99,7 @@ def _require_precision(config: RunConfig) -> None:
 
 
 def _evaluation_splits(
-    config: RunConfig, form: BondForm
+    config: RunConfig, form: BondForm, pool: BankSet
 ) -> tuple[dict[str, BankSet], dict[str, str]]:
     """Open the splits that can be evaluated; of the others, say why not."""
     usable, left_out = {}, {}
@@ -111,11 +112,25 @@ def _evaluation_splits(
             left_out[name] = f"no {' and no '.join(lacking)}"
             continue
         banks = open_banks(config.data, name, spaces=(config.unified, config.expert))
-        if pair_tables(form, banks):
+        _require_dims(banks, pool)
+        fused = set(fusable(form, banks))
+        if any(fused.issuperset(pair) for pair in pair_tables(form, banks)):
             usable[name] = banks
         else:
             left_out[name] = "no pairs between modalities that can be fused"
     return usable, left_out
+
+
+def _require_dims(banks: BankSet, pool: BankSet) -> None:
+    for space in dict.fromkeys(owner for owner, _ in pool.banks):
+        if banks.dim(space) != pool.dim(space):
+            raise FreeBindError(
+                "a space has another dimension than in the pool",
+                where=banks.split.path / "embeddings" / space,
+                expected=pool.dim(space),
+                got=banks.dim(space),
+                fix="both must come from the same encoder: export or import them again",
+            )
 
 
 def _require_own_folder(job: Job) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -95,7 +94,7 @@ class Checkpoints:
             like: A pytree with the shapes and dtypes to expect.
 
         Returns:
-            The state, and the place.
+            The state, in NumPy arrays, and the place.
 
         Raises:
             FreeBindError: Its bytes were altered, or its arrays are not as expected.
@@ -108,7 +107,7 @@ class Checkpoints:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             found = checkpointer.restore(target, saved)
         _require_shapes(found["state"], expected, target)
-        leaves = [jnp.asarray(found["state"][name]) for name in expected]
+        leaves = [found["state"][name] for name in expected]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), found["place"]
 
 

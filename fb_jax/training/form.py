@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
@@ -71,7 +73,7 @@ class BondForm:
             shared=self.shared,
             members=self.members,
             projector=self.projector,
-            variables=variables,
+            variables=jax.tree.map(jnp.asarray, variables),
         )
 
     def first_state(self, seed: int) -> TrainState:
@@ -153,5 +155,5 @@ def load_bond(folder: Path) -> Bond:
             got=f"checkpoints of steps {steps}",
             fix="run the training command again: it goes on where it stopped",
         )
-    state, _ = checkpoints.restore(last, jax.eval_shape(form.first_state, 0))
+    state, _ = checkpoints.restore(last, jax.eval_shape(partial(form.first_state, 0)))
     return form.bond(state.variables)

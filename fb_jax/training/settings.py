@@ -83,8 +83,5 @@ class Runtime:
 
     def __post_init__(self) -> None:
         require_positive(
-            "runtime",
-            checkpoint_steps=self.checkpoint_steps,
-            checkpoint_minutes=self.checkpoint_minutes,
-            log_steps=self.log_steps,
+            "runtime", checkpoint_steps=self.checkpoint_steps, log_steps=self.log_steps
         )

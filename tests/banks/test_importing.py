@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fb_jax.banks import Encoder, Split, files, import_bank, import_pairs, unit_rows, write_items
+from fb_jax.banks import Encoder, Split, import_bank, import_pairs, unit_rows, write_items
 from fb_jax.errors import FreeBindError
 
 ROWS = np.array([[3.0, 4.0], [0.0, 5.0], [-2.0, 0.0]])
@@ -120,9 +120,8 @@ def test_a_name_that_could_be_no_folder_is_refused(split, source, names):
         import_bank(split, *names, source)
 
 
-def test_the_source_is_recorded_unless_the_encoder_is_known(split, source):
-    known = Encoder("clap", "abc", "CC0-1.0")
-    unknown = Encoder("x.npy", files.sha256_of(source))
+def test_the_source_names_the_encoder_unless_it_is_known(split, source):
+    known, unknown = Encoder("clap", "abc", "CC0-1.0"), Encoder("x.npy")
     assert import_bank(split, "a", "text", source).encoder == unknown
     assert import_bank(split, "b", "text", source, encoder=known).encoder == known
 

@@ -1,16 +1,14 @@
 from functools import partial
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from twin import EQUATIONS, PARITY, error, retrieve, to_torch
+from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
 
 from fb_jax.pseudo import BankStream, Chunks, Retrieval, complete, plan_for
 from fb_jax.pseudo.plans import columns, native
 
 COUNTS, DIMS = {"text": 45, "image": 41, "audio": 46}, {"unified": 16, "expert": 12}
-LETTERS = {"text": "T", "image": "V", "audio": "A"}
 CHUNKS = Chunks(keys=16, inner=8)
 
 
@@ -26,11 +24,6 @@ def make_banks(plan, dtype="float32"):
     return banks
 
 
-def by_letter(columns):
-    named = {f"{LETTERS[modality]}_{side[0]}": x for (side, modality), x in columns.items()}
-    return SimpleNamespace(**{name: to_torch(x) for name, x in named.items()})
-
-
 @pytest.mark.parametrize("unit", [True, False], ids=["unit", "as they come"])
 @pytest.mark.parametrize(
     ("expert", "start"), [(expert, start) for expert in EQUATIONS for start in EQUATIONS[expert]]
@@ -42,13 +35,13 @@ def test_plans_compute_what_the_equations_say(expert, start, unit, dtype):
     how = Retrieval(normalise=unit, chunks=CHUNKS)
     found = complete(plan[start], own, BankStream(banks, block_rows=CHUNKS.keys), how)
 
-    item = by_letter({ref.column: rows for ref, rows in own.items()})
-    wanted = EQUATIONS[expert][start](item, by_letter(banks), partial(retrieve, unit=unit))
-    names = {ref: f"{LETTERS[ref.modality]}_{ref.side[0]}" for ref in found}
-    assert sorted(names.values()) == sorted(wanted)
+    item = by_symbol({ref.column: to_torch(rows) for ref, rows in own.items()})
+    bank = by_symbol({column: to_torch(rows) for column, rows in banks.items()})
+    wanted = EQUATIONS[expert][start](item, bank, partial(retrieve, unit=unit))
+    assert {symbol(*ref.column) for ref in found} == set(wanted)
     for ref, rows in found.items():
         assert rows.dtype == dtype
-        assert error(rows, wanted[names[ref]]) < PARITY[dtype]
+        assert error(rows, wanted[symbol(*ref.column)]) < PARITY[dtype]
 
 
 class CountedRows:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from twin.pairs import EQUATIONS, retrieve
-from twin.training import Projector, bond_loss, info_nce, load, mixture, numbers, train
+from twin.pairs import EQUATIONS, by_symbol, retrieve, symbol
+from twin.training import Projector, bond_loss, info_nce, load, mixture, named, numbers, train
+
+torch.set_num_threads(1)  # what the tests compute is too small to share out
 
 PARITY = {"float32": 1e-5, "float64": 1e-12}
 """How far, relative to its Frobenius norm, an array may be from its twin."""
@@ -19,12 +21,15 @@ __all__ = [
     "PARITY",
     "Projector",
     "bond_loss",
+    "by_symbol",
     "error",
     "info_nce",
     "load",
     "mixture",
+    "named",
     "numbers",
     "retrieve",
+    "symbol",
     "to_torch",
     "train",
 ]

@@ -6,7 +6,7 @@ holds the native embeddings of items of one start modality, ``bank`` those of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 import torch
@@ -23,6 +23,16 @@ def retrieve(
     """A(q; K -> V) = softmax(q K^T / tau) V."""
     out = torch.softmax(q @ keys.T / tau, dim=1) @ values
     return normalize(out) if unit else out
+
+
+def symbol(side: str, modality: str) -> str:
+    """Return the paper's name of an embedding."""
+    return f"{ {'text': 'T', 'image': 'V', 'audio': 'A'}[modality] }_{side[0]}"
+
+
+def by_symbol(columns: Mapping[tuple[str, str], Tensor]) -> SimpleNamespace:
+    """Return embeddings under their names in the paper."""
+    return SimpleNamespace(**{symbol(*column): rows for column, rows in columns.items()})
 
 
 def eq_4(x: SimpleNamespace, bank: SimpleNamespace, A: Retrieve) -> Soft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
@@ -35,6 +36,16 @@ def numbers(projector: Projector) -> dict[str, Tensor]:
         found[f"norm_{place}.mean"] = norm.running_mean
         found[f"norm_{place}.var"] = norm.running_var
     return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def named(variables: Iterable[Mapping], member: int | None = None) -> dict[str, Tensor]:
+    """Return the numbers in fb_jax's (nested) collections, of one member of a mixture if told."""
+    return {
+        f"{layer}.{name}": torch.from_numpy(np.array(x if member is None else x[member]))
+        for collection in variables
+        for layer, leaves in collection.items()
+        for name, x in leaves.items()
+    }
 
 
 def load(values: Mapping[str, Tensor]) -> Projector:
@@ -74,13 +85,14 @@ def train(
 ) -> list[float]:
     """Train one projector on batches of (source modalities, target modalities).
 
-    Modalities are in the order text, image, audio; BatchNorm sees one at a time.
+    Modalities are in the order text, image, audio; BatchNorm sees one at a time. Targets are made
+    unit rows again: what was stored in half precision has lost a little of its length.
     """
     adam, losses = torch.optim.Adam(projector.parameters(), lr=learning_rate), []
     projector.train()
     for source, target in batches:
         adam.zero_grad()
-        loss = bond_loss([projector(x) for x in source], target)
+        loss = bond_loss([projector(x) for x in source], [normalize(y) for y in target])
         loss.backward()
         adam.step()
         losses.append(loss.item())

@@ -1,0 +1,167 @@
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from fb_jax.cli.train import main
+from fb_jax.training import load_bond
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def again(run_folder, tmp_path):
+    """Arguments of the finished run, into another folder."""
+    pairs = shutil.copytree(run_folder.parent / "pairs", tmp_path / "pairs")
+    return ["--config", run_folder / "config.yaml", "--out", "run", "--store", pairs]
+
+
+@pytest.mark.parametrize("script", ["train.py", "eval.py"])
+def test_the_scripts_are_short(script):
+    assert len((REPOSITORY / script).read_text().splitlines()) < 100
+
+
+# A run from the start
+
+
+def test_training_ends_in_a_table_of_every_model(run_folder):
+    told = (run_folder.parent / "log.txt").read_text()
+    for split in ("val", "test"):
+        assert f"{split}: imagebind + clap_general" in told
+    for word in ("unified", "expert", "versatile", "at_expertise", "mean_of_scores"):
+        assert told.count(f"│ {word} ") == 2
+    for pair in ("audio-image", "audio-text", "image-text"):
+        assert f" {pair} ┃" in told
+
+
+def test_training_tells_how_long_every_stage_took_and_what_to_do_next(run_folder):
+    told = (run_folder.parent / "log.txt").read_text()
+    assert "pseudo pairs: 330 done in " in told
+    assert "training: 66 done in " in told
+    assert "python eval.py --run run --sigma-audio 0.3\n" in told
+    assert "freebind fuse --run run --split test\n" in told
+
+
+def test_metrics_are_filed_by_split_model_pair_and_metric(run_folder):
+    found = json.loads((run_folder / "metrics.json").read_text())
+    assert list(found) == ["retrieval"]
+    assert list(found["retrieval"]) == ["test", "val"]
+    for by_model in found["retrieval"].values():
+        assert list(by_model)[:2] == ["unified", "expert"]
+        recall = by_model["versatile"]["audio-text"]["R@1"]
+        assert by_model["unified"]["audio-text"]["R@1"] < recall <= 100
+
+
+def test_the_table_shows_the_metrics(run_folder):
+    told = (run_folder.parent / "log.txt").read_text()
+    metrics = json.loads((run_folder / "metrics.json").read_text())["retrieval"]
+    for by_model in metrics.values():
+        cell = by_model["at_expertise"]["audio-text"]
+        assert "/".join(f"{cell[f'R@{k}']:.1f}" for k in (1, 5, 10)) in told
+
+
+# The same run again
+
+
+def test_the_same_command_again_changes_no_byte_and_trains_nothing(
+    run_folder, python, tmp_path, contents
+):
+    work = shutil.copytree(run_folder.parent, tmp_path / "work")
+    before = contents(work)
+    done = python("train.py", "--config", "run/config.yaml", cwd=work)
+    assert done.returncode == 0, done.stderr
+    after = contents(work)
+    assert {name for name in before if after.get(name) != before[name]} == set()
+    assert after.keys() == before.keys()
+    assert "versatile" in done.stdout
+
+
+# train.py itself, with a signal at a certain moment: when a checkpoint's digests get their name
+
+DISTURBED = """
+import os, runpy, signal, sys
+
+def disturb(event, args):
+    if event == "os.rename" and str(args[1]).endswith(f"checkpoints{os.sep}{step}.json"):
+        os.kill(os.getpid(), getattr(signal, name))
+
+script, step, name, *sys.argv[1:] = sys.argv[1:]
+sys.addaudithook(disturb)
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "status", "kept"),
+    [("SIGINT", 20, 130, {"20.json", "21.json"}), ("SIGKILL", 40, -9, {"20.json"})],
+)
+def test_a_disturbed_training_goes_on_to_the_bits_of_an_undisturbed_one(
+    python, run_folder, again, tmp_path, name, step, status, kept
+):
+    often = ["--runtime.checkpoint-steps", 20]
+    train = [REPOSITORY / "train.py", step, name, *again, *often]
+    stopped = python(DISTURBED, *train, cwd=tmp_path)
+    assert stopped.returncode == status, stopped.stderr
+    assert {path.name for path in tmp_path.glob("run/bond/checkpoints/*.json")} == kept
+    if name == "SIGINT":
+        assert "interrupted: training" in stopped.stderr
+        assert "run the same command again" in stopped.stderr
+        assert "Traceback" not in stopped.stderr
+
+    done = python("train.py", *again, *often, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    bonds = [load_bond(folder / "bond") for folder in (run_folder, tmp_path / "run")]
+    jax.tree.map(np.testing.assert_array_equal, *(bond.variables for bond in bonds))
+    metrics = [folder / "metrics.json" for folder in (run_folder, tmp_path / "run")]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+
+
+# A pool alone
+
+
+def test_a_pool_alone_is_trained_on_and_no_table_is_promised(python, root, again, tmp_path):
+    shutil.copytree(root / "pool", tmp_path / "alone" / "pool")
+    done = python("train.py", *again, "--data", "alone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training only: no split has pairs, so no table is possible") == 2
+    assert load_bond(tmp_path / "run" / "bond").shared == ("text", "audio")
+
+
+# Without training
+
+
+def test_a_dry_run_tells_pairs_steps_memory_and_disk_and_writes_nothing(invoke, again, tmp_path):
+    shutil.rmtree(tmp_path / "pairs")
+    done = invoke(main, *again, "--dry-run")
+    assert done.status == 0
+    for label in ("pairs ", "steps ", "memory ", "disk ", "evaluation "):
+        assert f"\n{label}" in done.out
+    assert "dry run: everything checked, nothing written" in done.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_is_told_without_a_traceback_and_ends_in_status_2(python, again, tmp_path):
+    done = python("train.py", *again, "--expert", "clap_genral", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: there is no space 'clap_genral'\n" in done.stderr
+    assert "did you mean 'clap_general'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_nothing_is_told_like_any_error(invoke, again):
+    done = invoke(main, *again, "--training.batch", 0)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: training batch must be positive\n")
+
+
+def test_help_names_every_option_with_its_default(invoke):
+    done = invoke(main, "--help")
+    assert done.status == 0
+    for option in ("--data BANK_ROOT", "--bond", "--dry-run", "--training.batch", "--config"):
+        assert option in done.out
+    assert "default: 4096" in done.out

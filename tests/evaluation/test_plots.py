@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from fb_jax.evaluation import Sweep, plot_losses, plot_sweep
+
+RECORDS = [
+    {"step": 10, "losses": {"text": 3.0, "text+audio": 4.0}, "rows_per_second": 1.0},
+    {"step": 20, "losses": {"audio": 2.0, "text+audio": 3.5}, "rows_per_second": 1.0},
+]
+PRESETS = {"versatile": {"audio": 0.5, "text": 0.1}}
+
+
+def surfaces(*values):
+    named = {f"pair-{i}": np.full((2, 2), float(value)) for i, value in enumerate(values)}
+    return Sweep(("text", "audio"), (0.0, 1.0), named, dict.fromkeys(named, 1.0))
+
+
+def picture(path):
+    """Pixels of a real PNG [height, width, 4], not all alike."""
+    assert path.read_bytes().startswith(b"\x89PNG")
+    pixels = imread(path)
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 10
+    return pixels
+
+
+def test_losses_become_a_picture_in_the_place_of_an_older_one(tmp_path):
+    seen = []
+    for records in (RECORDS, RECORDS[:1]):
+        plot_losses(iter(records), tmp_path / "losses.png")
+        seen.append(picture(tmp_path / "losses.png"))
+    assert not np.array_equal(*seen)
+    assert [path.name for path in tmp_path.iterdir()] == ["losses.png"]
+
+
+@pytest.mark.parametrize("values", [[1], [1, 2, 3]], ids=["one flat panel", "three panels"])
+def test_a_sweep_becomes_a_picture_with_a_panel_a_pair(tmp_path, values):
+    plot_sweep(surfaces(*values), PRESETS, "a title", tmp_path / "sweep.png")
+    height, width, _ = picture(tmp_path / "sweep.png").shape
+    assert round(width / height, 1) == round(len(values) * 4.4 / 4.2, 1)
+
+
+def test_presets_are_marked(tmp_path):
+    seen = []
+    for presets in (PRESETS, {}):
+        plot_sweep(surfaces(2), presets, "a title", tmp_path / "sweep.png")
+        seen.append(picture(tmp_path / "sweep.png"))
+    assert not np.array_equal(*seen)

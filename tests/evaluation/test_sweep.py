@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from fb_jax.evaluation import GRID, sweep
+
+PAIRS = ["audio-image", "audio-text", "image-text"]
+
+
+@pytest.fixture(scope="module")
+def swept(space, test_banks):
+    return sweep(space, test_banks, grid=(0.0, 0.1, 0.5, 0.8))
+
+
+def test_the_default_grid_has_11_steps_from_0_to_1():
+    assert list(GRID) == pytest.approx([i / 10 for i in range(11)])
+
+
+def test_there_is_a_surface_for_every_pair_with_a_table(swept):
+    assert swept.modalities == ("text", "audio")
+    assert [(pair, surface.shape) for pair, surface in swept.surfaces.items()] == [
+        (pair, (4, 4)) for pair in PAIRS
+    ]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_without_the_expert_a_combination_is_the_unified_space(swept, metrics, pair):
+    assert swept.surfaces[pair][0, 0] == swept.unified[pair] == metrics["unified"][pair]["R@1"]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize(("preset", "place"), [("versatile", (1, 2)), ("at_expertise", (2, 3))])
+def test_a_point_of_the_grid_is_what_evaluate_gives_there(swept, metrics, pair, preset, place):
+    assert swept.surfaces[pair][place] == metrics[preset][pair]["R@1"]
+
+
+def test_a_pair_with_one_shared_modality_depends_on_its_factor_alone(swept):
+    by_text, by_audio = swept.surfaces["image-text"], swept.surfaces["audio-image"]
+    assert len(np.unique(by_text, axis=1).T) == len(np.unique(by_audio, axis=0)) == 1
+    assert len(np.unique(by_text)) > 1
+    assert len(np.unique(by_audio)) > 1
+
+
+def test_the_factors_of_the_space_do_not_matter(space, test_banks, swept):
+    again = sweep(space.with_factors(text=1.0, audio=1.0), test_banks, grid=(0.0, 0.1))
+    for pair in PAIRS:
+        np.testing.assert_array_equal(again.surfaces[pair], swept.surfaces[pair][:2, :2])
+
+
+def test_progress_counts_the_pairs(space, test_banks):
+    seen = []
+    sweep(space, test_banks, grid=(0.0,), progress=seen.append)
+    assert sum(seen) == len(PAIRS)

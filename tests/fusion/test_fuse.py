@@ -1,0 +1,235 @@
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from fb_jax.banks import Bank, Split, files, open_banks, verify_split, write_items
+from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.evaluation import evaluate, nearest, retrieval
+from fb_jax.fusion import FusedSpace, fuse, write_fused
+from fb_jax.pseudo import PairSpec
+from fb_jax.run import Run
+
+SPACES = ("imagebind", "clap_general")
+MODALITIES = ("audio", "image", "text")
+KEPT = {"audio": 60, "image": 59, "text": 58}
+
+
+def change_about(bank, **about):
+    """Change what a bank says of itself: its manifest is JSON."""
+    manifest = files.read_json(bank / "manifest.json")
+    files.write_json(bank / "manifest.json", manifest | {"about": manifest["about"] | about})
+
+
+@pytest.fixture
+def home(root, tmp_path):
+    """A bank root of one's own, some rows of its split test missing."""
+    split = Split(shutil.copytree(root, tmp_path / "home") / "test")
+    change_about(split.bank_path("clap_general", "text"), missing=[0, 33])
+    change_about(split.bank_path("imagebind", "image"), missing=[59])
+    return split.path.parent
+
+
+@pytest.fixture
+def banks(home):
+    return open_banks(home, "test", spaces=SPACES)
+
+
+@pytest.fixture(scope="session")
+def space(make_bond):
+    return FusedSpace.preset(make_bond("combination"), "versatile")
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(fuse, "BLOCK_ROWS", 25)  # 3 blocks a modality
+
+
+# What is written
+
+
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-6), ("float16", 1e-3)])
+@pytest.mark.parametrize("out", ["home", "elsewhere"])
+@pytest.mark.usefixtures("small_blocks")
+def test_fused_banks_hold_the_rows_that_are_fused_in_memory(
+    space, banks, tmp_path, out, dtype, near
+):
+    assert write_fused(space, banks, tmp_path / out, "fused", dtype=dtype) == KEPT
+    fused = open_banks(tmp_path / out, "test", spaces=["fused"])
+    for modality, parts in space.parts_of(banks).items():
+        np.testing.assert_array_equal(fused.rows[modality], banks.rows[modality])
+        np.testing.assert_allclose(
+            fused["fused", modality][:], space.mix(modality, parts), atol=near
+        )
+
+
+def test_items_that_a_space_lacks_are_listed_as_missing(space, banks, home):
+    write_fused(space, banks, home, "fused")
+    missing = {m: Bank(banks.split.bank_path("fused", m)).missing.tolist() for m in MODALITIES}
+    assert missing == {"audio": [], "image": [59], "text": [0, 33]}
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_progress_counts_every_item(space, banks, tmp_path):
+    seen = []
+    write_fused(space, banks, tmp_path / "out", "fused", progress=seen.append)
+    assert sum(seen) == 3 * 60
+
+
+def test_another_root_gets_the_items_and_pairs_and_is_whole(space, banks, tmp_path):
+    write_fused(space, banks, tmp_path / "out", "fused")
+    there = Split(tmp_path / "out" / "test")
+    assert {line.split(":")[0] for line in verify_split(there)} == {
+        *(f"items {modality}" for modality in MODALITIES),
+        *(f"fused/{modality}" for modality in MODALITIES),
+        *(f"pairs {pair}" for pair in ("audio-image", "audio-text", "image-text")),
+    }
+
+
+def test_fused_banks_give_the_figures_of_the_fused_space(space, banks, tmp_path):
+    write_fused(space, banks, tmp_path / "out", "fused", dtype="float32")
+    fused = open_banks(tmp_path / "out", "test", spaces=["fused"])
+    audio, text = fused["fused", "audio"], fused["fused", "text"]
+    found = retrieval(audio[:], text[:], fused.pairs("audio", "text"), ("audio", "text"))
+    assert found == evaluate(space, banks)["versatile"]["audio-text"]
+
+
+def test_fused_banks_can_be_searched(space, banks, home):
+    write_fused(space, banks, home, "fused")
+    fused = open_banks(home, "test", spaces=["fused"])
+    _, rows = nearest(fused["fused", "text"][:5], fused["fused", "text"], 1)
+    np.testing.assert_array_equal(rows[:, 0], np.arange(5))
+
+
+def test_a_fused_space_can_be_the_unified_space_of_a_second_stage(space, pool, root, tmp_path):
+    home = shutil.copytree(root, tmp_path / "home")
+    write_fused(space, pool, home, "imagebind_pp")
+    second = open_banks(home, spaces=["imagebind_pp", "internvl"])
+    assert PairSpec(second, "imagebind_pp", "internvl").starts == ("text", "image", "audio")
+
+
+def test_the_licences_of_all_sources_are_carried_over(space, home):
+    for modality in ("text", "audio"):
+        bank = home / "test/embeddings/clap_general" / modality
+        change_about(bank, encoder={"name": "CLAP", "licence": "CC-BY-NC-4.0"})
+    write_fused(space, open_banks(home, "test", spaces=SPACES), home, "fused")
+    for modality in MODALITIES:
+        encoder = Bank(home / "test/embeddings/fused" / modality).encoder
+        assert encoder.licence == (
+            "derived from Apache-2.0 (imagebind), CC-BY-NC-4.0 (clap_general)"
+        )
+
+
+def test_the_weights_of_a_fused_space_are_named_by_all_that_its_rows_depend_on(space):
+    def alter(leaf):
+        return np.nextafter(leaf, np.float32(9))
+
+    variables = jax.tree.map(alter, space.bond.variables)
+    others = [
+        space.with_factors(text=0.2),
+        replace(space, normalise=False),
+        replace(space, bond=replace(space.bond, variables=variables)),
+        replace(space, bond=replace(space.bond, expert="clap_music")),
+    ]
+    digests = {fuse.weights_digest(one) for one in (space, *others)}
+    assert len(digests) == 1 + len(others)
+    assert fuse.weights_digest(replace(space)) in digests
+
+
+# Disturbances
+
+
+@pytest.mark.parametrize(("blocks", "kept"), [(1, 25), (2, 50), (3, 50), (4, 60), (9, 60)])
+@pytest.mark.usefixtures("small_blocks")
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    space, banks, tmp_path, contents, blocks, kept
+):
+    calls = []
+
+    def stop(rows):
+        calls.extend([rows] if rows else [])
+        if len(calls) == blocks:
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        write_fused(space, banks, tmp_path / "a", "fused", progress=stop)
+    found = []
+    write_fused(space, banks, tmp_path / "a", "fused", progress=found.append)
+    assert found[0] == kept  # of the first modality
+    write_fused(space, banks, tmp_path / "undisturbed", "fused")
+    assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fb_jax.fusion import FusedSpace, fuse, write_fused
+from fb_jax.run import Run
+
+def disturb(event, args):  # a step: a file is about to get its name
+    global step
+    if event == "os.rename":
+        step += 1
+        if step == 6 + 7 + 3:  # items and pairs, a modality, and of the next a shard and its list
+            os.kill(os.getpid(), signal.SIGKILL)
+
+step, fuse.BLOCK_ROWS, run = 0, 25, Run(Path(sys.argv[1]))
+space = FusedSpace.preset(run.bond, "versatile")
+sys.addaudithook(disturb)
+write_fused(space, run.open_banks("test"), Path(sys.argv[2]), "fused")
+"""
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_after_kill_9_a_rerun_ends_in_the_same_bytes(python, run_folder, tmp_path, contents):
+    assert python(KILLED, run_folder, "a", cwd=tmp_path).returncode == -9
+    assert not (tmp_path / "a/test/embeddings/fused/image/emb_00001.npy").exists()
+    run = Run(run_folder)
+    fused = partial(write_fused, FusedSpace.preset(run.bond, "versatile"), run.open_banks("test"))
+    for name in ("a", "undisturbed"):
+        fused(tmp_path / name, "fused")
+    assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
+
+
+# What is refused
+
+
+def other_items(there):
+    write_items(there.items_path("text"), [{"id": "another"}])
+
+
+def other_pairs(there):
+    files.write_npy(there.pairs_path("text", "audio"), np.array([[0, 1]]))
+
+
+@pytest.mark.parametrize(
+    ("put", "named"), [(other_items, "items/text.jsonl"), (other_pairs, "pairs/audio-text.npy")]
+)
+def test_a_root_with_other_items_or_pairs_is_refused_and_left_alone(
+    space, banks, tmp_path, contents, put, named
+):
+    put(Split(tmp_path / "out" / "test"))
+    before = contents(tmp_path / "out")
+    with pytest.raises(FreeBindError, match=rf"other items or pairs(.|\n)*{named}(.|\n)*--out"):
+        write_fused(space, banks, tmp_path / "out", "fused")
+    assert contents(tmp_path / "out").items() >= before.items()
+    assert not (tmp_path / "out/test/embeddings").exists()
+
+
+@pytest.mark.parametrize("change", [{"name": "imagebind"}, {"name": "fused", "text": 0.3}])
+def test_a_bank_that_is_there_is_never_overwritten(space, banks, home, contents, change):
+    write_fused(space, banks, home, "fused")
+    before = contents(home)
+    name, factors = change["name"], {key: change[key] for key in change if key != "name"}
+    with pytest.raises(FreeBindError, match="this folder holds another array"):
+        write_fused(space.with_factors(**factors), banks, home, name)
+    assert contents(home) == before
+
+
+def test_a_name_that_is_no_folder_name_is_refused(space, banks, tmp_path):
+    with pytest.raises(FreeBindError, match="'a/b' cannot name a space"):
+        write_fused(space, banks, tmp_path / "out", "a/b")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,265 @@
+from dataclasses import replace
+from operator import itemgetter
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import PRESETS, FusedSpace, Parts, fusable, presets_for
+from fb_jax.projector import Bond, Projector, Variables
+
+KINDS = ["combination", "displacement"]
+SAME, SWAP = np.eye(2), np.eye(2)[::-1]
+X, Y = np.eye(2, dtype=np.float32)[:, None]  # two embeddings of one item, [1, 2] each
+
+
+def linear_bond(kind, *maps: np.ndarray) -> Bond:
+    """A bond whose members are psi_i(x) = unit(x @ maps[i]): relu(x) - relu(-x) does not bend."""
+    members, dim_in, dim_out = np.shape(maps)
+    fill = lambda value, dim: np.full((members, dim), value, np.float32)  # noqa: E731
+    kernel_in = np.tile(np.hstack([np.eye(dim_in), -np.eye(dim_in)]), (members, 1, 1))
+    kernel_out = np.concatenate([maps, np.negative(maps)], axis=1)
+    dims = {"norm_in": 2 * dim_in, "norm_out": dim_out}
+    return Bond(
+        kind=kind,
+        unified="u",
+        expert="e",
+        shared=("text", "audio"),
+        members=(("text",),) * (members - 1) + (("text", "image", "audio"),),
+        projector=Projector(dim_out, hidden=2 * dim_in),
+        variables=Variables(
+            {
+                "linear_in": {"kernel": kernel_in.astype(np.float32)},
+                "linear_out": {"kernel": kernel_out.astype(np.float32)},
+                **{name: {"scale": fill(1, d), "shift": fill(0, d)} for name, d in dims.items()},
+            },
+            {name: {"mean": fill(0, d), "var": fill(1 - 1e-5, d)} for name, d in dims.items()},
+        ),
+    )
+
+
+def space(kind="combination", *maps, text=0.25, audio=0.5, normalise=True) -> FusedSpace:
+    bond = linear_bond(kind, *(maps or (SWAP,)))
+    return FusedSpace(bond, {"text": text, "audio": audio}, normalise)
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(found, np.atleast_2d(wanted), atol=2e-6)
+
+
+# Eq. 3, 9, 10 by hand: the unified space says X, the expert says X, the projector swaps X and Y
+
+
+@pytest.mark.parametrize(
+    ("kind", "normalise", "fused"),
+    [
+        ("combination", False, 0.75 * X + 0.25 * Y),  # (1 - st) T^u + st Psi(T^e)
+        ("displacement", False, 0.75 * Y + 0.25 * X),  # (1 - lt) Psi(T^u) + lt T^e
+        ("combination", True, (3 * X + Y) / np.sqrt(10)),
+        ("displacement", True, (3 * Y + X) / np.sqrt(10)),
+    ],
+)
+def test_a_shared_modality_is_the_weighted_sum_of_both_sides(kind, normalise, fused):
+    close(space(kind, normalise=normalise).fuse("text", X, X), fused)
+
+
+def test_every_modality_has_its_own_factor():
+    close(space(normalise=False).fuse("audio", X, X), 0.5 * X + 0.5 * Y)
+
+
+@pytest.mark.parametrize(("kind", "fused"), [("combination", X), ("displacement", Y)])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_modality_that_the_expert_lacks_is_the_unified_one(kind, fused, normalise):
+    close(space(kind, normalise=normalise).fuse("image", X), fused)
+
+
+@pytest.mark.parametrize("maps", [(SAME, SWAP), (9 * SAME, SWAP)], ids=["equal", "of unequal norm"])
+def test_the_mixture_is_the_mean_of_the_unit_outputs_of_its_members(maps):
+    close(space("combination", *maps, text=1.0).fuse("text", X, X), (X + Y) / np.sqrt(2))
+
+
+def test_sources_may_have_any_norm():
+    close(space().fuse("text", 9 * X, 0.1 * X), space().fuse("text", X, X))
+
+
+def test_a_fused_space_has_the_dimension_of_the_target():
+    wide = np.array([[0, 1, 0], [1, 0, 0]])  # from 2 to 3 dimensions
+    fused = space("displacement", wide, text=0.5, normalise=False)
+    assert fused.dim == 3
+    close(fused.fuse("text", X, np.array([[0, 0, 1]], np.float32)), [0, 0.5, 0.5])
+
+
+# The same against a twin in float64
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def psi(x, params, stats):
+    for place in ("in", "out"):
+        norm, running = params[f"norm_{place}"], stats[f"norm_{place}"]
+        x = x @ params[f"linear_{place}"]["kernel"] - running["mean"]
+        x = x / np.sqrt(running["var"] + 1e-5) * norm["scale"] + norm["shift"]
+        x = np.maximum(x, 0) if place == "in" else unit(x)
+    return x
+
+
+def mixture(x, variables):
+    members = [jax.tree.map(itemgetter(member), variables) for member in range(7)]
+    return unit(np.mean([psi(x, *member) for member in members], axis=0))
+
+
+def twin(bond, factors, unified, expert):
+    """Modality to fused rows: Eq. 9, 10 for a combination, Eq. 3 for a displacement."""
+    fused = {}
+    for m, rows in unified.items():
+        if bond.kind == "combination":
+            ours, theirs = rows, mixture(expert[m], bond.variables) if m in expert else None
+        else:
+            ours, theirs = mixture(rows, bond.variables), expert.get(m)
+        fused[m] = ours if m not in expert else (1 - factors[m]) * ours + factors[m] * theirs
+    return {m: unit(rows) for m, rows in fused.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "factors", [PRESETS["versatile"], PRESETS["at_expertise"], {"text": 0.0, "audio": 1.0}]
+)
+def test_a_fused_space_equals_its_float64_twin(make_bond, test_banks, kind, factors):
+    bond = make_bond(kind)
+    fused = FusedSpace(bond, factors)
+    rows = {key: np.float64(bank[:]) for key, bank in test_banks.banks.items()}
+    wanted = twin(
+        bond,
+        factors,
+        unified={m: unit(rows["imagebind", m]) for m in ("text", "image", "audio")},
+        expert={m: unit(rows["clap_general", m]) for m in ("text", "audio")},
+    )
+    found = {m: fused.mix(m, parts) for m, parts in fused.parts_of(test_banks).items()}
+    assert found.keys() == wanted.keys()
+    for modality, embeddings in wanted.items():
+        np.testing.assert_allclose(found[modality], embeddings, atol=1e-5)
+
+
+# Factors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("factor", "side"), [(0.0, "unified"), (1.0, "expert")])
+def test_a_factor_of_0_or_1_is_one_side_alone(make_bond, test_banks, kind, factor, side):
+    fused = FusedSpace(make_bond(kind), {"text": factor, "audio": factor}, normalise=False)
+    parts = fused.parts_of(test_banks)
+    for modality in ("text", "audio"):
+        rows = getattr(parts[modality], side)
+        np.testing.assert_array_equal(fused.mix(modality, parts[modality]), rows)
+
+
+@pytest.mark.parametrize(("kind", "side"), [("combination", 0), ("displacement", 1)])
+def test_the_side_that_is_not_projected_stays_as_it_is(make_bond, test_banks, kind, side):
+    fused = FusedSpace.preset(make_bond(kind), "versatile")
+    own = test_banks[("imagebind", "clap_general")[side], "audio"][:]
+    np.testing.assert_allclose(fused.parts_of(test_banks)["audio"][side], own, rtol=1e-6)
+
+
+angles = st.floats(0.1, 3).map(lambda angle: np.array([[np.cos(angle), np.sin(angle)]], np.float32))
+
+
+@settings(deadline=None, max_examples=30)
+@given(unified=angles, expert=angles, factor=st.floats(0, 1))
+def test_a_fused_row_is_a_unit_row_between_both_sides(unified, expert, factor):
+    fused = space(text=factor).mix("text", Parts(unified, expert))
+    assert np.linalg.norm(fused) == pytest.approx(1, abs=1e-6)
+    assert (fused * unified).sum() >= (expert * unified).sum() - 1e-5
+    assert (fused * expert).sum() >= (expert * unified).sum() - 1e-5
+
+
+def test_other_factors_make_another_space_and_leave_this_one():
+    first = space(text=0.25, audio=0.5)
+    second = first.with_factors(text=1.0)
+    assert (first.factors, second.factors) == (
+        {"text": 0.25, "audio": 0.5},
+        {"text": 1.0, "audio": 0.5},
+    )
+
+
+@pytest.mark.parametrize("name", ["image", "video"])
+def test_a_factor_for_a_modality_that_the_expert_lacks_is_refused(name):
+    with pytest.raises(FreeBindError, match=rf"no factor of e for '{name}'(.|\n)*audio, text"):
+        space().with_factors(**{name: 0.5})
+    with pytest.raises(FreeBindError, match=f"no factor of e for '{name}'"):
+        FusedSpace(linear_bond("combination", SAME), {"text": 0.5, "audio": 0.5, name: 0.5})
+
+
+@pytest.mark.parametrize("factor", [-0.01, 1.01, float("nan"), float("inf")])
+def test_a_factor_outside_0_to_1_is_refused(factor):
+    with pytest.raises(FreeBindError, match=r"a factor is a weight\n.*audio\n.*0 to 1\n"):
+        space().with_factors(audio=factor)
+
+
+def test_a_factor_for_every_modality_of_the_expert_is_needed():
+    with pytest.raises(FreeBindError, match=r"a factor is missing\n.*audio"):
+        FusedSpace(linear_bond("combination", SAME), {"text": 0.5})
+
+
+# Presets
+
+
+def test_the_presets_are_the_papers():
+    assert PRESETS == {
+        "versatile": {"audio": 0.5, "text": 0.1},
+        "at_expertise": {"audio": 0.8, "text": 0.5},
+        "it_expertise": {"image": 0.9, "text": 0.9},
+    }
+
+
+@pytest.mark.parametrize(
+    ("shared", "names"),
+    [
+        (("text", "audio"), ["versatile", "at_expertise"]),
+        (("text", "image"), ["it_expertise"]),
+        (("text",), []),
+        (("text", "image", "audio"), []),
+    ],
+)
+def test_an_expert_has_the_presets_of_its_modalities(shared, names):
+    bond = replace(linear_bond("combination", SAME), shared=shared)
+    assert list(presets_for(bond)) == names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_preset_sets_all_factors(kind):
+    fused = FusedSpace.preset(linear_bond(kind, SAME), "at_expertise")
+    assert (fused.factors, fused.normalise) == ({"audio": 0.8, "text": 0.5}, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("versatil", "did you mean 'versatile'"), ("it_expertise", "at_expertise")]
+)
+def test_a_preset_that_this_expert_has_not_is_refused_with_those_it_has(name, says):
+    with pytest.raises(
+        FreeBindError, match=rf"no preset '{name}'\n.*combination of e(.|\n)*{says}"
+    ):
+        FusedSpace.preset(linear_bond("combination", SAME), name)
+
+
+# From banks
+
+
+@pytest.mark.parametrize(
+    ("spaces", "modalities"),
+    [
+        ({"imagebind": ["text", "image"], "clap_general": ["text"]}, ("text", "image")),
+        ({"imagebind": ["text", "image"], "clap_general": ["audio"]}, ("image",)),
+        ({"imagebind": ["audio"], "clap_general": ["audio", "text"]}, ("audio",)),
+    ],
+)
+def test_what_can_be_fused_are_modalities_of_which_all_sides_are_here(
+    make_bond, test_banks, spaces, modalities
+):
+    keys = [(space, modality) for space, found in spaces.items() for modality in found]
+    some = type(test_banks)(test_banks.split, {key: test_banks[key] for key in keys}, {})
+    assert fusable(make_bond("combination"), some) == modalities

@@ -1,0 +1,314 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from itertools import count
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
+
+from fb_jax.banks import files, open_banks
+from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.projector import DIRECTIONS
+from fb_jax.pseudo import BankStream, PairSet, PairSpec, build_pairs, complete
+from fb_jax.pseudo.plans import columns, native
+
+STARTS = {"text": range(0, 130), "image": range(130, 220), "audio": range(220, 330)}
+SHARD = "text/unified_image/emb_00001.npy"
+"""The middle shard of the last of the three soft embeddings that complete a text."""
+
+
+@pytest.fixture(scope="module")
+def spec(pairs) -> PairSpec:
+    return pairs.spec
+
+
+@pytest.fixture(scope="module")
+def single(spec) -> PairSpec:
+    return replace(spec, retrieval=replace(spec.retrieval, dtype="float32"))
+
+
+@pytest.fixture
+def copied(pairs, tmp_path):
+    """The folder of finished pairs, to be spoilt."""
+    return shutil.copytree(pairs.folder, tmp_path / "copied")
+
+
+def executed(spec, start):
+    """The soft embeddings of a start modality, completed in memory, block by block."""
+    chunks = spec.retrieval.chunks
+    banks = {column: spec.bank(column) for column in columns(spec.plan)}
+    stream, blocks = BankStream(banks, block_rows=chunks.keys), []
+    for first in range(0, spec.count(start), chunks.queries):
+        rows = slice(first, first + chunks.queries)
+        own = {ref: jnp.asarray(banks[ref.column][rows]) for ref in native(spec.plan, start)}
+        blocks.append(complete(spec.plan[start], own, stream, spec.retrieval))
+    return {ref.column: np.concatenate([block[ref] for block in blocks]) for ref in blocks[0]}
+
+
+def longhand(spec, start):
+    """All five embeddings of a start modality, by the twin."""
+    bank = {column: to_torch(spec.bank(column)[:]) for column in columns(spec.plan)}
+    own = {column: rows for column, rows in bank.items() if column[1] == start}
+    equation = EQUATIONS["audio", "text"][start]
+    soft = equation(by_symbol(own), by_symbol(bank), partial(retrieve, unit=True))
+    return vars(by_symbol(own)) | soft
+
+
+def stop_at(call):
+    """A progress that is called so many times before it interrupts."""
+    calls = count(1)
+
+    def progress(_rows):
+        if next(calls) == call:
+            raise Interrupted("stopped by the test")
+
+    return progress
+
+
+def test_pairs_are_one_table_in_which_the_starts_stand_behind_one_another(pairs):
+    unified, expert = ("text", "image", "audio"), ("text", "audio")
+    assert pairs.spec.starts == tuple(STARTS)
+    assert pairs.spec.ranges == STARTS
+    assert len(pairs) == 330
+    assert (pairs.spec.modalities("unified"), pairs.spec.modalities("expert")) == (unified, expert)
+    assert {column: rows.shape for column, rows in pairs.columns.items()} == {
+        **{("unified", modality): (330, 64) for modality in unified},
+        **{("expert", modality): (330, 48) for modality in expert},
+    }
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_native_embeddings_are_the_rows_of_the_banks_in_their_order(pairs, spec, start):
+    rows = STARTS[start]
+    own = [ref.column for ref in native(spec.plan, start)]
+    assert {column[1] for column in own} == {start}
+    for column in own:
+        found = pairs.columns[column][rows.start : rows.stop]
+        np.testing.assert_array_equal(found, spec.bank(column)[:], strict=True)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_stored_embeddings_are_those_of_execution_in_memory_rounded_to_half(pairs, spec, start):
+    rows = STARTS[start]
+    for column, wanted in executed(spec, start).items():
+        found = pairs.columns[column][rows.start : rows.stop]
+        np.testing.assert_array_equal(found, np.float32(np.float16(wanted)), strict=True)
+
+
+def test_pairs_in_single_precision_are_exact_and_what_the_equations_say(single, tmp_path):
+    pairs = build_pairs(single, tmp_path)
+    for start, rows in STARTS.items():
+        found = {c: table[rows.start : rows.stop] for c, table in pairs.columns.items()}
+        for column, wanted in executed(single, start).items():
+            np.testing.assert_array_equal(found[column], wanted, strict=True)
+        wanted = longhand(single, start)
+        for column, table in found.items():
+            assert error(table, wanted[symbol(*column)]) < PARITY["float32"]
+
+
+def test_the_same_pairs_serve_both_bonds(pairs):
+    for direction in DIRECTIONS.values():
+        terms = len(pairs.spec.modalities(direction.source)) * len(
+            pairs.spec.modalities(direction.target)
+        )
+        assert terms == 6
+
+
+def test_the_bytes_to_store_are_told_beforehand(spec, single, pairs):
+    soft = 130 * (48 + 64 + 64) + 90 * (48 + 48 + 64 + 64) + 110 * (48 + 64 + 64)
+    assert spec.stored_bytes() == 2 * soft
+    assert single.stored_bytes() == 4 * soft
+    headers = 128 * len(list(pairs.folder.rglob("*.npy")))
+    assert sum(path.stat().st_size for path in pairs.folder.rglob("*.npy")) == 2 * soft + headers
+
+
+def test_the_operations_are_told_beforehand(spec):
+    text = 110 * (48 + 48 + 64) + 90 * (64 + 64)
+    audio = 130 * (48 + 48 + 64) + 90 * (64 + 64)
+    image = (130 + 110) * (64 + 48 + 64)
+    assert spec.operations() == 2 * (130 * text + 110 * audio + 90 * image)
+
+
+@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["streamed", "resident"])
+def test_banks_may_be_streamed_or_stay_on_the_device(
+    spec, pairs, tmp_path, resident_bytes, contents
+):
+    build_pairs(spec, tmp_path, resident_bytes=resident_bytes)
+    assert contents(tmp_path) == contents(pairs.folder)
+
+
+def test_progress_tells_of_every_item_once_also_of_those_that_were_there(spec, copied):
+    shutil.rmtree(copied / "audio")
+    told = []
+    build_pairs(spec, copied, progress=told.append)
+    assert sum(told) == 330
+    assert told == [130, 90, 0, 50, 50, 10]
+
+
+def test_building_finished_pairs_again_only_opens_them(spec, pairs, copied):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    assert build_pairs(spec, copied).fingerprint() == pairs.fingerprint()
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+@pytest.mark.parametrize("call", [1, 2, 4, 6, 10])
+def test_interrupted_and_resumed_is_the_same_as_undisturbed(spec, pairs, tmp_path, call, contents):
+    with pytest.raises(Interrupted):
+        build_pairs(spec, tmp_path, progress=stop_at(call))
+    with pytest.raises(FreeBindError):
+        PairSet(tmp_path, spec)
+    build_pairs(spec, tmp_path)
+    assert contents(tmp_path) == contents(pairs.folder)
+
+
+def test_stopped_by_a_full_disk_it_goes_on_where_it_was(spec, pairs, tmp_path, contents):
+    (tmp_path / SHARD).mkdir(parents=True)  # in the way of a shard: two others are ahead of it
+    with pytest.raises(FreeBindError, match="could not be written"):
+        build_pairs(spec, tmp_path)
+    (tmp_path / SHARD).rmdir()
+    build_pairs(spec, tmp_path)
+    assert contents(tmp_path) == contents(pairs.folder)
+
+
+def run_elsewhere(spec, folder, pause):
+    """Start building pairs in another process, which tells of every block and then pauses."""
+    script = f"""
+import time
+from pathlib import Path
+from fb_jax.banks import open_banks
+from fb_jax.pseudo import Chunks, PairSpec, Retrieval, build_pairs
+
+def progress(rows):
+    print(rows, flush=True)
+    time.sleep({pause})
+
+banks = open_banks({str(spec.banks.split.path.parent)!r}, spaces=("imagebind", "clap_general"))
+spec = PairSpec(banks, "imagebind", "clap_general", {spec.retrieval!r})
+build_pairs(spec, Path({str(folder)!r}), progress=progress)
+"""
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": f"{folder}-compiled",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [sys.executable, "-c", script]
+    return subprocess.Popen(command, env=os.environ | compiled, stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_and_run_again_it_ends_in_the_same_bytes(spec, pairs, tmp_path, contents):
+    with run_elsewhere(spec, tmp_path, pause=0.2) as process:
+        assert [process.stdout.readline() for _ in range(3)] == ["0\n", "50\n", "50\n"]
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob("*.npy"))) == 6
+    with run_elsewhere(spec, tmp_path, pause=0) as process:
+        assert process.stdout.read().split() == [
+            "100",
+            "30",
+            *("0", "50", "40"),
+            *("0", "50", "50", "10"),
+        ]
+    assert process.returncode == 0
+    assert contents(tmp_path) == contents(pairs.folder)
+
+
+def alter(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.unlink()], ids=["cut", "missing"])
+def test_a_shard_that_is_not_whole_is_noticed_when_pairs_are_opened(spec, copied, damage):
+    damage(copied / SHARD)
+    with pytest.raises(FreeBindError, match=r"emb_00001\.npy"):
+        PairSet(copied, spec)
+
+
+def test_an_altered_shard_is_noticed_when_pairs_are_verified(spec, copied):
+    verified = []
+    PairSet(copied, spec).verify(verified.append)
+    assert sum(verified) == 3 * 130 + 4 * 90 + 3 * 110
+    alter(copied / SHARD)
+    with pytest.raises(FreeBindError, match=r"altered.*\n.*text/unified_image/emb_00001\.npy"):
+        PairSet(copied, spec).verify()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"temperature": 0.02}, {"normalise": False}, {"precision": "bf16"}, {"dtype": "float32"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_folder_of_pairs_that_were_made_otherwise_is_refused(spec, copied, changed, contents):
+    other = replace(spec, retrieval=replace(spec.retrieval, **changed))
+    before = contents(copied)
+    for use in (partial(build_pairs, other, copied), partial(PairSet, copied, other)):
+        with pytest.raises(FreeBindError, match="something else") as refused:
+            use()
+        assert next(iter(changed)) in str(refused.value)
+    assert contents(copied) == before
+
+
+def test_opening_pairs_that_are_not_there_leaves_nothing_behind(spec, tmp_path):
+    with pytest.raises(FreeBindError, match="missing"):
+        PairSet(tmp_path / "none", spec)
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_processes_never_build_in_one_folder(spec, copied):
+    with files.locked(copied), pytest.raises(FreeBindError, match="another process"):
+        build_pairs(spec, copied)
+
+
+def test_a_folder_of_pairs_from_other_banks_is_refused(root, copied):
+    banks = open_banks(root, "val", spaces=("imagebind", "clap_general"))
+    with pytest.raises(FreeBindError, match="something else"):
+        build_pairs(PairSpec(banks, "imagebind", "clap_general"), copied)
+
+
+def test_items_that_a_space_lacks_are_left_out_of_starts_keys_and_values(root, single, tmp_path):
+    missing = {
+        ("imagebind", "text"): [0, 129],
+        ("clap_general", "text"): [64],
+        ("imagebind", "image"): [7],
+    }
+    kept = {
+        "text": np.setdiff1d(np.arange(130), [0, 64, 129]),
+        "image": np.setdiff1d(np.arange(90), [7]),
+        "audio": np.arange(110),
+    }
+    shutil.copytree(root / "pool", tmp_path / "root" / "pool")
+    for (space, modality), rows in missing.items():
+        path = tmp_path / "root" / "pool" / "embeddings" / space / modality / "manifest.json"
+        manifest = files.read_json(path)
+        manifest["about"]["missing"] = rows
+        files.write_json(path, manifest)
+    banks = open_banks(tmp_path / "root", spaces=("imagebind", "clap_general"))
+    spec = replace(single, banks=banks)
+    pairs = build_pairs(spec, tmp_path / "pairs")
+    assert {start: spec.count(start) for start in STARTS} == {
+        "text": 127,
+        "image": 89,
+        "audio": 110,
+    }
+    for start, rows in spec.ranges.items():
+        wanted = longhand(spec, start)
+        for column, table in pairs.columns.items():
+            found = table[rows.start : rows.stop]
+            assert error(found, wanted[symbol(*column)]) < PARITY["float32"]
+            if column[1] == start:
+                np.testing.assert_array_equal(found, single.bank(column)[kept[start]])
+
+
+def test_the_fingerprint_tells_these_bytes_from_any_others(pairs, copied, spec, single, tmp_path):
+    assert PairSet(copied, spec).fingerprint() == pairs.fingerprint()
+    assert build_pairs(single, tmp_path / "single").fingerprint() != pairs.fingerprint()

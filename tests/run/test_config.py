@@ -1,0 +1,219 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fb_jax.errors import FreeBindError
+from fb_jax.pseudo import Chunks, Retrieval
+from fb_jax.run import RunConfig, parse_config
+from fb_jax.training import Runtime, Training
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a YAML file and return the arguments that name it."""
+
+    def file(text):
+        (tmp_path / "my.yaml").write_text(text)
+        return ["--config", str(tmp_path / "my.yaml")]
+
+    return file
+
+
+# Defaults
+
+
+@pytest.mark.parametrize(("bond", "epochs"), [("combination", 20), ("displacement", 5)])
+def test_defaults_are_the_papers(bond, epochs):
+    config = parse_config(["--data", "banks", "--bond", bond]).resolved()
+    assert config.training == Training(
+        batch=4096, epochs=epochs, hidden=2048, learning_rate=1e-3, temperature=0.02
+    )
+    assert config.pairs.temperature == 0.01
+    assert (config.unified, config.expert, config.pool) == ("imagebind", "clap_general", "pool")
+
+
+def test_a_run_goes_to_a_folder_of_its_name_unless_told_otherwise():
+    config = RunConfig(data=Path("banks"), bond="displacement", expert="internvl")
+    assert config.resolved().out == config.folder == Path("runs/imagebind-displacement-internvl")
+    assert replace(config, out=Path("here")).resolved().out == Path("here")
+
+
+def test_epochs_that_were_set_are_kept():
+    config = RunConfig(data=Path("banks"), training=Training(epochs=3))
+    assert config.resolved().training.epochs == 3
+
+
+def test_banks_must_be_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse_config([])
+    assert "--data BANK_ROOT" in capsys.readouterr().err
+
+
+# YAML and the command line
+
+
+def test_a_yaml_file_sets_options_by_their_names(file):
+    text = """
+    data: my banks
+    bond: displacement
+    out: null
+    dry_run: true
+    pairs: {normalise: false, dtype: float32, chunks: {queries: 64}}
+    training: {batch: 8, learning_rate: 0.5, symmetric: false, seed: 3}
+    runtime: {across: vmap, checkpoint-minutes: 1e3}
+    """
+    assert replace(parse_config(file(text)), config=None) == RunConfig(
+        data=Path("my banks"),
+        bond="displacement",
+        dry_run=True,
+        pairs=Retrieval(normalise=False, dtype="float32", chunks=Chunks(queries=64)),
+        training=Training(batch=8, learning_rate=0.5, symmetric=False, seed=3),
+        runtime=Runtime(across="vmap", checkpoint_minutes=1000.0),
+    )
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("joined", [True, False])
+def test_the_command_line_wins_over_the_file(file, first, joined):
+    named = file("{data: a, training: {batch: 8, seed: 7}}")
+    named = ["=".join(named)] if joined else named
+    own = ["--data", "b", "--training.batch", "16"]
+    config = parse_config([*named, *own] if first else [*own, *named])
+    assert (config.data, config.training) == (Path("b"), Training(batch=16, seed=7))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RunConfig(data=Path("banks")),
+        RunConfig(
+            data=Path("my banks"),
+            bond="displacement",
+            out=Path("out"),
+            device="cpu",
+            pairs=Retrieval(normalise=False, precision="bf16"),
+            training=Training(learning_rate=1e-5, symmetric=False),
+            runtime=Runtime(across="map"),
+        ),
+    ],
+    ids=["defaults", "others"],
+)
+def test_options_round_trip_through_a_yaml_file(file, config):
+    for one in (config, config.resolved()):
+        found = parse_config(file(yaml.safe_dump(one.to_dict())))
+        assert replace(found, config=None) == one
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_config_of_the_repository_is_read(path):
+    parse_config(["--data", "banks", "--config", str(path)])
+
+
+def test_the_papers_config_says_what_the_defaults_are(file):
+    (path,) = (path for path in CONFIGS if path.name == "paper.yaml")
+    found = parse_config(["--data", "banks", "--config", str(path)])
+    assert replace(found, config=None).resolved() == RunConfig(data=Path("banks")).resolved()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [
+        ("training: {bach: 3}", "--training.batch"),
+        ("traning: {epochs: 3}", "--training.epochs"),
+        ("expret: internvl", "--expert"),
+    ],
+)
+def test_an_unknown_key_in_a_file_is_refused_with_the_file_and_the_nearest_name(
+    file, capsys, option, near
+):
+    with pytest.raises(SystemExit, match="2"):
+        parse_config(["--data", "banks", *file(option)])
+    told = capsys.readouterr().err
+    assert f"Perhaps you meant:" in told  # noqa: F541
+    assert near in told
+    assert "my.yaml" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [("--training.bach", "--training.batch"), ("--expret", "--expert"), ("--dryrun", "--dry-run")],
+)
+def test_an_unknown_option_is_refused_with_the_nearest_name(capsys, option, near):
+    with pytest.raises(SystemExit, match="2"):
+        parse_config(["--data", "banks", option, "3"])
+    told = capsys.readouterr().err
+    assert f"Unrecognized options: {option}" in told
+    assert near in told
+
+
+WRONG = [
+    ("training.batch", "three", "three"),
+    ("training.learning-rate", "fast", "fast"),
+    ("bond", "fusion", "combination"),
+    ("device", "tpu", "cpu"),
+    ("training.precision", "float16", "bf16"),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "told"), WRONG)
+@pytest.mark.parametrize("where", ["file", "command line"])
+def test_a_wrong_value_is_refused_with_its_option(file, capsys, where, option, value, told):
+    key, _, inner = option.partition(".")
+    text = f"{key}: {{{inner}: {value}}}" if inner else f"{key}: {value}"
+    args = file(text) if where == "file" else [f"--{option}", value]
+    with pytest.raises(SystemExit, match="2"):
+        parse_config(["--data", "banks", *args])
+    error = capsys.readouterr().err
+    assert f"--{option}" in error
+    assert told in error
+    assert ("my.yaml" in error) == (where == "file")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("training.batch", "0"),
+        ("training.epochs", "0"),
+        ("training.hidden", "-1"),
+        ("training.learning-rate", "0"),
+        ("training.temperature", "-0.1"),
+        ("pairs.temperature", "0"),
+        ("pairs.chunks.queries", "0"),
+    ],
+)
+def test_a_size_or_rate_that_is_not_positive_is_refused(option, value):
+    name = option.split(".")[-1].replace("-", "_")
+    with pytest.raises(FreeBindError, match=rf"{name} must be positive(.|\n)*got:"):
+        parse_config(["--data", "banks", f"--{option}", value])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- a", "must hold options by name(.|\n)*got: +list"),
+        ("", "must hold options by name(.|\n)*got: +NoneType"),
+        ("a: [", "cannot be read(.|\n)*line 1"),
+    ],
+    ids=["a list", "empty", "no YAML"],
+)
+def test_a_file_that_is_no_mapping_is_refused(file, text, says):
+    with pytest.raises(FreeBindError, match=f"{says}") as refused:
+        parse_config(["--data", "banks", *file(text)])
+    assert "my.yaml" in str(refused.value)
+
+
+def test_a_file_that_does_not_exist_is_refused():
+    with pytest.raises(FreeBindError, match=r"cannot be read\n.*nowhere\.yaml(.|\n)*No such file"):
+        parse_config(["--data", "banks", "--config", "nowhere.yaml"])

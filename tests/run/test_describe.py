@@ -1,0 +1,47 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from fb_jax.run import describe, preflight
+from fb_jax.run.describe import NO_TABLE
+
+
+@pytest.fixture
+def told(config):
+    return describe(preflight(replace(config, device="cpu")))
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("bond", "combination of clap_general (audio, text) and imagebind"),
+        ("device", "cpu:0"),
+        ("pairs", "130 from text, 90 from image, 110 from audio; 0.00 TFLOP; in "),
+        ("mixture", "7 projectors of 3,776 parameters, from text, image, audio, text+image, "),
+        ("steps", "66 in 4 lanes, batch 10, 2 epochs; "),
+        ("memory", "pairs 0.4 MB as float32 (held), a step about 0."),
+        ("disk", "pairs 0.1 MB as float16, 0.1 MB to be written, "),
+        ("evaluation", "test (audio-image, audio-text, image-text), val (audio-image, "),
+    ],
+)
+def test_what_a_run_will_do_and_take_is_told(told, label, says):
+    assert told[label].startswith(says)
+
+
+def test_pairs_that_do_not_fit_in_memory_are_read_from_disk(config):
+    runtime = replace(config.runtime, resident_bytes=1)
+    told = describe(preflight(replace(config, runtime=runtime)))
+    assert "as float32 (read from disk)" in told["memory"]
+
+
+def test_pairs_that_are_there_need_no_more_disk(config, run_folder):
+    shutil.copytree(run_folder.parent / "pairs", config.store)
+    assert "0.0 MB to be written" in describe(preflight(config))["disk"]
+
+
+def test_a_pool_alone_is_told_to_give_no_table(config):
+    for split in ("val", "test"):
+        shutil.rmtree(config.data / split)
+    told = describe(preflight(config))
+    assert told["evaluation"] == NO_TABLE

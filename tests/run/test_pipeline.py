@@ -1,0 +1,207 @@
+import json
+import shutil
+from importlib.metadata import version
+
+import jax
+import numpy as np
+import pytest
+import yaml
+from matplotlib.image import imread
+
+from fb_jax.banks import files, open_banks
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import plot_sweep, sweep
+from fb_jax.fusion import FusedSpace, presets_for
+from fb_jax.run import (
+    Reporter,
+    Run,
+    Silent,
+    default_space,
+    parse_config,
+    preflight,
+    prepare,
+    report,
+    train,
+)
+from fb_jax.training import load_bond
+
+SPACES = ("imagebind", "clap_general")
+
+
+@pytest.fixture
+def finished(run_folder, tmp_path, monkeypatch):
+    """A finished run of one's own; the folder that it was started in is the current one."""
+    monkeypatch.chdir(shutil.copytree(run_folder.parent, tmp_path / "work"))
+    return tmp_path / "work" / "run"
+
+
+@pytest.fixture
+def job(finished):
+    return prepare(parse_config(["--config", str(finished / "config.yaml")]), Silent())
+
+
+def same_numbers(bond, other):
+    pairs = zip(jax.tree.leaves(bond.variables), jax.tree.leaves(other.variables), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
+
+
+# The folder
+
+
+def test_a_run_folder_holds_what_explains_it(run_folder):
+    assert {path.name for path in run_folder.iterdir()} == {
+        *("run.json", "config.yaml", "provenance.json", "bond"),
+        *("metrics.json", "losses.png", "sweep.png"),
+    }
+
+
+def test_its_config_is_the_run_with_every_option_resolved(job, finished):
+    assert yaml.safe_load((finished / "config.yaml").read_text()) == job.config.to_dict()
+    assert job.config.training.epochs == 2
+
+
+def test_its_provenance_names_banks_versions_and_device(run_folder, root):
+    found = files.read_json(run_folder / "provenance.json")
+    assert found["data"] == str(root)
+    opened = {split: open_banks(root, split, spaces=SPACES) for split in ("pool", "val", "test")}
+    assert found["banks"] == {
+        split: banks.fingerprints() | banks.pair_fingerprints() for split, banks in opened.items()
+    }
+    assert found["evaluation"] == ["test", "val"]
+    assert {"freebind-jax", "jax", "flax", "numpy"} <= found["versions"].keys()
+    assert all(found["versions"][name] == version(name) for name in found["versions"])
+    assert found["device"] == "cpu:0"
+
+
+def test_its_identity_is_that_of_the_job(job, finished):
+    assert files.read_json(finished / "run.json") == job.identity()
+
+
+# Going on
+
+
+def test_a_finished_run_is_read_and_not_trained_again(job, finished, contents):
+    before = contents(finished / "bond")
+    bond = train(job, Silent())
+    assert contents(finished / "bond") == before
+    assert same_numbers(bond, load_bond(finished / "bond"))
+
+
+def test_reporting_again_writes_the_same_results(job, finished):
+    before = (finished / "metrics.json").read_bytes()
+    (finished / "metrics.json").unlink()
+    (finished / "sweep.png").unlink()
+    results = report(job, load_bond(finished / "bond"), Silent())
+    assert (finished / "metrics.json").read_bytes() == before
+    assert json.loads(before) == {"retrieval": results}
+    assert (finished / "sweep.png").exists()
+
+
+def test_the_sweep_shows_the_split_val(run_folder, root, tmp_path):
+    bond, val = load_bond(run_folder / "bond"), open_banks(root, "val", spaces=SPACES)
+    title = "combination of clap_general and imagebind, split val"
+    plot_sweep(sweep(default_space(bond), val), presets_for(bond), title, tmp_path / "again.png")
+    pixels = [imread(path) for path in (run_folder / "sweep.png", tmp_path / "again.png")]
+    np.testing.assert_array_equal(*pixels)
+
+
+def test_a_folder_of_another_run_is_not_trained_into(job, finished):
+    files.write_json(finished / "run.json", job.identity() | {"bond": "displacement"})
+    with pytest.raises(FreeBindError, match="results that were made from something else"):
+        train(job, Silent())
+
+
+def test_altered_pairs_are_not_trained_on(job, finished):
+    shutil.rmtree(finished / "bond")
+    shard = next(job.pairs_folder.glob("text/*/emb_00000.npy"))
+    np.save(shard, -np.load(shard))
+    with pytest.raises(FreeBindError, match=r"altered after it was written\n.*emb_00000.npy"):
+        train(job, Silent())
+
+
+# Run
+
+
+def test_a_run_gives_its_bond_and_the_figures_that_it_recorded(run_folder):
+    run = Run(run_folder)
+    assert (run.bond.kind, run.bond.shared, run.splits) == (
+        "combination",
+        ("text", "audio"),
+        ["test", "val"],
+    )
+    recorded = files.read_json(run_folder / "metrics.json")["retrieval"]
+    assert {split: run.evaluate(split) for split in run.splits} == recorded
+
+
+def test_a_run_evaluates_any_point_and_any_banks(run_folder, root):
+    run, points = Run(run_folder), {"mine": {"audio": 0.5, "text": 0.1}}
+    found = run.evaluate("val", points, data=root)
+    assert found["mine"] == run.evaluate("val")["versatile"]
+
+
+def test_the_default_space_is_the_first_preset(run_folder):
+    bond = load_bond(run_folder / "bond")
+    assert default_space(bond).factors == FusedSpace.preset(bond, "versatile").factors
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FreeBindError, match=r"no run folder\n(.|\n)*run\.json"):
+        Run(tmp_path)
+
+
+def test_an_unfinished_run_is_refused(finished):
+    shutil.rmtree(finished / "bond" / "checkpoints")
+    with pytest.raises(FreeBindError, match=r"not trained to its end(.|\n)*step 66"):
+        Run(finished)
+
+
+def test_banks_that_changed_since_are_noticed(finished, root, tmp_path):
+    home = shutil.copytree(root, tmp_path / "home")
+    manifest = home / "test/embeddings/imagebind/text/manifest.json"
+    found = files.read_json(manifest)
+    files.write_json(manifest, found | {"about": found["about"] | {"missing": [0]}})
+    recorded = files.read_json(finished / "provenance.json")
+    files.write_json(finished / "provenance.json", recorded | {"data": str(home)})
+    run = Run(finished)
+    with pytest.raises(FreeBindError, match=r"banks have changed(.|\n)*--data"):
+        run.open_banks("test")
+    assert len(run.open_banks("test", data=home).rows["text"]) == 59
+    assert len(run.open_banks("val").rows["text"]) == 40
+
+
+def test_altered_banks_are_not_evaluated(finished, root, tmp_path):
+    home = shutil.copytree(root, tmp_path / "home")
+    shard = home / "test/embeddings/imagebind/text/emb_00000.npy"
+    np.save(shard, -np.load(shard))
+    with pytest.raises(FreeBindError, match=r"altered(.|\n)*imagebind/text/emb_00000.npy"):
+        Run(finished).evaluate("test", data=home)
+
+
+# Reporters
+
+
+def test_a_finished_run_is_checked_and_evaluated_stage_by_stage(job):
+    class Recorder(Silent):
+        def stage(self, title, total):
+            stages.append((title, total))
+            return super().stage(title, total)
+
+    stages = []
+    assert isinstance(Recorder(), Reporter)
+    report(job, train(prepare(job.config, Recorder()), Recorder()), Recorder())
+    assert stages == [
+        ("checking the banks", 0),
+        ("evaluation", 2),
+        ("factor sweep", 0),
+    ]
+
+
+def test_a_pool_alone_gives_no_results_to_plot(job, finished, root, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(root / "pool", home / "pool")
+    alone = preflight(
+        parse_config(["--config", str(finished / "config.yaml"), "--data", str(home)])
+    )
+    (finished / "sweep.png").unlink()
+    assert report(alone, train(alone, Silent()), Silent()) == {}
+    assert not (finished / "sweep.png").exists()

@@ -1,0 +1,43 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import fb_jax
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_everything_that_is_promised_is_there():
+    assert fb_jax.__all__ == sorted(fb_jax.__all__)
+    for name in fb_jax.__all__:
+        assert getattr(fb_jax, name).__name__ == name
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'fb_jax' has no attribute 'train'"):
+        fb_jax.train  # noqa: B018
+
+
+def test_the_package_loads_jax_when_it_is_needed_and_not_before(python, tmp_path):
+    code = (
+        "import fb_jax, sys; print('jax' in sys.modules); fb_jax.Bond; print('jax' in sys.modules)"
+    )
+    assert python(code, cwd=tmp_path).stdout.split() == ["False", "True"]
+
+
+NO_TORCH = "import sys; sys.modules['torch'] = None  # import torch is an ImportError now\n"
+BANKS = """
+from pathlib import Path
+from fb_jax.banks import Synthetic, write_synthetic
+write_synthetic(Path("data/synthetic"), Synthetic(pool=90, evaluation={"test": 60}))
+"""
+
+
+def test_the_readmes_example_runs_without_torch(python, tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    size, small = "batch=256, hidden=256", "batch=10, epochs=2, hidden=32"
+    assert size in example
+    done = python(NO_TORCH + BANKS + example.replace(size, small), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) <= 100

@@ -1,0 +1,62 @@
+import pytest
+
+from fb_jax.training import read_log
+from fb_jax.training.log import TrainLog
+
+LINES = [
+    {"step": step, "losses": {"text": 3.0 / step, "text+audio": 0.1}, "rows_per_second": 1e6}
+    for step in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A training folder with the lines of three steps."""
+    with TrainLog(tmp_path, 0) as log:
+        for line in LINES:
+            log.write(**line)
+    return tmp_path
+
+
+def test_lines_are_read_as_they_were_written(log):
+    assert list(read_log(log / "metrics.jsonl")) == LINES
+
+
+def test_lines_can_be_read_while_the_training_runs(tmp_path):
+    with TrainLog(tmp_path, 0) as log:
+        log.write(**LINES[0])
+        assert list(read_log(tmp_path / "metrics.jsonl")) == LINES[:1]
+
+
+def test_where_nothing_was_logged_there_are_no_lines(tmp_path):
+    assert list(read_log(tmp_path / "metrics.jsonl")) == []
+
+
+@pytest.mark.parametrize("kept", [1, 2, 20])
+def test_a_last_line_that_was_cut_off_is_passed_over(log, kept):
+    path = log / "metrics.jsonl"
+    *whole, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole) + last[:kept])
+    assert list(read_log(path)) == LINES[:2]
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_going_on_drops_the_lines_of_later_steps(log, step):
+    with TrainLog(log, step) as again:
+        again.write(**LINES[2])
+    assert list(read_log(log / "metrics.jsonl")) == [*LINES[:step], LINES[2]]
+
+
+def test_going_on_behind_a_line_that_was_cut_off_leaves_whole_lines(log):
+    path = log / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    with TrainLog(log, 3) as again:
+        again.write(**LINES[2])
+    assert list(read_log(path)) == LINES
+
+
+def test_tensorboard_gets_a_curve_for_every_member_and_the_rate(log):
+    (events,) = (log / "tensorboard").iterdir()
+    written = events.read_bytes()
+    for tag in (b"loss/text\x15", b"loss/text_audio\x15", b"rows_per_second\x15"):
+        assert written.count(tag) == 3  # TensorBoard allows no plus in a name

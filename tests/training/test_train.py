@@ -1,0 +1,353 @@
+import copy
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import count
+
+import jax
+import numpy as np
+import pytest
+from twin import PARITY, error, load, named, numbers, to_torch, train
+
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.projector import subset_name
+from fb_jax.pseudo import build_pairs
+from fb_jax.training import (
+    Runtime,
+    Training,
+    form_for,
+    is_trained,
+    load_bond,
+    read_log,
+    train_bond,
+)
+from fb_jax.training.checkpoint import Checkpoints
+
+HOW = Training(batch=10, epochs=1, hidden=16, seed=21)  # a seed far from ReLU's kink: test_step.py
+OFTEN = Runtime(checkpoint_steps=10, log_steps=1)
+STEPS = 33
+SPACES = {"unified": "imagebind", "expert": "clap_general"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of a combination that was trained undisturbed. Read only."""
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture(scope="module")
+def bond(pairs, folder):
+    return train_bond(pairs, "combination", folder, HOW, OFTEN)
+
+
+@pytest.fixture
+def copied(bond, folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copied")
+
+
+def assert_same_bits(found, wanted):
+    for left, right in zip(*(jax.tree.leaves(b.variables) for b in (found, wanted)), strict=True):
+        np.testing.assert_array_equal(left, right, strict=True)
+
+
+def losses(folder):
+    return [(line["step"], line["losses"]) for line in read_log(folder / "metrics.jsonl")]
+
+
+def saved_steps(folder):
+    return Checkpoints(folder / "checkpoints").steps()
+
+
+def stop_at(call):
+    """A progress that is called so many times before it interrupts."""
+    calls = count(1)
+
+    def progress(_steps, _loss):
+        if next(calls) == call:
+            raise Interrupted("stopped by the test")
+
+    return progress
+
+
+def test_a_trained_bond_tells_what_it_is(bond, pairs):
+    assert (bond.kind, bond.unified, bond.expert) == ("combination", *SPACES.values())
+    assert bond.shared == ("text", "audio")
+    assert len(bond.members) == 7
+    assert bond.project(pairs.columns["expert", "text"][:9]).shape == (9, 64)
+
+
+def assert_trained_as_by_torch(bond, pairs, how):
+    schedule = how.schedule(bond.kind, pairs.spec.ranges)
+    first = form_for(pairs.spec, bond.kind, how).first_state(how.seed).variables
+    for member, steps in enumerate(schedule.steps):
+        batches = (
+            [
+                [
+                    to_torch(pairs.columns[side, modality][schedule.rows(member, step)])
+                    for modality in pairs.spec.modalities(side)
+                ]
+                for side in (bond.direction.source, bond.direction.target)
+            ]
+            for step in range(steps)
+        )
+        projector = load(named(first, member))
+        train(projector, batches)
+        found = named(bond.variables, member)
+        for name, wanted in numbers(projector).items():
+            assert error(found[name], wanted) < PARITY["float32"], (member, name)
+
+
+def test_a_combination_is_the_seven_projectors_that_torch_trains_one_by_one(pairs, bond):
+    """From the same first weights, each on its own batches, whatever lane it was in when."""
+    assert_trained_as_by_torch(bond, pairs, HOW)
+
+
+def test_a_displacement_is_too_also_where_a_lane_is_idle(pairs, tmp_path):
+    how = replace(HOW, batch=40)
+    assert [len(s.members) for s in how.schedule("displacement", pairs.spec.ranges).segments][
+        -1
+    ] == 3
+    bond = train_bond(pairs, "displacement", tmp_path, how, OFTEN)
+    assert bond.project(pairs.columns["unified", "image"][:9]).shape == (9, 48)
+    assert_trained_as_by_torch(bond, pairs, how)
+
+
+def test_every_step_is_logged_with_the_members_that_took_part(bond, folder, pairs):
+    schedule = HOW.schedule("combination", pairs.spec.ranges)
+    steps, logged = zip(*losses(folder), strict=True)
+    assert steps == tuple(range(1, STEPS + 1))
+    for segment in schedule.segments:
+        active = {subset_name(schedule.members[member]) for member in segment.members}
+        assert all(line.keys() == active for line in logged[segment.start : segment.stop])
+
+
+def test_the_loss_falls(bond, folder):
+    thirds = []
+    for member in map(subset_name, bond.members):
+        course = [line[member] for _, line in losses(folder) if member in line]
+        thirds.append([np.mean(third) for third in np.array_split(course, 3)])
+    first, middle, last = np.mean(thirds, axis=0)
+    assert first > middle > last
+
+
+def test_progress_adds_up_to_the_steps_and_hears_of_the_loss(pairs, tmp_path, bond, folder):
+    told = []
+    train_bond(
+        pairs, "combination", tmp_path, HOW, OFTEN, lambda steps, loss: told.append((steps, loss))
+    )
+    assert [steps for steps, _ in told] == [0] + [1] * STEPS
+    for (_, heard), (_, line) in zip(told[1:], losses(folder), strict=True):
+        assert heard == pytest.approx(np.mean(list(line.values())), rel=1e-6)
+
+
+def test_the_folder_holds_metrics_curves_and_the_last_checkpoints(bond, folder):
+    assert {path.name for path in folder.iterdir()} == {
+        *(".lock", "bond.json", "metrics.jsonl", "tensorboard", "checkpoints")
+    }
+    assert saved_steps(folder) == [30, 33]
+    (events,) = (folder / "tensorboard").iterdir()
+    assert b"loss/text_image_audio" in events.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [Runtime(), Runtime(checkpoint_steps=7, log_steps=4), Runtime(resident_bytes=0)],
+    ids=["by default", "saving and logging at odd steps", "streamed"],
+)
+def test_how_it_runs_does_not_change_the_result(pairs, bond, tmp_path, runtime):
+    assert_same_bits(train_bond(pairs, "combination", tmp_path, HOW, runtime), bond)
+
+
+def test_a_checkpoint_is_also_due_by_the_clock(pairs, tmp_path):
+    for minutes, steps in ((10.0, [3]), (0.0, [5, 6])):
+        runtime = Runtime(checkpoint_steps=1000, checkpoint_minutes=minutes)
+        with pytest.raises(Interrupted):
+            train_bond(pairs, "combination", tmp_path, HOW, runtime, stop_at(4))
+        assert saved_steps(tmp_path) == steps
+
+
+def test_another_seed_gives_another_bond(pairs, bond, tmp_path):
+    other = train_bond(pairs, "combination", tmp_path, replace(HOW, seed=1), OFTEN)
+    leaves = zip(*(jax.tree.leaves(b.variables.params) for b in (other, bond)), strict=True)
+    assert not any(np.array_equal(left, right) for left, right in leaves)
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 20, 22, 33])
+def test_interrupted_and_resumed_is_the_same_as_undisturbed(pairs, bond, folder, tmp_path, step):
+    with pytest.raises(Interrupted):
+        train_bond(pairs, "combination", tmp_path, HOW, OFTEN, stop_at(step + 1))
+    assert saved_steps(tmp_path)[-1:] == ([step] if step else [])
+    resumed = train_bond(pairs, "combination", tmp_path, HOW, OFTEN)
+    assert_same_bits(resumed, bond)
+    assert losses(tmp_path) == losses(folder)
+
+
+def test_what_was_streamed_may_go_on_resident_and_the_other_way_round(pairs, bond, tmp_path):
+    streamed = replace(OFTEN, resident_bytes=0)
+    for runtime, step in ((streamed, 4), (OFTEN, 4), (streamed, 4)):
+        with pytest.raises(Interrupted):
+            train_bond(pairs, "combination", tmp_path, HOW, runtime, stop_at(step))
+    assert saved_steps(tmp_path) == [6, 9]
+    assert_same_bits(train_bond(pairs, "combination", tmp_path, HOW, OFTEN), bond)
+
+
+def test_killed_and_run_again_it_ends_in_the_same_bits(pairs, bond, folder, tmp_path):
+    script = f"""
+import time
+from pathlib import Path
+from fb_jax.banks import open_banks
+from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval
+from fb_jax.training import Runtime, Training, train_bond
+
+def progress(steps, _loss):
+    print(steps, flush=True)
+    time.sleep(0.05)
+
+root = {str(pairs.spec.banks.split.path.parent)!r}
+banks = open_banks(root, spaces=("imagebind", "clap_general"))
+spec = PairSpec(banks, "imagebind", "clap_general", {pairs.spec.retrieval!r})
+pairs = PairSet(Path({str(pairs.folder)!r}), spec)
+train_bond(pairs, "combination", Path({str(tmp_path)!r}), {HOW!r}, {OFTEN!r}, progress)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert [process.stdout.readline() for _ in range(24)] == ["0\n"] + ["1\n"] * 23
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert saved_steps(tmp_path) == [10, 20]
+    assert len(losses(tmp_path)) >= 23
+    resumed = train_bond(pairs, "combination", tmp_path, HOW, OFTEN)
+    assert_same_bits(resumed, bond)
+    assert losses(tmp_path) == losses(folder)
+
+
+def test_a_trained_bond_is_only_read(pairs, bond, copied):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    assert_same_bits(train_bond(pairs, "combination", copied, HOW, OFTEN, stop_at(1)), bond)
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_a_loaded_bond_is_the_trained_one_without_pairs_or_banks(bond, folder):
+    loaded = load_bond(folder)
+    assert replace(loaded, variables=bond.variables) == bond
+    assert_same_bits(loaded, bond)
+
+
+def test_an_unfinished_bond_is_not_loaded(pairs, tmp_path):
+    with pytest.raises(Interrupted):
+        train_bond(pairs, "combination", tmp_path, HOW, OFTEN, stop_at(8))
+    with pytest.raises(FreeBindError, match="not trained to its end") as refused:
+        load_bond(tmp_path)
+    assert "step 33" in str(refused.value)
+    assert "[7]" in str(refused.value)
+
+
+def test_a_bond_is_trained_when_its_last_checkpoint_is_there(bond, folder, copied, tmp_path):
+    assert is_trained(folder)
+    assert not is_trained(tmp_path)
+    (copied / "checkpoints" / "33.json").unlink()
+    assert not is_trained(copied)
+
+
+def test_where_no_bond_is_none_is_loaded(tmp_path):
+    with pytest.raises(FreeBindError, match=r"missing\n.*bond\.json"):
+        load_bond(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_neither_loaded_nor_trained_on(pairs, copied):
+    path = next((copied / "checkpoints" / "33").rglob("manifest.ocdbt"))
+    path.write_bytes(path.read_bytes()[:-1])
+    for use in (lambda: load_bond(copied), lambda: train_bond(pairs, "combination", copied, HOW)):
+        with pytest.raises(FreeBindError, match="altered"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        ("displacement", {}),
+        ("combination", {"seed": 1}),
+        ("combination", {"hidden": 8}),
+        ("combination", {"batch": 11}),
+        ("combination", {"learning_rate": 1e-4}),
+    ],
+    ids=["kind", "seed", "hidden", "batch", "learning rate"],
+)
+def test_a_folder_of_another_training_is_refused(pairs, copied, kind, changed):
+    with pytest.raises(FreeBindError, match="something else"):
+        train_bond(pairs, kind, copied, replace(HOW, **changed), OFTEN)
+    assert saved_steps(copied) == [30, 33]
+
+
+def test_two_trainings_never_share_a_folder(pairs, copied):
+    with files.locked(copied), pytest.raises(FreeBindError, match="another process"):
+        train_bond(pairs, "combination", copied, HOW, OFTEN)
+
+
+def test_a_folder_of_a_training_on_other_pairs_is_refused(pairs, copied, tmp_path):
+    retrieval = replace(pairs.spec.retrieval, dtype="float32")
+    others = build_pairs(replace(pairs.spec, retrieval=retrieval), tmp_path / "others")
+    with pytest.raises(FreeBindError, match="something else"):
+        train_bond(others, "combination", copied, HOW, OFTEN)
+
+
+def with_columns(pairs, columns):
+    changed = copy.copy(pairs)
+    changed.columns = {**pairs.columns, **columns}
+    return changed
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_projector(pairs, tmp_path):
+    """A NaN in one audio: whoever meets it first is named, at the step of that meeting."""
+    schedule = HOW.schedule("combination", pairs.spec.ranges)
+    row, column = pairs.spec.ranges["audio"][3], ("unified", "image")
+    rows = pairs.columns[column][:]
+    rows[row] = np.nan
+    step, segment = next(
+        (step, segment)
+        for segment in schedule.segments
+        for step in range(segment.start, segment.stop)
+        if row in schedule[step]
+    )
+    lane = int(np.argmax((schedule[step] == row).any(axis=1)))
+    name = subset_name(schedule.members[segment.members[lane]])
+    runtime = Runtime(checkpoint_steps=1, log_steps=5)
+    with pytest.raises(FreeBindError, match="the loss is not finite") as stopped:
+        train_bond(with_columns(pairs, {column: rows}), "combination", tmp_path, HOW, runtime)
+    assert f"step {step + 1}, projector {name}\n" in str(stopped.value)
+    assert saved_steps(tmp_path)[-1:] == ([step] if step else [])
+
+
+def test_weights_that_are_not_finite_are_never_saved(pairs, tmp_path):
+    """The loss comes before the step: at the first one it is as it should be."""
+    how = replace(HOW, learning_rate=float("inf"))
+    with pytest.raises(FreeBindError, match=r"step 1, projector text\+image\n") as stopped:
+        train_bond(pairs, "combination", tmp_path, how, Runtime(checkpoint_steps=1))
+    assert "the last good checkpoint, step 0, is kept" in str(stopped.value)
+    assert saved_steps(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": 0}, {"epochs": 0}, {"hidden": -1}, {"learning_rate": 0.0}, {"temperature": -0.02}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_settings_that_must_be_positive_are_refused_by_name(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(FreeBindError, match=rf"{name} must be positive\n(.*\n)*.*{value}"):
+        Training(**wrong)
+
+
+def test_unless_told_a_bond_takes_the_epochs_of_the_paper(pairs):
+    how = replace(HOW, epochs=None)
+    for kind, epochs in (("combination", 20), ("displacement", 5)):
+        assert len(how.schedule(kind, pairs.spec.ranges)) == epochs * 33
+
+
+def test_a_batch_that_a_subset_cannot_fill_is_refused_before_anything_is_written(pairs, tmp_path):
+    with pytest.raises(FreeBindError, match="subset image\n"):
+        train_bond(pairs, "combination", tmp_path / "bond", replace(HOW, batch=91))
+    assert not (tmp_path / "bond").exists()
