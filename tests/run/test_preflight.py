@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -284,15 +285,11 @@ def test_a_folder_where_nothing_can_be_written_is_refused(config, which):
     assert "file/run" in told
 
 
-@pytest.mark.parametrize(("which", "size"), [("store", "1.7 MB"), ("out", "1.0 MB")])
-def test_too_little_disk_is_told_in_numbers(config, monkeypatch, which, size):
+@pytest.mark.parametrize(("free", "told"), [(50_000, "0.1 MB"), (1_000_000, "1.0 MB")])
+def test_pairs_and_checkpoints_must_fit_the_disk_together(config, monkeypatch, free, told):
     usage = namedtuple("usage", "total used free")
-    full = getattr(config, which).parent / "full"
-    full.mkdir()
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda path: usage(0, 0, 50_000 if path == full else 10**9)
-    )
-    told = refusal(replace(config, **{which: full / "folder"}))
-    assert "too little disk space" in told
-    assert str(full / "folder") in told
-    assert "0.1 MB free" in told
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, free))
+    message = refusal(config)
+    assert "too little disk space" in message
+    assert f"{config.store}, {config.folder}" in message
+    assert re.search(rf"expected: 1\.1 MB free\n.*got: +{told} free", message)
