@@ -176,3 +176,19 @@ def test_a_search_that_cannot_be_is_refused(search, directions, tmp_path, args, 
     done = search(*args)
     assert (done.status, done.out) == (2, "")
     assert [part for part in says.split("|") if part not in done.err] == []
+
+
+@pytest.mark.parametrize("command", ["fuse", "search"])
+def test_altered_banks_are_neither_fused_nor_searched(invoke, run_folder, root, tmp_path, command):
+    home = shutil.copytree(root, tmp_path / "home")
+    (shard, *_) = sorted((home / "test/embeddings/imagebind/text").glob("*.npy"))
+    damaged = bytearray(shard.read_bytes())
+    damaged[-3] ^= 1
+    shard.write_bytes(damaged)
+    args = {
+        "fuse": ("--run", run_folder, "--data", home, "--split", "test"),
+        "search": ("--root", home, "--split", "test", "--space", "imagebind", "--in", "text"),
+    }
+    query = ("--like", "text", "--row", 0) if command == "search" else ()
+    done = invoke(main, command, *args[command], *query)
+    assert (done.status, "a shard was altered" in done.err) == (2, True)

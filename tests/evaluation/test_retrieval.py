@@ -110,3 +110,9 @@ def test_real_embeddings_give_the_same_ranks_in_chunks(test_banks, monkeypatch, 
 def test_memory_for_less_than_one_row_of_scores_does_row_by_row(monkeypatch):
     monkeypatch.setattr(MODULE, "SCORE_BYTES", 1)
     assert best_ranks(LEFT, RIGHT, PAIRS).tolist() == naive_ranks(LEFT, RIGHT, PAIRS)
+
+
+def test_a_score_that_is_no_number_never_ranks_first():
+    nothing = np.full((2, 4), np.nan, np.float32)
+    assert best_ranks(nothing, AXES, np.array([[0, 0], [1, 1]])).tolist() == [4, 4]
+    assert best_ranks(AXES[:2], nothing, np.array([[0, 0], [1, 1]])).tolist() == [2, 2]

@@ -263,3 +263,17 @@ def test_what_can_be_fused_are_modalities_of_which_all_sides_are_here(
     keys = [(space, modality) for space, found in spaces.items() for modality in found]
     some = type(test_banks)(test_banks.split, {key: test_banks[key] for key in keys}, {})
     assert fusable(make_bond("combination"), some) == modalities
+
+
+@pytest.mark.parametrize(
+    ("modality", "expert", "says"),
+    [
+        ("text", None, "its embeddings for these modalities"),  # forgotten
+        ("image", X, "its embeddings for these modalities"),  # it has none
+        ("txet", X, "no modality 'txet'(.|\n)*did you mean 'text'"),
+        ("text", np.ones((1, 3), np.float32), r"expected: \[n, 2\]\n.*got: +\[1, 3\]"),
+    ],
+)
+def test_embeddings_that_cannot_be_fused_are_refused(modality, expert, says):
+    with pytest.raises(FreeBindError, match=says):
+        space().fuse(modality, X, expert)

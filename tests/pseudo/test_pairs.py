@@ -312,3 +312,8 @@ def test_items_that_a_space_lacks_are_left_out_of_starts_keys_and_values(root, s
 def test_the_fingerprint_tells_these_bytes_from_any_others(pairs, copied, spec, single, tmp_path):
     assert PairSet(copied, spec).fingerprint() == pairs.fingerprint()
     assert build_pairs(single, tmp_path / "single").fingerprint() != pairs.fingerprint()
+
+
+def test_two_processes_do_not_write_one_folder(pairs, tmp_path):
+    with files.locked(tmp_path), pytest.raises(FreeBindError, match="another process"):
+        build_pairs(pairs.spec, tmp_path)

@@ -205,3 +205,19 @@ def test_a_pool_alone_gives_no_results_to_plot(job, finished, root, tmp_path):
     (finished / "sweep.png").unlink()
     assert report(alone, train(alone, Silent()), Silent()) == {}
     assert not (finished / "sweep.png").exists()
+
+
+def test_a_finished_run_needs_its_pairs_no_more(job, finished):
+    shutil.rmtree(finished.parent / "pairs")
+    assert same_numbers(train(job, Silent()), load_bond(finished / "bond"))
+    assert not (finished.parent / "pairs").exists()
+
+
+def test_pairs_that_changed_since_are_noticed(finished, root, tmp_path):
+    home = shutil.copytree(root, tmp_path / "home")
+    provenance = files.read_json(finished / "provenance.json")
+    files.write_json(finished / "provenance.json", provenance | {"data": str(home)})
+    table = np.load(home / "test/pairs/audio-text.npy")
+    files.write_npy(home / "test/pairs/audio-text.npy", np.roll(table[:, ::-1], 1, axis=0)[1:])
+    with pytest.raises(FreeBindError, match=r"have changed(.|\n)*pairs/audio-text"):
+        Run(finished).evaluate("test")

@@ -293,3 +293,17 @@ def test_pairs_and_checkpoints_must_fit_the_disk_together(config, monkeypatch, f
     assert "too little disk space" in message
     assert f"{config.store}, {config.folder}" in message
     assert re.search(rf"expected: 1\.1 MB free\n.*got: +{told} free", message)
+
+
+def test_labels_are_no_pairs_and_the_split_is_left_out(config):
+    shutil.rmtree(config.data / "val/pairs")
+    shutil.copy(config.data / "val/items/text.jsonl", config.data / "val/items/class.jsonl")
+    files.write_npy(config.data / "val/pairs/audio-class.npy", np.array([[0, 0], [1, 0]]))
+    job = preflight(config)
+    assert (list(job.evaluation), list(job.left_out)) == (["test"], ["val"])
+
+
+def test_what_a_kill_left_of_the_first_file_does_not_block_the_folder(config):
+    config.folder.mkdir()
+    (config.folder / "run.json.partial").write_text("{")
+    preflight(config)

@@ -1,5 +1,7 @@
 import resource
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -179,3 +181,19 @@ def test_digests_are_of_every_file(saved):
     assert {folder / name: digest for name, digest in digests.items()} == {
         path: files.sha256_of(path) for path in found
     }
+
+
+TWO_DEVICES = """
+import sys, jax
+from pathlib import Path
+from fb_jax.training.checkpoint import Checkpoints
+device = jax.devices()[1]
+Checkpoints(Path(sys.argv[1])).save(3, {"x": jax.device_put(jax.numpy.arange(4), device)}, {})
+"""
+
+
+def test_what_was_saved_on_one_device_comes_back_where_there_is_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    subprocess.run([sys.executable, "-c", TWO_DEVICES, str(tmp_path)], check=True)
+    state, _ = Checkpoints(tmp_path).restore(3, {"x": jnp.arange(4)})
+    assert state["x"].tolist() == [0, 1, 2, 3]

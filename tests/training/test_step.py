@@ -118,3 +118,12 @@ def test_members_are_taken_into_lanes_and_put_back_where_they_were(objective):
         np.testing.assert_array_equal(lane, before[members] + 1)
         others = np.array([0, 1, 3, 4, 5])
         np.testing.assert_array_equal(after[others], before[others])
+
+
+def test_targets_are_unit_vectors_whatever_their_norm(objective, table):
+    combination = objective["combination"]
+    variables = jax.tree.map(lambda leaf: leaf[0], first_state(combination).variables)
+    rows = {column: jnp.asarray(values[:BATCH]) for column, values in table.items()}
+    longer = {(side, m): x * 3 if side == "unified" else x for (side, m), x in rows.items()}
+    losses = [combination.loss(variables, batch)[0] for batch in (rows, longer)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
