@@ -67,9 +67,9 @@ def open_matrix(path: Path) -> Rows:
         raise FreeBindError("a matrix cannot be read", where=path, got=error) from error
     if dtype is None or dtype.kind != "f" or 0 in matrix.shape:
         raise FreeBindError(
-            "a bank is made from a matrix of floats",
+            "this is no matrix of embeddings",
             where=path,
-            expected="[n, d], float16, float32 or float64",
+            expected="[n, d] floats",
             got=f"{list(matrix.shape)}, {dtype or 'not a matrix'}",
         )
     return matrix

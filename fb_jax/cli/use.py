@@ -56,7 +56,10 @@ def fuse(
     told = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     at = ", ".join(f"{modality} {factor:g}" for modality, factor in space.factors.items())
     print(f"{told} items in {root / split}, space {name}, weights of the expert: {at}")
-    print(f"search them:  freebind search --root {root} --split {split} --space {name}")
+    print(
+        f"search them:  freebind search --root {root} --split {split} --space {name} "
+        f"--in {bond.shared[0]} --like {bond.shared[-1]} --row 0"
+    )
 
 
 def search(
@@ -87,6 +90,8 @@ def search(
     gallery = _bank(banks, space, find)
     gallery.verify()
     if queries is not None:
+        if any(part is not None for part in (like, row, id)):
+            raise FreeBindError("two kinds of query", expected="--queries alone, or --like")
         vectors = np.asarray(open_matrix(queries)[:])
         titles = [escape(f"{queries}, row {i}") for i in range(len(vectors))]
     else:

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
 from fb_jax.banks import Rows, unit_rows
-from fb_jax.errors import FreeBindError
+from fb_jax.banks.bank import find_bad_rows
+from fb_jax.errors import FreeBindError, require_positive
 
 BLOCK_ROWS, QUERY_ROWS = 65536, 256
 """Rows and queries whose scores are held at a time."""
@@ -33,8 +34,13 @@ def nearest(
         Cosines in descending order, and the rows they belong to; of equal ones the lower row first.
 
     Raises:
-        FreeBindError: Queries and gallery differ in dimension.
+        FreeBindError: Queries and gallery differ in dimension, a query has no direction, or
+            ``top`` is not positive.
     """
+    require_positive("search", top=top)
+    for kind, rows in find_bad_rows(queries).items():
+        if len(rows):
+            raise FreeBindError(f"a query is {kind}", got=f"row {rows[0]}, {len(rows)} in all")
     if queries.shape[1] != gallery.shape[1]:
         raise FreeBindError(
             "queries and bank differ in dimension",

@@ -119,6 +119,8 @@ def _yaml_args(path: Path) -> list[str]:
         raise FreeBindError(
             "a config file must hold options by name", where=path, got=type(options).__name__
         )
+    if "config" in options:
+        raise FreeBindError("a config file cannot name another", where=path)
     return _flatten(options)
 
 

@@ -101,10 +101,10 @@ BFLOAT16 = len(BFLOAT16).to_bytes(8, "little") + BFLOAT16 + b"\x80\x3f" * 2
         ("x.safetensors", {"a": ROWS, "b": ROWS}, r"one matrix(.|\n)*2 tensors: a, b"),
         ("x.safetensors", {}, r"one matrix(.|\n)*0 tensors"),
         pytest.param("x.safetensors", BFLOAT16, "(?i)bfloat16|bf16", id="bfloat16"),
-        ("x.npy", ROWS.astype(int), r"matrix of floats(.|\n)*\[3, 2\], int64"),
-        ("x.npy", ROWS[0], r"matrix of floats(.|\n)*\[2\], not a matrix"),
-        ("x.safetensors", ROWS[None], r"matrix of floats(.|\n)*\[1, 3, 2\], not a matrix"),
-        ("x.npy", ROWS[:0], r"matrix of floats(.|\n)*\[0, 2\]"),
+        ("x.npy", ROWS.astype(int), r"no matrix of embeddings(.|\n)*\[3, 2\], int64"),
+        ("x.npy", ROWS[0], r"no matrix of embeddings(.|\n)*\[2\], not a matrix"),
+        ("x.safetensors", ROWS[None], r"no matrix of embeddings(.|\n)*\[1, 3, 2\], not a matrix"),
+        ("x.npy", ROWS[:0], r"no matrix of embeddings(.|\n)*\[0, 2\]"),
     ],
 )
 def test_a_file_that_holds_no_matrix_of_floats_is_refused(split, save, name, content, says):

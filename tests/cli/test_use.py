@@ -29,7 +29,9 @@ def test_fusing_tells_what_was_written_and_how_to_search_it(fuse, tmp_path):
         "60 audio, 60 image, 60 text items in made/test, space imagebind+clap_general, " in done.out
     )
     assert "weights of the expert: audio 0.5, text 0.1\n" in done.out
-    assert "freebind search --root made --split test --space imagebind+clap_general\n" in done.out
+    assert (
+        "freebind search --root made --split test --space imagebind+clap_general --in " in done.out
+    )
     assert Split(tmp_path / "made/test").spaces() == {"imagebind+clap_general": list(MODALITIES)}
 
 

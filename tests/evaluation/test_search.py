@@ -43,3 +43,16 @@ def test_every_row_of_a_bank_finds_itself_first(test_banks, monkeypatch, block):
 def test_queries_of_another_space_are_refused():
     with pytest.raises(FreeBindError, match=r"differ in dimension\n.*2 columns\n.*3 columns"):
         nearest(np.ones((1, 3), np.float32), COMPASS, 1)
+
+
+@pytest.mark.parametrize(
+    ("queries", "top", "says"),
+    [
+        ([[np.nan, 0]], 1, "a query is NaN or infinite"),
+        ([[1, 0], [0, 0]], 1, r"a query is zero\n.*row 1"),
+        ([[1, 0]], 0, "search top must be positive"),
+    ],
+)
+def test_searches_that_mean_nothing_are_refused(queries, top, says):
+    with pytest.raises(FreeBindError, match=says):
+        nearest(np.array(queries, np.float32), np.eye(2, dtype=np.float32), top)

@@ -107,9 +107,8 @@ def test_a_combination_is_the_seven_projectors_that_torch_trains_one_by_one(pair
 
 def test_a_displacement_is_too_also_where_a_lane_is_idle(pairs, tmp_path):
     how = replace(HOW, batch=40)
-    assert [len(s.members) for s in how.schedule("displacement", pairs.spec.ranges).segments][
-        -1
-    ] == 3
+    *_, last = how.schedule("displacement", pairs.spec.ranges).segments
+    assert len(last.members) == 3
     bond = train_bond(pairs, "displacement", tmp_path, how, OFTEN)
     assert bond.project(pairs.columns["unified", "image"][:9]).shape == (9, 48)
     assert_trained_as_by_torch(bond, pairs, how)
@@ -197,14 +196,18 @@ def test_what_was_streamed_may_go_on_resident_and_the_other_way_round(pairs, bon
 def test_killed_and_run_again_it_ends_in_the_same_bits(pairs, bond, folder, tmp_path):
     script = f"""
 import time
+from itertools import count
 from pathlib import Path
 from fb_jax.banks import open_banks
 from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval
 from fb_jax.training import Runtime, Training, train_bond
 
+calls = count()
+
 def progress(steps, _loss):
     print(steps, flush=True)
-    time.sleep(0.05)
+    if next(calls) == 23:
+        time.sleep(600)
 
 root = {str(pairs.spec.banks.split.path.parent)!r}
 banks = open_banks(root, spaces=("imagebind", "clap_general"))
@@ -218,7 +221,7 @@ train_bond(pairs, "combination", Path({str(tmp_path)!r}), {HOW!r}, {OFTEN!r}, pr
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert saved_steps(tmp_path) == [10, 20]
-    assert len(losses(tmp_path)) >= 23
+    assert len(losses(tmp_path)) == 23
     resumed = train_bond(pairs, "combination", tmp_path, HOW, OFTEN)
     assert_same_bits(resumed, bond)
     assert losses(tmp_path) == losses(folder)
