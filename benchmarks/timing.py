@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 
@@ -31,7 +30,10 @@ def wait(result: object) -> None:
 
 
 def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each contender; one round before the first warms up."""
+    """Return the least seconds of each contender over the rounds, after one that warms up.
+
+    The least: on a shared machine, what is above it is somebody else's work.
+    """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(rounds + 1):
         for name, contender in contenders.items():
@@ -39,7 +41,7 @@ def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float
             wait(contender())
             if round_:
                 taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return {name: min(times) for name, times in taken.items()}
 
 
 def matmuls(size: int, precision: Precision) -> dict[str, Contender]:
