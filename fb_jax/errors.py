@@ -51,6 +51,6 @@ def unknown(kind: str, name: str, known: Iterable[str], where: object = None) ->
     return FreeBindError(
         f"there is no {kind} {name!r}",
         where=where,
-        expected=f"one of: {', '.join(known)}" if known else f"none exists here ({kind})",
+        expected=f"one of: {', '.join(known)}" if known else "there is none here",
         fix=f"did you mean {close[0]!r}?" if close else None,
     )

@@ -132,8 +132,8 @@ def require_claim(path: Path, identity: Any, what: str) -> None:
         raise FreeBindError(
             f"this folder holds {what} that were made from something else",
             where=path,
-            expected=asked,
-            got=here,
+            expected=f"{asked} (asked for)",
+            got=f"{here} (already there)",
             fix="choose another folder; delete this one only if you do not need what it holds",
         )
 

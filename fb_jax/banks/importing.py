@@ -216,7 +216,12 @@ def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[n
             lines = source.read_text().split("\n")
             table = np.array([line.split(",") for line in lines if line.strip()], dtype=np.int64)
     except (ValueError, EOFError, OSError) as error:
-        raise FreeBindError("a pair table cannot be read", where=source, got=error) from error
+        raise FreeBindError(
+            "a pair table cannot be read",
+            where=source,
+            expected="two columns of row numbers, separated by a comma, without a header",
+            got=error,
+        ) from error
     check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
     if (left, right) != pair_key(left, right):
         table = table[:, ::-1]

@@ -130,7 +130,9 @@ def open_split(root: Path | str, split: str) -> Split:
     """
     root = Path(root)
     if not root.is_dir():
-        raise FreeBindError("there is no such bank root", where=root)
+        raise FreeBindError("there is no such bank root", where=root.absolute())
+    if (root / "items").is_dir():
+        raise FreeBindError("this is a split, not a bank root", where=root, fix="name its parent")
     if split not in (known := splits(root)):
         raise unknown("split", split, known, root)
     return Split(root / split)

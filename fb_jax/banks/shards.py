@@ -244,8 +244,8 @@ class ShardWriter:
                 raise FreeBindError(
                     "this folder holds another array",
                     where=self.folder,
-                    expected=asked,
-                    got=here,
+                    expected=f"{asked} (asked for)",
+                    got=f"{here} (already there)",
                     fix="choose another name or folder; delete this one only if you do not need it",
                 )
             self.manifest = found

@@ -111,7 +111,8 @@ class _Lines:
         """Print the stage's sum, where there is no bar that shows it."""
         if not console.is_terminal:
             seconds = time.monotonic() - self.started
-            print(f"{self.title}: {self.done:,} done in {seconds:.1f} s", flush=True)
+            before = f", {self.skipped:,} of them before" if self.total and self.skipped else ""
+            print(f"{self.title}: {self.done:,} done in {seconds:.1f} s{before}", flush=True)
 
 
 @contextmanager

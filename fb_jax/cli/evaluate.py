@@ -22,13 +22,13 @@ class ExpertFactors:
     """Weights of the expert, 0 to 1 (sigma of a combination, lambda of a displacement)."""
 
     audio: Annotated[float | None, arg(name="sigma-audio", aliases=["--lambda-audio"])] = None
-    """Weight of the expert for audio."""
+    """Weight of the expert for audio; None takes the preset's."""
 
     image: Annotated[float | None, arg(name="sigma-image", aliases=["--lambda-image"])] = None
-    """Weight of the expert for images."""
+    """Weight of the expert for images; None takes the preset's."""
 
     text: Annotated[float | None, arg(name="sigma-text", aliases=["--lambda-text"])] = None
-    """Weight of the expert for text."""
+    """Weight of the expert for text; None takes the preset's."""
 
     def given(self) -> Factors:
         """Return the factors that were set."""

@@ -7,6 +7,9 @@ from rich.table import Table
 from fb_jax.evaluation.models import Metrics
 from fb_jax.evaluation.retrieval import KS
 
+CAPTION = """R@1/R@5/R@10 in %, mean of both directions. unified, expert: each space alone (blank
+where it lacks a modality); mean_of_scores: both spaces' similarities averaged, no bond."""
+
 
 def results_table(metrics: Metrics, title: str) -> Table:
     """Return one table: a row a model, R@1/R@5/R@10 for every pair of modalities.
@@ -16,7 +19,7 @@ def results_table(metrics: Metrics, title: str) -> Table:
         title: Above the table.
     """
     pairs = sorted({pair for model in metrics.values() for pair in model})
-    table = Table(title=title, caption="R@1/R@5/R@10 in %, mean of both directions")
+    table = Table(title=title, caption=CAPTION)
     table.add_column("model")
     for pair in pairs:
         table.add_column(pair, justify="right", no_wrap=True)

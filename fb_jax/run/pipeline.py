@@ -86,24 +86,24 @@ def _write_head(job: Job) -> None:
     files.claim(folder / "run.json", job.identity(), "results")
     text = yaml.safe_dump(job.config.to_dict(), sort_keys=False)
     files.write_atomic(folder / "config.yaml", lambda file: file.write(text.encode()))
-    if (folder / "provenance.json").exists():  # of the process that began the training
-        return
-    fingerprints = {job.config.pool: job.spec.banks.fingerprints()} | {
+    provenance = folder / "provenance.json"
+    began = files.read_json(provenance) if provenance.exists() else _origin(job)
+    banks = {job.config.pool: job.spec.banks.fingerprints()} | {
         name: banks.fingerprints() | banks.pair_fingerprints()
         for name, banks in job.evaluation.items()
     }
-    files.write_json(
-        folder / "provenance.json",
-        {
-            "data": str(job.config.data.absolute()),
-            "banks": fingerprints,
-            "evaluation": list(job.evaluation),
-            "versions": {name: version(name) for name in PACKAGES},
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "device": str(select_device(job.config.device)),
-        },
-    )
+    files.write_json(provenance, began | {"banks": banks, "evaluation": list(job.evaluation)})
+
+
+def _origin(job: Job) -> dict[str, Any]:
+    """Return what the process that begins a training is: a later one does not change it."""
+    return {
+        "data": str(job.config.data.absolute()),
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(select_device(job.config.device)),
+    }
 
 
 def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
@@ -177,15 +177,16 @@ class Run:
         """
         root = data or Path(self.provenance["data"])
         banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
-        recorded = self.provenance["banks"].get(split)
+        recorded = self.provenance["banks"].get(split, {})
         here = banks.fingerprints() | banks.pair_fingerprints()
-        if data is None and recorded is not None and recorded != here:
+        changed = [name for name, digest in recorded.items() if here.get(name) != digest]
+        if data is None and changed:
             raise FreeBindError(
-                "the banks have changed since this run was trained",
+                "the banks have changed since this run read them",
                 where=banks.split.path,
                 expected="the fingerprints in provenance.json",
-                got=files.differences(here, recorded)[0],
-                fix=f"name the banks to use with --data {root}, or restore them",
+                got=f"others for {', '.join(changed)}",
+                fix=f"restore them, or use them as they are now with --data {root}",
             )
         banks.verify()
         return banks

@@ -94,7 +94,7 @@ class Schedule:
                 where=f"subset {subset_name(smallest)}",
                 expected=f"at most {self.size(smallest)} pairs a batch",
                 got=self.batch,
-                fix=f"set --training.batch to {max(2, self.size(smallest) // 8)} or so",
+                fix=f"set --training.batch {max(2, self.size(smallest) // 8)}: 8 steps an epoch",
             )
         if self.batch < 2:
             raise FreeBindError("a batch needs two pairs to contrast", got=self.batch)

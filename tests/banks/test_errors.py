@@ -15,7 +15,7 @@ def test_a_message_shows_what_where_expected_got_and_fix_if_they_are_known():
     [
         ("clap_genral", {"internvl", "clap_general"}, "did you mean 'clap_general'?"),
         ("clap_genral", {"internvl", "clap_general"}, "one of: clap_general, internvl"),
-        ("x", {}, "none exists here"),
+        ("x", {}, "there is none here"),
     ],
 )
 def test_an_unknown_name_is_told_what_exists_and_what_is_nearest(name, known, says):

@@ -77,6 +77,7 @@ def test_a_claimed_folder_may_be_claimed_again_for_the_same_thing_only(tmp_path,
     files.claim(tmp_path / "a.json", identity, "pairs")
     before = contents(tmp_path)
     files.claim(tmp_path / "a.json", identity, "pairs")
-    with pytest.raises(FreeBindError, match=r"pairs(.|\n)*expected: seed 1\n.*seed 0"):
+    says = r"pairs(.|\n)*expected: seed 1 .asked for.\n.*seed 0 .already there."
+    with pytest.raises(FreeBindError, match=says):
         files.claim(tmp_path / "a.json", {**identity, "seed": 1}, "pairs")
     assert contents(tmp_path) == before

@@ -221,3 +221,23 @@ def test_pairs_that_changed_since_are_noticed(finished, root, tmp_path):
     files.write_npy(home / "test/pairs/audio-text.npy", np.roll(table[:, ::-1], 1, axis=0)[1:])
     with pytest.raises(FreeBindError, match=r"have changed(.|\n)*pairs/audio-text"):
         Run(finished).evaluate("test")
+
+
+def test_a_table_that_is_new_is_evaluated_and_recorded_when_the_run_is_repeated(
+    run_folder, root, tmp_path, monkeypatch
+):
+    home = shutil.copytree(root, tmp_path / "home")
+    table = home / "val/pairs/audio-text.npy"
+    hidden = table.rename(tmp_path / "hidden.npy")
+    finished = shutil.copytree(run_folder.parent, tmp_path / "work") / "run"
+    monkeypatch.chdir(finished.parent)
+    args = ["--config", str(finished / "config.yaml"), "--data", str(home)]
+    for there in (False, True):
+        if there:
+            shutil.copy(hidden, table)
+            Run(finished).evaluate("val", data=home)  # what is new stops nobody
+        job = prepare(parse_config(args), Silent())
+        results = report(job, train(job, Silent()), Silent())
+        recorded = files.read_json(finished / "provenance.json")["banks"]["val"]
+        assert ("audio-text" in results["val"]["unified"]) == there
+        assert ("pairs/audio-text" in recorded) == there
