@@ -12,17 +12,6 @@ def split(tmp_path: Path) -> Split:
     return Split(tmp_path / "root" / "pool")
 
 
-@pytest.fixture(scope="session")
-def contents() -> Callable[[Path], dict[str, bytes]]:
-    """Every file below a folder with its bytes: folders are the same if these are equal."""
-
-    def contents(folder: Path) -> dict[str, bytes]:
-        paths = (path for path in folder.rglob("*") if path.is_file())
-        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-    return contents
-
-
 @pytest.fixture
 def make_bank(split: Split) -> Callable[..., Path]:
     """Write a bank of float16 rows, two a shard, and its items: ``text0``, ``text1``, ..."""
