@@ -103,10 +103,3 @@ def run_folder(
     assert done.returncode == 0, done.stderr
     (cwd / "log.txt").write_text(done.stdout)
     return cwd / "run"
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    """Double precision in JAX for one test."""
-    with jax.enable_x64(True):
-        yield
