@@ -32,8 +32,8 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     bond = space.bond
     unified = {m: banks[bond.unified, m][:] for m in banks.modalities(bond.unified)}
     expert = {m: banks[bond.expert, m][:] for m in banks.modalities(bond.expert)}
-    half = np.sqrt(np.float32(2))
-    both = {m: np.hstack([unified[m], expert[m]]) / half for m in expert if m in unified}
+    root_two = np.sqrt(np.float32(2))
+    both = {m: np.hstack([unified[m], expert[m]]) / root_two for m in expert if m in unified}
     return {"unified": unified, "expert": expert, "mean_of_scores": both}
 
 

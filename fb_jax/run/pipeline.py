@@ -92,13 +92,17 @@ def _write_head(job: Job) -> None:
         name: banks.fingerprints() | banks.pair_fingerprints()
         for name, banks in job.evaluation.items()
     }
-    files.write_json(provenance, began | {"banks": banks, "evaluation": list(job.evaluation)})
+    read = {
+        "data": str(job.config.data.absolute()),
+        "banks": banks,
+        "evaluation": list(job.evaluation),
+    }
+    files.write_json(provenance, began | read)
 
 
 def _origin(job: Job) -> dict[str, Any]:
     """Return what the process that begins a training is: a later one does not change it."""
     return {
-        "data": str(job.config.data.absolute()),
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

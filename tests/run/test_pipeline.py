@@ -241,3 +241,4 @@ def test_a_table_that_is_new_is_evaluated_and_recorded_when_the_run_is_repeated(
         recorded = files.read_json(finished / "provenance.json")["banks"]["val"]
         assert ("audio-text" in results["val"]["unified"]) == there
         assert ("pairs/audio-text" in recorded) == there
+        assert Run(finished).evaluate("val") == results["val"]  # of the root that was read last
