@@ -3,7 +3,7 @@
     banks = open_banks("BANKS", spaces=["imagebind", "clap_general"])
     pairs = build_pairs(PairSpec(banks, "imagebind", "clap_general"), Path("pairs"))
     bond = train_bond(pairs, "combination", Path("bond"))
-    space = FusedSpace.preset(bond, "versatile")
+    space = FusedSpace.preset("versatile", bond)
     metrics = evaluate(space, open_banks("BANKS", "test", spaces=["imagebind", "clap_general"]))
 
 Names are loaded when they are first used, so that ``fb_jax.banks`` runs without JAX.

@@ -21,7 +21,7 @@ from fb_jax.banks import (
     write_synthetic,
 )
 from fb_jax.banks.root import describe_bank
-from fb_jax.cli.console import ConsoleReporter
+from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 
 bank = SubcommandApp()

@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import arg
 
 from fb_jax.banks import files
-from fb_jax.cli.console import console, run_command
+from fb_jax.console import console, run_command
 from fb_jax.evaluation import results_table
 from fb_jax.fusion import Factors, presets_for
 from fb_jax.run import Run, default_space

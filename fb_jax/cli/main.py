@@ -5,8 +5,8 @@ from __future__ import annotations
 from tyro.extras import SubcommandApp
 
 from fb_jax.cli.bank import bank
-from fb_jax.cli.console import run_command
 from fb_jax.cli.use import fuse, search
+from fb_jax.console import run_command
 
 app = SubcommandApp()
 app.command(bank, name="bank", help="Make, check and describe banks.")

@@ -12,8 +12,8 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Bank, BankSet, open_banks
 from fb_jax.banks.importing import open_matrix
-from fb_jax.cli.console import ConsoleReporter, console
 from fb_jax.cli.evaluate import ExpertFactors
+from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace, fusable, write_fused
@@ -46,11 +46,11 @@ def fuse(
     found = Run(run)
     banks = found.open_banks(split, data)
     bond = found.bond
-    space = FusedSpace.preset(bond, preset) if preset else default_space(bond)
+    space = FusedSpace.preset(preset, bond) if preset else default_space(bond)
     space = space.with_factors(**factors.given())
     name = name or f"{bond.unified}+{bond.expert}"
     root = out or banks.split.path.parent
-    total = sum(len(banks.split.items(m)) for m in fusable(bond, banks))
+    total = sum(len(banks.split.items(m)) for m in fusable([bond], banks))
     with ConsoleReporter().stage(f"fuse {split}", total) as advance:
         counts = write_fused(space, banks, root, name, dtype=dtype, progress=advance)
     told = ", ".join(f"{count} {modality}" for modality, count in counts.items())

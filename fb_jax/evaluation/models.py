@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -11,7 +11,6 @@ from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
-from fb_jax.projector import Ends
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
@@ -24,17 +23,16 @@ Metrics = dict[str, dict[str, dict[str, float]]]
 
 
 def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
-    """Return what a fused space is measured against: both its sources, and the mean of scores.
+    """Return what a fused space is measured against: its sources, and the mean of their scores.
 
-    The mean of scores averages the two spaces' similarities, with no bond. As rows: those of both
-    spaces side by side, over the square root of 2; it exists where both spaces have the modality.
+    The mean of scores averages the spaces' similarities, with no bond. As rows: those of all the
+    spaces side by side, over the root of their number; it exists where all have the modality.
     """
-    bond = space.bond
-    unified = {m: banks[bond.unified, m][:] for m in banks.modalities(bond.unified)}
-    expert = {m: banks[bond.expert, m][:] for m in banks.modalities(bond.expert)}
-    root_two = np.sqrt(np.float32(2))
-    both = {m: np.hstack([unified[m], expert[m]]) / root_two for m in expert if m in unified}
-    return {"unified": unified, "expert": expert, "mean_of_scores": both}
+    of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in space.spaces}
+    common = [m for m in of[space.unified] if all(m in rows for rows in of.values())]
+    root = np.sqrt(np.float32(len(of)))
+    mean = {m: np.hstack([rows[m] for rows in of.values()]) / root for m in common}
+    return {"unified": of.pop(space.unified), **of, "mean_of_scores": mean}
 
 
 def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) -> Space:
@@ -52,12 +50,12 @@ def compare(model: Space, tables: Tables) -> dict[str, dict[str, float]]:
     }
 
 
-def pair_tables(bond: Ends, banks: BankSet) -> Tables:
-    """Return a split's pair tables between modalities of a bond's unified space.
+def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
+    """Return a split's pair tables between some modalities.
 
     Tables that are empty once rows are missing, and labels, are left out.
     """
-    pairs = [pair for pair in banks.paired() if set(pair) <= set(bond.modalities)]
+    pairs = [pair for pair in banks.paired() if set(pair) <= set(modalities)]
     tables = {pair: banks.pairs(*pair) for pair in pairs}
     return {pair: table for pair, table in tables.items() if len(table)}
 
@@ -69,16 +67,16 @@ def evaluate(
 
     Args:
         space: The fused space.
-        banks: Both its spaces over an evaluation split.
-        points: Name to factors; None takes the presets of the expert's kind.
+        banks: All its spaces over an evaluation split.
+        points: Name to factors; None takes the presets of the experts' kind.
 
     Returns:
-        Percentages; cells that make no sense (the expert on a modality that it lacks) are left out.
+        Percentages; cells that make no sense (an expert on a modality that it lacks) are left out.
 
     Raises:
-        FreeBindError: The split has no pairs between items that both spaces have.
+        FreeBindError: The split has no pairs between items that all the spaces have.
     """
-    tables = pair_tables(space.bond, banks)
+    tables = pair_tables(space.modalities, banks)
     if not tables:
         raise FreeBindError(
             "nothing to evaluate: no pairs between items that every space has",
@@ -86,8 +84,8 @@ def evaluate(
             fix="add a pair table with: freebind bank pairs",
         )
     parts = space.parts_of(banks)
-    points = presets_for(space.bond) if points is None else points
+    points = presets_for(space) if points is None else points
     models = sources_and_baseline(space, banks)
     models |= {name: fused_at(space, parts, factors) for name, factors in points.items()}
-    order = ["unified", "expert", *points, "mean_of_scores"]
+    order = ["unified", *space.experts, *points, "mean_of_scores"]
     return {name: compare(models[name], tables) for name in order}

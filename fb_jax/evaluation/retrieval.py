@@ -61,6 +61,19 @@ def recall(ranks: Int[np.ndarray, " q"], k: int) -> float:
     return float(100 * np.mean(ranks < k))
 
 
+def direction_ranks(
+    left: Float[np.ndarray, "n d"],
+    right: Float[np.ndarray, "m d"],
+    pairs: Integer[np.ndarray, "p 2"],
+    names: tuple[str, str] = ("left", "right"),
+) -> dict[str, Int[np.ndarray, " q"]]:
+    """Return the ranks of ``left->right`` and of ``right->left``; see ``best_ranks``."""
+    return {
+        "->".join(names): best_ranks(left, right, pairs),
+        "->".join(reversed(names)): best_ranks(right, left, pairs[:, ::-1]),
+    }
+
+
 def retrieval(
     left: Float[np.ndarray, "n d"],
     right: Float[np.ndarray, "m d"],
@@ -79,10 +92,7 @@ def retrieval(
         In percent: ``R@k`` for k of 1, 5, 10, the mean of both directions (which fits the paper's
         figures [O]), and ``R@k left->right`` and ``R@k right->left``.
     """
-    directions = {
-        "->".join(names): best_ranks(left, right, pairs),
-        "->".join(reversed(names)): best_ranks(right, left, pairs[:, ::-1]),
-    }
+    directions = direction_ranks(left, right, pairs, names)
     found = {f"R@{k}": float(np.mean([recall(r, k) for r in directions.values()])) for k in KS}
     for direction, ranks in directions.items():
         found |= {f"R@{k} {direction}": recall(ranks, k) for k in KS}

@@ -44,18 +44,18 @@ def sweep(
 
     Args:
         space: The fused space; its factors do not matter.
-        banks: Both its spaces over a split with pairs. Factors are chosen on validation.
+        banks: Its spaces over a split with pairs. Factors are chosen on validation.
         grid: Values of a factor.
         progress: Told of pairs of modalities that were done.
 
     Returns:
         The surfaces.
     """
-    first, second = space.bond.shared
+    first, second = space.shared
     parts = space.parts_of(banks)
     places = range(len(grid))
     surfaces, unified = {}, {}
-    for (left, right), table in pair_tables(space.bond, banks).items():
+    for (left, right), table in pair_tables(space.modalities, banks).items():
         if left not in parts or right not in parts:
             continue
         score = cache(partial(_recall_at, space, parts, left, right, table))
@@ -63,7 +63,7 @@ def sweep(
         surfaces[f"{left}-{right}"] = np.array(
             [[score(at(left, i, j), at(right, i, j)) for j in places] for i in places]
         )
-        own = [banks[space.bond.unified, m][:] for m in (left, right)]
+        own = [banks[space.unified, m][:] for m in (left, right)]
         unified[f"{left}-{right}"] = retrieval(own[0], own[1], table)["R@1"]
         progress(1)
     return Sweep((first, second), grid, surfaces, unified)

@@ -7,8 +7,10 @@ from rich.table import Table
 from fb_jax.evaluation.models import Metrics
 from fb_jax.evaluation.retrieval import KS
 
-CAPTION = """R@1/R@5/R@10 in %, mean of both directions. unified, expert: each space alone (blank
-where it lacks a modality); mean_of_scores: both spaces' similarities averaged, no bond."""
+CAPTION = (
+    "R@1/R@5/R@10 in %, mean of both directions. unified, and each expert by its name: a space "
+    "alone (blank where it lacks a modality). mean_of_scores: their similarities averaged, no bond."
+)
 
 
 def results_table(metrics: Metrics, title: str) -> Table:

@@ -28,12 +28,12 @@ def write_fused(
 ) -> dict[str, int]:
     """Fuse every item of a split that both spaces have, and write banks of the fused space.
 
-    Items keep their rows; those that a space lacks are listed as missing. An interrupted run goes
-    on behind its last shard.
+    Items keep their rows; those that one of its spaces lacks are listed as missing. An interrupted
+    run goes on behind its last shard.
 
     Args:
         space: The fused space, at its factors.
-        banks: Both its spaces, over any split.
+        banks: All its spaces, over any split.
         root: Bank root to write to: the one the banks come from, or another, which then gets
             copies of the item lists and pair tables.
         name: Of the fused space.
@@ -50,7 +50,7 @@ def write_fused(
     target = Split(root / banks.split.name)
     _copy_items(banks.split, target)
     encoder = Encoder(name, weights_digest(space), _licences(banks))
-    modalities = fusable(space.bond, banks)
+    modalities = fusable(space.bonds, banks)
     for modality in modalities:
         _write_modality(space, banks, target, modality, name, encoder, dtype, progress)
     return {modality: len(banks.rows[modality]) for modality in modalities}
@@ -85,7 +85,7 @@ def _write_modality(
         stop = min(start + BLOCK_ROWS, len(items))
         first, last = np.searchsorted(kept, [start, stop]).tolist()
         block = np.zeros((stop - start, space.dim), np.float32)
-        fused = space.fuse(modality, *sources(space.bond, banks, modality, slice(first, last)))
+        fused = space.fuse(modality, sources(space, banks, modality, slice(first, last)))
         block[kept[first:last] - start] = fused
         writer.append(block)
         progress(stop - start)
@@ -110,11 +110,10 @@ def _copy_items(source: Split, target: Split) -> None:
 
 def weights_digest(space: FusedSpace) -> str:
     """Return a digest of everything that a fused row depends on besides the sources."""
-    bond = space.bond
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bond.variables)]
+    leaves = [np.asarray(leaf) for bond in space.bonds for leaf in jax.tree.leaves(bond.variables)]
     return files.sha256_of_json(
         {
-            "bond": [bond.kind, bond.unified, bond.expert],
+            "bonds": [[bond.kind, bond.unified, bond.expert] for bond in space.bonds],
             "factors": dict(space.factors),
             "normalise": space.normalise,
             "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],

@@ -9,7 +9,7 @@ and 10 for a combination: the two differ in which side is projected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,7 +19,6 @@ from jaxtyping import Float, Float32
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.projector import Bond, Ends
-from fb_jax.pseudo import SIDES, Side
 
 Factors = Mapping[str, float]
 """Modality to the weight of the expert, 0 to 1 (lambda_v, lambda_t, sigma_a, sigma_t)."""
@@ -31,9 +30,9 @@ PRESETS: Mapping[str, Factors] = {
 }
 
 
-def presets_for(bond: Bond) -> dict[str, Factors]:
-    """Return the presets that set the factors of just the expert's modalities."""
-    shared = bond.shared
+def presets_for(fused: Ends | FusedSpace) -> dict[str, Factors]:
+    """Return the presets that set the factors of just the experts' modalities."""
+    shared = fused.shared
     return {name: factors for name, factors in PRESETS.items() if set(factors) == set(shared)}
 
 
@@ -51,92 +50,139 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class FusedSpace:
-    """A unified and an expert space, fused by a bond at some factors.
+    """A unified space and its experts, fused by bonds at some factors.
 
     Attributes:
-        bond: The trained bond.
-        factors: Weight of the expert for every modality that it has.
+        bonds: One trained bond, or a combination with each of several experts.
+        factors: Weight of the expert part for every modality that some expert has.
         normalise: L2-normalise the weighted sums [C]; False gives the bare equations [P].
     """
 
-    bond: Bond
+    bonds: tuple[Bond, ...]
     factors: Factors
     normalise: bool = True
 
     def __post_init__(self) -> None:
+        _require_compatible(self.bonds)
+        experts = " and ".join(self.experts)
         for modality, factor in self.factors.items():
-            if modality not in self.bond.shared:
-                raise unknown(f"factor of {self.bond.expert} for", modality, self.bond.shared)
+            if modality not in self.shared:
+                raise unknown(f"factor of {experts} for", modality, self.shared)
             if not 0 <= factor <= 1:
                 raise FreeBindError(
                     "a factor is a weight", where=modality, expected="0 to 1", got=factor
                 )
-        for modality in self.bond.shared:
+        for modality in self.shared:
             if modality not in self.factors:
                 raise FreeBindError(
                     "a factor is missing", where=modality, expected="0 to 1", got=self.factors
                 )
 
     @classmethod
-    def preset(cls, bond: Bond, name: str) -> FusedSpace:
-        """Return the space at a preset's factors.
+    def preset(cls, name: str, *bonds: Bond) -> FusedSpace:
+        """Return the space of some bonds at a preset's factors.
 
         Raises:
             FreeBindError: There is no such preset for this kind of expert.
         """
-        known = presets_for(bond)
+        halfway = cls.halfway(*bonds)
+        known = presets_for(halfway)
         if name not in known:
-            raise unknown("preset", name, known, f"{bond.kind} of {bond.expert}")
-        return cls(bond, known[name])
+            experts = ", ".join(halfway.experts)
+            raise unknown("preset", name, known, f"{halfway.unified} + {experts}")
+        return replace(halfway, factors=known[name])
+
+    @classmethod
+    def halfway(cls, *bonds: Bond) -> FusedSpace:
+        """Return the space of some bonds with every factor at 0.5 [O]."""
+        return cls(bonds, {m: 0.5 for bond in bonds for m in bond.shared})
 
     def with_factors(self, **factors: float) -> FusedSpace:
         """Return the same space at other factors; those that are not named stay.
 
         Args:
-            **factors: Modality to the weight of the expert, 0 to 1.
+            **factors: Modality to the weight of the expert part, 0 to 1.
 
         Raises:
-            FreeBindError: The expert lacks a modality, or a factor is outside 0 to 1.
+            FreeBindError: No expert has a modality, or a factor is outside 0 to 1.
         """
         return replace(self, factors={**self.factors, **factors})
 
     @property
-    def dim(self) -> int:
-        """Dimension of the fused space: that of the bond's target."""
-        return self.bond.projector.dim
+    def unified(self) -> str:
+        """Name of the unified space."""
+        return self.bonds[0].unified
 
-    def parts(
-        self,
-        unified: Float[np.ndarray, "n d_u"],
-        expert: Float[np.ndarray, "n d_e"] | None,
-    ) -> Parts:
-        """Bring both sides of some items of one modality into the target space.
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of the expert spaces."""
+        return tuple(bond.expert for bond in self.bonds)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Names of all the spaces that rows are fused from."""
+        return self.unified, *self.experts
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Modalities that some expert has."""
+        return tuple(dict.fromkeys(m for bond in self.bonds for m in bond.shared))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities of the fused space: those of the unified space."""
+        return self.bonds[0].modalities
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the fused space: that of the bonds' target."""
+        return self.bonds[0].projector.dim
+
+    def spaces_of(self, modality: str) -> tuple[str, ...]:
+        """Return the names of the spaces that have a modality."""
+        having = [bond.expert for bond in self.bonds if modality in bond.shared]
+        return self.unified, *having
+
+    def parts(self, modality: str, rows: Mapping[str, Float[np.ndarray, "n _"]]) -> Parts:
+        """Bring what the spaces say of some items of one modality into the target space.
 
         Args:
-            unified: ``[n, d_u]`` embeddings, of any norm.
-            expert: ``[n, d_e]`` embeddings of the same items, or None if the expert lacks the
-                modality.
+            modality: Name of the modality.
+            rows: Space to ``[n, d]`` embeddings of the same items, of any norm, for every space
+                that has the modality.
 
         Returns:
             Both parts; factors do not enter.
-        """
-        sides: dict[Side, np.ndarray | None] = {"unified": unified, "expert": expert}
-        placed = [self._place(side, sides[side]) for side in SIDES]
-        assert placed[0] is not None
-        return Parts(placed[0], placed[1])
 
-    def _place(self, side: Side, rows: np.ndarray | None) -> np.ndarray | None:
-        if rows is None:
-            return None
-        if rows.ndim != 2 or rows.shape[1] != self.bond.dim(side):
-            name = self.bond.unified if side == "unified" else self.bond.expert
+        Raises:
+            FreeBindError: There is no such modality, embeddings of a space are missing or too many,
+                or have another dimension.
+        """
+        self._require_rows(modality, rows)
+        own = {space: unit_rows(found) for space, found in rows.items()}
+        outputs = [b.place("expert", own[b.expert]) for b in self.bonds if modality in b.shared]
+        unified = unit_rows(self.bonds[0].place("unified", own[self.unified]))
+        return Parts(unified, unit_rows(np.mean(outputs, axis=0)) if outputs else None)
+
+    def _require_rows(self, modality: str, rows: Mapping[str, np.ndarray]) -> None:
+        if modality not in self.modalities:
+            raise unknown("modality", modality, self.modalities)
+        if set(rows) != set(self.spaces_of(modality)):
             raise FreeBindError(
-                f"these are no embeddings of the {side} space {name}",
-                expected=f"[n, {self.bond.dim(side)}]",
-                got=list(rows.shape),
+                f"{modality} is fused from the embeddings of every space that has it",
+                expected=", ".join(self.spaces_of(modality)),
+                got=", ".join(rows) or "none",
             )
-        rows = unit_rows(rows)
-        return self.bond.project(rows) if side == self.bond.direction.source else rows
+        dims = {self.unified: self.bonds[0].dim("unified")}
+        dims |= {bond.expert: bond.dim("expert") for bond in self.bonds}
+        count = len(rows[self.unified])
+        for space, found in rows.items():
+            if found.shape != (count, dims[space]):
+                raise FreeBindError(
+                    f"these are no embeddings of {space} of as many items as {self.unified} has",
+                    expected=[count, dims[space]],
+                    got=list(found.shape),
+                )
 
     def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
         """Eq. 3, 9 or 10: the weighted sum of both parts of a modality.
@@ -155,53 +201,58 @@ class FusedSpace:
         return unit_rows(mixed) if self.normalise else mixed
 
     def fuse(
-        self,
-        modality: str,
-        unified: Float[np.ndarray, "n d_u"],
-        expert: Float[np.ndarray, "n d_e"] | None = None,
+        self, modality: str, rows: Mapping[str, Float[np.ndarray, "n _"]]
     ) -> Float32[np.ndarray, "n d"]:
         """Fuse the embeddings of some items of one modality.
 
         Args:
             modality: Name of the modality.
-            unified: ``[n, d_u]`` embeddings, of any norm.
-            expert: ``[n, d_e]`` embeddings of the same items, or None; see ``parts``.
+            rows: See ``parts``.
 
         Returns:
             ``[n, d]`` rows of the fused space.
 
         Raises:
-            FreeBindError: There is no such modality, the expert's embeddings are missing or too
-                many, or embeddings have another dimension.
+            FreeBindError: See ``parts``.
         """
-        if modality not in self.bond.modalities:
-            raise unknown("modality", modality, self.bond.modalities)
-        if (expert is not None) != (modality in self.bond.shared):
-            raise FreeBindError(
-                f"the expert {self.bond.expert} has {', '.join(self.bond.shared)}",
-                where=modality,
-                expected="its embeddings for these modalities, and for no others",
-                got="none" if expert is None else "some",
-            )
-        return self.mix(modality, self.parts(unified, expert))
+        return self.mix(modality, self.parts(modality, rows))
 
     def parts_of(self, banks: BankSet) -> dict[str, Parts]:
         """Return the parts of every modality that can be fused from these banks."""
-        return {m: self.parts(*sources(self.bond, banks, m)) for m in fusable(self.bond, banks)}
+        return {m: self.parts(m, sources(self, banks, m)) for m in fusable(self.bonds, banks)}
 
 
-def fusable(bond: Ends, banks: BankSet) -> tuple[str, ...]:
-    """Return the modalities of which both sides are here, or the only side that has them."""
+def _require_compatible(bonds: Sequence[Bond]) -> None:
+    """Raise a FreeBindError unless these bonds go into one frozen space, each from another."""
+    if not bonds:
+        raise FreeBindError("a fused space needs a bond", got="none")
+    first, kinds = bonds[0], {bond.kind for bond in bonds}
+    ends = {(bond.unified, bond.modalities, bond.dim("unified")) for bond in bonds}
+    experts = [bond.expert for bond in bonds]
+    if len(bonds) > 1 and (kinds != {"combination"} or len(ends) > 1):
+        raise FreeBindError(
+            "these bonds do not go into one space",
+            expected="combinations into one unified space",
+            got="; ".join(f"{b.kind} of {b.expert} and {b.unified}" for b in bonds),
+        )
+    if len(set(experts)) < len(experts) or first.unified in experts:
+        raise FreeBindError(
+            "a space is fused with itself", got=", ".join([first.unified, *experts])
+        )
+
+
+def fusable(bonds: Sequence[Ends], banks: BankSet) -> tuple[str, ...]:
+    """Return the modalities of which every space that has them is here."""
     return tuple(
         m
-        for m in banks.modalities(bond.unified)
-        if m in bond.modalities and (m not in bond.shared or (bond.expert, m) in banks.banks)
+        for m in banks.modalities(bonds[0].unified)
+        if m in bonds[0].modalities
+        and all((bond.expert, m) in banks.banks for bond in bonds if m in bond.shared)
     )
 
 
 def sources(
-    bond: Bond, banks: BankSet, modality: str, rows: slice = slice(None)
-) -> tuple[Float32[np.ndarray, "n d_u"], Float32[np.ndarray, "n d_e"] | None]:
-    """Return both sides' rows of a modality; None for an expert that lacks it."""
-    expert = banks[bond.expert, modality][rows] if modality in bond.shared else None
-    return banks[bond.unified, modality][rows], expert
+    space: FusedSpace, banks: BankSet, modality: str, rows: slice = slice(None)
+) -> dict[str, Float32[np.ndarray, "n _"]]:
+    """Return the rows of a modality in every space that has it."""
+    return {name: banks[name, modality][rows] for name in space.spaces_of(modality)}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32
 
-from fb_jax.projector.mixture import Subset, Variables, project
+from fb_jax.banks import unit_rows
+from fb_jax.errors import unknown
+from fb_jax.projector.mixture import Subset, Variables, mean_output, subset_name
 from fb_jax.projector.projector import Projector
 from fb_jax.pseudo import Side
 
@@ -69,6 +72,7 @@ class Bond:
         unified: Name of the unified space.
         expert: Name of the expert space.
         shared: Modalities of the expert, all of which the unified space has.
+        modalities: Of the unified space.
         members: The starts that each member was trained on.
         projector: The members' form.
         variables: The members' numbers, leading axis ``len(members)``.
@@ -78,6 +82,7 @@ class Bond:
     unified: str
     expert: str
     shared: tuple[str, ...]
+    modalities: tuple[str, ...]
     members: tuple[Subset, ...]
     projector: Projector
     variables: Variables
@@ -87,18 +92,45 @@ class Bond:
         """Which space is projected into which."""
         return DIRECTIONS[self.kind]
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Modalities of the unified space: the starts of the member that saw all pairs."""
-        return self.members[-1]
-
     def dim(self, side: Side) -> int:
         """Return the dimension of a side's space."""
         dim_in = self.variables.params["linear_in"]["kernel"].shape[1]
         return dim_in if side == self.direction.source else self.projector.dim
 
+    def only(self, member: Subset) -> Bond:
+        """Return the bond of one of the members alone (Table 8).
+
+        Raises:
+            FreeBindError: No member was trained on these starts.
+        """
+        if member not in self.members:
+            known = map(subset_name, self.members)
+            raise unknown("projector trained on", subset_name(member), known)
+        i = self.members.index(member)
+        alone = jax.tree.map(lambda leaf: leaf[i : i + 1], self.variables)
+        return replace(self, members=(member,), variables=alone)
+
+    def place(self, side: Side, x: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d_out"]:
+        """Bring a side's rows into the target space, a bounded number at a time.
+
+        Args:
+            side: Whose rows.
+            x: ``[n, d]`` unit rows, any modality.
+
+        Returns:
+            ``[n, d_out]``: of the side that is projected the mean of its members' unit outputs, to
+            be normalised (more experts' members may join the mean); the other's as they are.
+        """
+        if side == self.direction.target:
+            return x
+        blocks = [
+            np.asarray(mean_output(self.projector, self.variables, jnp.asarray(block)))
+            for block in np.split(x, range(PROJECT_ROWS, len(x), PROJECT_ROWS))
+        ]
+        return np.concatenate(blocks)
+
     def project(self, x: Float[np.ndarray, "n d_in"]) -> Float32[np.ndarray, "n d_out"]:
-        """Psi(x), a bounded number of rows at a time.
+        """Psi(x): the mean of the members' unit outputs [P, C], then L2 norm [C].
 
         Args:
             x: ``[n, d_in]`` unit rows of the source space, any modality.
@@ -106,10 +138,4 @@ class Bond:
         Returns:
             ``[n, d_out]`` unit rows in the target space.
         """
-        blocks = [
-            np.asarray(
-                project(self.projector, self.variables, jnp.asarray(x[i : i + PROJECT_ROWS]))
-            )
-            for i in range(0, len(x), PROJECT_ROWS)
-        ]
-        return np.concatenate(blocks) if blocks else np.empty((0, self.projector.dim), np.float32)
+        return unit_rows(self.place(self.direction.source, x))

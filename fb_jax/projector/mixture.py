@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fb_jax.numerics import normalised
 from fb_jax.projector.projector import Projector
 
 Subset = tuple[str, ...]
@@ -70,10 +69,10 @@ def project_members(
 
 
 @partial(jax.jit, static_argnums=0)
-def project(
+def mean_output(
     projector: Projector, variables: Variables, x: Float[Array, "b d_in"]
 ) -> Float[Array, "b d_out"]:
-    """Psi(x): the mean of the members' unit outputs [P, C], then L2 norm [C].
+    """Return the mean of the members' unit outputs [P, C]; its direction is Psi(x).
 
     Args:
         projector: The members' form.
@@ -81,9 +80,9 @@ def project(
         x: ``[b, d_in]`` unit rows.
 
     Returns:
-        ``[b, d_out]`` unit rows.
+        ``[b, d_out]`` rows, of norm 1 at most.
     """
-    return normalised(project_members(projector, variables, x).mean(axis=0))
+    return project_members(projector, variables, x).mean(axis=0)
 
 
 def parameter_count(dim_in: int, dim_out: int, hidden: int) -> int:

@@ -14,6 +14,7 @@ import contextlib
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -141,10 +142,10 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
     return results
 
 
-def default_space(bond: Bond) -> FusedSpace:
-    """Return the fused space at the first preset of the expert's kind, or halfway [O]."""
-    halfway: Factors = dict.fromkeys(bond.shared, 0.5)
-    return FusedSpace(bond, next(iter(presets_for(bond).values()), halfway))
+def default_space(*bonds: Bond) -> FusedSpace:
+    """Return the fused space at the first preset of the experts' kind, or halfway [O]."""
+    halfway = FusedSpace.halfway(*bonds)
+    return replace(halfway, factors=next(iter(presets_for(halfway).values()), halfway.factors))
 
 
 class Run:

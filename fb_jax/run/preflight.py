@@ -113,8 +113,8 @@ def _evaluation_splits(
             continue
         banks = open_banks(config.data, name, spaces=(config.unified, config.expert))
         _require_dims(banks, pool)
-        fused = set(fusable(form, banks))
-        if any(fused.issuperset(pair) for pair in pair_tables(form, banks)):
+        fused = set(fusable([form], banks))
+        if any(fused.issuperset(pair) for pair in pair_tables(form.modalities, banks)):
             usable[name] = banks
         else:
             left_out[name] = "no pairs between modalities that can be fused"

@@ -71,6 +71,7 @@ class BondForm:
             unified=self.unified,
             expert=self.expert,
             shared=self.shared,
+            modalities=self.modalities,
             members=self.members,
             projector=self.projector,
             variables=jax.tree.map(jnp.asarray, variables),

@@ -54,7 +54,7 @@ def test_fused_rows_are_those_of_the_run_at_the_factors_asked_for(
 ):
     assert fuse("--out", "made", "--name", "mine", "--dtype", "float32", *args).status == 0
     fused = open_banks("made", "test", spaces=["mine"])
-    at = FusedSpace(Run(run_folder).bond, factors)
+    at = FusedSpace((Run(run_folder).bond,), factors)
     for modality, parts in at.parts_of(test_banks).items():
         np.testing.assert_allclose(fused["mine", modality][:], at.mix(modality, parts), atol=1e-6)
 

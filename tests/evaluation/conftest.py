@@ -9,7 +9,7 @@ from fb_jax.training import load_bond
 @pytest.fixture(scope="session")
 def space(run_folder) -> FusedSpace:
     """A trained combination of clap_general into imagebind."""
-    return FusedSpace.preset(load_bond(run_folder / "bond"), "versatile")
+    return FusedSpace.preset("versatile", load_bond(run_folder / "bond"))
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ def make_bond() -> Callable[[BondKind], Bond]:
             unified="imagebind",
             expert="clap_general",
             shared=("text", "audio"),
+            modalities=members[-1],
             members=members,
             projector=projector,
             variables=Variables(

@@ -40,7 +40,7 @@ def banks(home):
 
 @pytest.fixture(scope="session")
 def space(make_bond):
-    return FusedSpace.preset(make_bond("combination"), "versatile")
+    return FusedSpace.preset("versatile", make_bond("combination"))
 
 
 @pytest.fixture
@@ -127,12 +127,12 @@ def test_the_weights_of_a_fused_space_are_named_by_all_that_its_rows_depend_on(s
     def alter(leaf):
         return np.nextafter(leaf, np.float32(9))
 
-    variables = jax.tree.map(alter, space.bond.variables)
+    variables = jax.tree.map(alter, space.bonds[0].variables)
     others = [
         space.with_factors(text=0.2),
         replace(space, normalise=False),
-        replace(space, bond=replace(space.bond, variables=variables)),
-        replace(space, bond=replace(space.bond, expert="clap_music")),
+        replace(space, bonds=(replace(space.bonds[0], variables=variables),)),
+        replace(space, bonds=(replace(space.bonds[0], expert="clap_music"),)),
     ]
     digests = {fuse.weights_digest(one) for one in (space, *others)}
     assert len(digests) == 1 + len(others)
@@ -177,7 +177,7 @@ def disturb(event, args):  # a step: a file is about to get its name
             os.kill(os.getpid(), signal.SIGKILL)
 
 step, fuse.BLOCK_ROWS, run = 0, 25, Run(Path(sys.argv[1]))
-space = FusedSpace.preset(run.bond, "versatile")
+space = FusedSpace.preset("versatile", run.bond)
 sys.addaudithook(disturb)
 write_fused(space, run.open_banks("test"), Path(sys.argv[2]), "fused")
 """
@@ -188,7 +188,7 @@ def test_after_kill_9_a_rerun_ends_in_the_same_bytes(python, run_folder, tmp_pat
     assert python(KILLED, run_folder, "a", cwd=tmp_path).returncode == -9
     assert not (tmp_path / "a/test/embeddings/fused/image/emb_00001.npy").exists()
     run = Run(run_folder)
-    fused = partial(write_fused, FusedSpace.preset(run.bond, "versatile"), run.open_banks("test"))
+    fused = partial(write_fused, FusedSpace.preset("versatile", run.bond), run.open_banks("test"))
     for name in ("a", "undisturbed"):
         fused(tmp_path / name, "fused")
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")

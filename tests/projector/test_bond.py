@@ -1,9 +1,19 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from twin import error
 
-from fb_jax.projector import DIRECTIONS, Bond, Projector, init_mixture, project, subsets
+from fb_jax.errors import FreeBindError
+from fb_jax.projector import (
+    DIRECTIONS,
+    Bond,
+    Projector,
+    init_mixture,
+    mean_output,
+    project_members,
+    subsets,
+)
 
 PROJECTOR = Projector(6, 8)
 
@@ -15,6 +25,7 @@ def bond():
         unified="imagebind",
         expert="clap_general",
         shared=("text", "audio"),
+        modalities=("text", "image", "audio"),
         members=subsets(["text", "image", "audio"]),
         projector=PROJECTOR,
         variables=jax.jit(init_mixture, static_argnums=(0, 2, 3))(
@@ -28,7 +39,8 @@ def test_many_rows_are_projected_in_blocks_as_they_are_at_once(bond, count):
     rows = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
     found = bond.project(rows)
     assert found.dtype == np.float32
-    assert error(found, project(PROJECTOR, bond.variables, rows)) < 1e-6
+    outputs = np.asarray(mean_output(PROJECTOR, bond.variables, rows))
+    assert error(found, outputs / np.linalg.norm(outputs, axis=1, keepdims=True)) < 1e-6
 
 
 def test_no_rows_are_projected_to_no_rows(bond):
@@ -47,3 +59,22 @@ def test_a_combination_projects_the_expert_and_a_displacement_the_unified_space(
         "displacement": ("unified", "expert", 5),  # Eq. 7
     }
     assert bond.direction == DIRECTIONS["combination"]
+
+
+def test_a_member_alone_gives_its_own_output(bond):
+    rows = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    outputs = project_members(PROJECTOR, bond.variables, jnp.asarray(rows))
+    for member, output in zip(bond.members, outputs, strict=True):
+        alone = bond.only(member)
+        assert (alone.members, alone.modalities) == ((member,), bond.modalities)
+        assert error(alone.project(rows), output) < 1e-6
+
+
+def test_a_member_that_does_not_exist_is_refused(bond):
+    with pytest.raises(FreeBindError, match=r"trained on 'image\+text'(.|\n)*text\+image"):
+        bond.only(("image", "text"))
+
+
+def test_the_side_that_is_kept_stays_as_it_is(bond):
+    rows = np.eye(6, dtype=np.float32)
+    assert bond.place("unified", rows) is rows

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from twin import PARITY, error, load, mixture, named, to_torch
 
-from fb_jax.projector import Projector, init_mixture, project, subset_name, subsets
-from fb_jax.projector.mixture import project_members
+from fb_jax.numerics import normalised
+from fb_jax.projector import (
+    Projector,
+    init_mixture,
+    mean_output,
+    project_members,
+    subset_name,
+    subsets,
+)
 
 PROJECTOR, D_IN = Projector(10, 24), 12
 init = jax.jit(init_mixture, static_argnums=(0, 2, 3))
@@ -38,7 +45,7 @@ def test_every_member_is_a_projector_of_its_own(dtype, variables, x):
 
 
 def test_the_mixture_is_the_direction_of_the_mean_of_its_members(dtype, variables, x):
-    output = project(PROJECTOR, variables, jnp.asarray(x))
+    output = normalised(mean_output(PROJECTOR, variables, jnp.asarray(x)))
     assert output.dtype == dtype
     assert error(output, mixture(twins(variables), to_torch(x))) < PARITY[dtype]
 

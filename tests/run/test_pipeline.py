@@ -141,7 +141,7 @@ def test_a_run_evaluates_any_point_and_any_banks(run_folder, root):
 
 def test_the_default_space_is_the_first_preset(run_folder):
     bond = load_bond(run_folder / "bond")
-    assert default_space(bond).factors == FusedSpace.preset(bond, "versatile").factors
+    assert default_space(bond).factors == FusedSpace.preset("versatile", bond).factors
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

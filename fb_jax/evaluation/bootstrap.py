@@ -1,0 +1,49 @@
+"""Paired bootstrap: how sure a difference between two models is, given the items they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A mean difference and the bounds of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_bootstrap(
+    differences: Sequence[Float[np.ndarray, " n"]], seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Bootstrap the mean of paired differences over items, within each of several samples.
+
+    Each sample (a gallery under one seed) is resampled by itself and weighs the same, so the
+    interval says how the mean over these samples would change with other items, not with other
+    samples.
+
+    Args:
+        differences: For each sample, ``[n]`` differences of the two models by item.
+        seed: Of the resampling.
+        resamples: Their number.
+
+    Returns:
+        The mean and its percentile interval.
+    """
+    rng = np.random.default_rng(seed)
+    means = np.zeros(resamples)
+    for sample in differences:
+        values, counts = np.unique(sample, return_counts=True)  # few values: count, not gather
+        drawn = rng.multinomial(len(sample), counts / len(sample), size=resamples)
+        means += drawn @ values / len(sample) / len(differences)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    mean = np.mean([np.mean(sample) for sample in differences])
+    return Interval(float(mean), float(low), float(high))
