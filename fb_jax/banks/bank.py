@@ -131,7 +131,7 @@ def bank_writer(
     modality: str,
     items_sha256: str,
     encoder: Encoder,
-    missing: list[int],
+    missing: list[int] | None,
     made_from: str = "unknown",
     **options: Any,
 ) -> ShardWriter:
@@ -146,17 +146,19 @@ def bank_writer(
         modality: Name of the modality.
         items_sha256: Digest of the item list.
         encoder: What made the embeddings.
-        missing: Rows that this space has no embedding of.
+        missing: Rows that this space has no embedding of; None if ``close(missing=...)`` tells.
         made_from: Digest of what the rows are computed from, so that a writer never goes on with
             another source's rows.
         **options: Passed on to ``ShardWriter``.
     """
-    about = {
+    about: dict[str, Any] = {
         "space": space,
         "modality": modality,
         "items_sha256": items_sha256,
         "encoder": asdict(encoder),
-        "missing": sorted(missing),
         "made_from": made_from,
     }
-    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, **options)
+    late = ("missing",) if missing is None else ()
+    if missing is not None:
+        about["missing"] = sorted(missing)
+    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, late=late, **options)

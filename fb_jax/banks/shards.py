@@ -205,6 +205,7 @@ class ShardWriter:
         count: Its rows, known from the start.
         dtype: "float16" or "float32".
         about: What the rows mean; part of the array's identity.
+        late: Names of what ``close`` adds to ``about``, known only then; not part of it.
         shard_rows: Rows of a shard; also the unit of resuming and the memory held.
 
     Raises:
@@ -219,6 +220,7 @@ class ShardWriter:
         count: int,
         dtype: str = "float16",
         about: dict[str, Any] | None = None,
+        late: tuple[str, ...] = (),
         shard_rows: int = SHARD_ROWS,
     ) -> None:
         if dtype not in DTYPES:
@@ -229,6 +231,7 @@ class ShardWriter:
                 got=dtype,
             )
         self.folder = folder
+        self.late = late
         self.manifest = Manifest(dim, dtype, count, shard_rows, files.json_types(about or {}))
         self._buffer: list[np.ndarray] = []
         self._buffered = 0
@@ -239,8 +242,8 @@ class ShardWriter:
             if not (self.folder / name).exists():
                 continue
             found = Manifest.read(self.folder / name)
-            if _identity(found) != _identity(self.manifest):
-                here, asked = files.differences(_identity(found), _identity(self.manifest))
+            if (own := self._identity(found)) != (wanted := self._identity(self.manifest)):
+                here, asked = files.differences(own, wanted)
                 raise FreeBindError(
                     "this folder holds another array",
                     where=self.folder,
@@ -250,6 +253,10 @@ class ShardWriter:
                 )
             self.manifest = found
             return
+
+    def _identity(self, manifest: Manifest) -> dict[str, Any]:
+        about = {name: part for name, part in manifest.about.items() if name not in self.late}
+        return dataclasses.replace(manifest, shards=(), about=about).to_json()
 
     @property
     def rows_done(self) -> int:
@@ -305,8 +312,11 @@ class ShardWriter:
         files.write_json(self.folder / PARTIAL, self.manifest.to_json())
         self._buffer, self._buffered = [rest], len(rest)
 
-    def close(self) -> Manifest:
+    def close(self, **late: Any) -> Manifest:
         """Write the last shard and the manifest, and return it.
+
+        Args:
+            **late: What ``about`` lacked: just the names that were announced.
 
         Raises:
             FreeBindError: Rows are missing.
@@ -322,10 +332,8 @@ class ShardWriter:
         if self._buffered:
             self._flush(self._buffered)
         if not self.finished:
+            about = {**self.manifest.about, **files.json_types(late)}
+            self.manifest = dataclasses.replace(self.manifest, about=about)
             files.write_json(self.folder / MANIFEST, self.manifest.to_json())
         (self.folder / PARTIAL).unlink(missing_ok=True)
         return self.manifest
-
-
-def _identity(manifest: Manifest) -> dict[str, Any]:
-    return dataclasses.replace(manifest, shards=()).to_json()

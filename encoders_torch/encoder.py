@@ -1,0 +1,102 @@
+"""What an encoder is to the export, and how one is found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from fb_jax.banks import Encoder
+from fb_jax.errors import FreeBindError, unknown
+
+ENTRY_POINTS = "freebind.encoders"
+"""Group of entry points under which installed packages offer encoders by the name of a space."""
+
+
+@runtime_checkable
+class FrozenEncoder(Protocol):
+    """A frozen encoder of one space: what a user writes to plug in an own one.
+
+    Its class is called with ``weights`` (a path or None) and ``device`` (torch's name of one).
+    Results must depend on the item alone: no gradients, no dropout, no crop that is not fixed by
+    the item.
+
+    Attributes:
+        name: Of the model, for manifests.
+        dim: Of the embeddings.
+        modalities: That it encodes.
+        weights_sha256: Digest of the weights.
+        licence: Of the weights, which embeddings inherit.
+    """
+
+    name: str
+    dim: int
+    modalities: tuple[str, ...]
+    weights_sha256: str
+    licence: str
+
+    def read(self, modality: str, item: str | Path) -> Any:
+        """Read and prepare one item; runs in worker processes, so on the CPU.
+
+        Args:
+            modality: One of ``modalities``.
+            item: A caption, or the path of a media file.
+
+        Raises:
+            Exception: Any, if the item cannot be used; the export lists it as missing.
+        """
+
+    def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
+        """Encode what ``read`` gave for some items; rows of any norm."""
+
+
+def load_encoder(name: str, weights: Path | None, device: str) -> FrozenEncoder:
+    """Make an encoder.
+
+    Args:
+        name: ``module:Class``, or the name of an entry point in the group ``freebind.encoders``.
+        weights: What to load it from; None if it needs none.
+        device: Of torch.
+
+    Raises:
+        FreeBindError: There is no such encoder, or it does not keep to ``FrozenEncoder``.
+    """
+    made: object = _find(name)(weights=weights, device=device)
+    if not isinstance(made, FrozenEncoder):
+        wanted = [*FrozenEncoder.__annotations__, "read", "encode"]
+        raise FreeBindError(
+            "this is no encoder",
+            where=name,
+            expected=f"a class with {', '.join(wanted)}",
+            got=f"without {', '.join(part for part in wanted if not hasattr(made, part))}",
+            fix="see FrozenEncoder in encoders_torch/encoder.py",
+        )
+    return made
+
+
+def _find(name: str) -> Any:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+        if name not in known:
+            raise unknown("encoder", name, [*known, "MODULE:CLASS"])
+        return known[name].load()
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise FreeBindError(
+            "an encoder cannot be imported",
+            where=name,
+            got=error,
+            fix="give --encoder MODULE:CLASS",
+        ) from error
+
+
+def provenance(encoder: FrozenEncoder) -> Encoder:
+    """Return what a bank's manifest says of an encoder."""
+    return Encoder(encoder.name, encoder.weights_sha256, encoder.licence)

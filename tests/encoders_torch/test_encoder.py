@@ -1,0 +1,53 @@
+import pytest
+
+from encoders_torch.encoder import load_encoder, provenance
+from fb_jax.errors import FreeBindError
+
+TOY = """
+class Toy:
+    name, dim, modalities, weights_sha256, licence = "toy", 4, ("text",), "0" * 64, "CC0-1.0"
+    def __init__(self, weights, device):
+        self.made_with = weights, device
+    def read(self, modality, item): ...
+    def encode(self, modality, batch): ...
+
+class Half:
+    name = "half"
+    def __init__(self, weights, device): ...
+"""
+ENTRY_POINTS = """
+[freebind.encoders]
+toy_space = my_encoders:Toy
+"""
+
+
+@pytest.fixture(autouse=True)
+def my_encoders(tmp_path, monkeypatch):
+    """A module and an installed package that offers it by entry point."""
+    (tmp_path / "my_encoders.py").write_text(TOY)
+    package = tmp_path / "my_encoders-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: my-encoders\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["my_encoders:Toy", "toy_space"])
+def test_an_encoder_is_found_by_module_and_class_or_by_entry_point(tmp_path, name):
+    made = load_encoder(name, tmp_path / "weights", "cpu")
+    assert made.made_with == (tmp_path / "weights", "cpu")
+    assert provenance(made).licence == "CC0-1.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("toy_spaec", "no encoder 'toy_spaec'(.|\n)*did you mean 'toy_space'"),
+        ("my_encoder:Toy", "cannot be imported(.|\n)*No module named 'my_encoder'"),
+        ("my_encoders:Tay", "cannot be imported(.|\n)*no attribute 'Tay'"),
+        ("my_encoders:Half", "this is no encoder(.|\n)*without dim, modalities, .*read, encode"),
+    ],
+)
+def test_what_is_no_encoder_is_refused(name, says):
+    with pytest.raises(FreeBindError, match=says):
+        load_encoder(name, None, "cpu")

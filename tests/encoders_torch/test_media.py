@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from encoders_torch.media import read_audio, read_image
+from fb_jax.errors import FreeBindError
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def two_pixels():
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), BLUE)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "CMYK", "RGBA"])
+def test_colours_of_any_mode_become_rgb(tmp_path, mode):
+    path = tmp_path / f"picture.{'tif' if mode == 'CMYK' else 'png'}"
+    two_pixels().convert(mode).save(path)
+    found = read_image(path)
+    assert (found.mode, found.size) == ("RGB", (2, 1))
+    assert np.abs(np.asarray(found, int) - np.asarray(two_pixels(), int)).max() <= 1
+
+
+def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    two_pixels().save(tmp_path / "turned.png", exif=exif)
+    assert read_image(tmp_path / "turned.png").size == (1, 2)
+
+
+def test_of_a_moving_picture_the_first_frame_counts(tmp_path):
+    frames = [Image.new("RGB", (2, 2), colour) for colour in (RED, BLUE)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "moving.gif").getpixel((0, 0)) == RED
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", "half"])
+def test_a_picture_that_cannot_be_read_is_an_error_with_its_path(tmp_path, content):
+    path = tmp_path / "bad.png"
+    if content == "half":
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(path)
+        content = path.read_bytes()[:2000]
+    path.write_bytes(content)
+    with pytest.raises(FreeBindError, match=r"picture cannot be read(.|\n)*bad\.png"):
+        read_image(path)
+
+
+def tone(rate, seconds=0.5):
+    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)
+
+
+def test_a_recording_is_the_mean_of_its_channels(tmp_path):
+    left = tone(16000)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, 0 * left], axis=1), 16000)
+    np.testing.assert_allclose(read_audio(tmp_path / "stereo.wav", 16000), left / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_recording_is_resampled(tmp_path, rate, suffix):
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, tone(rate), rate)
+    found = read_audio(path, 16000)
+    assert found.dtype == np.float32
+    assert len(found) == pytest.approx(8000, abs=1)
+    middle = slice(500, 7500)
+    np.testing.assert_allclose(found[middle], tone(16000)[middle], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "got"), [([], "no samples"), ([0.1, np.nan], "NaN"), ([np.inf], "infinity")]
+)
+def test_a_recording_without_sound_is_refused(tmp_path, samples, got):
+    soundfile.write(tmp_path / "bad.wav", np.float32(samples), 16000, subtype="FLOAT")
+    with pytest.raises(FreeBindError, match=rf"no sound(.|\n)*bad\.wav(.|\n)*{got}"):
+        read_audio(tmp_path / "bad.wav", 16000)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all"])
+def test_a_recording_that_cannot_be_read_is_an_error_with_its_path(tmp_path, content):
+    (tmp_path / "bad.wav").write_bytes(content)
+    with pytest.raises(FreeBindError, match=r"recording cannot be read(.|\n)*bad\.wav"):
+        read_audio(tmp_path / "bad.wav", 16000)
