@@ -2,34 +2,45 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
-SOURCES := fb_jax tests benchmarks train.py eval.py
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+SOURCES := fb_jax encoders_torch tests benchmarks examples train.py eval.py
 
-.PHONY: test check lint types layers format clean
+.PHONY: demo test check lint types layers format clean
 
-test: $(STAMP)  ## run the tests
+demo: $(CORE)  ## train on the word world, without torch; again, it shows the table again
+	$(BIN)/python train.py --bond combination --expert clap_general
+	@echo 'before those:    . $(BIN)/activate'
+	@echo 'what this is:    docs/word_world.md'
+	@echo 'your own data:   README.md, "Your own embeddings"'
+
+test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest
 
 check: lint types layers test  ## what continuous integration runs
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 
-types: $(STAMP)
+types: $(DEV)
 	$(BIN)/mypy
 
-layers: $(STAMP)
+layers: $(DEV)
 	$(BIN)/lint-imports --no-logo
 
-format: $(STAMP)
+format: $(DEV)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-$(STAMP): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(DEV): $(CORE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -8,9 +8,19 @@ import jax
 from rich.markup import escape
 from rich.table import Table
 
-from fb_jax.cli.console import ConsoleReporter, console, run_command
+from fb_jax.console import ConsoleReporter, console, run_command
 from fb_jax.evaluation import results_table
-from fb_jax.run import Job, describe, parse_config, prepare, report, select_device, train
+from fb_jax.run import (
+    Job,
+    describe,
+    introduce,
+    parse_config,
+    prepare,
+    report,
+    select_device,
+    train,
+)
+from fb_jax.run.default import is_default
 from fb_jax.run.describe import NO_TABLE
 
 
@@ -21,6 +31,7 @@ def main() -> None:
 
 def _train() -> None:
     config, reporter = parse_config(sys.argv[1:]), ConsoleReporter()
+    print(introduce(config), end="", flush=True)
     job = prepare(config, reporter)
     _show_description(job)
     if config.dry_run:
@@ -31,13 +42,17 @@ def _train() -> None:
         results = report(job, bond, reporter)
     for split, metrics in results.items():
         console.print(results_table(metrics, f"{split}: {bond.unified} + {bond.expert}"))
-    folder, factor = job.config.folder, f"--sigma-{bond.shared[-1]}"
-    print(f"results, pictures and the bond are in {folder}\n")
-    if not results:
-        print(NO_TABLE)
-        return
-    print(f"other factors:   python eval.py --run {folder} {factor} 0.3")
-    print(f"fused banks:     freebind fuse --run {folder} --split {next(iter(results))}")
+    print(f"results, pictures and the bond are in {job.config.folder}\n")
+    print(_next_commands(job, f"--sigma-{bond.shared[-1]}") if results else NO_TABLE)
+
+
+def _next_commands(job: Job, factor: str) -> str:
+    folder, split = job.config.folder, next(iter(job.evaluation))
+    beside = f" --out {folder / 'fused'}" if is_default(job.config.data) else ""
+    return (
+        f"other factors:   python eval.py --run {folder} {factor} 0.3\n"
+        f"fused banks:     freebind fuse --run {folder} --split {split}{beside}"
+    )
 
 
 def _show_description(job: Job) -> None:

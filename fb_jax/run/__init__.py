@@ -1,7 +1,7 @@
 """Runs: configuration, checks before long work, the pipeline from banks to results."""
 
 from fb_jax.run.config import Device, RunConfig, parse_config
-from fb_jax.run.describe import describe
+from fb_jax.run.describe import describe, introduce
 from fb_jax.run.device import select_device
 from fb_jax.run.pipeline import (
     Advance,
@@ -25,6 +25,7 @@ __all__ = [
     "Silent",
     "default_space",
     "describe",
+    "introduce",
     "parse_config",
     "preflight",
     "prepare",

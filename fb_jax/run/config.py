@@ -15,9 +15,11 @@ from tyro.conf import arg
 from fb_jax.errors import FreeBindError
 from fb_jax.projector import BondKind
 from fb_jax.pseudo import Retrieval
+from fb_jax.run.default import bank_root, config_file, is_default
 from fb_jax.training import Runtime, Training
 
 Device = Literal["auto", "cpu", "gpu"]
+DEFAULT_DATA = "(default: the word world)"
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,11 @@ class RunConfig:
     Defaults are the paper's. A YAML file sets any of these options by the same names.
     """
 
-    data: Annotated[Path, arg(metavar="BANK_ROOT")]
-    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md)."""
+    data: Annotated[Path, arg(metavar="BANK_ROOT", help_behavior_hint=DEFAULT_DATA)] = field(
+        default_factory=bank_root
+    )
+    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md). Without one,
+    the word world that comes with this package, at options that fit it."""
 
     bond: BondKind = "combination"
     """combination projects the expert into the unified space, displacement the other way."""
@@ -43,7 +48,7 @@ class RunConfig:
     """Split with the unpaired items to train on."""
 
     out: Path | None = None
-    """Run folder. Default: runs/UNIFIED-BOND-EXPERT."""
+    """Run folder. Default: runs/UNIFIED-BOND-EXPERT, in runs/word_world for the word world."""
 
     store: Path = Path("runs/pairs")
     """Pseudo pairs are kept here, for any bond between the same spaces."""
@@ -64,7 +69,8 @@ class RunConfig:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return self.out or Path("runs") / f"{self.unified}-{self.bond}-{self.expert}"
+        home = Path("runs/word_world") if is_default(self.data) else Path("runs")
+        return self.out or home / f"{self.unified}-{self.bond}-{self.expert}"
 
     def resolved(self) -> RunConfig:
         """Return the same run with every default that depends on another option filled in."""
@@ -83,6 +89,8 @@ class RunConfig:
 def parse_config(args: Sequence[str], prog: str = "train.py") -> RunConfig:
     """Read a run from command-line arguments and the YAML file that they name.
 
+    If neither names data, the run is one of the word world, and its options come before both.
+
     Args:
         args: Arguments.
         prog: What to call the program in help and errors.
@@ -94,19 +102,22 @@ def parse_config(args: Sequence[str], prog: str = "train.py") -> RunConfig:
         FreeBindError: The YAML file is missing or no mapping.
         SystemExit: An option does not exist (names the nearest) or has a wrong value.
     """
-    path = _config_path(args)
-    from_file = [] if path is None else _yaml_args(path)
+    path = _value("--config", args)
+    from_file = [] if path is None else _yaml_args(Path(path))
     if path is not None:  # alone first, so that its errors carry its name
-        tyro.cli(RunConfig, args=["--data", ".", *from_file], prog=str(path))
-    return tyro.cli(RunConfig, args=[*from_file, *args], prog=prog)
+        tyro.cli(RunConfig, args=from_file, prog=path)
+    given = [*from_file, *args]
+    if _value("--data", given) is None:
+        given = [*_yaml_args(config_file()), *given]
+    return tyro.cli(RunConfig, args=given, prog=prog)
 
 
-def _config_path(args: Sequence[str]) -> Path | None:
-    for i, option in enumerate(args):
-        if option == "--config" and i + 1 < len(args):
-            return Path(args[i + 1])
-        if option.startswith("--config="):
-            return Path(option.removeprefix("--config="))
+def _value(option: str, args: Sequence[str]) -> str | None:
+    for i, given in enumerate(args):
+        if given == option and i + 1 < len(args):
+            return args[i + 1]
+        if given.startswith(f"{option}="):
+            return given.removeprefix(f"{option}=")
     return None
 
 

@@ -1,14 +1,31 @@
-"""What a checked run is and takes, in words: the dry run."""
+"""What a run trains on, and what it takes once it is checked, in words."""
 
 from __future__ import annotations
 
 from fb_jax.banks import files
 from fb_jax.projector import subset_name
+from fb_jax.run import default
+from fb_jax.run.config import RunConfig
 from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
 from fb_jax.run.preflight import Job
+from fb_jax.training import Training
 
 NO_TABLE = "training only: no split has pairs, so no table is possible"
+
+
+def introduce(config: RunConfig) -> str:
+    """Return what the word world is and is not, or nothing for a run on other data."""
+    if not default.is_default(config.data):
+        return ""
+    own, paper = config.training, Training()
+    return f"""Data: the word world (words written, drawn and spoken), in {default.HOME}.
+Small encoders trained on such words play the parts of {config.unified} and {config.expert}:
+they are not ImageBind, CLAP or InternVL, and nothing below measures those.
+Batch {own.batch}, hidden width {own.hidden} (the paper: {paper.batch}, {paper.hidden}); \
+config.yaml there has what fits this data.
+
+"""
 
 
 def describe(job: Job) -> dict[str, str]:
@@ -25,6 +42,7 @@ def describe(job: Job) -> dict[str, str]:
     )
     left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
     return {
+        "data": str(config.data),
         "bond": f"{config.bond} of {spec.expert} ({shared}) and {spec.unified}",
         "device": str(select_device(config.device)),
         "pairs": f"{counts}; {needs.pairs_operations / 1e12:,.2f} TFLOP; in {job.pairs_folder}",

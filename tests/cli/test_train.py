@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fb_jax.cli.train import main
+from fb_jax.run import default
 from fb_jax.training import load_bond
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def test_training_ends_in_a_table_of_every_model(run_folder):
     told = (run_folder.parent / "log.txt").read_text()
     for split in ("val", "test"):
         assert f"{split}: imagebind + clap_general" in told
-    for word in ("unified", "expert", "versatile", "at_expertise", "mean_of_scores"):
+    for word in ("unified", "clap_general", "versatile", "at_expertise", "mean_of_scores"):
         assert told.count(f"│ {word} ") == 2
     for pair in ("audio-image", "audio-text", "image-text"):
         assert f" {pair} ┃" in told
@@ -50,7 +51,7 @@ def test_metrics_are_filed_by_split_model_pair_and_metric(run_folder):
     assert list(found) == ["retrieval"]
     assert list(found["retrieval"]) == ["test", "val"]
     for by_model in found["retrieval"].values():
-        assert list(by_model)[:2] == ["unified", "expert"]
+        assert list(by_model)[:2] == ["unified", "clap_general"]
         recall = by_model["versatile"]["audio-text"]["R@1"]
         assert by_model["unified"]["audio-text"]["R@1"] < recall <= 100
 
@@ -143,6 +144,18 @@ def test_a_dry_run_tells_pairs_steps_memory_and_disk_and_writes_nothing(invoke, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_without_data_begins_with_what_the_word_world_is(invoke, root, tmp_path, monkeypatch):
+    (tmp_path / "banks").symlink_to(root)
+    (tmp_path / "config.yaml").write_text("training: {batch: 10, hidden: 32}")
+    monkeypatch.setattr(default, "HOME", tmp_path)
+    done = invoke(main, "--bond", "displacement", "--expert", "internvl", "--dry-run")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Data: the word world ")
+    assert "play the parts of imagebind and internvl:" in done.out
+    assert "Batch 10, hidden width 32 (the paper: 4096, 2048)" in done.out
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_error_is_told_without_a_traceback_and_ends_in_status_2(python, again, tmp_path):
     done = python("train.py", *again, "--expert", "clap_genral", cwd=tmp_path)
     assert done.returncode == 2
@@ -164,4 +177,5 @@ def test_help_names_every_option_with_its_default(invoke):
     assert done.status == 0
     for option in ("--data BANK_ROOT", "--bond", "--dry-run", "--training.batch", "--config"):
         assert option in done.out
+    assert "default: the word world" in done.out
     assert "default: 4096" in done.out

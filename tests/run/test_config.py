@@ -52,12 +52,6 @@ def test_epochs_that_were_set_are_kept():
     assert config.resolved().training.epochs == 3
 
 
-def test_banks_must_be_named(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        parse_config([])
-    assert "--data BANK_ROOT" in capsys.readouterr().err
-
-
 # YAML and the command line
 
 
