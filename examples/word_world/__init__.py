@@ -1,0 +1,1 @@
+"""The word world: words written, drawn and spoken; small encoders play the paper's parts."""

@@ -1,0 +1,162 @@
+"""The paper's claims that words can test, fixed before any bond was trained, and their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from examples.word_world.results import unpack
+from fb_jax.evaluation import Interval, paired_bootstrap
+
+Result = Mapping[str, Any]
+"""A seed's ``metrics.json``."""
+
+AT, AI, IT = "audio-text", "audio-image", "image-text"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One model is better than another, by R@1 of a pair of modalities.
+
+    Attributes:
+        says: What the paper claims.
+        paper: Its figures, and where.
+        pair: Of modalities.
+        model: Ours that should be better.
+        against: Ours that it should be better than: the best of these.
+        margin: By more than this many points; negative for what should be kept.
+    """
+
+    says: str
+    paper: str
+    pair: str
+    model: str
+    against: tuple[str, ...]
+    margin: float = 0.0
+
+
+VERSATILE, EXPERTISE = "imagebind_pp, versatile", "imagebind_pp, at_expertise"
+GENERAL, MUSIC = "imagebind + clap_general", "imagebind + clap_music"
+DISPLACED, COMBINED = "internvl_ib, it_expertise", "imagebind + internvl, it_expertise"
+CLAPS = ("clap_general", "clap_music")
+SINGLE = tuple(
+    f"internvl_ib, projector {name}"
+    for name in (
+        *("text", "image", "audio", "text+image", "text+audio", "image+audio"),
+        "text+image+audio",
+    )
+)
+
+CLAIMS = (
+    Claim(
+        "Versatile lifts audio-text far above the unified space",
+        "Table 3: AudioCaps 9.24 to 29.16",
+        *(AT, VERSATILE, ("imagebind",), 3.0),
+    ),
+    Claim(
+        "Versatile keeps image-text (within 1 point)",
+        "Table 3: COCO 57.28 to 57.01",
+        *(IT, VERSATILE, ("imagebind",), -1.0),
+    ),
+    Claim(
+        "Versatile lifts audio-image",
+        "Table 3: VGG-SS 14.82 to 15.48",
+        *(AI, VERSATILE, ("imagebind",)),
+    ),
+    Claim(
+        "AT-Expertise beats the best audio-text expert",
+        "Table 3: AudioCaps 40.25 to 42.50",
+        *(AT, EXPERTISE, CLAPS),
+    ),
+    Claim(
+        "AT-Expertise pays for it in image-text, which Versatile does not",
+        "Table 3: COCO 57.01 against 47.61",
+        *(IT, VERSATILE, (EXPERTISE,)),
+    ),
+    Claim(
+        "AT-Expertise pays for it in audio-image, which Versatile does not",
+        "Table 3: VGG-SS 15.48 against 12.38",
+        *(AI, VERSATILE, (EXPERTISE,)),
+    ),
+    Claim(
+        "Two experts are better than either, at Versatile",
+        "Table 7: AudioCaps 28.63, 27.33 to 29.16",
+        *(AT, VERSATILE, (f"{GENERAL}, versatile", f"{MUSIC}, versatile")),
+    ),
+    Claim(
+        "A displacement inherits the expert's image-text (within 1 point)",
+        "Table 3: COCO, InternVL 61.05, InternVL_IB 61.49",
+        *(IT, DISPLACED, ("internvl",), -1.0),
+    ),
+    Claim(
+        "A displacement loses some audio-image",
+        "Table 3: VGG-SS 14.82 to 13.77",
+        *(AI, "imagebind", (DISPLACED,)),
+    ),
+    Claim(
+        "Combining the image-text expert lifts image-text",
+        "Table 5: COCO 57.28 to 58.90",
+        *(IT, COMBINED, ("imagebind",)),
+    ),
+    Claim(
+        "but less than displacing it does",
+        "Table 5: COCO 58.90 against 61.49",
+        *(IT, DISPLACED, (COMBINED,)),
+    ),
+    Claim(
+        "Combining the image-text expert lifts audio-image",
+        "Table 5: VGG-SS 14.82 to 16.14",
+        *(AI, COMBINED, ("imagebind",)),
+    ),
+    Claim(
+        "The mixture beats each of its projectors, on audio-text",
+        "Table 8: AudioCaps, best single 10.23, mixture 11.17",
+        *(AT, DISPLACED, SINGLE),
+    ),
+    Claim(
+        "The mixture beats each of its projectors, on audio-image",
+        "Table 8: VGG-SS, best single 12.93, mixture 13.77",
+        *(AI, DISPLACED, SINGLE),
+    ),
+)
+
+UNTESTABLE = (
+    "Classification (ESC-50, AudioSet, ImageNet; Tables 3, 4 and 7): words have no classes.",
+    "How large the gains are on real audio, images and captions: nothing here means anything, so "
+    "neither the sizes of gains nor what they cost carry over.",
+    "Training on web-scale pools, and what more of it brings.",
+)
+
+
+def items(result: Result, model: str, pair: str) -> Float[np.ndarray, " n"]:
+    """Return by item the share of directions, 0 to 1, in which it was found first."""
+    count = result["items"]
+    return np.mean([unpack(digits, count) for digits in result["test"][model][pair]["first"]], 0)
+
+
+def recall(results: Sequence[Result], model: str, pair: str, k: int = 1) -> float:
+    """Return a model's R@k, the mean over seeds."""
+    return float(np.mean([result["test"][model][pair][f"R@{k}"] for result in results]))
+
+
+def difference(results: Sequence[Result], model: str, against: str, pair: str) -> Interval:
+    """Return how many points of R@1 one model is above another, with its bootstrap interval."""
+    by_item = [100 * (items(r, model, pair) - items(r, against, pair)) for r in results]
+    return paired_bootstrap(by_item)
+
+
+def judge(claim: Claim, results: Sequence[Result]) -> tuple[str, Interval, str]:
+    """Return the verdict on a claim, the difference behind it, and what was the best against.
+
+    It holds if the whole interval lies above the margin, does not hold if it lies below, and is
+    open otherwise.
+    """
+    best = max(claim.against, key=lambda model: recall(results, model, claim.pair))
+    found = difference(results, claim.model, best, claim.pair)
+    if found.low > claim.margin:
+        return "holds", found, best
+    return ("does not hold" if found.high < claim.margin else "open"), found, best

@@ -1,0 +1,140 @@
+"""The word world's encoders, plugged into the export command as any user's own would be.
+
+    python -m encoders_torch.export --encoder examples.word_world.encoders:WordEncoder \\
+        --weights SPACE.safetensors ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from encoders_torch.media import read_audio, read_image
+from examples.word_world.pictures import HEIGHT, WIDTH
+from examples.word_world.recipe import MAX_LETTERS, SpaceRecipe
+from examples.word_world.towers import Tower
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SAMPLE_RATE = 22_050  # espeak-ng's own
+FRAMES, BANDS, WINDOW, HOP = 72, 40, 512, 256  # 0.84 s
+LOWEST_HZ, HIGHEST_HZ = 60.0, 8_000.0
+LICENCE = "Apache-2.0"
+
+SHAPES = {"audio": (FRAMES, BANDS), "image": (WIDTH, HEIGHT), "text": (MAX_LETTERS, len(LETTERS))}
+PATCHES = {"audio": 2, "image": 3, "text": 1}
+
+
+def build_towers(recipe: SpaceRecipe) -> nn.ModuleDict:
+    """Return a space's towers, at random weights."""
+    return nn.ModuleDict(
+        {m: Tower(*SHAPES[m], PATCHES[m], recipe.dim, recipe.width) for m in recipe.modalities}
+    )
+
+
+def save_towers(path: Path, towers: nn.ModuleDict, name: str, recipe: SpaceRecipe) -> None:
+    """Write towers and what they are."""
+    about = {
+        "name": f"word-world {name}: small conv towers that play the part of {recipe.plays}",
+        "dim": recipe.dim,
+        "width": recipe.width,
+        "modalities": recipe.modalities,
+    }
+    partial = path.with_suffix(".partial")
+    save_file(towers.state_dict(), partial, {"word_world": json.dumps(about)})
+    partial.rename(path)
+
+
+class WordEncoder:
+    """A space of the word world, as ``encoders_torch.export`` takes it.
+
+    Args:
+        weights: What ``save_towers`` wrote.
+        device: Of torch.
+    """
+
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
+        with safe_open(weights, framework="pt") as file:
+            about = json.loads(file.metadata()["word_world"])
+        self.name: str = about["name"]
+        self.dim: int = about["dim"]
+        self.modalities: tuple[str, ...] = tuple(about["modalities"])
+        self.weights_sha256 = files.sha256_of(weights)
+        self.licence = LICENCE
+        width = about["width"]
+        self._towers = nn.ModuleDict(
+            {m: Tower(*SHAPES[m], PATCHES[m], self.dim, width) for m in self.modalities}
+        )
+        self._towers.load_state_dict(load_file(weights))
+        self._towers.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def read(self, modality: str, item: str | Path) -> Float32[np.ndarray, "t f"]:
+        """Return one item's features."""
+        return READERS[modality](item)
+
+    def encode(
+        self, modality: str, batch: Sequence[Float32[np.ndarray, "t f"]]
+    ) -> Float32[np.ndarray, "b d"]:
+        """Return unit rows."""
+        with torch.inference_mode():
+            features = torch.from_numpy(np.stack(batch)).to(self._device)
+            return self._towers[modality](features).cpu().numpy()
+
+
+def read_text(word: str | Path) -> Float32[np.ndarray, "12 26"]:
+    """Return a word's letters, one-hot.
+
+    Raises:
+        FreeBindError: It is no lower-case word of at most ``MAX_LETTERS`` letters.
+    """
+    places = [LETTERS.find(letter) for letter in str(word)]
+    if not 1 <= len(places) <= MAX_LETTERS or min(places) < 0:
+        raise FreeBindError(
+            "the word world knows words only",
+            expected=f"1 to {MAX_LETTERS} letters a-z",
+            got=repr(str(word)[:40]),
+        )
+    one_hot = np.zeros(SHAPES["text"], np.float32)
+    one_hot[np.arange(len(places)), places] = 1
+    return one_hot
+
+
+def read_picture(path: str | Path) -> Float32[np.ndarray, "96 24"]:
+    """Return a picture's columns, of zero mean and unit deviation."""
+    pixels = np.asarray(read_image(Path(path), "L").resize((WIDTH, HEIGHT)), np.float32).T
+    return (pixels - pixels.mean()) / (pixels.std() + 1)
+
+
+def read_speech(path: str | Path) -> Float32[np.ndarray, "72 40"]:
+    """Return a recording's log-mel frames, of zero mean; cut or padded to ``FRAMES``."""
+    wave = read_audio(Path(path), SAMPLE_RATE)[: WINDOW + HOP * (FRAMES - 1)]
+    wave = np.pad(wave, (0, WINDOW + HOP * (FRAMES - 1) - len(wave)))
+    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
+    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2
+    log_mel = np.log(power @ mel_filters() + 1e-3)
+    return ((log_mel - log_mel.mean()) / 3).astype(np.float32)
+
+
+@cache
+def mel_filters() -> Float32[np.ndarray, "bins bands"]:
+    """Return triangles, evenly spaced in mel, over the bins of the spectrum."""
+    mel = lambda hz: 2595 * np.log10(1 + hz / 700)  # noqa: E731
+    edges = np.linspace(mel(LOWEST_HZ), mel(HIGHEST_HZ), BANDS + 2)
+    bins = mel(np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE))[:, None]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.minimum(rise, fall).clip(0).astype(np.float32)
+
+
+READERS = {"audio": read_speech, "image": read_picture, "text": read_text}

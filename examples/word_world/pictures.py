@@ -1,0 +1,65 @@
+"""Drawn words: grey images of a word in some font, with jitter, blur and noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from fb_jax.errors import FreeBindError
+
+HEIGHT, WIDTH = 24, 96
+FONT_FOLDER = Path("/usr/share/fonts/truetype")
+FAMILIES = ("dejavu", "freefont", "liberation")
+NOT_LETTERS = ("DejaVuMathTeXGyre",)
+SIZES = (13, 18)  # pixels, the end excluded
+
+
+def find_fonts() -> list[Path]:
+    """Return the font files of the Debian packages that the word world names, sorted.
+
+    Raises:
+        FreeBindError: A family is missing.
+    """
+    found = []
+    for family in FAMILIES:
+        files = sorted((FONT_FOLDER / family).glob("*.ttf"))
+        if not files:
+            raise FreeBindError(
+                "fonts are missing",
+                where=FONT_FOLDER / family,
+                fix="apt install fonts-dejavu-core fonts-dejavu-extra fonts-liberation "
+                "fonts-freefont-ttf",
+            )
+        found += [path for path in files if path.stem not in NOT_LETTERS]
+    return found
+
+
+def draw(word: str, fonts: list[Path], noise: float, rng: np.random.Generator) -> Image.Image:
+    """Draw a word, light on dark.
+
+    Args:
+        word: To be drawn.
+        fonts: Font files, of which one is drawn by lot.
+        noise: Standard deviation of the pixels' noise, of full scale.
+        rng: Decides font, size, place, brightness, blur and noise.
+
+    Returns:
+        A grey image of ``WIDTH`` x ``HEIGHT``.
+    """
+    path, size = fonts[rng.integers(len(fonts))], int(rng.integers(*SIZES))
+    font = ImageFont.truetype(path, size)
+    left, top, right, bottom = font.getbbox(word)
+    while right - left > WIDTH - 2 and size > 6:
+        size -= 1
+        font = ImageFont.truetype(path, size)
+        left, top, right, bottom = font.getbbox(word)
+    x = 1 + rng.integers(0, 4) - left
+    y = (HEIGHT - bottom + top) // 2 - top + rng.integers(-2, 3)
+    dark, light = int(rng.integers(0, 80)), int(rng.integers(150, 256))
+    image = Image.new("L", (WIDTH, HEIGHT), dark)
+    ImageDraw.Draw(image).text((x, y), word, fill=light, font=font)
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.0)))
+    pixels = np.asarray(image, np.float32) + 255 * noise * rng.standard_normal((HEIGHT, WIDTH))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

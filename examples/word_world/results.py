@@ -1,0 +1,138 @@
+"""What a world's bonds reach on its galleries: ``metrics.json``, all that the report needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fb_jax.banks import BankSet, files, open_banks
+from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
+from fb_jax.evaluation.models import Space, Tables, pair_tables, sources_and_baseline
+from fb_jax.fusion import Factors, FusedSpace, presets_for
+from fb_jax.projector import Bond, subset_name
+from fb_jax.training import load_bond
+
+SPACES = ("imagebind", "internvl", "clap_general", "clap_music")
+PACKAGES = ("freebind-jax", "jax", "torch", "numpy")
+PRODUCTS = {
+    "imagebind + clap_general": ("general",),
+    "imagebind + clap_music": ("music",),
+    "imagebind_pp": ("music", "general"),
+    "imagebind + internvl": ("internvl",),
+    "internvl_ib": ("internvl_displaced",),
+    "raw aggregation": ("general_raw",),
+    "one-way InfoNCE": ("general_one_way",),
+}
+"""Product to its bonds. The last two are ``imagebind + clap_general``, trained otherwise."""
+
+MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expertise"}
+"""Products whose projectors are shown one by one, as in Table 8, and at which preset."""
+
+CHOSEN = "chosen on val"
+
+
+def write_results(folder: Path, seed: int) -> None:
+    """Evaluate every product of a world.
+
+    Factors that are chosen by looking are chosen on ``val``; ``test`` is looked at once.
+
+    Args:
+        folder: Of a world, as ``build`` leaves it.
+        seed: Of the world.
+    """
+    val, test = (open_banks(folder / "banks", split, spaces=SPACES) for split in ("val", "test"))
+    products = {name: _space(folder, bonds) for name, bonds in PRODUCTS.items()}
+    swept = sweep(products["imagebind_pp"], val)
+    points = presets_for(products["imagebind_pp"])
+    title = f"imagebind_pp, validation of seed {seed}"
+    plot_sweep(swept, points, title, folder / "sweep.png")
+    chosen = best_factors(swept.modalities, swept.grid, swept.surfaces)
+    tables = pair_tables(products["imagebind_pp"].modalities, test)
+    models = all_models(products, chosen, test)
+    files.write_json(
+        folder / "metrics.json",
+        {
+            "seed": seed,
+            "items": len(test.rows["text"]),
+            "versions": {name: version(name) for name in PACKAGES},
+            "spaces": files.read_json(folder / "scores.json"),
+            "chosen": chosen,
+            "sweep": {
+                "modalities": swept.modalities,
+                "grid": list(swept.grid),
+                "surfaces": {pair: grid.tolist() for pair, grid in swept.surfaces.items()},
+                "unified": swept.unified,
+            },
+            "test": {name: measure(model, tables) for name, model in models.items()},
+        },
+    )
+
+
+def _space(folder: Path, bonds: tuple[str, ...]) -> FusedSpace:
+    return FusedSpace.halfway(*(load_bond(folder / "bonds" / name / "bond") for name in bonds))
+
+
+def best_factors(
+    modalities: tuple[str, str], grid: Any, surfaces: Mapping[str, Float[np.ndarray, "g g"]]
+) -> dict[str, float]:
+    """Return the factors with the highest mean R@1 over the pairs; of equals the smallest."""
+    mean = np.mean(list(surfaces.values()), axis=0)
+    place = np.unravel_index(np.argmax(mean), mean.shape)
+    return {m: float(grid[int(i)]) for m, i in zip(modalities, place, strict=True)}
+
+
+def all_models(
+    products: Mapping[str, FusedSpace], chosen: Factors, banks: BankSet
+) -> dict[str, Space]:
+    """Return every row of the report: sources, mean of scores, products, single projectors."""
+    models: dict[str, Space] = {}
+    for name, space in products.items():
+        found = sources_and_baseline(space, banks)
+        models["imagebind"] = found.pop("unified")
+        models[f"mean of scores: {', '.join(space.spaces)}"] = found.pop("mean_of_scores")
+        models |= found
+        points = dict(presets_for(space))
+        if name == "imagebind_pp":
+            points[CHOSEN] = chosen
+        for point, factors in points.items():
+            models[f"{name}, {point}"] = _rows(space, factors, banks)
+        if name in MEMBERS_OF:
+            factors = points[MEMBERS_OF[name]]
+            for member, alone in _members(space.bonds[0]).items():
+                models[f"{name}, projector {member}"] = _rows(alone, factors, banks)
+    return models
+
+
+def _members(bond: Bond) -> dict[str, FusedSpace]:
+    return {subset_name(m): FusedSpace.halfway(bond.only(m)) for m in bond.members}
+
+
+def _rows(space: FusedSpace, factors: Factors, banks: BankSet) -> Space:
+    at = space.with_factors(**factors)
+    return {modality: at.mix(modality, parts) for modality, parts in at.parts_of(banks).items()}
+
+
+def measure(model: Space, tables: Tables) -> dict[str, dict[str, Any]]:
+    """Return R@k of every pair of modalities that a model has, and which items were found first."""
+    found = {}
+    for (left, right), table in tables.items():
+        if left in model and right in model:
+            ranks = list(direction_ranks(model[left], model[right], table).values())
+            recalls = {f"R@{k}": float(100 * np.mean([r < k for r in ranks])) for k in KS}
+            found[f"{left}-{right}"] = {**recalls, "first": [pack(r < 1) for r in ranks]}
+    return found
+
+
+def pack(hits: Bool[np.ndarray, " n"]) -> str:
+    """Return booleans as hexadecimal digits; see ``unpack``."""
+    return np.packbits(hits).tobytes().hex()
+
+
+def unpack(digits: str, count: int) -> Bool[np.ndarray, " n"]:
+    """Return the first ``count`` of the booleans that ``pack`` was given."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=count).astype(bool)
