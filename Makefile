@@ -6,13 +6,18 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 SOURCES := fb_jax encoders_torch tests benchmarks examples train.py eval.py
 
-.PHONY: demo test check lint types layers format clean
+SEED ?= 0
+
+.PHONY: demo word-world test check lint types layers format clean
 
 demo: $(CORE)  ## train on the word world, without torch; again, it shows the table again
 	$(BIN)/python train.py --bond combination --expert clap_general
 	@echo 'before those:    . $(BIN)/activate'
 	@echo 'what this is:    docs/word_world.md'
 	@echo 'your own data:   README.md, "Your own embeddings"'
+
+word-world: $(DEV)  ## make the word world from nothing: examples/word_world/README.md
+	$(BIN)/python -m examples.word_world --seed $(SEED)
 
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest

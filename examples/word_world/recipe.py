@@ -138,13 +138,13 @@ FULL = Recipe(
             "LAION-CLAP general (audio, text)",
             dim=128,
             width=96,
-            fits=(Fit(("audio", "text"), (4_000, 12_000), 280, domains=("general",)),),
+            fits=(Fit(("audio", "text"), (4_000, 12_000), 200, domains=("general",)),),
         ),
         "clap_music": SpaceRecipe(
             "LAION-CLAP music (audio, text)",
             dim=128,
             width=96,
-            fits=(Fit(("audio", "text"), (8_000, 16_000), 280, domains=("music",)),),
+            fits=(Fit(("audio", "text"), (8_000, 16_000), 200, domains=("music",)),),
         ),
     },
 )

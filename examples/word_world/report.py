@@ -52,6 +52,9 @@ class ReportConfig:
     results: Path = HERE / "results"
     """Folder with a seed-N.json of each seed: its metrics.json."""
 
+    worlds: Path | None = None
+    """Folder that worlds were built in: their metrics are copied to the results first."""
+
     out: Path = Path("docs")
     """Where word_world.md and its picture go."""
 
@@ -63,6 +66,8 @@ def main() -> None:
 
 def write_report(config: ReportConfig) -> None:
     """Write ``word_world.md`` and ``word_world_sweep.png``."""
+    for path in sorted(config.worlds.glob("seed-*/metrics.json")) if config.worlds else []:
+        files.write_json(config.results / f"{path.parent.name}.json", files.read_json(path))
     results = [files.read_json(path) for path in sorted(config.results.glob("seed-*.json"))]
     if not results:
         raise FreeBindError(

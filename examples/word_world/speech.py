@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Speaker:
         self._keep = _Callback(self._collect)  # C holds no reference to it
         self._library.espeak_SetSynthCallback(self._keep)
 
-    def _collect(self, samples: Sequence[int], count: int, _events: object) -> int:
+    def _collect(self, samples: Any, count: int, _events: object) -> int:
         if samples and count:
             self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -21,7 +20,7 @@ class Interval(NamedTuple):
 
 
 def paired_bootstrap(
-    differences: Sequence[Float[np.ndarray, " n"]], seed: int = 0, resamples: int = RESAMPLES
+    differences: Sequence[np.ndarray], seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Bootstrap the mean of paired differences over items, within each of several samples.
 

@@ -1,0 +1,110 @@
+"""The tiny recipe, as a user runs it: from nothing to metrics. Its figures mean nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from PIL import Image
+
+from examples.word_world import report
+from examples.word_world.claims import CLAIMS, judge
+from examples.word_world.recipe import BONDS, TINY
+from fb_jax.banks import files, open_banks, open_split, splits, verify_split
+from fb_jax.run import Run
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def build(out):
+    command = [sys.executable, "-m", "examples.word_world", "--recipe", "tiny", "--out", str(out)]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def world(debian, tmp_path_factory):
+    out = tmp_path_factory.mktemp("word_world")
+    done = build(out)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return out / "seed-0"
+
+
+def test_media_are_real_files(world):
+    with Image.open(next((world / "corpus/test/image").iterdir())) as image:
+        assert (image.size, image.mode, image.format) == ((96, 24), "L", "PNG")
+    samples, rate = soundfile.read(next((world / "corpus/test/audio").iterdir()))
+    assert 0.1 < len(samples) / rate < 3
+    assert 0.01 < abs(samples).max() <= 1
+
+
+def test_splits_share_no_word(world):
+    words = {
+        name: (world / "corpus" / name).read_text().split()
+        for name in ("train/words.txt", "val/text.txt", "test/text.txt")
+    }
+    pool = [
+        {item["id"][6:-4] for item in open_split(world / "banks", "pool").items(modality)}
+        for modality in ("audio", "image")
+    ]
+    texts = {item["caption"] for item in open_split(world / "banks", "pool").items("text")}
+    parts = [*map(set, words.values()), pool[0] | pool[1] | texts]
+    assert len(set.union(*parts)) == sum(map(len, parts))
+    assert pool[0] != pool[1] != texts  # unpaired
+
+
+def test_every_space_says_whose_part_it_plays(world):
+    for root in ("banks", "domains"):
+        for name in splits(world / root):
+            verify_split(open_split(world / root, name))
+    banks = open_banks(world / "banks", "test", spaces=TINY.spaces)
+    assert len(banks.rows["text"]) == TINY.gallery
+    for (space, _), bank in banks.banks.items():
+        assert bank.encoder.name.startswith(f"word-world {space}: ")
+        assert f"play the part of {TINY.spaces[space].plays}" in bank.encoder.name
+
+
+def test_row_i_is_the_same_word_in_every_modality(world):
+    split = open_split(world / "banks", "test")
+    words = [item["caption"] for item in split.items("text")]
+    assert [item["id"][6:-4] for item in split.items("audio")] == words
+    assert [item["id"][6:-4] for item in split.items("image")] == words
+    assert all((split.read_pairs("audio", "text") == [i, i]).any() for i in (0, 5))
+
+
+def test_bonds_are_ordinary_runs(world):
+    assert sorted(path.name for path in (world / "bonds").iterdir()) == sorted(BONDS)
+    run = Run(world / "bonds" / "internvl_displaced")
+    assert (run.bond.kind, run.bond.expert, run.splits) == (
+        "displacement",
+        "internvl",
+        ["test", "val"],
+    )
+
+
+def test_a_second_run_makes_nothing_again(world):
+    paths = [path for path in world.rglob("*") if path.is_file() and "metrics" not in path.name]
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in paths
+        if path.suffix in (".npy", ".wav", ".png", ".safetensors")
+    }
+    done = build(world.parent)
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_report_has_a_row_for_every_model_and_claim(world, tmp_path):
+    files.write_json(tmp_path / "seed-0.json", files.read_json(world / "metrics.json"))
+    report.write_report(report.ReportConfig(results=tmp_path, out=tmp_path))
+    text = (tmp_path / "word_world.md").read_text()
+    results = files.read_json(tmp_path / "seed-0.json")
+    for claim in CLAIMS:
+        assert f"| {claim.says} | {claim.paper} |" in text
+        assert judge(claim, [results])[0] in ("holds", "does not hold", "open")
+    for model in ("imagebind_pp, versatile", "imagebind_pp, chosen on val", "clap_music"):
+        figures = results["test"][model]["audio-text"]
+        assert f"| {model} | {figures['R@1']:.1f} / {figures['R@5']:.1f} |" in text
+    assert (tmp_path / "word_world_sweep.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from examples.word_world.claims import CLAIMS, Claim, items, judge
+from examples.word_world.results import PRODUCTS, best_factors, measure, pack, unpack
+from examples.word_world.targets import missed
+
+RNG = np.random.default_rng(0)
+
+
+def result(**hits):
+    """A seed's metrics, from the items that each model found first, in both directions alike."""
+    figures = {
+        name: {"audio-text": {"R@1": 100 * np.mean(found), "first": [pack(found), pack(found)]}}
+        for name, found in hits.items()
+    }
+    return {"items": len(next(iter(hits.values()))), "test": figures}
+
+
+def claim(margin=0.0, against=("worse",)):
+    return Claim("says", "paper", "audio-text", "better", against, margin)
+
+
+NONE, HALF, ALL = np.zeros(1000, bool), np.arange(1000) % 2 == 0, np.ones(1000, bool)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "margin", "verdict"),
+    [
+        (ALL, HALF, 0.0, "holds"),
+        (ALL, HALF, 40.0, "holds"),
+        (ALL, HALF, 60.0, "does not hold"),
+        (HALF, ALL, 0.0, "does not hold"),
+        (HALF, HALF, -1.0, "holds"),  # kept
+        (HALF, np.roll(HALF, 1), 0.0, "open"),  # others, as many
+    ],
+)
+def test_a_verdict_follows_from_the_whole_interval(better, worse, margin, verdict):
+    results = [result(better=better, worse=worse)] * 3
+    assert judge(claim(margin), results)[0] == verdict
+
+
+def test_a_claim_is_judged_against_the_best():
+    results = [result(better=ALL, worse=NONE, middle=HALF)]
+    verdict, found, best = judge(claim(against=("worse", "middle")), results)
+    assert (verdict, found.mean, best) == ("holds", 50.0, "middle")
+
+
+def test_hits_come_back_as_they_were_packed():
+    hits = RNG.random(1003) < 0.3
+    np.testing.assert_array_equal(unpack(pack(hits), 1003), hits)
+
+
+def test_items_are_the_mean_of_both_directions():
+    text = np.float32([[1, 2, 0], [0, 1, 0], [0, 0, 1]])
+    rows = {"audio": np.eye(3, dtype=np.float32), "text": text}
+    table = np.stack([np.arange(3)] * 2, axis=1)
+    found = measure(rows, {("audio", "text"): table})
+    seed = {"items": 3, "test": {"m": found}}
+    # audio 1 finds text 0; text 0 finds audio 1.
+    np.testing.assert_array_equal(items(seed, "m", "audio-text"), [0.5, 0.5, 1])
+    assert found["audio-text"]["R@1"] == pytest.approx(200 / 3)
+
+
+def test_factors_are_chosen_where_the_mean_is_highest():
+    surfaces = {"a": np.array([[0.0, 2.0], [5.0, 0.0]]), "b": np.array([[0.0, 9.0], [1.0, 0.0]])}
+    assert best_factors(("audio", "text"), [0.0, 1.0], surfaces) == {"audio": 0.0, "text": 1.0}
+
+
+def test_targets_that_are_missed_are_named():
+    targets = {"ranges": {"a": [1, 3], "b": [1, 3]}, "margins": [["b", "a", 10]]}
+    assert missed({"a": 2.0, "b": 12.5}, targets) == ["b: 12.5, not in 1 to 3"]
+    assert missed({"a": 2.0, "b": 3.0}, targets) == ["b: 3.0, not 10 above a: 2.0"]
+
+
+def test_every_claim_compares_models_that_the_results_have():
+    pairs = {claim.pair for claim in CLAIMS}
+    assert pairs == {"audio-text", "audio-image", "image-text"}
+    named = {model.split(", ")[0] for c in CLAIMS for model in (c.model, *c.against)}
+    assert named <= {*PRODUCTS, "imagebind", "internvl", "clap_general", "clap_music"}
