@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fb_jax.fusion import FusedSpace, write_fused
     from fb_jax.projector import Bond
     from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
+    from fb_jax.run import word_world
     from fb_jax.training import Runtime, Training, load_bond, train_bond
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "fusion": ("FusedSpace", "write_fused"),
     "projector": ("Bond",),
     "pseudo": ("PairSet", "PairSpec", "Retrieval", "build_pairs"),
+    "run": ("word_world",),
     "training": ("Runtime", "Training", "load_bond", "train_bond"),
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "open_banks",
     "sweep",
     "train_bond",
+    "word_world",
     "write_fused",
     "write_synthetic",
 ]

@@ -124,8 +124,8 @@ FULL = Recipe(
             dim=192,
             width=96,
             fits=(
-                Fit(("image", "text"), (0, 6_500), 430),
-                Fit(("audio", "image"), (0, 10_000), 400, frozen="image", domains=BOTH),
+                Fit(("image", "text"), (0, 7_000), 460),
+                Fit(("audio", "image"), (0, 10_000), 340, frozen="image", domains=BOTH),
             ),
         ),
         "internvl": SpaceRecipe(

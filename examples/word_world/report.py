@@ -43,6 +43,21 @@ OPEN_POINTS = {
 }
 DECIDED = 0.5  # points of R@1: a smaller difference is none that matters
 Table = list[Sequence[str]]
+MARKS = (
+    "<!-- word world: written by python -m examples.word_world.report -->",
+    "<!-- /word world -->",
+)
+SHORT = {
+    "imagebind": "unified (plays ImageBind)",
+    "clap_general": "expert (plays CLAP general)",
+    "clap_music": "expert (plays CLAP music)",
+    "imagebind_pp, versatile": "ImageBind++, Versatile",
+    "imagebind_pp, at_expertise": "ImageBind++, AT-Expertise",
+    "mean of scores: imagebind, clap_music, clap_general": "mean of the three scores, no bond",
+    "internvl": "expert (plays InternVL)",
+    "internvl_ib, it_expertise": "InternVL_IB",
+}
+"""The rows of the README's table, and what they are called there."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,9 @@ class ReportConfig:
 
     out: Path = Path("docs")
     """Where word_world.md and its picture go."""
+
+    readme: Path | None = Path("README.md")
+    """Its table of the word world is renewed."""
 
 
 def main() -> None:
@@ -88,6 +106,22 @@ def write_report(config: ReportConfig) -> None:
     experts_presets = {name: PRESETS[name] for name in ("versatile", "at_expertise")}
     title = f"imagebind_pp on validation, mean of {len(results)} seeds"
     plot_sweep(mean_sweep(results), experts_presets, title, config.out / "word_world_sweep.png")
+    if config.readme is not None:
+        renew_readme(config.readme, results)
+
+
+def renew_readme(path: Path, results: Sequence[Result]) -> None:
+    """Write the short table between the README's two marks."""
+    start, end = (text.encode() for text in MARKS)
+    before, _, rest = path.read_bytes().partition(start)
+    _, _, after = rest.partition(end)
+    rows: Table = [["test, R@1 / R@5 in %", *PAIRS]]
+    for model, name in SHORT.items():
+        rows.append([name, *(cell(results, model, pair) for pair in PAIRS)])
+    told = f"Mean of {len(results)} seeds of everything, ± half of the 95 % interval over seeds."
+    table = f"\n\n{markdown(rows)}\n\n{told}\n\n"
+    text = before + start + table.encode() + end + after
+    files.write_atomic(path, lambda file: file.write(text))
 
 
 def markdown(rows: Table) -> str:

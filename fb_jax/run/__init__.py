@@ -1,6 +1,7 @@
 """Runs: configuration, checks before long work, the pipeline from banks to results."""
 
 from fb_jax.run.config import Device, RunConfig, parse_config
+from fb_jax.run.default import word_world
 from fb_jax.run.describe import describe, introduce
 from fb_jax.run.device import select_device
 from fb_jax.run.pipeline import (
@@ -32,4 +33,5 @@ __all__ = [
     "report",
     "select_device",
     "train",
+    "word_world",
 ]

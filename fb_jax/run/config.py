@@ -15,7 +15,7 @@ from tyro.conf import arg
 from fb_jax.errors import FreeBindError
 from fb_jax.projector import BondKind
 from fb_jax.pseudo import Retrieval
-from fb_jax.run.default import bank_root, config_file, is_default
+from fb_jax.run.default import config_file, is_default, word_world
 from fb_jax.training import Runtime, Training
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -30,7 +30,7 @@ class RunConfig:
     """
 
     data: Annotated[Path, arg(metavar="BANK_ROOT", help_behavior_hint=DEFAULT_DATA)] = field(
-        default_factory=bank_root
+        default_factory=word_world
     )
     """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md). Without one,
     the word world that comes with this package, at options that fit it."""

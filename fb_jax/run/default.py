@@ -8,7 +8,7 @@ HOME = Path(__file__).parents[1] / "word_world"
 """Holds ``banks/``, ``config.yaml`` with options that fit them, and a README."""
 
 
-def bank_root() -> Path:
+def word_world() -> Path:
     """Return the bank root of the word world."""
     return HOME / "banks"
 
@@ -20,4 +20,4 @@ def config_file() -> Path:
 
 def is_default(data: Path) -> bool:
     """Tell whether a bank root is that of the word world, by whatever path."""
-    return data.resolve() == bank_root().resolve()
+    return data.resolve() == word_world().resolve()

@@ -140,7 +140,7 @@ def test_an_option_that_cannot_be_is_named(config, change, says):
         assert part.replace("got: +", "got:      ") in told
 
 
-def test_a_bank_root_that_does_not_exist_is_named(config):
+def test_a_word_world_that_does_not_exist_is_named(config):
     assert "no such bank root\n" in refusal(replace(config, data=config.data / "nowhere"))
 
 

@@ -98,7 +98,7 @@ def test_a_second_run_makes_nothing_again(world):
 
 def test_the_report_has_a_row_for_every_model_and_claim(world, tmp_path):
     files.write_json(tmp_path / "seed-0.json", files.read_json(world / "metrics.json"))
-    report.write_report(report.ReportConfig(results=tmp_path, out=tmp_path))
+    report.write_report(report.ReportConfig(results=tmp_path, out=tmp_path, readme=None))
     text = (tmp_path / "word_world.md").read_text()
     results = files.read_json(tmp_path / "seed-0.json")
     for claim in CLAIMS:
