@@ -124,8 +124,8 @@ FULL = Recipe(
             dim=192,
             width=96,
             fits=(
-                Fit(("image", "text"), (0, 7_000), 460),
-                Fit(("audio", "image"), (0, 10_000), 340, frozen="image", domains=BOTH),
+                Fit(("image", "text"), (0, 7_300), 475),
+                Fit(("audio", "image"), (0, 7_500), 320, frozen="image", domains=BOTH),
             ),
         ),
         "internvl": SpaceRecipe(
