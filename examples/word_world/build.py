@@ -98,7 +98,7 @@ def build(config: BuildConfig) -> None:
         with _timed("bonds"):
             make_bonds(config)
         with _timed("results"):
-            write_results(folder, config.seed)
+            write_results(folder, recipe, config.seed)
     print(f"all of it is in {folder}")
 
 

@@ -95,6 +95,7 @@ def write_report(config: ReportConfig) -> None:
         seeds=", ".join(str(result["seed"]) for result in results),
         versions=", ".join(f"{name} {v}" for name, v in results[0]["versions"].items()),
         spaces=markdown(spaces_table(results)),
+        domains=markdown(domains_table(results)),
         models=markdown(models_table(results)),
         chosen=_chosen(results),
         claims=markdown(claims_table(results)),
@@ -143,6 +144,14 @@ def spaces_table(results: Sequence[Result]) -> Table:
     for name in results[0]["spaces"]:
         scores = [f"{result['spaces'][name]:.1f}" for result in results]
         rows.append([name, told.get(name, ""), *scores])
+    return rows
+
+
+def domains_table(results: Sequence[Result]) -> Table:
+    """Return R@1 of the audio-text experts on each domain's test split."""
+    rows: Table = [["expert, pair, domain", *(f"seed {r['seed']}" for r in results)]]
+    for name in results[0]["domains"]:
+        rows.append([name, *(f"{result['domains'][name]:.1f}" for result in results)])
     return rows
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from examples.word_world.recipe import Recipe
+from examples.word_world.targets import score_domains
 from fb_jax.banks import BankSet, files, open_banks
 from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
 from fb_jax.evaluation.models import Space, Tables, pair_tables, sources_and_baseline
@@ -36,13 +38,14 @@ MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expert
 CHOSEN = "chosen on val"
 
 
-def write_results(folder: Path, seed: int) -> None:
+def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
     """Evaluate every product of a world.
 
     Factors that are chosen by looking are chosen on ``val``; ``test`` is looked at once.
 
     Args:
         folder: Of a world, as ``build`` leaves it.
+        recipe: Of the world.
         seed: Of the world.
     """
     val, test = (open_banks(folder / "banks", split, spaces=SPACES) for split in ("val", "test"))
@@ -61,6 +64,7 @@ def write_results(folder: Path, seed: int) -> None:
             "items": len(test.rows["text"]),
             "versions": {name: version(name) for name in PACKAGES},
             "spaces": files.read_json(folder / "scores.json"),
+            "domains": score_domains(folder, "test", recipe),
             "chosen": chosen,
             "sweep": {
                 "modalities": swept.modalities,

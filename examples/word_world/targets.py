@@ -23,14 +23,21 @@ def score_spaces(folder: Path, recipe: Recipe) -> Scores:
     Keys are ``space pair``, and ``space pair domain`` on the experts' own domains.
     """
     scores: Scores = {}
-    for name, space in recipe.spaces.items():
+    for name in recipe.spaces:
         scores |= _score(folder / "banks", "val", name)
-        if space.modalities == ("audio", "text"):
-            for domain in DOMAINS:
-                found = _score(folder / "domains", f"val_{domain}", name)
-                scores |= {f"{key} {domain}": score for key, score in found.items()}
+    scores |= score_domains(folder, "val", recipe)
     files.write_json(folder / "scores.json", scores)
     return scores
+
+
+def score_domains(folder: Path, split: str, recipe: Recipe) -> Scores:
+    """Return R@1 of every audio-text expert on each domain of a split, as ``space pair domain``."""
+    found: Scores = {}
+    for name, space in recipe.spaces.items():
+        for domain in DOMAINS if space.modalities == ("audio", "text") else ():
+            scores = _score(folder / "domains", f"{split}_{domain}", name)
+            found |= {f"{key} {domain}": score for key, score in scores.items()}
+    return found
 
 
 def _score(root: Path, split: str, space: str) -> Scores:

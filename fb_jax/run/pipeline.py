@@ -127,6 +127,7 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
     space = default_space(bond)
     with reporter.stage("evaluation", len(job.evaluation)) as advance:
         results = {}
+        advance(0)
         for name, banks in job.evaluation.items():
             results[name] = evaluate(space, banks)
             advance(1)

@@ -120,7 +120,11 @@ def test_an_interrupted_export_ends_in_the_bytes_of_an_undisturbed_one(
 
 def test_what_is_finished_is_not_encoded_again(toy, split):
     run(toy, words("unreadable"), split)
-    toy.encode = None
+
+    def encode(modality, batch):
+        raise AssertionError("encoded again")
+
+    toy.encode = encode
     assert [f.row for f in run(toy, words("unreadable"), split).failures] == [11]
 
 
