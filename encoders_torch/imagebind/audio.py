@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32
 
 from encoders_torch.imagebind.mel import FRAME, log_mel
 from encoders_torch.imagebind.resampling import resample
@@ -25,41 +25,40 @@ def read_clips(path: Path) -> Float32[np.ndarray, "clips 1 bins frames"]:
         FreeBindError: It is unreadable, holds no sound, or is shorter than a frame of 25 ms.
     """
     samples, rate = read_channels(path)
-    if _length(samples, rate) < FRAME:
+    if _length(len(samples), rate) < FRAME:
         raise FreeBindError(
             "a recording is too short",
             where=path,
             expected=f"{1000 * FRAME // RATE} ms",
             got=f"{1000 * len(samples) / rate:.1f} ms",
         )
-    return clips(samples, rate)
+    return clips(samples[:, 0], rate)
 
 
 def clips(
-    samples: Float32[np.ndarray, "samples channels"], rate: int
+    samples: Float32[np.ndarray, " samples"], rate: int
 ) -> Float32[np.ndarray, "clips 1 bins frames"]:
     """Return the spectrograms of three clips of two seconds (or of all, if there is less).
 
-    The clips start at 0, 1 and 2 thirds of what a clip leaves over; the end is in none of them. The
-    mean that is taken off a clip is that of all its channels. Frames that are lacking are 0 before
-    normalisation, as with ImageBind's released code.
+    The clips start at 0, 1 and 2 thirds of what a clip leaves over; the end is in none of them.
+    Frames that are lacking are 0 before normalisation, as with ImageBind's released code. That
+    takes the mean of all channels off a clip, too; no frame shows it, as each loses its own.
     """
-    spare = max(_length(samples, rate) / RATE - CLIP_SECONDS, 0)
+    spare = max(_length(len(samples), rate) / RATE - CLIP_SECONDS, 0)
     starts = [int(RATE * spare * k / CLIPS) for k in range(CLIPS)]
     return np.stack([_spectrogram(_clip(samples, rate, start))[None] for start in starts])
 
 
-def _length(samples: Shaped[np.ndarray, "samples channels"], rate: int) -> int:
-    """Return the number of samples after resampling."""
-    return -(-len(samples) * RATE // rate)
+def _length(count: int, rate: int) -> int:
+    """Return how many samples there are after resampling."""
+    return -(-count * RATE // rate)
 
 
 def _clip(
-    samples: Float32[np.ndarray, "samples channels"], rate: int, start: int
+    samples: Float32[np.ndarray, " samples"], rate: int, start: int
 ) -> Float32[np.ndarray, " clip"]:
-    stop = min(start + CLIP_SECONDS * RATE, _length(samples, rate))
-    clip = samples[start:stop] if rate == RATE else resample(samples, rate, RATE, start, stop)
-    return clip[:, 0] - clip.mean()
+    stop = min(start + CLIP_SECONDS * RATE, _length(len(samples), rate))
+    return samples[start:stop] if rate == RATE else resample(samples, rate, RATE, start, stop)
 
 
 def _spectrogram(clip: Float32[np.ndarray, " clip"]) -> Float32[np.ndarray, "bins frames"]:

@@ -20,8 +20,8 @@ ROLLOFF = 0.99
 
 
 def resample(
-    samples: Float32[np.ndarray, "samples channels"], rate: int, to: int, start: int, stop: int
-) -> Float32[np.ndarray, "stretch channels"]:
+    samples: Float32[np.ndarray, " samples"], rate: int, to: int, start: int, stop: int
+) -> Float32[np.ndarray, " stretch"]:
     """Return samples ``start`` to ``stop`` of a recording as it would be at another rate.
 
     Args:
@@ -38,8 +38,8 @@ def resample(
     distinct, which = np.unique(phases, return_inverse=True)
     weights = _kernel(distinct / to, cut, reach).astype(np.float32)[which]
     stretch = _padded(samples, int(nearest[0]) - reach, int(nearest[-1]) + reach + 2)
-    windows = np.lib.stride_tricks.sliding_window_view(stretch, weights.shape[1], axis=0)
-    return np.einsum("nck,nk->nc", windows[nearest - nearest[0]], weights)
+    windows = np.lib.stride_tricks.sliding_window_view(stretch, weights.shape[1])
+    return np.einsum("nk,nk->n", windows[nearest - nearest[0]], weights)
 
 
 def _kernel(phases: np.ndarray, cut: float, reach: int) -> np.ndarray:
@@ -50,8 +50,8 @@ def _kernel(phases: np.ndarray, cut: float, reach: int) -> np.ndarray:
 
 
 def _padded(
-    samples: Float32[np.ndarray, "samples channels"], start: int, stop: int
-) -> Float32[np.ndarray, "stretch channels"]:
+    samples: Float32[np.ndarray, " samples"], start: int, stop: int
+) -> Float32[np.ndarray, " stretch"]:
     """Return a stretch that may begin before the recording and end after it."""
     before, after = max(-start, 0), max(stop - len(samples), 0)
-    return np.pad(samples[max(start, 0) : stop], ((before, after), (0, 0)))
+    return np.pad(samples[max(start, 0) : stop], (before, after))

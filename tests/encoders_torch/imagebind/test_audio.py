@@ -23,7 +23,7 @@ def test_spectrograms_are_the_released_code_s(goldens, items):
 
 
 def test_clips_start_at_thirds_of_what_one_leaves_over():
-    samples = noise(8)
+    samples = noise(8)[:, 0]
     found = clips(samples, RATE)
     for k, start in enumerate((0, 2, 4)):
         alone = clips(samples[start * RATE : (start + 2) * RATE], RATE)
@@ -31,16 +31,15 @@ def test_clips_start_at_thirds_of_what_one_leaves_over():
         assert np.array_equal(alone[0], alone[2])
 
 
-def test_the_first_channel_is_heard_less_the_mean_of_all():
-    samples = noise(2, channels=2)
-    alone = clips(samples[:, :1], RATE)
-    np.testing.assert_allclose(clips(samples, RATE), alone, atol=1e-3)
-    swapped = clips(samples[:, ::-1], RATE)
-    assert np.abs(swapped - alone).max() > 0.1
+def test_the_first_channel_is_heard_whatever_its_level(tmp_path):
+    first, second = noise(2, channels=2).T
+    soundfile.write(tmp_path / "stereo.wav", np.stack([first + 0.3, second], 1), RATE, "FLOAT")
+    found = read_clips(tmp_path / "stereo.wav")
+    np.testing.assert_allclose(found, clips(first, RATE), atol=1e-5)
 
 
 def test_a_minute_at_another_rate_is_heard_where_its_clips_are():
-    samples = noise(60, rate=44100)
+    samples = noise(60, rate=44100)[:, 0]
     found = clips(samples, 44100)
     start = 2 * 58 // 3 * 44100  # of a stretch around the last clip, in whole seconds
     assert found.shape == (3, 1, 128, 204)

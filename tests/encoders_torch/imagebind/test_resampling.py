@@ -19,7 +19,7 @@ def naive(samples, rate, to, start, stop):
 @pytest.mark.parametrize("stretch", [(0, 30), (37, 60), (150, 160)])
 def test_a_stretch_is_the_sum_of_sincs(rate, stretch):
     rng = np.random.default_rng(0)
-    samples = rng.uniform(-1, 1, (rate // 100, 2)).astype(np.float32)
+    samples = rng.uniform(-1, 1, rate // 100).astype(np.float32)
     found = resample(samples, rate, 16000, *stretch)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, naive(samples, rate, 16000, *stretch), rtol=0, atol=1e-6)
@@ -27,7 +27,7 @@ def test_a_stretch_is_the_sum_of_sincs(rate, stretch):
 
 @pytest.mark.parametrize("rate", [8000, 44100, 96000])
 def test_a_tone_stays_a_tone(rate):
-    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)[:, None].astype(np.float32)
-    found = resample(tone, rate, 16000, 4000, 12000)[:, 0]
+    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+    found = resample(tone, rate, 16000, 4000, 12000)
     wanted = np.sin(2 * np.pi * 440 * np.arange(4000, 12000) / 16000)
     np.testing.assert_allclose(found, wanted, atol=2e-3)
