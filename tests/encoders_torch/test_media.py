@@ -3,7 +3,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from encoders_torch.media import read_audio, read_image
+from encoders_torch.media import read_audio, read_channels, read_image
 from fb_jax.errors import FreeBindError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -22,6 +22,20 @@ def test_colours_of_any_mode_become_rgb(tmp_path, mode):
     found = read_image(path)
     assert (found.mode, found.size) == ("RGB", (2, 1))
     assert np.abs(np.asarray(found, int) - np.asarray(two_pixels(), int)).max() <= 1
+
+
+def test_of_16_bits_the_upper_8_count(tmp_path):
+    levels = np.uint16([[0, 255, 256, 32768, 65535]])
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    found = np.asarray(read_image(tmp_path / "deep.png"))
+    assert found.tolist() == [[[level >> 8] * 3 for level in levels[0].tolist()]]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_brightness_of_no_known_range_is_refused(tmp_path, dtype):
+    Image.fromarray(np.zeros((2, 2), dtype)).save(tmp_path / "science.tif")
+    with pytest.raises(FreeBindError, match=r"science\.tif(.|\n)*no known range"):
+        read_image(tmp_path / "science.tif")
 
 
 def test_a_picture_is_turned_as_its_exif_says(tmp_path):
@@ -57,6 +71,14 @@ def test_a_recording_is_the_mean_of_its_channels(tmp_path):
     left = tone(16000)
     soundfile.write(tmp_path / "stereo.wav", np.stack([left, 0 * left], axis=1), 16000)
     np.testing.assert_allclose(read_audio(tmp_path / "stereo.wav", 16000), left / 2, atol=1e-4)
+
+
+def test_channels_and_rate_can_be_had_as_they_are(tmp_path):
+    wanted = np.stack([tone(22050), 0 * tone(22050)], axis=1)
+    soundfile.write(tmp_path / "stereo.wav", wanted, 22050, subtype="FLOAT")
+    found, rate = read_channels(tmp_path / "stereo.wav")
+    assert (found.dtype, rate) == (np.float32, 22050)
+    assert np.array_equal(found, wanted.astype(np.float32))
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])

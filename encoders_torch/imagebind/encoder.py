@@ -1,0 +1,95 @@
+"""The encoder: what items become, and the embeddings of a batch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch.nn.functional import normalize
+
+from encoders_torch.imagebind.audio import read_clips
+from encoders_torch.imagebind.checkpoint import load_towers
+from encoders_torch.imagebind.image import read_pixels
+from encoders_torch.imagebind.text import ClipTokenizer
+from encoders_torch.imagebind.weights import LICENCE, find_weights
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError, unknown
+
+
+class ImageBind:
+    """ImageBind as a ``FrozenEncoder``: unit rows, 1024-d with the published weights.
+
+    An item's embedding depends on the item alone: recordings are heard at three fixed places.
+
+    Args:
+        weights: ``imagebind_huge.pth``, or another checkpoint of its keys as ``.pth``, ``.pt`` or
+            ``.safetensors``. Default: torch's cache, downloaded if it is not there.
+        device: Of torch.
+
+    Raises:
+        FreeBindError: The weights are missing and cannot be downloaded, or are not ImageBind's;
+            or a package for captions is missing.
+    """
+
+    name = "imagebind"
+    modalities = ("audio", "image", "text")
+    licence = LICENCE
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        self.tokenizer = ClipTokenizer()
+        path = find_weights(weights)
+        self.towers = load_towers(path).to(device)
+        self.weights_sha256 = files.sha256_of(path)
+        self.device = device
+        self.dim = self.towers.dim
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the towers: what is sent to worker processes reads, and encodes nothing."""
+        return {name: value for name, value in vars(self).items() if name != "towers"}
+
+    def read(self, modality: str, item: str | Path) -> np.ndarray:
+        """Prepare one item.
+
+        Args:
+            modality: One of ``modalities``.
+            item: A caption, or the path of a media file.
+
+        Returns:
+            Text: ids, int64 [77]. Image: float32 [3, 224, 224]. Audio: three spectrograms, float32
+            [3, 1, 128, 204].
+
+        Raises:
+            FreeBindError: The item cannot be used, or there is no such modality.
+        """
+        if modality == "text":
+            return self.tokenizer(str(item))
+        if modality == "image":
+            return read_pixels(Path(item))
+        if modality == "audio":
+            return read_clips(Path(item))
+        raise unknown("modality", modality, self.modalities)
+
+    @torch.inference_mode()
+    def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
+        """Encode what ``read`` gave; unit rows, the same to 1e-6 alone and in any batch."""
+        if modality not in self.modalities:
+            raise unknown("modality", modality, self.modalities)
+        if not batch:
+            raise FreeBindError("there is nothing to encode", expected="one item or more")
+        inputs = torch.from_numpy(np.stack(batch)).to(self.device)
+        # TF32, torch's default for convolutions, would cost three digits on GPUs that have it.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            rows = self._clips(inputs) if modality == "audio" else self._whole(modality, inputs)
+        return normalize(rows, dim=1).cpu().numpy()
+
+    def _whole(self, modality: str, inputs: torch.Tensor) -> torch.Tensor:
+        return self.towers("vision" if modality == "image" else modality, inputs)
+
+    def _clips(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the mean of the unit embeddings of a recording's clips."""
+        clips = normalize(self.towers("audio", inputs.flatten(0, 1)), dim=1)
+        return clips.unflatten(0, inputs.shape[:2]).mean(dim=1)

@@ -1,0 +1,54 @@
+"""From a picture to pixels, as CLIP's and ImageBind's preprocessing does it, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from encoders_torch.media import read_image
+from fb_jax.errors import FreeBindError
+
+SIDE = 224
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+"""Of CLIP's training pictures, red, green, blue (Radford et al., 2021, their released code)."""
+
+NARROWEST = 100
+"""A picture this many times as long as wide is refused: resized, it would fill the memory."""
+
+
+def read_pixels(path: Path) -> Float32[np.ndarray, "3 side side"]:
+    """Read a picture, turned as its EXIF says [O], as ``pixels`` gives it.
+
+    Raises:
+        FreeBindError: It is unreadable, too large, or too narrow.
+    """
+    image = read_image(path)
+    if max(image.size) > NARROWEST * min(image.size):
+        raise FreeBindError(
+            "a picture is too narrow",
+            where=path,
+            expected=f"at most {NARROWEST} times as long as wide",
+            got=" x ".join(map(str, image.size)),
+        )
+    return pixels(image)
+
+
+def pixels(image: Image.Image) -> Float32[np.ndarray, "3 side side"]:
+    """Return the middle of an RGB picture whose short side was resized to 224, normalised."""
+    square = np.asarray(_middle(_resized(image)), np.float32) / np.float32(255)
+    return np.ascontiguousarray(((square - MEAN) / DEVIATION).transpose(2, 0, 1))
+
+
+def _resized(image: Image.Image) -> Image.Image:
+    short = min(image.size)
+    width, height = (SIDE * side // short for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    left, top = (round((side - SIDE) / 2) for side in image.size)
+    return image.crop((left, top, left + SIDE, top + SIDE))

@@ -1,0 +1,85 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from encoders_torch.encoder import FrozenEncoder, load_encoder, provenance
+from encoders_torch.imagebind import ImageBind
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
+
+MODALITIES = ("audio", "image", "text")
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_released_code_s_inputs_give_its_outputs(encoder, goldens, modality):
+    found = encoder.encode(modality, list(goldens[f"{modality}.input"]))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, unit(goldens[f"{modality}.output"]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_media_and_captions_give_the_released_code_s_outputs(encoder, goldens, items, modality):
+    found = encoder.encode(modality, [encoder.read(modality, item) for item in items[modality]])
+    np.testing.assert_allclose(found, unit(goldens[f"{modality}.output"]), rtol=0, atol=1e-5)
+
+
+def test_the_scales_that_are_left_out_are_all_that_norms_tell(goldens, state):
+    for modality in ("text", "audio"):
+        scale = state[f"modality_postprocessors.{modality}.1.log_logit_scale"].float().exp().item()
+        norms = np.linalg.norm(goldens[f"{modality}.output"], axis=1)
+        assert norms.max() == pytest.approx(scale, rel=1e-3)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_an_item_has_one_embedding_alone_and_in_any_batch(encoder, items, modality):
+    batch = [encoder.read(modality, item) for item in items[modality]] * 5
+    together = encoder.encode(modality, batch)
+    alone = np.concatenate([encoder.encode(modality, [item]) for item in batch])
+    backwards = encoder.encode(modality, batch[::-1])[::-1]
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(backwards, together, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+
+
+def test_it_is_what_the_export_asks_for(weights):
+    made = load_encoder("imagebind", weights, "cpu")
+    assert isinstance(made, ImageBind)
+    assert isinstance(made, FrozenEncoder)
+    assert (made.name, made.dim, made.modalities) == ("imagebind", 48, MODALITIES)
+    assert provenance(made).licence == "CC-BY-NC-SA-4.0 (ImageBind weights)"
+    assert made.weights_sha256 == files.sha256_of(weights)
+
+
+def test_nothing_learns(encoder, goldens):
+    assert not any(parameter.requires_grad for parameter in encoder.towers.parameters())
+    assert not encoder.towers.training
+    assert torch.is_grad_enabled()
+    encoder.encode("text", list(goldens["text.input"]))
+    assert torch.is_grad_enabled()
+
+
+def test_a_reader_in_another_process_carries_no_weights(encoder, items):
+    sent = pickle.dumps(encoder)
+    reader = pickle.loads(sent)
+    assert not hasattr(reader, "towers")
+    for modality in MODALITIES:
+        item = items[modality][0]
+        assert np.array_equal(reader.read(modality, item), encoder.read(modality, item))
+
+
+def test_an_unknown_modality_is_refused(encoder):
+    with pytest.raises(FreeBindError, match="no modality 'depth'"):
+        encoder.read("depth", "x")
+    with pytest.raises(FreeBindError, match=r"no modality 'vision'(.|\n)*audio, image, text"):
+        encoder.encode("vision", [np.zeros((3, 224, 224), np.float32)])
+
+
+def test_an_empty_batch_is_refused(encoder):
+    with pytest.raises(FreeBindError, match="nothing to encode"):
+        encoder.encode("text", [])

@@ -1,0 +1,86 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoders_torch.imagebind.image import DEVIATION, MEAN, read_pixels
+from fb_jax.errors import FreeBindError
+
+
+def noise(width, height):
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+
+
+def levels(pixels):
+    """Undo the normalisation: [224, 224, 3], 0 to 255."""
+    return (pixels.transpose(1, 2, 0) * DEVIATION + MEAN) * 255
+
+
+def test_pixels_are_the_released_code_s_bit_for_bit(goldens, items):
+    found = np.stack([read_pixels(path) for path in items["image"]])
+    assert found.dtype == np.float32
+    assert np.array_equal(found, goldens["image.input"])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 100), (3, 2), (224, 224), (225, 224), (500, 223)])
+def test_any_size_becomes_a_square(tmp_path, size):
+    noise(*size).save(tmp_path / "picture.png")
+    found = read_pixels(tmp_path / "picture.png")
+    assert found.shape == (3, 224, 224)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "RGBA", "LA", "L", "1", "I;16"])
+def test_any_colours_become_rgb(tmp_path, mode):
+    grey = Image.fromarray(np.full((224, 224), 51, np.uint8))
+    if mode == "I;16":
+        picture = Image.fromarray(np.full((224, 224), 51 * 257, np.uint16))
+    else:
+        picture = (grey if mode in {"L", "LA", "1"} else grey.convert("RGB")).convert(mode)
+    picture.save(tmp_path / "picture.tif")
+    found = levels(read_pixels(tmp_path / "picture.tif"))
+    assert found.mean() == pytest.approx(51, abs=1)
+
+
+def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    picture = noise(224, 224)
+    picture.save(tmp_path / "upright.png")
+    picture.save(tmp_path / "turned.png", exif=exif)
+    upright, turned = (read_pixels(tmp_path / f"{n}.png") for n in ("upright", "turned"))
+    assert np.array_equal(turned, upright[:, ::-1, ::-1])
+
+
+def test_of_a_moving_picture_the_first_frame_counts(tmp_path):
+    frames = [Image.new("RGB", (224, 224), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    red, _, blue = levels(read_pixels(tmp_path / "moving.gif")).mean(axis=(0, 1))
+    assert (red, blue) == pytest.approx((255, 0), abs=1)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_a_picture_of_20000_by_20000_is_refused_before_it_is_unpacked(tmp_path):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0))
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b""))
+    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*huge\.png(.|\n)*400000000"):
+        read_pixels(tmp_path / "huge.png")
+
+
+def test_a_truncated_picture_is_refused(tmp_path):
+    noise(64, 64).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:6000])
+    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*half\.png"):
+        read_pixels(tmp_path / "half.png")
+
+
+def test_a_line_is_refused_before_it_is_resized(tmp_path):
+    Image.new("RGB", (60000, 1)).save(tmp_path / "line.png")
+    with pytest.raises(FreeBindError, match=r"too narrow(.|\n)*line\.png(.|\n)*60000 x 1"):
+        read_pixels(tmp_path / "line.png")
