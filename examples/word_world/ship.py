@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import tyro
@@ -20,11 +22,16 @@ from fb_jax.errors import FreeBindError
 from fb_jax.run import default
 
 MOST_BYTES = 25_000_000
+PACKAGES = ("pillow", "scipy", "soundfile", "soxr")
+DEBIAN = (
+    *("wamerican", "libespeak-ng1", "espeak-ng-data"),
+    *("fonts-dejavu-core", "fonts-dejavu-extra", "fonts-liberation", "fonts-freefont-ttf"),
+)
 LICENCES = {
     "wamerican (words)": "public domain and permissive: /usr/share/doc/wamerican/copyright",
     "espeak-ng (voices)": "GPL-3.0-or-later; what it says is not covered",
     "DejaVu fonts": "Bitstream Vera licence, changes in the public domain",
-    "Liberation fonts": "SIL OFL 1.1",
+    "Liberation fonts": "GPL-2.0 with font exception, as in Debian 12",
     "GNU FreeFont": "GPL-3.0-or-later with font exception",
     "encoders and embeddings": "Apache-2.0, as this repository",
 }
@@ -64,7 +71,8 @@ def ship(config: ShipConfig) -> None:
         "what": "embeddings of words written, drawn and spoken, by small encoders",
         "made_by": f"python -m examples.word_world --seed {made['seed']}",
         "seed": made["seed"],
-        "versions": metrics["versions"],
+        "versions": metrics["versions"] | {name: version(name) for name in PACKAGES},
+        "debian": _debian_versions(),
         "licences": LICENCES,
         "targets": files.read_json(TARGETS),
         "scores": metrics["spaces"],
@@ -73,6 +81,13 @@ def ship(config: ShipConfig) -> None:
     }
     files.write_json(config.out / "about.json", about)
     print(f"{files.gigabytes(size)} in {config.out / 'banks'}")
+
+
+def _debian_versions() -> dict[str, str]:
+    """Return the versions of the packages that media are made with, from dpkg."""
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n", *DEBIAN]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(line.split() for line in listed.splitlines())
 
 
 if __name__ == "__main__":
