@@ -22,4 +22,5 @@ def test_every_package_has_its_layer():
         for name in layer.split("|")
     }
     modules = (REPOSITORY / "fb_jax").glob("[!_]*")
-    assert layers == {f"fb_jax.{path.stem}" for path in modules if path.suffix in ("", ".py")}
+    code = [path for path in modules if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert layers == {f"fb_jax.{path.stem}" for path in code}
