@@ -237,7 +237,9 @@ def test_an_expert_that_links_nothing_or_too_much_is_refused(unified, expert):
 
 
 def test_an_anchor_that_the_unified_space_lacks_is_refused():
-    with pytest.raises(FreeBindError, match=r"no anchor .*'imag'(.|\n)*audio, image, text(.|\n)*mean"):
+    with pytest.raises(
+        FreeBindError, match=r"no anchor .*'imag'(.|\n)*audio, image, text(.|\n)*mean"
+    ):
         plan_for(UNIFIED, ["audio", "text"], "imag")
 
 

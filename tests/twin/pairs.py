@@ -1,7 +1,8 @@
 """Soft retrieval and the six equations of the pseudo pairs, each written out, and two of our own.
 
-``T``, ``V``, ``A``, ``D`` are text, image, audio and depth; ``_e`` the expert, ``_u`` the unified space. ``x``
-holds the native embeddings of items of one start modality, ``bank`` those of the whole pool.
+``T``, ``V``, ``A``, ``D`` are text, image, audio and depth; ``_e`` the expert, ``_u`` the unified
+space. ``x`` holds the native embeddings of items of one start modality, ``bank`` those of the whole
+pool.
 """
 
 from __future__ import annotations
