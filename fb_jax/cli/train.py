@@ -8,6 +8,7 @@ import jax
 from rich.markup import escape
 from rich.table import Table
 
+from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.console import ConsoleReporter, console, run_command
 from fb_jax.evaluation import results_table
 from fb_jax.run import (
@@ -43,7 +44,7 @@ def _train() -> None:
     for split, metrics in results.items():
         console.print(results_table(metrics, f"{split}: {bond.unified} + {bond.expert}"))
     print(f"results, pictures and the bond are in {job.config.folder}\n")
-    print(_next_commands(job, f"--sigma-{bond.shared[-1]}") if results else NO_TABLE)
+    print(_next_commands(job, ExpertFactors.option(bond.shared[-1])) if results else NO_TABLE)
 
 
 def _next_commands(job: Job, factor: str) -> str:

@@ -36,8 +36,8 @@ def fuse(
         run: Run folder that train.py wrote.
         split: Split to fuse, pool or evaluation.
         factors: Weights of the expert.
-        preset: Factors by name: versatile, at_expertise, it_expertise. Default: the first that
-            fits the expert.
+        preset: Factors by name: versatile, at_expertise, it_expertise; halfway for experts that
+            these do not fit. Default: the first that fits.
         name: Of the fused space. Default: UNIFIED+EXPERT.
         data: Bank root to read; by default the one that the run was trained on.
         out: Bank root to write. Default: the one that is read, which then has one more space.

@@ -30,10 +30,15 @@ PRESETS: Mapping[str, Factors] = {
 }
 
 
+HALFWAY = "halfway"
+"""The preset of experts of other kinds than the paper's: every factor at 0.5 [O]."""
+
+
 def presets_for(fused: Ends | FusedSpace) -> dict[str, Factors]:
-    """Return the presets that set the factors of just the experts' modalities."""
+    """Return the presets that set the factors of just the experts' modalities, or ``HALFWAY``."""
     shared = fused.shared
-    return {name: factors for name, factors in PRESETS.items() if set(factors) == set(shared)}
+    found = {name: factors for name, factors in PRESETS.items() if set(factors) == set(shared)}
+    return found or {HALFWAY: dict.fromkeys(shared, 0.5)}
 
 
 class Parts(NamedTuple):

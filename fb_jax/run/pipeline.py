@@ -144,9 +144,9 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
 
 
 def default_space(*bonds: Bond) -> FusedSpace:
-    """Return the fused space at the first preset of the experts' kind, or halfway [O]."""
+    """Return the fused space at the first preset of the experts' kind."""
     halfway = FusedSpace.halfway(*bonds)
-    return replace(halfway, factors=next(iter(presets_for(halfway).values()), halfway.factors))
+    return replace(halfway, factors=next(iter(presets_for(halfway).values())))
 
 
 class Run:

@@ -271,8 +271,9 @@ def test_the_presets_are_the_papers():
     [
         (("text", "audio"), ["versatile", "at_expertise"]),
         (("text", "image"), ["it_expertise"]),
-        (("text",), []),
-        (("text", "image", "audio"), []),
+        (("image", "audio"), ["halfway"]),
+        (("text", "depth"), ["halfway"]),
+        (("text", "image", "audio"), ["halfway"]),
     ],
 )
 def test_an_expert_has_the_presets_of_its_modalities(shared, names):
@@ -284,6 +285,11 @@ def test_an_expert_has_the_presets_of_its_modalities(shared, names):
 def test_a_preset_sets_all_factors(kind):
     fused = FusedSpace.preset("at_expertise", linear_bond(kind, SAME))
     assert (fused.factors, fused.normalise) == ({"audio": 0.8, "text": 0.5}, True)
+
+
+def test_halfway_sets_every_factor_to_a_half():
+    bond = replace(linear_bond("combination", SAME), shared=("text", "depth"))
+    assert FusedSpace.preset("halfway", bond).factors == {"text": 0.5, "depth": 0.5}
 
 
 @pytest.mark.parametrize(
