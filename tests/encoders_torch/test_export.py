@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,14 +67,18 @@ def test_strict_ends_with_an_error(export, everything, media):
     ("args", "says"),
     [
         (("--space", "toy"), "nothing to encode"),
-        (("--space", "toy", "--text", "no.txt"), "captions cannot be read"),
-        (("--space", "no_such_space", "--text", "README.md"), "no encoder 'no_such_space'"),
+        (("--space", "toy", "--text", "no.txt"), "a list cannot be read"),
+        (("--space", "no_such_space", "--text", "constraints.txt"), "no encoder 'no_such_space'"),
+        (("--space", "no/space", "--text", "constraints.txt"), "'no/space' cannot name a space"),
+        (("--space", "toy", "--source", "depth"), "--source needs to say whose(.|\n)*NAME=VALUE"),
+        (("--space", "toy", "--text", "constraints.txt", "--shard-id", "1"), "no such --shard-id"),
+        (("--space", "toy", "--text", "constraints.txt", "--batch", "0"), "batch must be positive"),
     ],
 )
 def test_what_cannot_be_exported_is_told_without_a_traceback(export, tmp_path, args, says):
     done = export(*args, "--out", tmp_path / "banks")
     assert done.returncode == 2
-    assert says in done.stderr
+    assert re.search(says, done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "banks").exists()
 
