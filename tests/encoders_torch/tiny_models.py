@@ -41,16 +41,16 @@ TOWER = {
     "num_attention_heads": 2,
 }
 PICTURES = {**TOWER, "image_size": SIZE, "patch_size": 8}
-TEXTS = {**TOWER, "vocab_size": 40, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+TEXTS = {**TOWER, "vocab_size": 40, "bos_token_id": 1, "eos_token_id": 3, "pad_token_id": 0}
 
 
 def save_tokenizer(folder: Path) -> None:
     """A token a letter, between a begin and an end."""
-    vocab = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", *LETTERS])}
+    vocab = {token: i for i, token in enumerate(["<pad>", "<s>", "<unk>", "</s>", *LETTERS])}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 3)]
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
