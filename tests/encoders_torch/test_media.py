@@ -150,9 +150,7 @@ def write_png(path, width, height):
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     write_png(tmp_path / "huge.png", 20_000, 20_000)
-    with pytest.raises(
-        FreeBindError, match=r"too large(.|\n)*huge.png(.|\n)*400,000,000(.|\n)*=4000"
-    ):
+    with pytest.raises(FreeBindError, match=r"too large(.|\n)*400,000,000(.|\n)*=4000"):
         read_image(tmp_path / "huge.png")
 
 
