@@ -32,6 +32,7 @@ def main() -> None:
         roberta = use_local_hub(Path(folder) / "hub")
         copytree(roberta, Path(folder) / "roberta-base")
         passed = [ok for space in ("general", "music") for ok in compare(space, Path(folder))]
+        passed += compare_exports(Path(folder))
     del ops
     print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
     sys.exit(not all(passed))
@@ -63,6 +64,29 @@ def compare(space: str, folder: Path) -> list[bool]:
     if ours.published.fused:
         tell_antialias(theirs, [r for r in RECORDINGS if r.long], folder)
     return [ok for group in (*audio, *text) for ok in group]
+
+
+def compare_exports(folder: Path) -> list[bool]:
+    """Compare the banks that both backends export, as by the command, from the same media."""
+    from encoders_torch.export import ExportConfig, ExportSettings, export
+    from fb_jax.banks import open_banks
+
+    media, captions = folder / "media", folder / "captions.txt"
+    media.mkdir()
+    for seed, recording in enumerate(RECORDINGS[:4]):
+        recording.write(media, seed)
+    captions.write_text("\n".join(CAPTIONS))
+    rows = {}
+    for name in ("ClapMusic", "laion:LaionClapMusic"):
+        encoder = f"encoders_torch.clap{'.' if ':' in name else ':'}{name}"
+        sources = {"audio": media, "text": captions, "weights": folder / "music.pt"}
+        how = {"device": "cpu", "settings": ExportSettings(dtype="float32", batch=3)}
+        export(ExportConfig("clap_music", folder / name, encoder=encoder, **sources, **how))
+        banks = open_banks(folder / name, spaces=["clap_music"])
+        rows[name] = {m: banks["clap_music", m][:] for m in ("audio", "text")}
+    names = {"audio": [r.name for r in RECORDINGS[:4]], "text": [c[:28] for c in CAPTIONS]}
+    ours, theirs = rows.values()
+    return [ok for m in names for ok in show("export", ours[m], theirs[m], names[m])]
 
 
 def write_checkpoint(published: Any, path: Path) -> None:

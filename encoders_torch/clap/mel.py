@@ -24,7 +24,7 @@ BLOCK = 8192
 """Frames transformed at a time, which bounds memory for hours of audio."""
 
 
-def log_mel(samples: Float32[np.ndarray, " n"], fused: bool) -> Float32[Tensor, "frames {BANDS}"]:
+def log_mel(samples: Float32[np.ndarray, " n"], fused: bool) -> Float32[Tensor, "frames bands"]:
     """Return the log-mel spectrogram, one frame for every 480 samples and one more.
 
     Args:
@@ -49,15 +49,15 @@ def _power(samples: Float32[Tensor, " n"]) -> Float32[Tensor, "frames frequencie
 
 
 @cache
-def _filters(fused: bool) -> Float32[Tensor, "frequencies {BANDS}"]:
+def _filters(fused: bool) -> Float32[Tensor, "frequencies bands"]:
     norm, scale = (None, "htk") if fused else ("slaney", "slaney")
     filters = mel_filter_bank(WINDOW // 2 + 1, BANDS, 50, 14000, RATE, norm, scale)
     return torch.from_numpy(filters).float()
 
 
 def four_views(
-    mel: Float32[Tensor, "frames {BANDS}"], crop: Crop, seed: int
-) -> Float32[Tensor, "4 {FRAMES} {BANDS}"]:
+    mel: Float32[Tensor, "frames bands"], crop: Crop, seed: int
+) -> Float32[Tensor, "4 clip_frames bands"]:
     """Return what a fused model sees of long audio: all of it shrunk, and a part of each third.
 
     laion_clap shrinks by torchvision's ``Resize``, which smoothed nothing when the models were
