@@ -8,6 +8,7 @@ What the arrays mean is ``fb_jax/projector/released.py``.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,8 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
         FreeBindError: It is missing, damaged, would run code, or holds anything but arrays.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what they tell of ends as an error here
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise FreeBindError("a member of a released family is missing", where=path) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
@@ -71,7 +73,7 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
             "this file cannot be read as plain tensors",
             where=path,
             expected="a state dict that torch.load reads with weights_only=True",
-            got=str(error).splitlines()[0],
+            got=_reason(error),
             fix="do not load it in another way unless you trust it: a pickle can run any code",
         ) from error
     if not isinstance(found, Mapping) or not all(torch.is_tensor(t) for t in found.values()):
@@ -79,6 +81,12 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
             "this file is no state dict", where=path, expected="a dict of tensors by name"
         )
     return {str(key): _array(tensor) for key, tensor in found.items()}
+
+
+def _reason(error: Exception) -> str:
+    """Return torch's reason without its advice to load the file in the unsafe way."""
+    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    return f"{type(error).__name__}: {text.strip().partition(chr(10))[0]}"
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
