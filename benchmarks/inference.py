@@ -1,4 +1,4 @@
-"""Inference of the mixture beside one projector and a torch loop: ``python benchmarks/inference.py``.
+"""Inference of the mixture beside a torch loop: ``python benchmarks/inference.py``.
 
 Rows of one modality through the members of one expert and on to Psi(x), in evaluation mode.
 Ratios: 7 folded members cost that many projectors; that much of the torch loop's time.
