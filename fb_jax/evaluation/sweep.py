@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet, Progress, no_progress
-from fb_jax.evaluation.models import pair_tables
+from fb_jax.evaluation.models import Space, fused_rows, pair_tables
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts
 
@@ -25,7 +25,7 @@ class Sweep:
         modalities: Of the first and the second factor.
         grid: Values that each factor takes.
         surfaces: Pair of modalities to ``[g, g]`` R@1 in percent, first factor down the rows.
-        unified: Pair of modalities to R@1 of the unified space.
+        unified: Pair of modalities to R@1 of the unified space, native or base.
         fixed: Factors of the other modalities that some expert has.
     """
 
@@ -59,6 +59,7 @@ def sweep(
     parts = space.parts_of(banks)
     places = range(len(grid))
     surfaces, unified = {}, {}
+    unified_rows = _unified_rows(space, banks)
     for (left, right), table in pair_tables(space.modalities, banks).items():
         if left not in parts or right not in parts:
             continue
@@ -67,11 +68,17 @@ def sweep(
         surfaces[f"{left}-{right}"] = np.array(
             [[score(at(left, i, j), at(right, i, j)) for j in places] for i in places]
         )
-        own = [banks[space.unified, m][:] for m in (left, right)]
+        own = [unified_rows[m] for m in (left, right)]
         unified[f"{left}-{right}"] = retrieval(own[0], own[1], table)["R@1"]
         progress(1)
     fixed = {modality: space.factors[modality] for modality in others}
     return Sweep((first, second), grid, surfaces, unified, fixed)
+
+
+def _unified_rows(space: FusedSpace, banks: BankSet) -> Space:
+    if space.base is not None:
+        return fused_rows(space.base, banks)
+    return {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
 
 
 def _recall_at(

@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import random_product
 
+from fb_jax.banks import open_banks
 from fb_jax.evaluation import GRID, Sweep, evaluate, plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
 
@@ -87,3 +89,11 @@ def test_progress_counts_the_pairs(space, test_banks):
     seen = []
     sweep(space, test_banks, grid=(0.0,), progress=seen.append)
     assert sum(seen) == len(PAIRS)
+
+
+def test_a_product_is_swept_from_its_base_on(root):
+    product = random_product().with_experts(["clap_general"])
+    native = open_banks(root, "test", spaces=product.spaces)
+    swept, own = sweep(product, native, grid=(0.0, 0.5)), evaluate(product, native)
+    for pair in PAIRS:
+        assert swept.surfaces[pair][0, 0] == swept.unified[pair] == own["internvl_ib"][pair]["R@1"]
