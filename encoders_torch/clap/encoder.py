@@ -118,7 +118,7 @@ class Clap:
             yield self._clips(views[some], longer[some])
 
     def _clips(
-        self, views: Sequence[Float32[np.ndarray, "views frames bands"]], longer: Sequence[bool]
+        self, views: Sequence[Float32[np.ndarray, "_ frames bands"]], longer: Sequence[bool]
     ) -> Float32[Tensor, "some d"]:
         channels = 4 if self.published.fused else 1
         wide = [np.broadcast_to(view, (channels, *view.shape[1:])) for view in views]
