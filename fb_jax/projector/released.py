@@ -69,7 +69,8 @@ def shapes_of(state: State, where: object) -> dict[str, tuple[int, ...]]:
         FreeBindError: The matrices are missing or do not follow each other.
     """
     (first, _), (second, _) = LAYERS.values()
-    matrices = [np.shape(state.get(f"{layer}.weight")) for layer in (first, second)]
+    keys = [f"{layer}.weight" for layer in (first, second)]
+    matrices = [state[key].shape if key in state else () for key in keys]
     if [len(shape) for shape in matrices] != [2, 2] or matrices[1][1] != matrices[0][0]:
         raise FreeBindError(
             "this is no released projector",
