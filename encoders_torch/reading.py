@@ -110,8 +110,11 @@ def _pool(reader: ItemReader, workers: int) -> Iterator[ProcessPoolExecutor]:
     arguments = (reader, os.getpid())
     pool = ProcessPoolExecutor(workers, get_context("fork"), _start_worker, arguments)
     try:
-        with warnings.catch_warnings():  # threads of torch do not follow into a worker: no harm
-            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        # Threads of torch, and of JAX where a caller has loaded it, do not follow into a worker,
+        # which uses neither's.
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, RuntimeWarning):
+                warnings.filterwarnings("ignore", message=".*fork", category=category)
             pool.submit(os.getpid).result()
         yield pool
     except BrokenProcessPool as error:
