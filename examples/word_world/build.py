@@ -16,6 +16,7 @@ goes on where it stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -82,8 +83,7 @@ def build(config: BuildConfig) -> None:
     require_packages()
     folder, recipe = config.folder, RECIPES[config.recipe]
     with files.locked(folder):
-        claim = {"format": "word-world", "seed": config.seed, "recipe": config.recipe}
-        files.claim(folder / "world.json", claim, "words")
+        files.claim(folder / "world.json", _identity(config), "words")
         with _timed("corpus"):
             told = lambda part, count: print(f"  {part}: {count} files", flush=True)  # noqa: E731
             make_corpus(folder / "corpus", recipe, config.seed, told, config.workers)
@@ -100,6 +100,17 @@ def build(config: BuildConfig) -> None:
         with _timed("results"):
             write_results(folder, recipe, config.seed)
     print(f"all of it is in {folder}")
+
+
+def _identity(config: BuildConfig) -> dict[str, Any]:
+    """Return every number that the world is made from."""
+    return {
+        "format": "word-world",
+        "seed": config.seed,
+        "name": config.recipe,
+        "recipe": dataclasses.asdict(RECIPES[config.recipe]),
+        "voices": {name: dataclasses.asdict(voices) for name, voices in DOMAINS.items()},
+    }
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from examples.word_world.results import unpack
 from fb_jax.evaluation import Interval, paired_bootstrap
+from fb_jax.projector import subset_name, subsets
 
 Result = Mapping[str, Any]
 """A seed's ``metrics.json``."""
@@ -27,7 +28,7 @@ class Claim:
         paper: Its figures, and where.
         pair: Of modalities.
         model: Ours that should be better.
-        against: Ours that it should be better than: the best of these.
+        against: Ours that it should be better than, each of them.
         margin: By more than this many points; negative for what should be kept.
     """
 
@@ -44,11 +45,8 @@ GENERAL, MUSIC = "imagebind + clap_general", "imagebind + clap_music"
 DISPLACED, COMBINED = "internvl_ib, it_expertise", "imagebind + internvl, it_expertise"
 CLAPS = ("clap_general", "clap_music")
 SINGLE = tuple(
-    f"internvl_ib, projector {name}"
-    for name in (
-        *("text", "image", "audio", "text+image", "text+audio", "image+audio"),
-        "text+image+audio",
-    )
+    f"internvl_ib, projector {subset_name(member)}"
+    for member in subsets(("text", "image", "audio"))
 )
 
 CLAIMS = (
@@ -73,14 +71,14 @@ CLAIMS = (
         *(AT, EXPERTISE, CLAPS),
     ),
     Claim(
-        "AT-Expertise pays for it in image-text, which Versatile does not",
-        "Table 3: COCO 57.01 against 47.61",
-        *(IT, VERSATILE, (EXPERTISE,)),
+        "AT-Expertise pays for it in image-text: the unified space is better",
+        "Table 3: COCO 57.28 to 47.61",
+        *(IT, "imagebind", (EXPERTISE,)),
     ),
     Claim(
-        "AT-Expertise pays for it in audio-image, which Versatile does not",
-        "Table 3: VGG-SS 15.48 against 12.38",
-        *(AI, VERSATILE, (EXPERTISE,)),
+        "AT-Expertise pays for it in audio-image: the unified space is better",
+        "Table 3: VGG-SS 14.82 to 12.38",
+        *(AI, "imagebind", (EXPERTISE,)),
     ),
     Claim(
         "Two experts are better than either, at Versatile",
@@ -150,13 +148,14 @@ def difference(results: Sequence[Result], model: str, against: str, pair: str) -
 
 
 def judge(claim: Claim, results: Sequence[Result]) -> tuple[str, Interval, str]:
-    """Return the verdict on a claim, the difference behind it, and what was the best against.
+    """Return the verdict on a claim, the smallest difference behind it, and to which model.
 
-    It holds if the whole interval lies above the margin, does not hold if it lies below, and is
-    open otherwise.
+    It holds if, against every model, the whole interval lies above the margin; it does not if one
+    interval lies below; it is open otherwise.
     """
-    best = max(claim.against, key=lambda model: recall(results, model, claim.pair))
-    found = difference(results, claim.model, best, claim.pair)
-    if found.low > claim.margin:
-        return "holds", found, best
-    return ("does not hold" if found.high < claim.margin else "open"), found, best
+    found = {m: difference(results, claim.model, m, claim.pair) for m in claim.against}
+    nearest = min(found, key=lambda model: found[model].mean)
+    if all(interval.low > claim.margin for interval in found.values()):
+        return "holds", found[nearest], nearest
+    fails = any(interval.high < claim.margin for interval in found.values())
+    return ("does not hold" if fails else "open"), found[nearest], nearest

@@ -23,7 +23,7 @@ from scipy.signal import lfilter
 
 from examples.word_world.pictures import draw, find_fonts
 from examples.word_world.recipe import DOMAINS, MAX_LETTERS, MIN_LETTERS, Domain, Recipe
-from examples.word_world.speech import Speaker, find_library
+from examples.word_world.speech import Speaker
 from fb_jax.errors import FreeBindError
 
 DICTIONARY = Path("/usr/share/dict/american-english")
@@ -39,8 +39,7 @@ def require_packages() -> None:
     """
     if not DICTIONARY.exists():
         raise FreeBindError("a word list is missing", where=DICTIONARY, fix="apt install wamerican")
-    if find_library() is None:
-        raise FreeBindError("espeak-ng is missing", fix="apt install libespeak-ng1")
+    Speaker()
     find_fonts()
 
 

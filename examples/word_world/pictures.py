@@ -11,7 +11,12 @@ from fb_jax.errors import FreeBindError
 
 HEIGHT, WIDTH = 24, 96
 FONT_FOLDER = Path("/usr/share/fonts/truetype")
-FAMILIES = ("dejavu", "freefont", "liberation")
+FAMILIES = {
+    "dejavu": ("DejaVuSans.ttf", "DejaVuSansCondensed.ttf"),  # of -core and of -extra
+    "freefont": ("FreeSans.ttf",),
+    "liberation": ("LiberationSans-Regular.ttf",),
+}
+"""Folder to a file of each package that fills it."""
 NOT_LETTERS = ("DejaVuMathTeXGyre",)
 SIZES = (13, 18)  # pixels, the end excluded
 
@@ -23,9 +28,9 @@ def find_fonts() -> list[Path]:
         FreeBindError: A family is missing.
     """
     found = []
-    for family in FAMILIES:
+    for family, wanted in FAMILIES.items():
         files = sorted((FONT_FOLDER / family).glob("*.ttf"))
-        if not files:
+        if not {path.name for path in files}.issuperset(wanted):
             raise FreeBindError(
                 "fonts are missing",
                 where=FONT_FOLDER / family,

@@ -26,7 +26,7 @@ from examples.word_world.claims import (
     judge,
     recall,
 )
-from examples.word_world.results import CHOSEN, MEMBERS_OF
+from examples.word_world.results import BARE, CHOSEN, MEMBERS_OF, SPACES
 from fb_jax.banks import files
 from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
@@ -38,6 +38,7 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE / "report.md"
 PAIRS = (AT, AI, IT)
 OPEN_POINTS = {
+    "weighted sums L2-normalised, against bare": BARE,
     "aggregated embeddings L2-normalised, against as they come": "raw aggregation",
     "symmetric InfoNCE, against one direction": "one-way InfoNCE",
 }
@@ -114,15 +115,18 @@ def write_report(config: ReportConfig) -> None:
 def renew_readme(path: Path, results: Sequence[Result]) -> None:
     """Write the short table between the README's two marks."""
     start, end = (text.encode() for text in MARKS)
-    before, _, rest = path.read_bytes().partition(start)
+    text = path.read_bytes()
+    if not text.count(start) == text.count(end) == 1:
+        raise FreeBindError("the table's place is lost", where=path, expected=" ... ".join(MARKS))
+    before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
     rows: Table = [["test, R@1 / R@5 in %", *PAIRS]]
     for model, name in SHORT.items():
         rows.append([name, *(cell(results, model, pair) for pair in PAIRS)])
     told = f"Mean of {len(results)} seeds of everything, ± half of the 95 % interval over seeds."
     table = f"\n\n{markdown(rows)}\n\n{told}\n\n"
-    text = before + start + table.encode() + end + after
-    files.write_atomic(path, lambda file: file.write(text))
+    renewed = before + start + table.encode() + end + after
+    files.write_atomic(path, lambda file: file.write(renewed))
 
 
 def markdown(rows: Table) -> str:
@@ -158,10 +162,19 @@ def domains_table(results: Sequence[Result]) -> Table:
 def models_table(results: Sequence[Result]) -> Table:
     """Return R@1 and R@5 of every model but single projectors and open points."""
     rows: Table = [["model", *(f"{pair} R@1 / R@5" for pair in PAIRS)]]
+    rows.append(
+        ["*best single source*", *(cell(results, best_source(results, p), p) for p in PAIRS)]
+    )
     for model in results[0]["test"]:
         if "projector" not in model and not model.startswith(tuple(OPEN_POINTS.values())):
             rows.append([model, *(cell(results, model, pair) for pair in PAIRS)])
     return rows
+
+
+def best_source(results: Sequence[Result], pair: str) -> str:
+    """Return the space that is best at a pair of modalities by itself."""
+    having = [space for space in SPACES if pair in results[0]["test"][space]]
+    return max(having, key=lambda space: recall(results, space, pair))
 
 
 def cell(results: Sequence[Result], model: str, pair: str) -> str:

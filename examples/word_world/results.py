@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from examples.word_world.recipe import Recipe
 from examples.word_world.targets import score_domains
 from fb_jax.banks import BankSet, files, open_banks
 from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
-from fb_jax.evaluation.models import Space, Tables, pair_tables, sources_and_baseline
+from fb_jax.evaluation.models import Space, Tables, fused_at, pair_tables, sources_and_baseline
 from fb_jax.fusion import Factors, FusedSpace, presets_for
 from fb_jax.projector import Bond, subset_name
 from fb_jax.training import load_bond
@@ -36,6 +37,8 @@ MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expert
 """Products whose projectors are shown one by one, as in Table 8, and at which preset."""
 
 CHOSEN = "chosen on val"
+BARE_OF, BARE = "imagebind + clap_general", "bare sums"
+"""A product whose weighted sums are also tried without their L2 norm."""
 
 
 def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
@@ -61,6 +64,7 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
         folder / "metrics.json",
         {
             "seed": seed,
+            "recipe": files.read_json(folder / "world.json")["name"],
             "items": len(test.rows["text"]),
             "versions": {name: version(name) for name in PACKAGES},
             "spaces": files.read_json(folder / "scores.json"),
@@ -100,25 +104,25 @@ def all_models(
         models["imagebind"] = found.pop("unified")
         models[f"mean of scores: {', '.join(space.spaces)}"] = found.pop("mean_of_scores")
         models |= found
-        points = dict(presets_for(space))
+        parts, points = space.parts_of(banks), dict(presets_for(space))
         if name == "imagebind_pp":
             points[CHOSEN] = chosen
         for point, factors in points.items():
-            models[f"{name}, {point}"] = _rows(space, factors, banks)
+            models[f"{name}, {point}"] = fused_at(space, parts, factors)
+            if name == BARE_OF:
+                bare = replace(space, normalise=False)
+                models[f"{BARE}, {point}"] = fused_at(bare, parts, factors)
         if name in MEMBERS_OF:
             factors = points[MEMBERS_OF[name]]
             for member, alone in _members(space.bonds[0]).items():
-                models[f"{name}, projector {member}"] = _rows(alone, factors, banks)
+                models[f"{name}, projector {member}"] = fused_at(
+                    alone, alone.parts_of(banks), factors
+                )
     return models
 
 
 def _members(bond: Bond) -> dict[str, FusedSpace]:
     return {subset_name(m): FusedSpace.halfway(bond.only(m)) for m in bond.members}
-
-
-def _rows(space: FusedSpace, factors: Factors, banks: BankSet) -> Space:
-    at = space.with_factors(**factors)
-    return {modality: at.mix(modality, parts) for modality, parts in at.parts_of(banks).items()}
 
 
 def measure(model: Space, tables: Tables) -> dict[str, dict[str, Any]]:

@@ -5,16 +5,15 @@ python -m examples.word_world.ship --world build/word_world/seed-0
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import tyro
 
-from examples.word_world.recipe import DOMAINS, RECIPES
 from examples.word_world.targets import TARGETS
 from fb_jax.banks import files, open_split, splits, verify_split
 from fb_jax.console import run_command
@@ -57,30 +56,42 @@ def ship(config: ShipConfig) -> None:
     """Copy the banks, and write what they were made from to ``about.json``.
 
     Raises:
-        FreeBindError: The world is unfinished, or too large to ship.
+        FreeBindError: The world is unfinished, too large, or not of the full recipe.
     """
-    metrics, source = files.read_json(config.world / "metrics.json"), config.world / "banks"
-    if (size := files.folder_bytes(source)) > MOST_BYTES:
-        raise FreeBindError("too large to ship", where=source, expected=MOST_BYTES, got=size)
+    world, source = files.read_json(config.world / "world.json"), config.world / "banks"
+    about = _about(world, files.read_json(config.world / "metrics.json"))
+    size = files.folder_bytes(source)
+    if size > MOST_BYTES or world["name"] != "full":
+        raise FreeBindError(
+            "this world cannot be shipped",
+            where=config.world,
+            expected=f"the full recipe, at most {files.gigabytes(MOST_BYTES)}",
+            got=f"{world['name']}, {files.gigabytes(size)}",
+        )
     for name in splits(source):
         verify_split(open_split(source, name))
-    made = files.read_json(config.world / "world.json")
+    copy = config.out / "banks.partial"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*"))
     shutil.rmtree(config.out / "banks", ignore_errors=True)
-    shutil.copytree(source, config.out / "banks", ignore=shutil.ignore_patterns(".lock"))
-    about = {
+    copy.rename(config.out / "banks")
+    files.write_json(config.out / "about.json", about)
+    print(f"{files.gigabytes(size)} in {config.out / 'banks'}")
+
+
+def _about(world: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
         "what": "embeddings of words written, drawn and spoken, by small encoders",
-        "made_by": f"python -m examples.word_world --seed {made['seed']}",
-        "seed": made["seed"],
+        "made_by": f"python -m examples.word_world --seed {world['seed']}",
+        "seed": world["seed"],
         "versions": metrics["versions"] | {name: version(name) for name in PACKAGES},
         "debian": _debian_versions(),
         "licences": LICENCES,
         "targets": files.read_json(TARGETS),
         "scores": metrics["spaces"],
-        "recipe": dataclasses.asdict(RECIPES[made["recipe"]]),
-        "voices": {name: dataclasses.asdict(voices) for name, voices in DOMAINS.items()},
+        "recipe": world["recipe"],
+        "voices": world["voices"],
     }
-    files.write_json(config.out / "about.json", about)
-    print(f"{files.gigabytes(size)} in {config.out / 'banks'}")
 
 
 def _debian_versions() -> dict[str, str]:

@@ -79,5 +79,6 @@ def require_targets(scores: Scores, folder: Path) -> None:
             where=folder / "scores.json",
             expected=f"the ranges in {TARGETS}",
             got="; ".join(lines),
-            fix="mend the recipe before a bond is trained, and delete the spaces that miss",
+            fix="mend the recipe before a bond is trained; delete spaces/NAME.safetensors of what "
+            "misses, and NAME in every embeddings folder of banks and domains",
         )

@@ -40,7 +40,7 @@ def test_a_verdict_follows_from_the_whole_interval(better, worse, margin, verdic
     assert judge(claim(margin), results)[0] == verdict
 
 
-def test_a_claim_is_judged_against_the_best():
+def test_a_claim_is_judged_against_each_and_told_of_the_nearest():
     results = [result(better=ALL, worse=NONE, middle=HALF)]
     verdict, found, best = judge(claim(against=("worse", "middle")), results)
     assert (verdict, found.mean, best) == ("holds", 50.0, "middle")
