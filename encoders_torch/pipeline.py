@@ -30,6 +30,8 @@ from fb_jax.banks.bank import find_bad_rows
 from fb_jax.errors import FreeBindError, require_positive
 
 BATCHES_AHEAD = 4
+HOPELESS = 8
+"""A batch of so many items or more that fail one and all is not the items' fault."""
 
 Tell = Callable[[int, Spent], None]
 """Told of items that were just done, and where time went so far."""
@@ -252,11 +254,22 @@ def _encode(
             return rows, {0: reason(error)}
         _require_memory(error, len(whole))
         alone = [_encode(encoder, modality, [read]) for read in reads]  # to find the culprit
+        _require_some_encoded(error, [why for _, why in alone])
         rows = np.concatenate([row for row, _ in alone])
         return rows, {i: why[0] for i, (_, why) in enumerate(alone) if why}
     bad = np.concatenate(list(find_bad_rows(rows).values())).tolist()
     rows[bad] = 0
     return unit_rows(rows), dict.fromkeys(bad, "its embedding has no direction") | failed
+
+
+def _require_some_encoded(error: Exception, failed: Sequence[dict[int, str]]) -> None:
+    """Tell a broken encoder, or device, from items that are."""
+    if len(failed) >= HOPELESS and all(failed):
+        raise FreeBindError(
+            f"the encoder failed on every item of a batch of {len(failed)}",
+            got=reason(error),
+            fix="mend the encoder or its device, then run the same command again",
+        ) from error
 
 
 def _require_memory(error: Exception, count: int) -> None:

@@ -176,7 +176,7 @@ def _export(folder: Path, root: str, space: str, split: str, modalities: tuple[s
             text=corpus / "text.txt" if "text" in modalities else None,
             device="cpu",
             strict=True,
-            settings=ExportSettings(batch=250),
+            settings=ExportSettings(batch=250, workers=0),  # no fork where JAX is
         )
     )
 

@@ -34,13 +34,6 @@ def test_of_16_bits_the_upper_8_count(tmp_path):
     assert found.tolist() == [[[level >> 8] * 3 for level in levels[0].tolist()]]
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_brightness_of_no_known_range_is_refused(tmp_path, dtype):
-    Image.fromarray(np.zeros((2, 2), dtype)).save(tmp_path / "science.tif")
-    with pytest.raises(FreeBindError, match=r"science\.tif(.|\n)*no known range"):
-        read_image(tmp_path / "science.tif")
-
-
 def test_a_picture_is_turned_as_its_exif_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned

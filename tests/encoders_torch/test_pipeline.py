@@ -77,6 +77,20 @@ def test_one_bad_item_costs_its_batch_nothing(toy, split, tmp_path):
     )
 
 
+def test_an_encoder_that_breaks_is_not_blamed_on_the_items(toy, split):
+    """Nor are its items listed as missing for good: once it is mended, they are encoded."""
+    encode = toy.encode
+
+    def broken(modality, batch):
+        raise RuntimeError("CUDA error")
+
+    toy.encode = broken
+    with pytest.raises(FreeBindError, match=r"every item of a batch of 8\n.*CUDA error"):
+        run(toy, words(), split, replace(HOW, batch=8, shard_rows=50))
+    toy.encode = encode
+    assert run(toy, words(), split, replace(HOW, batch=8, shard_rows=50)).failures == []
+
+
 def test_strict_stops_at_the_first_item_that_fails(toy, split):
     with pytest.raises(
         FreeBindError, match=r"an item failed\n.*11\n.*not a caption(.|\n)*--strict"

@@ -40,7 +40,7 @@ def test_recordings_and_captions_become_banks(media, checkpoints, recordings, sp
     done = export(media, space, checkpoints[space], "--dtype", "float32", "--batch", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "left out: broken.wav: a recording cannot be read" in done.stdout
-    assert "left out: 1: a caption is empty" in done.stdout
+    assert "left out: 1: the caption is empty" in done.stdout
     verify_split(Split(media / "banks" / "pool"))
     banks = open_banks(media / "banks", spaces=[space])
     assert {m: len(kept) for m, kept in banks.rows.items()} == {"audio": len(recordings), "text": 2}
