@@ -21,7 +21,6 @@ from fb_jax.run import (
     select_device,
     train,
 )
-from fb_jax.run.default import is_default
 from fb_jax.run.describe import NO_TABLE
 
 
@@ -49,10 +48,9 @@ def _train() -> None:
 
 def _next_commands(job: Job, factor: str) -> str:
     folder, split = job.config.folder, next(iter(job.evaluation))
-    beside = f" --out {folder / 'fused'}" if is_default(job.config.data) else ""
     return (
         f"other factors:   python eval.py --run {folder} {factor} 0.3\n"
-        f"fused banks:     freebind fuse --run {folder} --split {split}{beside}"
+        f"fused banks:     freebind fuse --run {folder} --split {split}"
     )
 
 

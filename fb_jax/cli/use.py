@@ -18,6 +18,7 @@ from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace, write_fused
 from fb_jax.run import Run, default_space
+from fb_jax.run.default import is_default
 
 
 def fuse(
@@ -42,14 +43,15 @@ def fuse(
             these do not fit. Default: the first that fits, or those of the artefact.
         name: Of the fused space. Default: UNIFIED+EXPERT, or that of the artefact.
         data: Bank root to read; by default the one that the run was trained on.
-        out: Bank root to write. Default: the one that is read, which then has one more space.
+        out: Bank root to write. Default: the one that is read, which then has one more space; of
+            the word world, RUN/fused.
         dtype: How to store the rows.
     """
     fused, banks = _space_and_banks(run, space, split, data)
     fused = fused.at(preset) if preset else fused
     fused = fused.with_factors(**factors.given())
     name = name or fused.title
-    root = out or banks.split.path.parent
+    root = out or _beside(banks.split.path.parent, run or space)
     total = sum(len(banks.split.items(m)) for m in fused.fusable(banks))
     with ConsoleReporter().stage(f"fuse {split}", total) as advance:
         counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)
@@ -60,6 +62,11 @@ def fuse(
         f"search them:  freebind search --root {root} --split {split} --space {name} "
         f"--in {fused.shared[0]} --like {fused.shared[-1]} --row 0"
     )
+
+
+def _beside(root: Path, made: Path | None) -> Path:
+    """Return where fused banks go: to those they come from, unless the package holds them."""
+    return made / "fused" if made is not None and is_default(root) else root
 
 
 def _space_and_banks(
