@@ -145,8 +145,12 @@ def spaces_table(results: Sequence[Result]) -> Table:
         for better, worse, margin in wanted["margins"]
     }
     rows: Table = [["space, pair, domain", "target", *(f"seed {r['seed']}" for r in results)]]
+    misses = [" ".join(targets.missed(result["spaces"], wanted)) for result in results]
     for name in results[0]["spaces"]:
-        scores = [f"{result['spaces'][name]:.1f}" for result in results]
+        scores = [
+            f"{result['spaces'][name]:.1f}" + (" **missed**" if f"{name}:" in missed else "")
+            for result, missed in zip(results, misses, strict=True)
+        ]
         rows.append([name, told.get(name, ""), *scores])
     return rows
 
