@@ -4,11 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
-SOURCES := fb_jax encoders_torch tests benchmarks examples train.py eval.py
+SOURCES := fb_jax encoders_torch tests benchmarks examples parity train.py eval.py
+
+# Without a GPU only torch's CPU build will do; where pip does not find it, tell pip of PyTorch's
+# CPU index by PIP_EXTRA_INDEX_URL.
+ENCODERS := .venv-encoders
+PARITY := .venv-parity
+CPU_TORCH := $(if $(shell command -v nvidia-smi),,--constraint constraints-cpu.txt)
 
 SEED ?= 0
 
-.PHONY: demo word-world test check lint types layers format clean
+.PHONY: demo word-world encoders parity-encoders test check lint types layers format clean
 
 demo: $(CORE)  ## train on the word world, without torch; again, it shows the table again
 	$(BIN)/python train.py --bond combination --expert clap_general
@@ -18,6 +24,12 @@ demo: $(CORE)  ## train on the word world, without torch; again, it shows the ta
 
 word-world: $(DEV)  ## make the word world from nothing: examples/word_world/README.md
 	$(BIN)/python -m examples.word_world --seed $(SEED)
+
+encoders: $(ENCODERS)/.ready  ## an environment that turns media into banks
+	@echo 'use it:    $(ENCODERS)/bin/python -m encoders_torch.export --help'
+
+parity-encoders: $(PARITY)/.ready  ## our CLAP beside laion_clap: parity/README.md
+	PYTHONPATH=.:tests $(PARITY)/bin/python -u -m parity.clap
 
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest
@@ -49,5 +61,26 @@ $(DEV): $(CORE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(ENCODERS)/.ready: pyproject.toml constraints.txt constraints-cpu.txt
+	$(PYTHON) -m venv $(ENCODERS)
+	$(ENCODERS)/bin/python -m pip install --quiet --upgrade pip
+	$(ENCODERS)/bin/python -m pip install --quiet --constraint constraints.txt $(CPU_TORCH) \
+		--editable '.[encoders]'
+	$(ENCODERS)/bin/python -m pip check
+	touch $@
+
+# laion_clap imports torchvision and torchaudio, which PyPI has for CUDA only: without what they
+# compiled, both can be imported beside a CPU build of torch, and do all that it needs.
+$(PARITY)/.ready: parity/constraints.txt
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
+	$(PARITY)/bin/python -m pip install --quiet --constraint parity/constraints.txt \
+		torch laion-clap transformers soundfile soxr pillow jaxtyping tyro rich
+	$(PARITY)/bin/python -m pip install --quiet --constraint parity/constraints.txt --no-deps \
+		torchvision torchaudio
+	rm -f $(PARITY)/lib/python*/site-packages/torchaudio/lib/*.so
+	$(PARITY)/bin/python -m pip check
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(ENCODERS) $(PARITY) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +17,16 @@ from fb_jax.errors import FreeBindError, unknown
 
 ENTRY_POINTS = "freebind.encoders"
 """Group of entry points under which installed packages offer encoders by the name of a space."""
+
+
+BUILT_IN = {"internvl": "encoders_torch.internvl:InternVL"}
+"""Encoders that come with this package, by the name of their space."""
+
+FAMILIES = {
+    "hf": "encoders_torch.huggingface:HuggingFace",
+    "open_clip": "encoders_torch.open_clip:OpenClip",
+}
+"""Families of encoders, named ``FAMILY:MEMBER``; their classes take the member first."""
 
 
 @runtime_checkable
@@ -59,14 +70,17 @@ def load_encoder(name: str, weights: Path | None, device: str) -> FrozenEncoder:
     """Make an encoder.
 
     Args:
-        name: ``module:Class``, or the name of an entry point in the group ``freebind.encoders``.
-        weights: What to load it from; None if it needs none.
+        name: Of one that comes with this package; ``FAMILY:MEMBER`` of a family, as
+            ``hf:openai/clip-vit-base-patch32``; of an entry point in the group
+            ``freebind.encoders``; or ``module:Class``.
+        weights: What to load it from; None if it needs none, or finds its own.
         device: Of torch.
 
     Raises:
-        FreeBindError: There is no such encoder, or it does not keep to ``FrozenEncoder``.
+        FreeBindError: There is no such encoder, it cannot be loaded, or it does not keep to
+            ``FrozenEncoder``.
     """
-    made: object = _find(name)(weights=weights, device=device)
+    made: object = find_encoder(name)(weights=weights, device=device)
     if not isinstance(made, FrozenEncoder):
         wanted = [*FrozenEncoder.__annotations__, "read", "encode"]
         raise FreeBindError(
@@ -79,13 +93,37 @@ def load_encoder(name: str, weights: Path | None, device: str) -> FrozenEncoder:
     return made
 
 
-def _find(name: str) -> Any:
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-        if name not in known:
-            raise unknown("encoder", name, [*known, "MODULE:CLASS"])
-        return known[name].load()
+def known_encoders() -> list[str]:
+    """Return the names of spaces that have an encoder: of this package, and installed beside it."""
+    return sorted({*BUILT_IN, *_installed()})
+
+
+def find_encoder(name: str) -> Callable[..., Any]:
+    """Return what makes an encoder, called with ``weights`` and ``device``; see ``load_encoder``.
+
+    Raises:
+        FreeBindError: There is no such encoder, or it cannot be imported.
+    """
+    first, colon, rest = name.partition(":")
+    if colon and first in FAMILIES:
+        return partial(_import(FAMILIES[first]), rest)
+    if colon:
+        return _import(name)
+    if name in BUILT_IN:
+        return _import(BUILT_IN[name])
+    if name in (installed := _installed()):
+        return installed[name].load()
+    raise unknown(
+        "encoder", name, [*known_encoders(), *(f"{f}:..." for f in FAMILIES), "MODULE:CLASS"]
+    )
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _import(name: str) -> Any:
+    module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,14 +11,17 @@ from typing import Literal
 import torch
 import tyro
 
-from encoders_torch.encoder import FrozenEncoder, load_encoder
+from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
 from encoders_torch.pipeline import ExportSettings, export_bank
-from encoders_torch.sources import Source, open_source
+from encoders_torch.report import Export, Spent
+from encoders_torch.sources import Source, list_items, open_source
 from fb_jax.banks import POOL, Split, files
+from fb_jax.banks.root import require_name
 from fb_jax.console import ConsoleReporter, run_command
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, Interrupted
 
 Device = Literal["auto", "cpu", "cuda"]
+ALL = "all"
 SHOWN = 3
 
 
@@ -26,11 +30,11 @@ class ExportConfig:
     """Encode media files and captions once, into banks.
 
     Items that cannot be read or encoded are listed with the reason in ``failures.jsonl`` beside the
-    bank, and as missing in its manifest.
+    bank, and as missing in its manifest. The same command goes on where it was stopped.
     """
 
-    space: str
-    """Name of the space, such as imagebind or clap_general."""
+    space: tuple[str, ...]
+    """Names of spaces, as imagebind or clap_general, one after the other; all: every known one."""
 
     out: Path
     """Bank root; made if it is missing."""
@@ -38,20 +42,27 @@ class ExportConfig:
     split: str = POOL
     """pool for training, any other name for evaluation."""
 
-    encoder: str | None = None
-    """MODULE:CLASS of an encoder, or its name. Default: the space's name."""
+    encoder: tuple[str, ...] = ()
+    """MODULE:CLASS, FAMILY:MEMBER or name of the encoder. Default: the space's name. Of several
+    spaces: SPACE=ENCODER."""
 
-    weights: Path | None = None
-    """What the encoder loads."""
+    weights: tuple[str, ...] = ()
+    """Path of what the encoder loads. Of several spaces: SPACE=PATH."""
+
+    licence: str | None = None
+    """Of the weights, where the encoder does not know it."""
 
     audio: Path | None = None
-    """Folder of recordings."""
+    """Folder of recordings, or a list of paths: .csv, .jsonl, .parquet, .txt."""
 
     image: Path | None = None
-    """Folder of pictures."""
+    """Folder of pictures, or a list of paths."""
 
     text: Path | None = None
-    """Text file with a caption a line."""
+    """List of captions: .txt (one a line), .csv, .jsonl, .parquet."""
+
+    source: tuple[str, ...] = ()
+    """Another modality's folder or list: MODALITY=PATH."""
 
     device: Device = "auto"
     """What to encode on."""
@@ -61,6 +72,17 @@ class ExportConfig:
 
     settings: tyro.conf.OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
 
+    def spaces(self) -> list[str]:
+        """Return the spaces to export.
+
+        Raises:
+            FreeBindError: A name cannot name a folder.
+        """
+        names = known_encoders() if self.space == (ALL,) else list(dict.fromkeys(self.space))
+        for name in names:
+            require_name("space", name)
+        return names
+
     def sources(self) -> dict[str, Source]:
         """Return modality to items, of those that were given.
 
@@ -68,12 +90,29 @@ class ExportConfig:
             FreeBindError: None was, or one cannot be read.
         """
         given = {"audio": self.audio, "image": self.image, "text": self.text}
+        given |= {name: Path(path) for name, path in _named("--source", self.source).items()}
+        for modality in given:
+            require_name("modality", modality)
         found = {m: open_source(m, path) for m, path in given.items() if path is not None}
         if not found:
             raise FreeBindError(
-                "there is nothing to encode", expected="some of --audio, --image, --text"
+                "there is nothing to encode",
+                expected="some of --audio, --image, --text, --source",
             )
         return found
+
+
+def _named(option: str, given: Sequence[str], only: str | None = None) -> dict[str, str]:
+    """Split ``NAME=VALUE``; what has no name is of the only one there is."""
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if only is not None and (not equals or name != only):
+            name, value = only, text
+        elif not equals:
+            raise FreeBindError(f"{option} needs to say whose", expected="NAME=VALUE", got=text)
+        found[name] = value
+    return found
 
 
 def main() -> None:
@@ -83,34 +122,69 @@ def main() -> None:
 
 
 def export(config: ExportConfig) -> None:
-    """Write a bank for every source, and tell of items that failed.
+    """Write a bank for every space and source, and tell of items that failed.
+
+    Of several spaces, one that fails does not keep the others from being written.
 
     Raises:
-        FreeBindError: The encoder, a source or the bank root cannot be used, or an item fails
+        FreeBindError: An encoder, a source or the bank root cannot be used, or an item fails
             under ``strict``.
     """
-    sources = config.sources()
+    spaces, sources = config.spaces(), config.sources()
+    only = spaces[0] if len(spaces) == 1 else None
+    names = {s: s for s in spaces} | _named("--encoder", config.encoder, only)
+    weights = _named("--weights", config.weights, only)
     files.require_writable(config.out)
-    encoder = load_encoder(config.encoder or config.space, config.weights, _device(config.device))
-    _require_modalities(encoder, sources)
-    split = Split(config.out / config.split)
+    failed = {}
+    for space in spaces:
+        try:
+            where = Path(weights[space]) if space in weights else None
+            _export_space(config, space, names[space], where, sources, lenient=only is None)
+        except Interrupted:
+            raise
+        except FreeBindError as error:
+            if only is not None or config.strict:
+                raise
+            failed[space] = error
+            print(f"{space}: left out: {error}", file=sys.stderr)
+    if failed:
+        raise FreeBindError("some spaces were not exported", got=", ".join(failed))
+
+
+def _export_space(
+    config: ExportConfig,
+    space: str,
+    name: str,
+    weights: Path | None,
+    sources: dict[str, Source],
+    lenient: bool,
+) -> None:
+    split, how = Split(config.out / config.split), config.settings
+    encoder = load_encoder(name, weights, _device(config.device))
+    encoder.licence = config.licence or encoder.licence
+    sources = _shared(encoder, sources, lenient)
+    counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}
     for modality, source in sources.items():
-        with ConsoleReporter().stage(f"{config.space}/{modality}", len(source)) as advance:
+        with ConsoleReporter().stage(f"{space}/{modality}", how.share(counts[modality])) as advance:
+
+            def tell(rows: int, spent: Spent, advance=advance) -> None:  # type: ignore[no-untyped-def]
+                advance(rows, note=str(spent))
+
             made = export_bank(
-                encoder,
-                source,
-                split,
-                config.space,
-                modality,
-                config.settings,
-                strict=config.strict,
-                progress=advance,
+                encoder, source, split, space, modality, how, strict=config.strict, progress=tell
             )
-        print(f"  {made.spent}")
-        for failure in made.failures[:SHOWN]:
-            print(f"  left out: {failure.id}: {failure.reason}")
-        if made.failures:
-            print(f"  {len(made.failures)} left out in all: {made.report}")
+        _tell(made)
+
+
+def _tell(made: Export) -> None:
+    print(f"  time: {made.spent}")
+    for failure in made.failures[:SHOWN]:
+        print(f"  left out: {failure.id}: {failure.reason}")
+    if made.failures:
+        where = f": {made.report}" if made.whole else ", so far"
+        print(f"  {len(made.failures)} left out in all{where}")
+    if not made.whole:
+        print("  this process's share is done; the bank is whole once the others' are")
 
 
 def _device(choice: Device) -> str:
@@ -119,13 +193,16 @@ def _device(choice: Device) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _require_modalities(encoder: FrozenEncoder, sources: dict[str, Source]) -> None:
-    if lacking := sorted(set(sources) - set(encoder.modalities)):
+def _shared(encoder: FrozenEncoder, sources: dict[str, Source], lenient: bool) -> dict[str, Source]:
+    """Return the sources that an encoder is for; lenient: without those it has no modality for."""
+    found = {m: source for m, source in sources.items() if m in encoder.modalities}
+    if not found or (len(found) < len(sources) and not lenient):
         raise FreeBindError(
-            f"this encoder has no {' and no '.join(lacking)}",
+            f"this encoder has no {' and no '.join(sorted(set(sources) - set(found)))}",
             where=encoder.name,
             expected=", ".join(encoder.modalities),
         )
+    return found
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,32 +16,60 @@ from PIL import Image, ImageOps
 
 from fb_jax.errors import FreeBindError
 
+MAX_PIXELS = "FREEBIND_MAX_PIXELS"
+MAX_SAMPLES = "FREEBIND_MAX_SAMPLES"
+LIMITS = {MAX_PIXELS: 178_956_970, MAX_SAMPLES: 500_000_000}
+"""Pixels of a picture (what Pillow refuses), samples of all channels of a recording (2 GB).
 
-def read_image(path: Path, mode: str = "RGB") -> Image.Image:
+What is larger would take all memory, and is hardly meant. The environment may say otherwise.
+"""
+
+
+def read_image(path: Path, mode: str = "RGB", max_pixels: int | None = None) -> Image.Image:
     """Read a picture: the first frame, turned as its EXIF says.
+
+    Transparency is dropped as Pillow does, so that the colours underneath show: so do the encoders'
+    own readers. 16 bits are scaled to 8.
 
     Args:
         path: Anything that Pillow reads.
         mode: Pillow's name of the colours, as ``RGB`` or ``L``.
+        max_pixels: Bound; default: of the environment, ``FREEBIND_MAX_PIXELS``.
 
     Raises:
-        FreeBindError: It is unreadable or truncated, too large to be a picture in good faith, or
-            its brightness has no known range.
+        FreeBindError: It is missing, unreadable, truncated, too large, or has colours of no known
+            range.
     """
     try:
-        with Image.open(path) as image:
-            return _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with _unlimited(), Image.open(path) as image:
+            _require_at_most(MAX_PIXELS, max_pixels, image.width * image.height, path)
+            return _to_8_bits(ImageOps.exif_transpose(image), path).convert(mode)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise FreeBindError("a picture cannot be read", where=path, got=error) from error
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture of 16 bits a sample as one of 8, where Pillow would cut off at 255."""
-    if image.mode in {"I", "F"}:
-        raise ValueError("samples of 32 bits, of no known range")
-    if not image.mode.startswith("I;16"):
+@contextmanager
+def _unlimited() -> Iterator[None]:
+    """Lift Pillow's own limit, which warns at half of it and is no argument, in favour of ours."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """Scale what Pillow would clip to 255, and keep it from warning of transparent palettes."""
+    if image.mode == "P":
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if not image.mode.startswith(("I", "F")):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise FreeBindError(
+            "a picture has values of no known range", where=path, expected="8 or 16 bits"
+        )
+    return Image.fromarray((values >> 8).astype(np.uint8))  # as Pillow does where there are colours
 
 
 def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
@@ -51,30 +83,54 @@ def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
         Samples, in -1 to 1 for integer formats.
 
     Raises:
-        FreeBindError: It is unreadable, empty, or holds NaN or infinity.
+        FreeBindError: See ``read_channels``.
     """
-    samples, own_rate = read_channels(path)
-    mono = samples.mean(axis=1)
+    mono, own_rate = read_mono(path)
     return mono if own_rate == rate else soxr.resample(mono, own_rate, rate)
 
 
-def read_channels(path: Path) -> tuple[Float32[np.ndarray, "samples channels"], int]:
-    """Read a recording as it is.
+def read_mono(path: Path) -> tuple[Float32[np.ndarray, " samples"], int]:
+    """Read a recording as ``read_audio`` does, at its own rate, which comes second."""
+    samples, rate = read_channels(path)
+    return samples.mean(axis=1), rate
+
+
+def read_channels(
+    path: Path, max_samples: int | None = None
+) -> tuple[Float32[np.ndarray, "samples channels"], int]:
+    """Read a recording as it is; of a truncated file, what libsndfile finds there.
 
     Args:
         path: Anything that libsndfile reads.
+        max_samples: Bound, over all channels; default: of the environment,
+            ``FREEBIND_MAX_SAMPLES``.
 
     Returns:
         Samples, in -1 to 1 for integer formats, and how many there are a second.
 
     Raises:
-        FreeBindError: It is unreadable, empty, or holds NaN or infinity.
+        FreeBindError: It is missing, unreadable, empty, too long, or holds NaN or infinity.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            _require_at_most(MAX_SAMPLES, max_samples, file.frames * file.channels, path)
+            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
     except (OSError, soundfile.SoundFileError) as error:
         raise FreeBindError("a recording cannot be read", where=path, got=error) from error
     if not len(samples) or not np.isfinite(samples).all():
         got = "NaN or infinity" if len(samples) else "no samples"
         raise FreeBindError("a recording holds no sound", where=path, got=got)
     return samples, rate
+
+
+def _require_at_most(name: str, most: int | None, found: int, path: Path) -> None:
+    if most is None:
+        most = int(os.environ.get(name, LIMITS[name]))
+    if found > most:
+        raise FreeBindError(
+            "a file is too large to be read whole",
+            where=path,
+            expected=f"at most {most:,} ({name})",
+            got=f"{found:,}",
+            fix=f"if it is what it should be: export {name}={found}",
+        )

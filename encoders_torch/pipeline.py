@@ -1,34 +1,40 @@
-"""Reader, encoder and writer of one bank: workers read ahead while a batch is encoded."""
+"""Reader, encoder and writer of one bank: others read ahead and write while a batch is encoded."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32
-from torch.utils.data import DataLoader, Dataset
+from jaxtyping import Float, Float32
 
 from encoders_torch.encoder import FrozenEncoder, provenance
-from encoders_torch.sources import Source
-from fb_jax.banks import (
-    Progress,
-    ShardWriter,
-    Split,
-    bank_writer,
-    files,
-    no_progress,
-    unit_rows,
-    write_items,
+from encoders_torch.reading import ItemReader, Read, read_ahead, reason
+from encoders_torch.report import (
+    REPORT,
+    Export,
+    Failure,
+    Spent,
+    read_failures,
+    require_none,
+    require_some,
+    write_failures,
 )
+from encoders_torch.sources import Source, list_items
+from fb_jax.banks import ItemList, PartWriter, Split, describe, files, unit_rows
 from fb_jax.banks.bank import find_bad_rows
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, require_positive
 
-REPORT = "failures.jsonl"
+BATCHES_AHEAD = 4
+HOPELESS = 8
+"""A batch of so many items or more that fail one and all is not the items' fault."""
+
+Tell = Callable[[int, Spent], None]
+"""Told of items that were just done, and where time went so far."""
 
 
 @dataclass(frozen=True)
@@ -38,46 +44,37 @@ class ExportSettings:
     Attributes:
         dtype: How to store the rows.
         batch: Items encoded at a time.
+        batch_mb: A batch is cut before ``batch`` once its items, as read, hold this much.
         workers: Processes that read; 0 reads between the batches.
-        shard_rows: Rows of a shard, the unit of resuming.
+        read_ahead_mb: Bound of what is read and not yet encoded, beside one batch.
+        shard_rows: Rows of a shard, the unit of resuming and of sharing the work.
+        shard_id: Which of ``num_shards`` processes, started by you, this one is.
+        num_shards: Processes that write this bank together; each takes every so many-th shard.
     """
 
     dtype: Literal["float16", "float32"] = "float16"
     batch: int = 64
+    batch_mb: int = 256
     workers: int = 2
+    read_ahead_mb: int = 512
     shard_rows: int = 65536
+    shard_id: int = 0
+    num_shards: int = 1
 
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in ("batch", "batch_mb", "read_ahead_mb")}
+        require_positive("export", shard_rows=self.shard_rows, num_shards=self.num_shards, **counts)
+        if not 0 <= self.shard_id < self.num_shards:
+            raise FreeBindError(
+                "there is no such --shard-id",
+                expected=f"0 to {self.num_shards - 1}, below --num-shards",
+                got=self.shard_id,
+            )
 
-@dataclass(frozen=True)
-class Failure:
-    """An item that a bank lacks, and why."""
-
-    row: int
-    id: str
-    reason: str
-
-
-@dataclass
-class Spent:
-    """Seconds that the exporting process waited for readers, encoded, and wrote."""
-
-    read: float = 0.0
-    encode: float = 0.0
-    write: float = 0.0
-
-    def __str__(self) -> str:
-        whole = max(self.read + self.encode + self.write, 1e-9)
-        shares = [f"{name} {100 * spent / whole:.0f} %" for name, spent in asdict(self).items()]
-        return f"time: {', '.join(shares)}"
-
-
-@dataclass
-class Export:
-    """What came of an export: its report, the items that failed, where time went."""
-
-    report: Path
-    failures: list[Failure] = field(default_factory=list)
-    spent: Spent = field(default_factory=Spent)
+    def share(self, count: int) -> int:
+        """Return how many of ``count`` rows are this process's."""
+        starts = range(self.shard_id * self.shard_rows, count, self.num_shards * self.shard_rows)
+        return sum(min(self.shard_rows, count - start) for start in starts)
 
 
 def export_bank(
@@ -89,9 +86,9 @@ def export_bank(
     how: ExportSettings,
     *,
     strict: bool = False,
-    progress: Progress = no_progress,
+    progress: Tell = lambda _rows, _spent: None,
 ) -> Export:
-    """Encode the items of one modality into a bank, or go on behind its last finished shard.
+    """Encode the items of one modality into a bank, but for shards that are finished.
 
     Args:
         encoder: What encodes.
@@ -107,136 +104,181 @@ def export_bank(
         What came of it. After an interruption the same call ends in the same bytes.
 
     Raises:
-        FreeBindError: The split holds other items or another bank under this name, the encoder
-            breaks its promises, every item fails, or (strict) one does.
+        FreeBindError: The split holds other items or another bank under this name, another process
+            writes the same shards, the encoder breaks its promises, every item fails, or (strict)
+            one does.
     """
-    items = write_items(split.items_path(modality), source.items)
-    writer = bank_writer(
-        split.bank_path(space, modality),
-        dim=encoder.dim,
-        count=len(source),
-        dtype=how.dtype,
-        space=space,
-        modality=modality,
-        items_sha256=items.digest,
-        encoder=provenance(encoder),
-        missing=None,
-        made_from=files.sha256_of_json([items.digest, how.batch]),
-        shard_rows=how.shard_rows,
-    )
+    items = list_items(split, modality, source)
+    writer = _open_bank(encoder, items, split, space, modality, how)
     made = Export(writer.folder / REPORT)
-    made.failures = [f for f in _read_report(made.report) if f.row < writer.rows_done]
-    progress(writer.rows_done)
-    batches = _batches(writer.rows_done, len(source), how)
-    for rows, read in _timed(_read_ahead(encoder, source, modality, batches, how.workers), made):
-        began = time.monotonic()
-        encoded, failures = _encode(encoder, modality, read)
-        made.spent.encode += time.monotonic() - began
-        found = [Failure(rows[i], source.items[rows[i]]["id"], why) for i, why in failures.items()]
-        _require_none(found, strict)
-        made.failures += found
-        began = time.monotonic()
-        if rows.stop % how.shard_rows == 0 or rows.stop == len(source):
-            _write_report(made)  # before its shard, so that no finished shard has unknown failures
-        writer.append(encoded)
-        made.spent.write += time.monotonic() - began
-        progress(len(rows))
-    _close(writer, made, len(source))
+    if not writer.finished:
+        reader = ItemReader(encoder, modality, items, source.folder)
+        _Job(reader, writer, how, strict, made, progress).run()
+    else:
+        progress(how.share(len(items)), made.spent)
+    made.whole = writer.close(lambda notes: _sum_up(notes, len(items), made))
+    made.failures = read_failures(made.report) if made.whole else _noted(writer)
+    if strict:
+        require_none(made.failures)
     return made
 
 
-def _batches(first: int, count: int, how: ExportSettings) -> list[range]:
-    """Cut the rows from ``first`` into batches; none crosses the end of a shard."""
-    ends = sorted({count, *range(how.shard_rows, count, how.shard_rows)})
-    starts = [0, *ends[:-1]]
-    batches = [
-        range(row, min(row + how.batch, end))
-        for start, end in zip(starts, ends, strict=True)
-        for row in range(start, end, how.batch)
-    ]
-    return [batch for batch in batches if batch.start >= first]
+def _open_bank(
+    encoder: FrozenEncoder,
+    items: ItemList,
+    split: Split,
+    space: str,
+    modality: str,
+    how: ExportSettings,
+) -> PartWriter:
+    made_from = files.sha256_of_json([items.digest, how.batch, how.batch_mb])
+    return PartWriter(
+        split.bank_path(space, modality),
+        dim=encoder.dim,
+        count=len(items),
+        dtype=how.dtype,
+        about=describe(space, modality, items.digest, provenance(encoder), made_from),
+        late=("missing",),
+        shard_rows=how.shard_rows,
+    )
 
 
-class _Batches(Dataset[tuple[range, list[Any]]]):
-    """What a DataLoader's workers read: element i is batch i, failed items in it ``_Failed``."""
+def _sum_up(notes: Sequence[list[dict[str, Any]]], count: int, made: Export) -> dict[str, Any]:
+    failures = [Failure(**failure) for note in notes for failure in note]
+    require_some(count, failures, made.report.parent)
+    write_failures(made.report, failures)
+    return {"missing": [failure.row for failure in failures]}
 
-    def __init__(
-        self, encoder: FrozenEncoder, source: Source, modality: str, batches: Sequence[range]
-    ) -> None:
-        self.encoder, self.source, self.modality = encoder, source, modality
-        self.batches = batches
 
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> tuple[range, list[Any]]:
-        rows = self.batches[number]
-        return rows, [self._read(row) for row in rows]
-
-    def _read(self, row: int) -> Any:
-        try:
-            return self.encoder.read(self.modality, self.source[row])
-        except Exception as error:  # one bad file must not lose a run
-            return _Failed(_reason(error))
+def _noted(writer: PartWriter) -> list[Failure]:
+    done = (shard for shard in writer.shards if writer.done(shard))
+    return [Failure(**failure) for shard in done for failure in writer.note(shard)]
 
 
 @dataclass(frozen=True)
-class _Failed:
-    reason: str
+class _Job:
+    """This process's share of the shards of one bank."""
+
+    reader: ItemReader
+    writer: PartWriter
+    how: ExportSettings
+    strict: bool
+    made: Export
+    progress: Tell
+
+    def run(self) -> None:
+        """Encode the shards that are not done, each while the one before is written."""
+        writer, how = self.writer, self.how
+        mine = writer.shards[how.shard_id :: how.num_shards]
+        with writer.claimed(mine), ThreadPoolExecutor(1) as thread:
+            todo = [shard for shard in mine if not writer.done(shard)]
+            done = sum(len(writer.rows_of(shard)) for shard in set(mine) - set(todo))
+            self.progress(done, self.made.spent)
+            pending: Future[None] | None = None
+            with closing(self._read(todo)) as reads:
+                for shard in todo:
+                    found = self._encode(shard, islice(reads, len(writer.rows_of(shard))))
+                    self._wait(pending)
+                    pending = thread.submit(writer.write, shard, *found)
+            self._wait(pending)
+
+    def _read(self, shards: Sequence[int]) -> Generator[Read, None, None]:
+        """Read the items of shards, and count the time that is waited for them."""
+        with closing(
+            read_ahead(
+                self.reader,
+                chain.from_iterable(map(self.writer.rows_of, shards)),
+                workers=self.how.workers,
+                most_items=BATCHES_AHEAD * self.how.batch,
+                most_bytes=self.how.read_ahead_mb * 10**6,
+            )
+        ) as reads:
+            yield from self.made.spent.waiting(reads)
+
+    def _wait(self, pending: Future[None] | None) -> None:
+        with self.made.spent.on("write"):
+            if pending:
+                pending.result()
+
+    def _encode(
+        self, shard: int, reads: Iterator[Read]
+    ) -> tuple[Float[np.ndarray, "r d"], list[dict[str, Any]]]:
+        """Return a shard's rows, and its failures as JSON."""
+        rows, encoder = self.writer.rows_of(shard), self.reader.encoder
+        block = np.zeros((len(rows), encoder.dim), self.how.dtype)
+        failures: list[Failure] = []
+        first = 0
+        for batch in _batches(reads, self.how):
+            with self.made.spent.on("encode"):
+                encoded, bad = _encode(encoder, self.reader.modality, batch)
+            block[first : first + len(batch)] = encoded
+            failures += [self._failure(rows[first + i], bad[i]) for i in sorted(bad)]
+            if self.strict:
+                require_none(failures)
+            first += len(batch)
+            self.progress(len(batch), self.made.spent)
+        return block, [asdict(failure) for failure in failures]
+
+    def _failure(self, row: int, why: str) -> Failure:
+        return Failure(row, self.reader.items[row]["id"], why)
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, FreeBindError) else f"{type(error).__name__}: {text}"
-
-
-def _read_ahead(
-    encoder: FrozenEncoder, source: Source, modality: str, batches: Sequence[range], workers: int
-) -> Iterator[tuple[range, list[Any]]]:
-    loader = DataLoader(
-        _Batches(encoder, source, modality, batches),
-        batch_size=None,
-        num_workers=min(workers, len(batches)),
-        collate_fn=_unchanged,
-    )
-    return iter(loader)
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def _timed(batches: Iterator[Any], made: Export) -> Iterator[Any]:
-    while True:
-        began = time.monotonic()
-        batch = next(batches, None)
-        made.spent.read += time.monotonic() - began
-        if batch is None:
-            return
+def _batches(reads: Iterator[Read], how: ExportSettings) -> Iterator[list[Read]]:
+    """Cut a shard's items into batches, by what the items are and nothing else."""
+    batch: list[Read] = []
+    size = 0
+    for read in reads:
+        batch.append(read)
+        size += len(read.data)
+        if len(batch) == how.batch or size >= how.batch_mb * 10**6:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
 
 
 def _encode(
-    encoder: FrozenEncoder, modality: str, read: Sequence[Any]
+    encoder: FrozenEncoder, modality: str, reads: Sequence[Read]
 ) -> tuple[Float32[np.ndarray, "b d"], dict[int, str]]:
     """Encode what could be read; return unit rows, zero for what failed, and its reasons."""
-    rows = np.zeros((len(read), encoder.dim), np.float32)
-    failed = {i: item.reason for i, item in enumerate(read) if isinstance(item, _Failed)}
-    whole = [i for i in range(len(read)) if i not in failed]
+    rows = np.zeros((len(reads), encoder.dim), np.float32)
+    failed = {i: read.reason for i, read in enumerate(reads) if read.reason is not None}
+    whole = [i for i in range(len(reads)) if i not in failed]
     try:
         if whole:
-            rows[whole] = _require_rows(encoder, modality, [read[i] for i in whole])
+            rows[whole] = _require_rows(encoder, modality, [reads[i].item() for i in whole])
     except FreeBindError:
         raise
     except Exception as error:
-        if len(read) == 1:
-            return rows, {0: _reason(error)}
-        alone = [_encode(encoder, modality, [item]) for item in read]  # to find the culprit
+        if len(reads) == 1:
+            return rows, {0: reason(error)}
+        _require_memory(error, len(whole))
+        alone = [_encode(encoder, modality, [read]) for read in reads]  # to find the culprit
+        _require_some_encoded(error, [why for _, why in alone])
         rows = np.concatenate([row for row, _ in alone])
         return rows, {i: why[0] for i, (_, why) in enumerate(alone) if why}
     bad = np.concatenate(list(find_bad_rows(rows).values())).tolist()
     rows[bad] = 0
     return unit_rows(rows), dict.fromkeys(bad, "its embedding has no direction") | failed
+
+
+def _require_some_encoded(error: Exception, failed: Sequence[dict[int, str]]) -> None:
+    """Tell a broken encoder, or device, from items that are."""
+    if len(failed) >= HOPELESS and all(failed):
+        raise FreeBindError(
+            f"the encoder failed on every item of a batch of {len(failed)}",
+            got=reason(error),
+            fix="mend the encoder or its device, then run the same command again",
+        ) from error
+
+
+def _require_memory(error: Exception, count: int) -> None:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        raise FreeBindError(
+            f"a batch of {count} does not fit into memory",
+            got=reason(error),
+            fix="a smaller --batch; delete what is there of this bank, its batches were larger",
+        ) from error
 
 
 def _require_rows(
@@ -251,36 +293,3 @@ def _require_rows(
             got=list(found.shape),
         )
     return found
-
-
-def _require_none(failures: Sequence[Failure], strict: bool) -> None:
-    if failures and strict:
-        raise FreeBindError(
-            "an item failed",
-            where=failures[0].id,
-            got=failures[0].reason,
-            fix="without --strict, items that fail are left out and listed",
-        )
-
-
-def _write_report(made: Export) -> None:
-    lines = b"".join(files.canonical_json(asdict(f)) + b"\n" for f in made.failures)
-    if lines or made.report.exists():
-        files.write_atomic(made.report, lambda file: file.write(lines))
-
-
-def _read_report(path: Path) -> list[Failure]:
-    if not path.exists():
-        return []
-    return [Failure(**json.loads(line)) for line in path.read_bytes().splitlines()]
-
-
-def _close(writer: ShardWriter, made: Export, count: int) -> None:
-    if len(made.failures) == count:
-        raise FreeBindError(
-            "every item failed",
-            where=made.report,
-            got=made.failures[0].reason,
-            fix="see the report",
-        )
-    writer.close(missing=sorted(failure.row for failure in made.failures))

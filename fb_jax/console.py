@@ -46,8 +46,8 @@ class ConsoleReporter:
             total: Units in all; 0 where that is not known.
 
         Yields:
-            A function that takes the units just done and, optionally, a loss to show. It raises
-            ``Interrupted`` once Ctrl-C or SIGTERM has come.
+            A function that takes the units just done and, optionally, a loss or a note to show. It
+            raises ``Interrupted`` once Ctrl-C or SIGTERM has come.
         """
         columns = (
             TextColumn("{task.description:<20}"),
@@ -63,8 +63,8 @@ class ConsoleReporter:
             task = bar.add_task(title, total=total or None, rate="", note="")
             lines = _Lines(title, total)
 
-            def advance(done: int, loss: float = math.nan) -> None:
-                note = "" if math.isnan(loss) else f"loss {loss:.3f}"
+            def advance(done: int, loss: float = math.nan, note: str = "") -> None:
+                note = note if math.isnan(loss) else f"loss {loss:.3f}"
                 lines.advance(done, note)
                 bar.update(task, advance=done, rate=lines.rate, note=note)
                 if STOP.is_set():

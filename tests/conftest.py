@@ -75,6 +75,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PLATFORMS": "cpu",
         "COLUMNS": "160",
+        "PYTHONPATH": str(REPOSITORY),  # this clone, whichever is installed
     }
 
     def python(program: str, *args: object, cwd: Path) -> subprocess.CompletedProcess:

@@ -167,18 +167,19 @@ def _pair_rows(split: Split, count: int) -> None:
 
 def _export(folder: Path, root: str, space: str, split: str, modalities: tuple[str, ...]) -> None:
     corpus = folder / "corpus" / split
-    media = {m: corpus / ("text.txt" if m == "text" else m) for m in modalities}
     export(
         ExportConfig(
-            space=space,
+            space=(space,),
             out=folder / root,
             split=split,
-            encoder=ENCODER,
-            weights=folder / "spaces" / f"{space}.safetensors",
+            encoder=(ENCODER,),
+            weights=(str(folder / "spaces" / f"{space}.safetensors"),),
+            audio=corpus / "audio" if "audio" in modalities else None,
+            image=corpus / "image" if "image" in modalities else None,
+            text=corpus / "text.txt" if "text" in modalities else None,
             device="cpu",
             strict=True,
-            settings=ExportSettings(batch=250),
-            **media,
+            settings=ExportSettings(batch=250, workers=0),  # no fork where JAX is
         )
     )
 

@@ -1,8 +1,9 @@
 """Banks: the embeddings of a corpus on disk, and what rows mean. NumPy only, no JAX."""
 
-from fb_jax.banks.bank import Bank, Encoder, bank_writer, unit_rows
+from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, unit_rows
 from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
+from fb_jax.banks.parts import PartWriter
 from fb_jax.banks.root import POOL, BankSet, Split, open_banks, open_split, splits, verify_split
 from fb_jax.banks.rows import Concatenated, Rows
 from fb_jax.banks.shards import Progress, ShardedArray, ShardWriter, no_progress
@@ -15,6 +16,7 @@ __all__ = [
     "Concatenated",
     "Encoder",
     "ItemList",
+    "PartWriter",
     "Progress",
     "Rows",
     "ShardWriter",
@@ -22,6 +24,7 @@ __all__ = [
     "Split",
     "Synthetic",
     "bank_writer",
+    "describe",
     "import_bank",
     "import_pairs",
     "no_progress",

@@ -151,14 +151,21 @@ def bank_writer(
             another source's rows.
         **options: Passed on to ``ShardWriter``.
     """
-    about: dict[str, Any] = {
+    about = describe(space, modality, items_sha256, encoder, made_from)
+    late = ("missing",) if missing is None else ()
+    if missing is not None:
+        about["missing"] = sorted(missing)
+    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, late=late, **options)
+
+
+def describe(
+    space: str, modality: str, items_sha256: str, encoder: Encoder, made_from: str
+) -> dict[str, Any]:
+    """Return what a bank's manifest says of its rows, but for those that are missing."""
+    return {
         "space": space,
         "modality": modality,
         "items_sha256": items_sha256,
         "encoder": asdict(encoder),
         "made_from": made_from,
     }
-    late = ("missing",) if missing is None else ()
-    if missing is not None:
-        about["missing"] = sorted(missing)
-    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, late=late, **options)

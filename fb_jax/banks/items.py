@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class ItemList:
     @cached_property
     def _offsets(self) -> np.ndarray:
         with self.path.open("rb") as file:
-            return np.cumsum([0, *(len(line) for line in file)])
+            ends = np.cumsum(np.fromiter((len(line) for line in file), np.int64))
+        return np.concatenate([np.zeros(1, np.int64), ends])
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -109,19 +111,33 @@ class ItemList:
 def write_items(path: Path, items: Iterable[Item]) -> ItemList:
     """Write an item list, atomically; the same list may be written again, another one may not.
 
+    Args:
+        path: Of the list.
+        items: Read once, one at a time.
+
     Raises:
         FreeBindError: Another list is there already, which banks may rely on.
     """
-    lines = b"".join(files.canonical_json(item) + b"\n" for item in items)
+    lines = (files.canonical_json(item) + b"\n" for item in items)
     if path.exists():
-        if path.read_bytes() != lines:
-            raise FreeBindError(
-                "another item list is here already",
-                where=path,
-                expected=f"the same items: a list is fixed once written ({len(ItemList(path))})",
-                got=f"other items ({lines.count(bytes([10]))})",
-                fix="use another split or root for other items",
-            )
-        return ItemList(path)
-    files.write_atomic(path, lambda file: file.write(lines))
+        _require_same(path, lines)
+    else:
+        files.write_atomic(path, lambda file: file.writelines(lines))
     return ItemList(path)
+
+
+def _require_same(path: Path, lines: Iterator[bytes]) -> None:
+    with path.open("rb") as file:
+        for number, (here, asked) in enumerate(zip_longest(file, lines), 1):
+            if here != asked:
+                raise FreeBindError(
+                    "another item list is here already",
+                    where=f"{path}, line {number}",
+                    expected=f"the same items: a list is fixed once written ({_shown(here)})",
+                    got=f"other items ({_shown(asked)})",
+                    fix="use another split or root for other items",
+                )
+
+
+def _shown(line: bytes | None) -> str:
+    return "the end of the list" if line is None else line[:80].decode(errors="replace").strip()

@@ -192,6 +192,59 @@ class ShardedArray:
             pass
 
 
+def new_manifest(
+    folder: Path, dim: int, dtype: str, count: int, shard_rows: int, about: dict[str, Any]
+) -> Manifest:
+    """Return the manifest of an array that is yet to be written.
+
+    Raises:
+        FreeBindError: The dtype is none that is stored.
+    """
+    if dtype not in DTYPES:
+        raise FreeBindError(
+            "arrays are stored in half or single precision",
+            where=folder,
+            expected=" or ".join(DTYPES),
+            got=dtype,
+        )
+    return Manifest(dim, dtype, count, shard_rows, files.json_types(about))
+
+
+def write_shard(folder: Path, number: int, rows: Shaped[np.ndarray, "r d"]) -> Shard:
+    """Write one shard's file, atomically."""
+    name = f"emb_{number:05d}.npy"
+    files.write_npy(folder / name, rows)
+    return Shard(name, len(rows), files.sha256_of(folder / name))
+
+
+def pick_up(folder: Path, asked: Manifest, late: tuple[str, ...]) -> Manifest | None:
+    """Return what a folder holds already of the array that is asked for; None if nothing.
+
+    Raises:
+        FreeBindError: The folder holds another array.
+    """
+    for name in (MANIFEST, PARTIAL):
+        if not (folder / name).exists():
+            continue
+        found = Manifest.read(folder / name)
+        if (own := _identity(found, late)) != (wanted := _identity(asked, late)):
+            here, other = files.differences(own, wanted)
+            raise FreeBindError(
+                "this folder holds another array",
+                where=folder,
+                expected=f"{other} (asked for)",
+                got=f"{here} (already there)",
+                fix="choose another name or folder; delete this one only if you do not need it",
+            )
+        return found
+    return None
+
+
+def _identity(manifest: Manifest, late: tuple[str, ...]) -> dict[str, Any]:
+    about = {name: part for name, part in manifest.about.items() if name not in late}
+    return dataclasses.replace(manifest, shards=(), about=about).to_json()
+
+
 class ShardWriter:
     """Writes a sharded array row by row, and goes on where an earlier writer was stopped.
 
@@ -223,40 +276,12 @@ class ShardWriter:
         late: tuple[str, ...] = (),
         shard_rows: int = SHARD_ROWS,
     ) -> None:
-        if dtype not in DTYPES:
-            raise FreeBindError(
-                "arrays are stored in half or single precision",
-                where=folder,
-                expected=" or ".join(DTYPES),
-                got=dtype,
-            )
         self.folder = folder
         self.late = late
-        self.manifest = Manifest(dim, dtype, count, shard_rows, files.json_types(about or {}))
+        asked = new_manifest(folder, dim, dtype, count, shard_rows, about or {})
+        self.manifest = pick_up(folder, asked, late) or asked
         self._buffer: list[np.ndarray] = []
         self._buffered = 0
-        self._pick_up()
-
-    def _pick_up(self) -> None:
-        for name in (MANIFEST, PARTIAL):
-            if not (self.folder / name).exists():
-                continue
-            found = Manifest.read(self.folder / name)
-            if (own := self._identity(found)) != (wanted := self._identity(self.manifest)):
-                here, asked = files.differences(own, wanted)
-                raise FreeBindError(
-                    "this folder holds another array",
-                    where=self.folder,
-                    expected=f"{asked} (asked for)",
-                    got=f"{here} (already there)",
-                    fix="choose another name or folder; delete this one only if you do not need it",
-                )
-            self.manifest = found
-            return
-
-    def _identity(self, manifest: Manifest) -> dict[str, Any]:
-        about = {name: part for name, part in manifest.about.items() if name not in self.late}
-        return dataclasses.replace(manifest, shards=(), about=about).to_json()
 
     @property
     def rows_done(self) -> int:
@@ -304,10 +329,7 @@ class ShardWriter:
     def _flush(self, rows: int) -> None:
         block = np.concatenate(self._buffer)
         shard, rest = block[:rows], block[rows:]
-        name = f"emb_{len(self.manifest.shards):05d}.npy"
-        path = self.folder / name
-        files.write_npy(path, shard)
-        done = Shard(name, len(shard), files.sha256_of(path))
+        done = write_shard(self.folder, len(self.manifest.shards), shard)
         self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, done))
         files.write_json(self.folder / PARTIAL, self.manifest.to_json())
         self._buffer, self._buffered = [rest], len(rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -30,10 +30,21 @@ class ExpertFactors:
     text: Annotated[float | None, arg(name="sigma-text", aliases=["--lambda-text"])] = None
     """Weight of the expert for text; None takes the preset's."""
 
+    others: Annotated[
+        dict[str, float], arg(name="sigma", aliases=["--lambda"], metavar="MODALITY FACTOR ...")
+    ] = field(default_factory=dict)
+    """Weights of the expert for any modalities, such as --sigma depth 0.3 video 0.2."""
+
     def given(self) -> Factors:
         """Return the factors that were set."""
-        factors = {"audio": self.audio, "image": self.image, "text": self.text}
-        return {modality: factor for modality, factor in factors.items() if factor is not None}
+        named = {"audio": self.audio, "image": self.image, "text": self.text}
+        return self.others | {m: factor for m, factor in named.items() if factor is not None}
+
+    @classmethod
+    def option(cls, modality: str) -> str:
+        """Return the option that sets the factor of a modality."""
+        named = {known.name for known in fields(cls)} - {"others"}
+        return f"--sigma-{modality}" if modality in named else f"--sigma {modality}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import jax
 from rich.markup import escape
 from rich.table import Table
 
+from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.console import ConsoleReporter, console, run_command
 from fb_jax.evaluation import results_table
 from fb_jax.run import (
@@ -20,7 +21,6 @@ from fb_jax.run import (
     select_device,
     train,
 )
-from fb_jax.run.default import is_default
 from fb_jax.run.describe import NO_TABLE
 
 
@@ -43,15 +43,14 @@ def _train() -> None:
     for split, metrics in results.items():
         console.print(results_table(metrics, f"{split}: {bond.unified} + {bond.expert}"))
     print(f"results, pictures and the bond are in {job.config.folder}\n")
-    print(_next_commands(job, f"--sigma-{bond.shared[-1]}") if results else NO_TABLE)
+    print(_next_commands(job, ExpertFactors.option(bond.shared[-1])) if results else NO_TABLE)
 
 
 def _next_commands(job: Job, factor: str) -> str:
     folder, split = job.config.folder, next(iter(job.evaluation))
-    beside = f" --out {folder / 'fused'}" if is_default(job.config.data) else ""
     return (
         f"other factors:   python eval.py --run {folder} {factor} 0.3\n"
-        f"fused banks:     freebind fuse --run {folder} --split {split}{beside}"
+        f"fused banks:     freebind fuse --run {folder} --split {split}"
     )
 
 

@@ -16,50 +16,71 @@ from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import FusedSpace, fusable, write_fused
+from fb_jax.fusion import FusedSpace, write_fused
 from fb_jax.run import Run, default_space
+from fb_jax.run.default import is_default
 
 
 def fuse(
-    run: Path,
     split: str,
     factors: OmitArgPrefixes[ExpertFactors],
+    run: Path | None = None,
+    space: Path | None = None,
     preset: str | None = None,
     name: str | None = None,
     data: Path | None = None,
     out: Path | None = None,
     dtype: Literal["float16", "float32"] = "float16",
 ) -> None:
-    """Write fused banks from banks: every item of a split in the space that a run has made.
+    """Write fused banks from banks: every item of a split in the space of a run or an artefact.
 
     Args:
-        run: Run folder that train.py wrote.
         split: Split to fuse, pool or evaluation.
         factors: Weights of the expert.
-        preset: Factors by name: versatile, at_expertise, it_expertise. Default: the first that
-            fits the expert.
-        name: Of the fused space. Default: UNIFIED+EXPERT.
+        run: Run folder that train.py wrote; or --space.
+        space: Fused space that freebind export-space wrote; needs --data.
+        preset: Factors by name: versatile, at_expertise, it_expertise; halfway for experts that
+            these do not fit. Default: the first that fits, or those of the artefact.
+        name: Of the fused space. Default: UNIFIED+EXPERT, or that of the artefact.
         data: Bank root to read; by default the one that the run was trained on.
-        out: Bank root to write. Default: the one that is read, which then has one more space.
+        out: Bank root to write. Default: the one that is read, which then has one more space; of
+            the word world, RUN/fused.
         dtype: How to store the rows.
     """
-    found = Run(run)
-    banks = found.open_banks(split, data)
-    bond = found.bond
-    space = FusedSpace.preset(preset, bond) if preset else default_space(bond)
-    space = space.with_factors(**factors.given())
-    name = name or f"{bond.unified}+{bond.expert}"
-    root = out or banks.split.path.parent
-    total = sum(len(banks.split.items(m)) for m in fusable([bond], banks))
+    fused, banks = _space_and_banks(run, space, split, data)
+    fused = fused.at(preset) if preset else fused
+    fused = fused.with_factors(**factors.given())
+    name = name or fused.title
+    root = out or _beside(banks.split.path.parent, run or space)
+    total = sum(len(banks.split.items(m)) for m in fused.fusable(banks))
     with ConsoleReporter().stage(f"fuse {split}", total) as advance:
-        counts = write_fused(space, banks, root, name, dtype=dtype, progress=advance)
+        counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)
     told = ", ".join(f"{count} {modality}" for modality, count in counts.items())
-    at = ", ".join(f"{modality} {factor:g}" for modality, factor in space.factors.items())
+    at = ", ".join(f"{modality} {factor:g}" for modality, factor in fused.factors.items())
     print(f"{told} items in {root / split}, space {name}, weights of the expert: {at}")
     print(
         f"search them:  freebind search --root {root} --split {split} --space {name} "
-        f"--in {bond.shared[0]} --like {bond.shared[-1]} --row 0"
+        f"--in {fused.shared[0]} --like {fused.shared[-1]} --row 0"
     )
+
+
+def _beside(root: Path, made: Path | None) -> Path:
+    """Return where fused banks go: to those they come from, unless the package holds them."""
+    return made / "fused" if made is not None and is_default(root) else root
+
+
+def _space_and_banks(
+    run: Path | None, space: Path | None, split: str, data: Path | None
+) -> tuple[FusedSpace, BankSet]:
+    if run is not None and space is None:
+        found = Run(run)
+        return default_space(found.bond), found.open_banks(split, data)
+    if run is not None or space is None or data is None:
+        raise FreeBindError("nothing to fuse", expected="--run RUN, or --space FOLDER --data BANKS")
+    loaded = FusedSpace.load(space)
+    banks = open_banks(data, split, spaces=loaded.spaces)
+    banks.verify()
+    return loaded, banks
 
 
 def search(

@@ -25,14 +25,21 @@ Metrics = dict[str, dict[str, dict[str, float]]]
 def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     """Return what a fused space is measured against: its sources, and the mean of their scores.
 
-    The mean of scores averages the spaces' similarities, with no bond. As rows: those of all the
-    spaces side by side, over the root of their number; it exists where all have the modality.
+    ``unified`` is the native unified space; a base, itself a fused space, goes by its name. The
+    mean of scores averages the spaces' similarities, with no bond. As rows: those of all the spaces
+    side by side, over the root of their number; it exists where all have the modality.
     """
     of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in space.spaces}
-    common = [m for m in of[space.unified] if all(m in rows for rows in of.values())]
+    common = [m for m in of[space.spaces[0]] if all(m in rows for rows in of.values())]
     root = np.sqrt(np.float32(len(of)))
     mean = {m: np.hstack([rows[m] for rows in of.values()]) / root for m in common}
-    return {"unified": of.pop(space.unified), **of, "mean_of_scores": mean}
+    bases = {base.title: fused_rows(base, banks) for base in space.stages[:-1]}
+    return {"unified": of.pop(space.spaces[0]), **of, **bases, "mean_of_scores": mean}
+
+
+def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
+    """Return the rows of every modality that can be fused from these banks."""
+    return fused_at(space, space.parts_of(banks), {})
 
 
 def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) -> Space:
@@ -67,7 +74,7 @@ def evaluate(
 
     Args:
         space: The fused space.
-        banks: All its spaces over an evaluation split.
+        banks: All its native spaces over an evaluation split.
         points: Name to factors; None takes the presets of the experts' kind.
 
     Returns:
@@ -87,5 +94,6 @@ def evaluate(
     points = presets_for(space) if points is None else points
     models = sources_and_baseline(space, banks)
     models |= {name: fused_at(space, parts, factors) for name, factors in points.items()}
-    order = ["unified", *space.experts, *points, "mean_of_scores"]
+    bases = [base.title for base in space.stages[:-1]]
+    order = ["unified", *space.spaces[1:], *bases, *points, "mean_of_scores"]
     return {name: compare(models[name], tables) for name in order}

@@ -56,7 +56,9 @@ def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: P
     """
     first, second = swept.modalities
     figure = Figure(figsize=(4.4 * len(swept.surfaces), 4.2), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(
+        ", ".join([title, *(f"{m} at {factor:g}" for m, factor in swept.fixed.items())])
+    )
     panels = figure.subplots(1, len(swept.surfaces), squeeze=False)[0]
     for axes, (pair, surface) in zip(panels, swept.surfaces.items(), strict=True):
         change = surface - swept.unified[pair]

@@ -1,6 +1,17 @@
 """Fused spaces: weighted sums of bonded spaces, in memory and on disk."""
 
-from fb_jax.fusion.fuse import write_fused
+from fb_jax.fusion.embed import ItemEncoder
+from fb_jax.fusion.fuse import weights_digest, write_fused
 from fb_jax.fusion.space import PRESETS, Factors, FusedSpace, Parts, fusable, presets_for
 
-__all__ = ["PRESETS", "Factors", "FusedSpace", "Parts", "fusable", "presets_for", "write_fused"]
+__all__ = [
+    "PRESETS",
+    "Factors",
+    "FusedSpace",
+    "ItemEncoder",
+    "Parts",
+    "fusable",
+    "presets_for",
+    "weights_digest",
+    "write_fused",
+]

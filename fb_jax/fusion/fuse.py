@@ -12,7 +12,7 @@ import numpy as np
 from fb_jax.banks import BankSet, Encoder, Progress, Split, bank_writer, files, no_progress
 from fb_jax.banks.root import require_name
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.space import FusedSpace, fusable, sources
+from fb_jax.fusion.space import FusedSpace, sources
 
 BLOCK_ROWS = 16384
 
@@ -26,7 +26,7 @@ def write_fused(
     dtype: str = "float16",
     progress: Progress = no_progress,
 ) -> dict[str, int]:
-    """Fuse every item of a split that both spaces have, and write banks of the fused space.
+    """Fuse every item of a split that all the spaces have, and write banks of the fused one.
 
     Items keep their rows; those that one of its spaces lacks are listed as missing. An interrupted
     run goes on behind its last shard.
@@ -50,7 +50,7 @@ def write_fused(
     target = Split(root / banks.split.name)
     _copy_items(banks.split, target)
     encoder = Encoder(name, weights_digest(space), _licences(banks))
-    modalities = fusable(space.bonds, banks)
+    modalities = space.fusable(banks)
     for modality in modalities:
         _write_modality(space, banks, target, modality, name, encoder, dtype, progress)
     return {modality: len(banks.rows[modality]) for modality in modalities}
@@ -111,14 +111,13 @@ def _copy_items(source: Split, target: Split) -> None:
 def weights_digest(space: FusedSpace) -> str:
     """Return a digest of everything that a fused row depends on besides the sources."""
     leaves = [np.asarray(leaf) for bond in space.bonds for leaf in jax.tree.leaves(bond.variables)]
-    return files.sha256_of_json(
-        {
-            "bonds": [[bond.kind, bond.unified, bond.expert] for bond in space.bonds],
-            "factors": dict(space.factors),
-            "normalise": space.normalise,
-            "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],
-        }
-    )
+    own = {
+        "bonds": [[bond.kind, bond.unified, bond.expert] for bond in space.bonds],
+        "factors": dict(space.factors),
+        "normalise": space.normalise,
+        "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],
+    }
+    return files.sha256_of_json(own | ({"base": weights_digest(space.base)} if space.base else {}))
 
 
 def _licences(banks: BankSet) -> str:

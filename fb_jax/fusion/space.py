@@ -1,23 +1,28 @@
-"""The fused space: per modality a weighted sum of what both spaces say (Eq. 3, 9, 10).
+"""The fused space: per modality a weighted sum of what its spaces say (Eq. 3, 9, 10).
 
     fused[m] = unit((1 - s_m) * unified part + s_m * expert part)
 
 The side that the bond projects goes through the mixture Psi, the other is taken as it is; a
 modality that one side lacks is the other side's alone. That is Eq. 3 for a displacement and Eq. 9
 and 10 for a combination: the two differ in which side is projected.
+
+A product is a space: the unified space of a second stage may be the fused space of a first, at its
+factors [P].
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError, unknown
+from fb_jax.fusion.embed import ItemEncoder, encoded, find_encoder, to_numpy
 from fb_jax.projector import Bond, Ends
 
 Factors = Mapping[str, float]
@@ -30,17 +35,23 @@ PRESETS: Mapping[str, Factors] = {
 }
 
 
+HALFWAY = "halfway"
+"""The preset of experts of other kinds than the paper's: every factor at 0.5 [O]."""
+
+
 def presets_for(fused: Ends | FusedSpace) -> dict[str, Factors]:
-    """Return the presets that set the factors of just the experts' modalities."""
-    shared = fused.shared
-    return {name: factors for name, factors in PRESETS.items() if set(factors) == set(shared)}
+    """Return the presets that set the factors of just the experts' modalities, or ``HALFWAY``."""
+    presets = fused.presets if isinstance(fused, FusedSpace) else PRESETS
+    found = {name: at for name, at in presets.items() if set(at) == set(fused.shared)}
+    return found or {HALFWAY: dict.fromkeys(fused.shared, 0.5)}
 
 
 class Parts(NamedTuple):
     """What each side contributes to a modality, both ``[n, d]`` unit rows of the target space.
 
     Attributes:
-        unified: The unified space's rows, projected if the bond projects it.
+        unified: The unified space's rows, projected if the bond projects it. Of a base with
+            ``normalise=False`` that is not projected they have the norm that it gives them [P].
         expert: The expert's rows, projected if the bond projects it; None if it lacks the modality.
     """
 
@@ -56,49 +67,58 @@ class FusedSpace:
         bonds: One trained bond, or a combination with each of several experts.
         factors: Weight of the expert part for every modality that some expert has.
         normalise: L2-normalise the weighted sums [C]; False gives the bare equations [P].
+        base: The fused space that is the bonds' unified space; None if that is a native one.
+        name: What it is called; the bonds of a next stage name it as their unified space.
+        presets: Factors by name; those of other modalities are passed over.
+        licences: Native space to the licence of its encoder, where that is known.
+        encoders: Native space to what encodes its items; others are found by entry point.
     """
 
     bonds: tuple[Bond, ...]
     factors: Factors
     normalise: bool = True
+    base: FusedSpace | None = None
+    name: str = ""
+    presets: Mapping[str, Factors] = field(default_factory=lambda: PRESETS)
+    licences: Mapping[str, str] = field(default_factory=dict)
+    encoders: Mapping[str, ItemEncoder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require_compatible(self.bonds)
-        experts = " and ".join(self.experts)
-        for modality, factor in self.factors.items():
-            if modality not in self.shared:
-                raise unknown(f"factor of {experts} for", modality, self.shared)
-            if not 0 <= factor <= 1:
-                raise FreeBindError(
-                    "a factor is a weight", where=modality, expected="0 to 1", got=factor
-                )
-        for modality in self.shared:
-            if modality not in self.factors:
-                raise FreeBindError(
-                    "a factor is missing", where=modality, expected="0 to 1", got=self.factors
-                )
+        if self.base is not None:
+            _require_base(self.bonds, self.base)
+        _require_factors(self)
 
     @classmethod
-    def preset(cls, name: str, *bonds: Bond) -> FusedSpace:
+    def preset(cls, name: str, *bonds: Bond, base: FusedSpace | None = None) -> FusedSpace:
         """Return the space of some bonds at a preset's factors.
 
         Raises:
             FreeBindError: There is no such preset for this kind of expert.
         """
-        halfway = cls.halfway(*bonds)
-        known = presets_for(halfway)
-        if name not in known:
-            experts = ", ".join(halfway.experts)
-            raise unknown("preset", name, known, f"{halfway.unified} + {experts}")
-        return replace(halfway, factors=known[name])
+        return cls.halfway(*bonds, base=base).at(name)
 
     @classmethod
-    def halfway(cls, *bonds: Bond) -> FusedSpace:
+    def halfway(cls, *bonds: Bond, base: FusedSpace | None = None) -> FusedSpace:
         """Return the space of some bonds with every factor at 0.5 [O]."""
-        return cls(bonds, {m: 0.5 for bond in bonds for m in bond.shared})
+        return cls(bonds, {m: 0.5 for bond in bonds for m in bond.shared}, base=base)
+
+    def at(self, preset: str) -> FusedSpace:
+        """Return the same space at a preset's factors.
+
+        Raises:
+            FreeBindError: There is no such preset for these experts.
+        """
+        if preset not in (known := presets_for(self)):
+            where = f"{self.unified} + {', '.join(self.experts)}"
+            raise unknown("preset", preset, known, where)
+        return replace(self, factors=known[preset])
 
     def with_factors(self, **factors: float) -> FusedSpace:
         """Return the same space at other factors; those that are not named stay.
+
+        A base keeps its own: the bonds were trained onto it there. For another base,
+        ``dataclasses.replace(space, base=space.base.with_factors(...))``.
 
         Args:
             **factors: Modality to the weight of the expert part, 0 to 1.
@@ -108,24 +128,59 @@ class FusedSpace:
         """
         return replace(self, factors={**self.factors, **factors})
 
+    def with_experts(self, experts: Iterable[str]) -> FusedSpace:
+        """Return the space of some of the experts; a base keeps its own.
+
+        Raises:
+            FreeBindError: One of them is not an expert of these bonds, or none is left.
+        """
+        wanted = [experts] if isinstance(experts, str) else list(experts)
+        for expert in wanted:
+            if expert not in self.experts:
+                raise unknown("expert", expert, self.experts, self.title)
+        kept = tuple(bond for bond in self.bonds if bond.expert in wanted)
+        shared = {m for bond in kept for m in bond.shared}
+        factors = {m: factor for m, factor in self.factors.items() if m in shared}
+        return replace(self, bonds=kept, factors=factors, name="")
+
+    def with_encoders(self, encoders: Mapping[str, ItemEncoder]) -> FusedSpace:
+        """Return the same space with (more) encoders, native space to encoder; see ``embed``."""
+        return replace(self, encoders={**self.encoders, **encoders})
+
     @property
     def unified(self) -> str:
-        """Name of the unified space."""
+        """Name of the unified space: a native one, or the base."""
         return self.bonds[0].unified
 
     @property
     def experts(self) -> tuple[str, ...]:
-        """Names of the expert spaces."""
+        """Names of the expert spaces of these bonds; a base has its own."""
         return tuple(bond.expert for bond in self.bonds)
 
     @property
+    def stages(self) -> tuple[FusedSpace, ...]:
+        """The fused spaces that this one is built from, the first one first, and this one."""
+        return (*(self.base.stages if self.base else ()), self)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Native space to its dimension, in the order of ``spaces``."""
+        ground = self.base.dims if self.base else {self.unified: self.bonds[0].dim("unified")}
+        return ground | {bond.expert: bond.dim("expert") for bond in self.bonds}
+
+    @property
     def spaces(self) -> tuple[str, ...]:
-        """Names of all the spaces that rows are fused from."""
-        return self.unified, *self.experts
+        """Names of all the native spaces that rows are fused from, the unified one first."""
+        return tuple(self.dims)
+
+    @property
+    def title(self) -> str:
+        """Its name, or ``UNIFIED+EXPERT+...`` if it has none."""
+        return self.name or "+".join([self.unified, *self.experts])
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """Modalities that some expert has."""
+        """Modalities that some expert of these bonds has."""
         return tuple(dict.fromkeys(m for bond in self.bonds for m in bond.shared))
 
     @property
@@ -139,30 +194,48 @@ class FusedSpace:
         return self.bonds[0].projector.dim
 
     def spaces_of(self, modality: str) -> tuple[str, ...]:
-        """Return the names of the spaces that have a modality."""
+        """Return the names of the native spaces that have a modality."""
+        ground = self.base.spaces_of(modality) if self.base else (self.unified,)
         having = [bond.expert for bond in self.bonds if modality in bond.shared]
-        return self.unified, *having
+        return tuple(dict.fromkeys([*ground, *having]))
 
-    def parts(self, modality: str, rows: Mapping[str, Float[np.ndarray, "n _"]]) -> Parts:
+    def modalities_of(self, space: str) -> tuple[str, ...]:
+        """Return the modalities that are taken from a native space."""
+        return tuple(m for m in self.modalities if space in self.spaces_of(m))
+
+    def parts(self, modality: str, rows: Mapping[str, Any]) -> Parts:
         """Bring what the spaces say of some items of one modality into the target space.
 
         Args:
             modality: Name of the modality.
-            rows: Space to ``[n, d]`` embeddings of the same items, of any norm, for every space
-                that has the modality.
+            rows: Native space to ``[n, d]`` embeddings of the same items, of any norm, for every
+                space that has the modality: NumPy, JAX or torch.
 
         Returns:
-            Both parts; factors do not enter.
+            Both parts; factors of these bonds do not enter.
 
         Raises:
             FreeBindError: There is no such modality, embeddings of a space are missing or too many,
                 or have another dimension.
         """
-        self._require_rows(modality, rows)
-        own = {space: unit_rows(found) for space, found in rows.items()}
+        found = {space: to_numpy(array) for space, array in rows.items()}
+        self._require_rows(modality, found)
+        own = {space: unit_rows(array) for space, array in found.items()}
         outputs = [b.place("expert", own[b.expert]) for b in self.bonds if modality in b.shared]
-        unified = unit_rows(self.bonds[0].place("unified", own[self.unified]))
+        unified = self._unified_part(modality, own)
         return Parts(unified, unit_rows(np.mean(outputs, axis=0)) if outputs else None)
+
+    def _unified_part(
+        self, modality: str, own: Mapping[str, Float32[np.ndarray, "n _"]]
+    ) -> Float32[np.ndarray, "n d"]:
+        bond = self.bonds[0]
+        if self.base is None:
+            rows = own[self.unified]
+        else:
+            rows = self.base.fuse(modality, {s: own[s] for s in self.base.spaces_of(modality)})
+        if bond.direction.source == "unified":
+            return bond.project(unit_rows(rows))
+        return rows
 
     def _require_rows(self, modality: str, rows: Mapping[str, np.ndarray]) -> None:
         if modality not in self.modalities:
@@ -173,14 +246,12 @@ class FusedSpace:
                 expected=", ".join(self.spaces_of(modality)),
                 got=", ".join(rows) or "none",
             )
-        dims = {self.unified: self.bonds[0].dim("unified")}
-        dims |= {bond.expert: bond.dim("expert") for bond in self.bonds}
-        count = len(rows[self.unified])
+        first, count = self.spaces[0], len(rows[self.spaces[0]])
         for space, found in rows.items():
-            if found.shape != (count, dims[space]):
+            if found.shape != (count, self.dims[space]):
                 raise FreeBindError(
-                    f"these are no embeddings of {space} of as many items as {self.unified} has",
-                    expected=[count, dims[space]],
+                    f"these are no embeddings of {space} of as many items as {first} has",
+                    expected=[count, self.dims[space]],
                     got=list(found.shape),
                 )
 
@@ -200,9 +271,7 @@ class FusedSpace:
         mixed = (1 - factor) * parts.unified + factor * parts.expert
         return unit_rows(mixed) if self.normalise else mixed
 
-    def fuse(
-        self, modality: str, rows: Mapping[str, Float[np.ndarray, "n _"]]
-    ) -> Float32[np.ndarray, "n d"]:
+    def fuse(self, modality: str, rows: Mapping[str, Any]) -> Float32[np.ndarray, "n d"]:
         """Fuse the embeddings of some items of one modality.
 
         Args:
@@ -217,9 +286,116 @@ class FusedSpace:
         """
         return self.mix(modality, self.parts(modality, rows))
 
+    def fusable(self, banks: BankSet) -> tuple[str, ...]:
+        """Return the modalities of which every native space that has them is in these banks."""
+        return tuple(
+            m
+            for m in banks.modalities(self.spaces[0])
+            if m in self.modalities and all((s, m) in banks.banks for s in self.spaces_of(m))
+        )
+
     def parts_of(self, banks: BankSet) -> dict[str, Parts]:
         """Return the parts of every modality that can be fused from these banks."""
-        return {m: self.parts(m, sources(self, banks, m)) for m in fusable(self.bonds, banks)}
+        return {m: self.parts(m, sources(self, banks, m)) for m in self.fusable(banks)}
+
+    def embed(
+        self, modality: str, items: Sequence[str | Path], batch: int = 32
+    ) -> Float32[np.ndarray, "n d"]:
+        """Encode items by every space that has their modality, and fuse the embeddings.
+
+        Args:
+            modality: Name of the modality.
+            items: Captions, or paths of media files.
+            batch: Items to read and encode at a time.
+
+        Returns:
+            ``[n, d]`` rows of the fused space.
+
+        Raises:
+            FreeBindError: A space has no encoder, an item cannot be read, or see ``parts``.
+        """
+        if modality not in self.modalities:
+            raise unknown("modality", modality, self.modalities)
+        having = self.spaces_of(modality)
+        encoders = {s: self.encoders.get(s) or find_encoder(s) for s in having}
+        rows = {s: encoded(encoders[s], s, modality, items, batch) for s in having}
+        return self.fuse(modality, rows)
+
+    def save(
+        self,
+        path: Path | str,
+        name: str = "",
+        *,
+        licences: Mapping[str, str] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the space to a folder that ``load`` reads; see ``fb_jax.fusion.artefact``.
+
+        Args:
+            path: Folder to make.
+            name: What the space is called; its own name by default.
+            licences: Native space to the licence of its encoder, beside those known.
+            metrics: Split to figures as ``evaluate`` returns them, for the model card.
+
+        Raises:
+            FreeBindError: The folder holds something else, or cannot be written.
+        """
+        from fb_jax.fusion.artefact import write_space
+
+        known = {**self.licences, **(licences or {})}
+        write_space(replace(self, name=name or self.title, licences=known), Path(path), metrics)
+
+    @staticmethod
+    def load(path: Path | str) -> FusedSpace:
+        """Read a space that ``save`` has written.
+
+        Raises:
+            FreeBindError: There is none, it is damaged, or another version made it.
+        """
+        from fb_jax.fusion.artefact import read_space
+
+        return read_space(Path(path))
+
+
+def _require_factors(space: FusedSpace) -> None:
+    """Raise a FreeBindError unless every modality of the experts, and no other, has a weight."""
+    for modality, factor in space.factors.items():
+        if modality not in space.shared:
+            raise unknown(f"factor of {' and '.join(space.experts)} for", modality, space.shared)
+        if not 0 <= factor <= 1:
+            raise FreeBindError(
+                "a factor is a weight", where=modality, expected="0 to 1", got=factor
+            )
+    for modality in space.shared:
+        if modality not in space.factors:
+            raise FreeBindError(
+                "a factor is missing", where=modality, expected="0 to 1", got=space.factors
+            )
+
+
+def _require_base(bonds: Sequence[Bond], base: FusedSpace) -> None:
+    """Raise a FreeBindError unless the unified space of these bonds can be this base."""
+    first = bonds[0]
+    fits = first.dim("unified") == base.dim and set(first.modalities) <= set(base.modalities)
+    if not fits or (base.name and base.name != first.unified):
+        raise FreeBindError(
+            "the base is not the unified space of these bonds",
+            expected=_signature(first.unified, first.dim("unified"), first.modalities),
+            got=_signature(base.title, base.dim, base.modalities),
+            fix="give the fused space whose rows these bonds were trained on",
+        )
+    for bond in bonds:
+        if base.dims.get(bond.expert, bond.dim("expert")) != bond.dim("expert"):
+            raise FreeBindError(
+                "the base has another space of this name",
+                where=bond.expert,
+                expected=f"{bond.dim('expert')} dimensions",
+                got=f"{base.dims[bond.expert]} dimensions",
+            )
+
+
+def _signature(name: str, dim: int, modalities: Sequence[str]) -> str:
+    return f"{name}, {dim} dimensions, {', '.join(modalities)}"
 
 
 def _require_compatible(bonds: Sequence[Bond]) -> None:

@@ -1,12 +1,12 @@
 """The projector, and the mixture of one projector for every subset of the starts."""
 
 from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, Direction, Ends
+from fb_jax.projector.fold import Folded, fold, mean_output
 from fb_jax.projector.mixture import (
     Subset,
     Variables,
     init_mixture,
     init_projector,
-    mean_output,
     parameter_count,
     project_members,
     subset_name,
@@ -21,9 +21,11 @@ __all__ = [
     "BondKind",
     "Direction",
     "Ends",
+    "Folded",
     "Projector",
     "Subset",
     "Variables",
+    "fold",
     "init_mixture",
     "init_projector",
     "mean_output",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32
 
 from fb_jax.banks import unit_rows
 from fb_jax.errors import unknown
-from fb_jax.projector.mixture import Subset, Variables, mean_output, subset_name
+from fb_jax.projector.fold import Folded, fold, mean_output
+from fb_jax.projector.mixture import Subset, Variables, subset_name
 from fb_jax.projector.projector import Projector
 from fb_jax.pseudo import Side
 
 BondKind = Literal["combination", "displacement"]
-PROJECT_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,11 @@ class Bond:
         dim_in = self.variables.params["linear_in"]["kernel"].shape[1]
         return dim_in if side == self.direction.source else self.projector.dim
 
+    @cached_property
+    def folded(self) -> Folded:
+        """The members as inference runs them; made once, when first needed."""
+        return fold(self.variables)
+
     def only(self, member: Subset) -> Bond:
         """Return the bond of one of the members alone (Table 8).
 
@@ -123,11 +128,7 @@ class Bond:
         """
         if side == self.direction.target:
             return x
-        blocks = [
-            np.asarray(mean_output(self.projector, self.variables, jnp.asarray(block)))
-            for block in np.split(x, range(PROJECT_ROWS, len(x), PROJECT_ROWS))
-        ]
-        return np.concatenate(blocks)
+        return mean_output(self.folded, x, self.projector.precision)
 
     def project(self, x: Float[np.ndarray, "n d_in"]) -> Float32[np.ndarray, "n d_out"]:
         """Psi(x): the mean of the members' unit outputs [P, C], then L2 norm [C].

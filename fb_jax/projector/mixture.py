@@ -68,23 +68,6 @@ def project_members(
     return jax.vmap(member)(variables)
 
 
-@partial(jax.jit, static_argnums=0)
-def mean_output(
-    projector: Projector, variables: Variables, x: Float[Array, "b d_in"]
-) -> Float[Array, "b d_out"]:
-    """Return the mean of the members' unit outputs [P, C]; its direction is Psi(x).
-
-    Args:
-        projector: The members' form.
-        variables: Of the mixture.
-        x: ``[b, d_in]`` unit rows.
-
-    Returns:
-        ``[b, d_out]`` rows, of norm 1 at most.
-    """
-    return project_members(projector, variables, x).mean(axis=0)
-
-
 def parameter_count(dim_in: int, dim_out: int, hidden: int) -> int:
     """Return the trained numbers of one projector: two kernels, two scales, two shifts."""
     return dim_in * hidden + hidden * dim_out + 2 * (hidden + dim_out)

@@ -1,12 +1,21 @@
-"""Pseudo pairs: soft retrieval, the plans of the paper as data, and their execution over banks."""
+"""Pseudo pairs: soft retrieval, the plans as data, and their execution over banks."""
 
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
 from fb_jax.pseudo.execute import BankStream, Retrieval, complete
 from fb_jax.pseudo.pairs import PairSet, PairSpec, build_pairs
-from fb_jax.pseudo.plans import PLANS, SIDES, Column, Hop, Plan, Ref, Side, in_order, plan_for
+from fb_jax.pseudo.plans import (
+    SIDES,
+    Column,
+    Hop,
+    Plan,
+    Ref,
+    Side,
+    anchor_of,
+    in_order,
+    plan_for,
+)
 
 __all__ = [
-    "PLANS",
     "SIDES",
     "TAU",
     "BankStream",
@@ -21,6 +30,7 @@ __all__ = [
     "Retrieval",
     "Side",
     "aggregate",
+    "anchor_of",
     "build_pairs",
     "complete",
     "in_order",

@@ -25,6 +25,8 @@ class Retrieval:
         temperature: tau, 1/100 in the paper [P].
         normalise: L2-normalise every aggregated embedding, before it queries a second hop or is
             stored [O].
+        anchor: The modality that the unified space was trained around, which decides the plan
+            (``plan_for``). None takes image, or the first if there is none [O].
         precision: Of the matrix products.
         dtype: How aggregated embeddings are stored.
         chunks: Memory bounds.
@@ -32,6 +34,7 @@ class Retrieval:
 
     temperature: float = TAU
     normalise: bool = True
+    anchor: str | None = None
     precision: Precision = "float32"
     dtype: Literal["float16", "float32"] = "float16"
     chunks: Chunks = field(default_factory=Chunks)
@@ -85,7 +88,7 @@ def complete(
     stream: BankStream,
     how: Retrieval,
 ) -> dict[Ref, Float[Array, "q _"]]:
-    """Run the hops of one start modality (one of Eq. 4-6, 11-13) on a block of its items.
+    """Run the hops of one start modality (such as one of Eq. 4-6, 11-13) on a block of its items.
 
     Args:
         hops: In the order they run: a soft query must have been made by an earlier hop.

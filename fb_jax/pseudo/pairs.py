@@ -29,6 +29,7 @@ from fb_jax.banks import (
     files,
     no_progress,
 )
+from fb_jax.errors import FreeBindError
 from fb_jax.pseudo.execute import BankStream, Retrieval, complete
 from fb_jax.pseudo.plans import (
     Column,
@@ -36,6 +37,7 @@ from fb_jax.pseudo.plans import (
     Plan,
     Ref,
     Side,
+    anchor_of,
     columns,
     in_order,
     native,
@@ -55,6 +57,9 @@ class PairSpec:
         unified: Name of the unified space.
         expert: Name of the expert space.
         retrieval: How soft retrieval is done.
+
+    Raises:
+        FreeBindError: Both spaces are one.
     """
 
     banks: BankSet
@@ -62,10 +67,22 @@ class PairSpec:
     expert: str
     retrieval: Retrieval = field(default_factory=Retrieval)
 
+    def __post_init__(self) -> None:
+        if self.unified == self.expert:
+            raise FreeBindError(
+                "a space cannot be its own expert", expected="two spaces", got=self.unified
+            )
+
+    @property
+    def anchor(self) -> str:
+        """The modality that the plan holds the unified space to be trained around."""
+        return self.retrieval.anchor or anchor_of(self.banks.modalities(self.unified))
+
     @property
     def plan(self) -> Plan:
         """The hops of every start modality."""
-        return plan_for(*(self.banks.modalities(space) for space in (self.unified, self.expert)))
+        unified, expert = map(self.banks.modalities, (self.unified, self.expert))
+        return plan_for(unified, expert, self.anchor)
 
     @property
     def starts(self) -> tuple[str, ...]:
@@ -104,12 +121,14 @@ class PairSpec:
 
     def identity(self) -> dict[str, Any]:
         """Return what tells these pairs from others, as JSON."""
+        retrieval = dataclasses.asdict(self.retrieval)
+        del retrieval["anchor"]  # the plan is what comes of it
         return {
             "format": "freebind-pairs",
             "version": 1,
             "unified": self.unified,
             "expert": self.expert,
-            "retrieval": dataclasses.asdict(self.retrieval),
+            "retrieval": retrieval,
             "plan": {start: [str(hop) for hop in self.plan[start]] for start in self.starts},
             "banks": self.banks.fingerprints(),
             "pairs": {start: self.count(start) for start in self.starts},

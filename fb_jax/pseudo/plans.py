@@ -1,7 +1,20 @@
-"""The pseudo-pair plans: which soft retrievals complete an item (Eq. 4-6 and 11-13), as data.
+"""The pseudo-pair plans: which soft retrievals complete an item, as data.
 
 A plan belongs to the kind of expert, not to a bond: one set of pairs serves both directions [P].
-Another kind of expert is one more entry of ``PLANS``.
+One rule [O] gives it for any expert; it gives Eq. 4-6 for an image-text and Eq. 11-13 for an
+audio-text expert, hop by hop:
+
+    A space *links* two modalities if its scores between them can be trusted: the expert links any
+    two that it has, the unified space links its anchor with every other. The *anchor* is the
+    modality that the unified space was trained around: image, for ImageBind [P].
+
+    1. What some space links with the start takes one hop, by the scores of the space that the
+       embedding is of, if it is linked there, else by those of the other space.
+    2. What none links takes two, by unified scores: the soft anchor asks in the start's place.
+
+The two tables differ because the anchor is in one expert and not in the other. Among modalities
+other than the anchor the rule makes no difference: an audio-image expert has the plan of an
+image-text one with text and audio exchanged.
 """
 
 from __future__ import annotations
@@ -9,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, unknown
 
 Side = Literal["unified", "expert"]
 SIDES: tuple[Side, Side] = ("unified", "expert")
@@ -61,53 +74,6 @@ class Hop(NamedTuple):
 Plan = Mapping[str, tuple[Hop, ...]]
 """Start modality to the hops that complete an item of it, in the order they run."""
 
-T_u, V_u, A_u = (Ref("unified", modality) for modality in ("text", "image", "audio"))
-T_e, V_e, A_e = (Ref("expert", modality) for modality in ("text", "image", "audio"))
-soft_V_u = V_u._replace(soft=True)
-
-IMAGE_TEXT: Plan = {
-    "text": (  # Eq. 4
-        Hop(T_e, V_e, V_e),
-        Hop(T_u, V_u, V_u),
-        Hop(soft_V_u, A_u, A_u),
-    ),
-    "image": (  # Eq. 5
-        Hop(V_e, T_e, T_e),
-        Hop(V_u, T_u, T_u),
-        Hop(V_u, A_u, A_u),
-    ),
-    "audio": (  # Eq. 6
-        Hop(A_u, V_u, V_e),
-        Hop(A_u, V_u, V_u),
-        Hop(soft_V_u, T_u, T_e),
-        Hop(soft_V_u, T_u, T_u),
-    ),
-}
-
-AUDIO_TEXT: Plan = {
-    "text": (  # Eq. 11
-        Hop(T_e, A_e, A_e),
-        Hop(T_e, A_e, A_u),
-        Hop(T_u, V_u, V_u),
-    ),
-    "audio": (  # Eq. 12
-        Hop(A_e, T_e, T_e),
-        Hop(A_e, T_e, T_u),
-        Hop(A_u, V_u, V_u),
-    ),
-    "image": (  # Eq. 13
-        Hop(V_u, T_u, T_e),
-        Hop(V_u, T_u, T_u),
-        Hop(V_u, A_u, A_e),
-        Hop(V_u, A_u, A_u),
-    ),
-}
-
-PLANS: Mapping[frozenset[str], Plan] = {
-    frozenset({"image", "text"}): IMAGE_TEXT,
-    frozenset({"audio", "text"}): AUDIO_TEXT,
-}
-
 ORDER = ("text", "image", "audio")
 """The order of starts and of modalities wherever one is needed [O]; others follow by name."""
 
@@ -118,22 +84,61 @@ def in_order(modalities: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(modalities, key=lambda m: (known.get(m, len(ORDER)), m)))
 
 
-def plan_for(unified: Iterable[str], expert: Iterable[str]) -> Plan:
-    """Return the plan for an expert that covers some modalities of a unified space.
+def anchor_of(unified: Iterable[str]) -> str:
+    """Return the anchor of a unified space unless told: image, else its first modality [O]."""
+    known = in_order(unified)
+    return "image" if "image" in known else known[0]
+
+
+def plan_for(unified: Iterable[str], expert: Iterable[str], anchor: str | None = None) -> Plan:
+    """Return the plan for an expert that covers some or all modalities of a unified space.
+
+    An expert of one modality is refused: it links nothing that the unified space could learn from.
+    One of all the unified space's modalities is not: every item then has a native embedding in
+    both, and what the unified space does not link is retrieved by the expert's scores.
+
+    Args:
+        unified: Modalities of the unified space.
+        expert: Two or more of them.
+        anchor: The modality that the unified space was trained around; None: see ``anchor_of``.
 
     Raises:
-        FreeBindError: There is no plan for these modalities.
+        FreeBindError: The expert has one modality, or one that the unified space lacks, or there
+            is no such anchor.
     """
     unified, expert = frozenset(unified), frozenset(expert)
-    plan = PLANS.get(expert)
-    if plan is None or not unified >= frozenset(plan):
+    if len(expert) < 2 or not expert <= unified:
         raise FreeBindError(
             "there is no plan of pseudo pairs for these spaces",
-            expected="a unified space of audio, image and text, and an expert of "
-            + " or ".join(" and ".join(sorted(kind)) for kind in PLANS),
+            expected="an expert of two or more of the unified space's modalities",
             got=f"unified: {', '.join(sorted(unified))}; expert: {', '.join(sorted(expert))}",
         )
-    return plan
+    anchor = anchor_of(unified) if anchor is None else anchor
+    if anchor not in unified:
+        raise unknown("anchor among the unified space's modalities", anchor, unified)
+    return {start: _hops(start, unified, expert, anchor) for start in in_order(unified)}
+
+
+def _hops(
+    start: str, unified: frozenset[str], expert: frozenset[str], anchor: str
+) -> tuple[Hop, ...]:
+    """Return the hops from a start; the soft anchor stands before what it is asked for."""
+    hops = [
+        _hop(start, Ref(side, modality), expert, anchor)
+        for modality in in_order(unified - {start})
+        for side in (("expert", "unified") if modality in expert else ("unified",))
+    ]
+    return tuple(sorted(hops, key=lambda hop: (hop.query.soft, hop.values.modality not in expert)))
+
+
+def _hop(start: str, values: Ref, expert: frozenset[str], anchor: str) -> Hop:
+    """Return the hop that makes an embedding, by the rule above."""
+    ends = {start, values.modality}
+    links = {"expert": ends <= expert, "unified": anchor in ends}
+    for side in sorted(SIDES, key=lambda side: side != values.side):
+        if links[side]:
+            return Hop(Ref(side, start), Ref(side, values.modality), values)
+    return Hop(Ref("unified", anchor, soft=True), Ref("unified", values.modality), values)
 
 
 def native(plan: Plan, start: str) -> tuple[Ref, ...]:

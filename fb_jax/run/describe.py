@@ -43,7 +43,8 @@ def describe(job: Job) -> dict[str, str]:
     left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
     return {
         "data": str(config.data),
-        "bond": f"{config.bond} of {spec.expert} ({shared}) and {spec.unified}",
+        "bond": f"{config.bond} of {spec.expert} ({shared}) and {spec.unified}, anchor "
+        f"{spec.anchor}",
         "device": str(select_device(config.device)),
         "pairs": f"{counts}; {needs.pairs_operations / 1e12:,.2f} TFLOP; in {job.pairs_folder}",
         "mixture": f"{len(schedule.members)} projectors of {needs.parameters:,} parameters, from "

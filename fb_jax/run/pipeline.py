@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
-from fb_jax.banks import BankSet, files, open_banks
+from fb_jax.banks import Bank, BankSet, Encoder, Split, files, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Metrics, evaluate, plot_losses, plot_sweep, sweep
 from fb_jax.fusion import Factors, FusedSpace, presets_for
@@ -143,10 +143,10 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
     return results
 
 
-def default_space(*bonds: Bond) -> FusedSpace:
-    """Return the fused space at the first preset of the experts' kind, or halfway [O]."""
-    halfway = FusedSpace.halfway(*bonds)
-    return replace(halfway, factors=next(iter(presets_for(halfway).values()), halfway.factors))
+def default_space(*bonds: Bond, base: FusedSpace | None = None) -> FusedSpace:
+    """Return the fused space at the first preset of the experts' kind."""
+    halfway = FusedSpace.halfway(*bonds, base=base)
+    return replace(halfway, factors=next(iter(presets_for(halfway).values())))
 
 
 class Run:
@@ -169,6 +169,16 @@ class Run:
         self.folder = folder
         self.provenance: dict[str, Any] = files.read_json(folder / "provenance.json")
         self.bond = load_bond(folder / "bond")
+
+    def encoders(self) -> dict[str, Encoder]:
+        """Return space to what made its banks, by their word; banks that are gone say nothing."""
+        root, found = Path(self.provenance["data"]), {}
+        for split, banks in self.provenance["banks"].items():
+            for space, modality in (key.split("/") for key in banks if "pairs/" not in key):
+                folder = Split(root / split).bank_path(space, modality)
+                if folder.is_dir():
+                    found[space] = Bank(folder).encoder
+        return found
 
     def open_banks(self, split: str, data: Path | None = None) -> BankSet:
         """Open both spaces' banks of a split.

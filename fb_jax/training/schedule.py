@@ -2,7 +2,8 @@
 
 A member's epoch is one pass over its own pairs, shuffled, the last partial batch dropped [O]. So
 members differ in steps: T + VA, V + TA and A + TV together take as many as TVA (up to a partial
-batch an epoch). Packed one behind the other they are 4 equal lanes that hold all 7 members.
+batch an epoch). Packed one behind the other they are 4 equal lanes that hold all 7 members: a
+subset and its complement in each. Of m starts, 2^(m-1) lanes hold 2^m - 1 members.
 """
 
 from __future__ import annotations

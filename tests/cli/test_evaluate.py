@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from fb_jax.banks import files
-from fb_jax.cli.evaluate import main
+from fb_jax.cli.evaluate import ExpertFactors, main
 from fb_jax.run import Run
 
 
@@ -60,6 +60,20 @@ def test_a_factor_that_is_not_named_is_the_presets(invoke, run_folder, recorded,
     assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]
 
 
+def test_a_factor_of_any_modality_can_be_given_by_name(invoke, run_folder, recorded, tmp_path):
+    args = ["--split", "val", "--sigma", "audio", 0.5, "text", 0.1, "--json", tmp_path / "out.json"]
+    assert invoke(main, "--run", run_folder, *args).status == 0
+    found = files.read_json(tmp_path / "out.json")["retrieval"]["val"]
+    assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]
+
+
+@pytest.mark.parametrize(
+    ("modality", "option"), [("audio", "--sigma-audio"), ("depth", "--sigma depth")]
+)
+def test_the_option_of_a_factor_is_named(modality, option):
+    assert ExpertFactors.option(modality) == option
+
+
 # What is refused
 
 
@@ -75,6 +89,7 @@ def test_an_altered_checkpoint_is_told_without_a_traceback(python, damaged, tmp_
     ("args", "says"),
     [
         (["--sigma-image", 0.3], "no factor of clap_general for 'image'\n|audio, text"),
+        (["--sigma", "depth", 0.3], "no factor of clap_general for 'depth'\n|audio, text"),
         (["--sigma-audio", 1.5], "a factor is a weight\n|audio\n|0 to 1\n|1.5"),
         (["--split", "tset"], "no split 'tset'\n|did you mean 'test'"),
         (["--data", "nowhere"], "no such bank root\n|nowhere"),

@@ -6,7 +6,7 @@ import pytest
 from fb_jax.banks import Split, import_bank, open_banks
 from fb_jax.cli.main import main
 from fb_jax.fusion import FusedSpace
-from fb_jax.run import Run
+from fb_jax.run import Run, default
 
 MODALITIES = ("audio", "image", "text")
 COMPASS = np.array([[1, 0], [0, 1], [-1, 0], [0.8, 0.6]], np.float32)
@@ -39,6 +39,17 @@ def test_fused_banks_go_into_the_root_that_is_read_unless_told_otherwise(fuse, r
     home = shutil.copytree(root, tmp_path / "home")
     assert fuse("--data", home).status == 0
     assert "imagebind+clap_general" in Split(home / "test").spaces()
+
+
+def test_nothing_is_written_into_the_package(invoke, run_folder, root, tmp_path, monkeypatch):
+    home = tmp_path / "package"
+    shutil.copytree(root, home / "banks")
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    monkeypatch.setattr(default, "HOME", home)
+    done = invoke(main, "fuse", "--run", run, "--split", "test", "--data", home / "banks")
+    assert done.status == 0, done.err
+    assert "imagebind+clap_general" in Split(run / "fused/test").spaces()
+    assert "imagebind+clap_general" not in Split(home / "banks/test").spaces()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,8 @@ import soundfile
 from PIL import Image
 
 RATE = 8000
+# Where transformers copies a model folder's own code to; it looks when it is first imported.
+os.environ.setdefault("HF_MODULES_CACHE", tempfile.mkdtemp())
 
 
 class Toy:

@@ -1,4 +1,6 @@
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -7,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fb_jax.banks import Split, open_banks, verify_split
+from encoders_torch.encoder import known_encoders
+from encoders_torch.export import ExportConfig
+from encoders_torch.export import export as export_config
+from encoders_torch.pipeline import ExportSettings
+from encoders_torch.sources import list_items, open_source
+from fb_jax.banks import Bank, Split, open_banks, verify_split
+from fb_jax.errors import FreeBindError
 
 REPOSITORY = Path(__file__).parents[2]
 ENCODER = "tests.encoders_torch.conftest:Toy"
@@ -66,14 +74,18 @@ def test_strict_ends_with_an_error(export, everything, media):
     ("args", "says"),
     [
         (("--space", "toy"), "nothing to encode"),
-        (("--space", "toy", "--text", "no.txt"), "captions cannot be read"),
-        (("--space", "no_such_space", "--text", "README.md"), "no encoder 'no_such_space'"),
+        (("--space", "toy", "--text", "no.txt"), "a list cannot be read"),
+        (("--space", "no_such_space", "--text", "constraints.txt"), "no encoder 'no_such_space'"),
+        (("--space", "no/space", "--text", "constraints.txt"), "'no/space' cannot name a space"),
+        (("--space", "toy", "--source", "depth"), "--source needs to say whose(.|\n)*NAME=VALUE"),
+        (("--space", "toy", "--text", "constraints.txt", "--shard-id", "1"), "no such --shard-id"),
+        (("--space", "toy", "--text", "constraints.txt", "--batch", "0"), "batch must be positive"),
     ],
 )
 def test_what_cannot_be_exported_is_told_without_a_traceback(export, tmp_path, args, says):
     done = export(*args, "--out", tmp_path / "banks")
     assert done.returncode == 2
-    assert says in done.stderr
+    assert re.search(says, done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "banks").exists()
 
@@ -95,3 +107,85 @@ def test_a_killed_export_goes_on_to_the_same_bytes(everything, media, tmp_path, 
     (tmp_path / "banks").rename(tmp_path / "killed")
     subprocess.run(command(*args), cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     assert contents(bank) == killed
+
+
+def test_processes_side_by_side_write_one_bank_though_one_is_killed(
+    everything, media, tmp_path, contents
+):
+    (media / "text.txt").write_text("".join(f"{'e' * (i % 9)}word\n" for i in range(1000)))
+    args = (*everything[:-4], *everything[-2:], "--batch", "1", "--shard-rows", "25")
+    share = [command(*args, "--num-shards", "2", "--shard-id", i) for i in (0, 1)]
+    first, second = (subprocess.Popen(c, cwd=REPOSITORY, stdout=subprocess.DEVNULL) for c in share)
+    bank = tmp_path / "banks/pool/embeddings/toy/text"
+    while not (bank / "emb_00002.npy").exists():
+        assert first.poll() is None, "it was done before it could be killed"
+        time.sleep(0.01)
+    first.kill()
+    assert (first.wait(), second.wait()) == (-signal.SIGKILL, 0)
+    assert not (bank / "manifest.json").exists()
+    subprocess.run(share[0], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    shared = contents(bank)
+    (tmp_path / "banks").rename(tmp_path / "shared")
+    subprocess.run(command(*args), cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    assert contents(bank) == shared
+
+
+# In this process, for speed: what the command calls
+
+
+def config(media, out, **options):
+    given = {"space": ("toy",), "encoder": (ENCODER,), "text": media / "text.txt", "out": out}
+    return ExportConfig(**(given | {"settings": ExportSettings(workers=0)} | options))
+
+
+def test_several_spaces_are_exported_from_the_sources_they_are_for(media, tmp_path, capsys):
+    encoders = (f"a={ENCODER}", f"b={ENCODER}", "c=no:Encoder")
+    depth = (f"depth={media}/audio",)
+    many = config(media, tmp_path, space=("c", "a", "b"), encoder=encoders, source=depth)
+    with pytest.raises(FreeBindError, match=r"some spaces were not exported\n.*got: +c$"):
+        export_config(many)
+    assert "c: left out: an encoder cannot be imported" in capsys.readouterr().err
+    assert Split(tmp_path / "pool").spaces() == {"a": ["text"], "b": ["text"]}
+
+
+def test_all_is_every_encoder_known_by_name(media, tmp_path):
+    assert config(media, tmp_path, space=("all",)).spaces() == known_encoders()
+    assert "internvl" in known_encoders()
+
+
+def test_of_several_spaces_an_option_must_say_whose(media, tmp_path):
+    with pytest.raises(FreeBindError, match="--weights needs to say whose"):
+        export_config(config(media, tmp_path, space=("a", "b"), encoder=(), weights=("w.pt",)))
+
+
+def test_one_space_must_have_every_modality_that_is_given(media, tmp_path):
+    with pytest.raises(FreeBindError, match=r"has no depth\n.*toy\n.*audio, image, text"):
+        export_config(config(media, tmp_path, source=(f"depth={media}/audio",)))
+
+
+def test_the_licence_may_be_told(media, tmp_path):
+    export_config(config(media, tmp_path, licence="CC-BY-4.0"))
+    assert Bank(Split(tmp_path / "pool").bank_path("toy", "text")).encoder.licence == "CC-BY-4.0"
+
+
+def test_a_place_where_nothing_can_be_written_is_told_first(media, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FreeBindError, match=r"no permission to write here\n.*/file/banks"):
+        export_config(config(media, tmp_path / "file/banks"))
+
+
+def test_a_full_disk_is_told_and_the_same_command_goes_on(media, tmp_path):
+    (media / "text.txt").write_text("word\n" * 2000)
+    full = config(media, tmp_path, settings=ExportSettings(workers=0, dtype="float32"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    list_items(Split(tmp_path / "pool"), "text", open_source("text", full.text))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # of 32 kB
+    try:
+        with pytest.raises(FreeBindError, match=r"could not be written\n.*emb_00000(.|\n)*space"):
+            export_config(full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    export_config(full)
+    assert len(Bank(Split(tmp_path / "pool").bank_path("toy", "text"))) == 2000

@@ -1,12 +1,16 @@
 import json
+import os
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from encoders_torch.pipeline import ExportSettings, Failure, export_bank
+from encoders_torch.reading import ItemReader, read_ahead
 from encoders_torch.sources import Source, open_source
-from fb_jax.banks import Bank, Split, open_banks
+from fb_jax.banks import Bank, Split, open_banks, write_items
 from fb_jax.errors import FreeBindError, Interrupted
 
 HOW = ExportSettings(dtype="float32", batch=2, workers=0, shard_rows=3)
@@ -35,10 +39,12 @@ def unit(rows):
 def test_a_bank_holds_the_embedding_of_every_item_in_order(toy, media, split, modality, workers):
     source = open_source(modality, media / ("text.txt" if modality == "text" else modality))
     made = run(toy, source, split, replace(HOW, workers=workers), modality)
-    wanted = unit(np.stack([toy.read(modality, source[i]) for i in range(len(source))]))
+    what = [i["caption"] if modality == "text" else source.folder / i["path"] for i in source.items]
+    wanted = unit(np.stack([toy.read(modality, item) for item in what]))
     bank = open_banks(split.path.parent, spaces=["toy"])["toy", modality]
     np.testing.assert_allclose(bank[:], wanted, rtol=1e-6)
-    assert (made.failures, len(bank.missing), made.report.exists()) == ([], 0, False)
+    assert (made.whole, made.failures, made.report.exists()) == (True, [], False)
+    assert len(bank.missing) == 0
     assert (bank.encoder.name, bank.encoder.licence) == ("toy", "CC0-1.0")
 
 
@@ -71,6 +77,20 @@ def test_one_bad_item_costs_its_batch_nothing(toy, split, tmp_path):
     )
 
 
+def test_an_encoder_that_breaks_is_not_blamed_on_the_items(toy, split):
+    """Nor are its items listed as missing for good: once it is mended, they are encoded."""
+    encode = toy.encode
+
+    def broken(modality, batch):
+        raise RuntimeError("CUDA error")
+
+    toy.encode = broken
+    with pytest.raises(FreeBindError, match=r"every item of a batch of 8\n.*CUDA error"):
+        run(toy, words(), split, replace(HOW, batch=8, shard_rows=50))
+    toy.encode = encode
+    assert run(toy, words(), split, replace(HOW, batch=8, shard_rows=50)).failures == []
+
+
 def test_strict_stops_at_the_first_item_that_fails(toy, split):
     with pytest.raises(
         FreeBindError, match=r"an item failed\n.*11\n.*not a caption(.|\n)*--strict"
@@ -96,7 +116,7 @@ def test_an_encoder_that_returns_another_shape_is_refused(toy, split):
 def stop_after(rows):
     done = 0
 
-    def progress(more):
+    def progress(more, _spent):
         nonlocal done
         done += more
         if done >= rows:
@@ -120,11 +140,7 @@ def test_an_interrupted_export_ends_in_the_bytes_of_an_undisturbed_one(
 
 def test_what_is_finished_is_not_encoded_again(toy, split):
     run(toy, words("unreadable"), split)
-
-    def encode(modality, batch):
-        raise AssertionError("encoded again")
-
-    toy.encode = encode
+    toy.encode = toy.read = pytest.fail
     assert [f.row for f in run(toy, words("unreadable"), split).failures] == [11]
 
 
@@ -154,3 +170,108 @@ def test_two_spaces_of_the_same_items_are_opened_together(toy, split):
     run(toy, words("unreadable"), split)
     export_bank(toy, words("unreadable"), split, "other", "text", HOW)
     assert len(open_banks(split.path.parent, spaces=["toy", "other"]).rows["text"]) == 11
+
+
+# Batches and reading ahead
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_is_cut_by_what_its_items_hold(toy, split, workers):
+    sizes = []
+    toy.read = lambda modality, item: np.zeros(150_000, np.float32)  # 0.6 MB
+    toy.encode = lambda modality, batch: sizes.append(len(batch)) or np.ones((len(batch), 4))
+    how = ExportSettings(batch=4, batch_mb=1, workers=workers, shard_rows=5)
+    run(toy, words(), split, how)
+    assert sizes == [2, 2, 1, 2, 2, 1, 1]
+
+
+def test_what_is_read_ahead_is_bounded_by_its_bytes(toy, tmp_path):
+    """Workers may have as many items in hand as fit the bound, and a first one each."""
+
+    class Slow:
+        modalities, name, dim, weights_sha256, licence = ("text",), "slow", 4, "", ""
+
+        def read(self, modality, item):
+            (tmp_path / item).touch()
+            return np.zeros(250_000, np.float32)  # 1 MB
+
+        def encode(self, modality, batch): ...
+
+    names = [{"id": str(i), "caption": f"c{i:02}"} for i in range(30)]
+    items = write_items(tmp_path / "items.jsonl", names)
+    reader = ItemReader(Slow(), "text", items, None)
+    reads = read_ahead(reader, range(30), workers=2, most_items=100, most_bytes=4_100_000)
+    for done in range(1, 21):
+        assert next(reads).reason is None
+        time.sleep(0.05)
+        assert len(list(tmp_path.glob("c*"))) <= done + 4
+    reads.close()
+
+
+def test_rows_come_in_order_whatever_the_workers_do(toy, tmp_path):
+    names = [{"id": str(i), "caption": "x" * (i + 1)} for i in range(100)]
+    reader = ItemReader(toy, "text", write_items(tmp_path / "items.jsonl", names), None)
+    reads = read_ahead(reader, range(100), workers=3, most_items=40, most_bytes=10**6)
+    assert [read.item()[0] for read in reads] == list(range(1, 101))
+
+
+def test_a_worker_that_dies_is_told(toy, split):
+    toy.read = lambda modality, item: os._exit(1)
+    with pytest.raises(FreeBindError, match=r"process that reads items died(.|\n)*--workers"):
+        run(toy, words(), split, replace(HOW, workers=1))
+
+
+def test_what_a_worker_cannot_hand_over_is_a_reason(toy, split):
+    read = toy.read
+    toy.read = lambda modality, item: (lambda: 0) if item == "odd" else read(modality, item)
+    made = run(toy, words("odd"), split, replace(HOW, workers=1))
+    assert [failure.id for failure in made.failures] == ["11"]
+
+
+def test_too_little_memory_for_a_batch_says_which_setting(toy, split):
+    def encode(modality, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    toy.encode = encode
+    with pytest.raises(FreeBindError, match=r"batch of 2 does not fit(.|\n)*smaller --batch"):
+        run(toy, words(), split)
+
+
+def test_a_blank_caption_fails(toy, split):
+    assert [f.reason for f in run(toy, words(" "), split).failures] == ["the caption is empty"]
+
+
+def test_paths_to_nothing_are_told_one_by_one(toy, media, split):
+    (media / "list.csv").write_text("id,path\na,image/0.png\nb,image/gone.png\n")
+    made = run(toy, open_source("image", media / "list.csv"), split, modality="image")
+    assert [f.id for f in made.failures] == ["b"]
+    assert "No such file" in made.failures[0].reason
+
+
+# Several processes
+
+
+def test_shards_of_several_processes_make_the_same_bank(toy, split, tmp_path, contents):
+    source = words("unreadable", "seven77")
+    for shard_id in (2, 0):
+        made = run(toy, source, split, replace(HOW, shard_id=shard_id, num_shards=3))
+        assert not made.whole
+        assert split.spaces() == {}
+    made = run(toy, source, split, replace(HOW, shard_id=1, num_shards=3))
+    assert (made.whole, [f.row for f in made.failures]) == (True, [11, 12])
+    other = Split(tmp_path / "other" / "pool")
+    run(toy, source, other)
+    assert contents(split.path) == contents(other.path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10, 11, 13])
+def test_shares_add_up(count):
+    shares = [replace(HOW, shard_id=i, num_shards=4).share(count) for i in range(4)]
+    assert sum(shares) == count
+    assert shares[0] == min(3, count) + max(0, min(count - 12, 3))
+
+
+def test_strict_tells_of_a_failure_that_an_earlier_run_left_out(toy, split):
+    run(toy, words("unreadable"), split)
+    with pytest.raises(FreeBindError, match="an item failed"):
+        run(toy, words("unreadable"), split, strict=True)

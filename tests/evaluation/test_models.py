@@ -3,11 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
+from made import random_product
 
 from fb_jax.banks import Split, files, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate, retrieval
 from fb_jax.fusion import FusedSpace
+from fb_jax.fusion.space import sources
 
 SPACES = ("imagebind", "clap_general")
 EXPERT = "clap_general"
@@ -97,6 +99,44 @@ def test_the_fused_space_beats_the_unified_one_where_the_expert_is_good(metrics,
     models = ("unified", "versatile", "at_expertise")
     scores = [metrics[model]["audio-text"][f"R@{k}"] for model in models]
     assert scores == sorted(set(scores))
+
+
+# Products
+
+
+@pytest.fixture(scope="module")
+def product():
+    """imagebind displaced into internvl, then clap_general combined; never trained."""
+    return random_product().with_experts(["clap_general"])
+
+
+@pytest.fixture(scope="module")
+def native(root):
+    return open_banks(root, "test", spaces=("imagebind", "internvl", "clap_general"))
+
+
+def test_a_product_is_measured_against_its_native_spaces_and_its_base(product, native):
+    found = evaluate(product, native)
+    assert list(found) == [
+        *("unified", "internvl", "clap_general", "internvl_ib"),
+        *("versatile", "at_expertise", "mean_of_scores"),
+    ]
+    audio, text = (native["imagebind", modality][:] for modality in ("audio", "text"))
+    table = native.pairs("audio", "text")
+    assert found["unified"]["audio-text"] == retrieval(audio, text, table, ("audio", "text"))
+
+
+def test_a_base_in_a_table_has_the_figures_of_its_own_table(product, native):
+    own = evaluate(product.base, native)
+    assert evaluate(product, native)["internvl_ib"] == own["it_expertise"]
+
+
+def test_a_products_rows_are_those_of_the_space_at_the_preset(product, native):
+    at = product.at("at_expertise")
+    rows = {m: at.fuse(m, sources(at, native, m)) for m in ("audio", "text")}
+    table = native.pairs("audio", "text")
+    found = retrieval(rows["audio"], rows["text"], table, ("audio", "text"))
+    assert evaluate(product, native)["at_expertise"]["audio-text"] == found
 
 
 # Splits that lack something

@@ -1,9 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from made import random_product
 
-from fb_jax.evaluation import GRID, sweep
+from fb_jax.banks import open_banks
+from fb_jax.evaluation import GRID, Sweep, evaluate, plot_sweep, sweep
+from fb_jax.fusion import FusedSpace
 
 PAIRS = ["audio-image", "audio-text", "image-text"]
+ALL = ("text", "audio", "image")
+
+
+@pytest.fixture
+def with_images(test_banks):
+    """The banks of a split, with the expert's texts in the place of images that it lacks."""
+    extra = {("clap_general", "image"): test_banks["clap_general", "text"]}
+    return replace(test_banks, banks={**test_banks.banks, **extra})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +59,41 @@ def test_the_factors_of_the_space_do_not_matter(space, test_banks, swept):
         np.testing.assert_array_equal(again.surfaces[pair], swept.surfaces[pair][:2, :2])
 
 
+@pytest.fixture
+def three(space):
+    """A space whose one expert takes images for texts: three modalities have a factor."""
+    (bond,) = space.bonds
+    return FusedSpace((replace(bond, shared=("text", "audio", "image")),), dict.fromkeys(ALL, 0.3))
+
+
+def test_of_three_factors_the_first_two_are_swept_and_the_third_stays(three, with_images):
+    swept = sweep(three, with_images, grid=(0.1, 0.8))
+    assert (swept.modalities, swept.fixed) == (("text", "audio"), {"image": 0.3})
+    point = {"text": 0.1, "audio": 0.8, "image": 0.3}
+    metrics = evaluate(three, with_images, {"here": point})["here"]
+    for pair in PAIRS:
+        assert swept.surfaces[pair][0, 1] == metrics[pair]["R@1"]
+    away = sweep(three.with_factors(image=0.9), with_images, grid=(0.1,))
+    assert away.surfaces["image-text"] != swept.surfaces["image-text"][:1, :1]
+
+
+def test_the_picture_tells_what_stays(tmp_path):
+    surfaces = {"image-text": np.array([[50.0, 60.0], [70.0, 80.0]])}
+    for name, fixed in (("two", {}), ("three", {"image": 0.3})):
+        swept = Sweep(("text", "audio"), (0.0, 1.0), surfaces, {"image-text": 60.0}, fixed)
+        plot_sweep(swept, {}, "title", tmp_path / name)
+    assert (tmp_path / "two").read_bytes() != (tmp_path / "three").read_bytes()
+
+
 def test_progress_counts_the_pairs(space, test_banks):
     seen = []
     sweep(space, test_banks, grid=(0.0,), progress=seen.append)
     assert sum(seen) == len(PAIRS)
+
+
+def test_a_product_is_swept_from_its_base_on(root):
+    product = random_product().with_experts(["clap_general"])
+    native = open_banks(root, "test", spaces=product.spaces)
+    swept, own = sweep(product, native, grid=(0.0, 0.5)), evaluate(product, native)
+    for pair in PAIRS:
+        assert swept.surfaces[pair][0, 0] == swept.unified[pair] == own["internvl_ib"][pair]["R@1"]

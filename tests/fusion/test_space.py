@@ -4,6 +4,7 @@ from operator import itemgetter
 import jax
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,9 +114,13 @@ def psi(x, params, stats):
     return x
 
 
-def mixture(x, variables):
+def members_of(x, variables):
     members = [jax.tree.map(itemgetter(member), variables) for member in range(7)]
-    return unit(np.mean([psi(x, *member) for member in members], axis=0))
+    return [psi(x, *member) for member in members]
+
+
+def mixture(x, variables):
+    return unit(np.mean(members_of(x, variables), axis=0))
 
 
 def twin(bond, factors, unified, expert):
@@ -271,8 +276,9 @@ def test_the_presets_are_the_papers():
     [
         (("text", "audio"), ["versatile", "at_expertise"]),
         (("text", "image"), ["it_expertise"]),
-        (("text",), []),
-        (("text", "image", "audio"), []),
+        (("image", "audio"), ["halfway"]),
+        (("text", "depth"), ["halfway"]),
+        (("text", "image", "audio"), ["halfway"]),
     ],
 )
 def test_an_expert_has_the_presets_of_its_modalities(shared, names):
@@ -284,6 +290,11 @@ def test_an_expert_has_the_presets_of_its_modalities(shared, names):
 def test_a_preset_sets_all_factors(kind):
     fused = FusedSpace.preset("at_expertise", linear_bond(kind, SAME))
     assert (fused.factors, fused.normalise) == ({"audio": 0.8, "text": 0.5}, True)
+
+
+def test_halfway_sets_every_factor_to_a_half():
+    bond = replace(linear_bond("combination", SAME), shared=("text", "depth"))
+    assert FusedSpace.preset("halfway", bond).factors == {"text": 0.5, "depth": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -326,3 +337,152 @@ def test_what_can_be_fused_are_modalities_of_which_all_sides_are_here(
 def test_embeddings_that_cannot_be_fused_are_refused(modality, expert, says):
     with pytest.raises(FreeBindError, match=says):
         space().fuse(modality, both(X, expert))
+
+
+# A product as the unified space of a next stage
+
+
+def displaced(**at) -> FusedSpace:
+    """u, displaced into d by the identity: text and image."""
+    bond = replace(linear_bond("displacement", SAME), expert="d", shared=("text", "image"))
+    return FusedSpace((bond,), {"text": 0.5, "image": 0.5}, **at)
+
+
+def second(base, *bonds, **at) -> FusedSpace:
+    stage = bonds or (linear_bond("combination", SWAP),)
+    bonds = tuple(replace(bond, unified=base.name or "d_u") for bond in stage)
+    factors = {m: 0.5 for bond in bonds for m in bond.shared}
+    return FusedSpace(bonds, factors, base=base, **at)
+
+
+def test_a_product_is_fused_from_native_rows_its_base_first():
+    fused = second(displaced())
+    assert fused.spaces == ("u", "d", "e")
+    assert (fused.unified, fused.experts) == ("d_u", ("e",))
+    found = fused.fuse("text", {"u": X, "d": Y, "e": X})  # unit(unit(X + Y) + swapped X)
+    close(found, [0.5**0.5, 0.5**0.5 + 1] / np.linalg.norm([0.5**0.5, 0.5**0.5 + 1]))
+    close(fused.fuse("image", {"u": X, "d": Y}), (X + Y) / np.sqrt(2))
+    close(fused.fuse("audio", {"u": X, "e": X}), (X + Y) / np.sqrt(2))
+
+
+def test_bare_equations_hold_through_both_stages():
+    """(1 - st) ((1 - lt) X + lt Y) + st Y, with every factor 0.5: no norm in between [P]."""
+    fused = second(displaced(normalise=False), normalise=False)
+    close(fused.fuse("text", {"u": X, "d": Y, "e": X}), 0.25 * X + 0.75 * Y)
+
+
+def test_a_base_that_is_projected_is_unit_first():
+    stage = replace(linear_bond("displacement", SWAP), shared=("text", "image"))
+    fused = second(displaced(normalise=False), stage, normalise=False).with_factors(text=0.0)
+    close(fused.fuse("text", {"u": X, "d": Y, "e": X}), (X + Y) / np.sqrt(2))
+
+
+def test_a_space_may_take_part_in_both_stages():
+    sequential = FusedSpace((linear_bond("displacement", SAME),), {"text": 0.5, "audio": 0.5})
+    fused = second(sequential, linear_bond("combination", SAME))
+    assert fused.spaces == fused.spaces_of("text") == ("u", "e")
+    close(fused.fuse("text", {"u": X, "e": X}), X)
+
+
+def test_a_third_stage_builds_on_the_second():
+    fused = second(second(displaced()), named("f", SAME))
+    assert fused.spaces == ("u", "d", "e", "f")
+    assert [stage.experts for stage in fused.stages] == [("d",), ("e",), ("f",)]
+    close(fused.fuse("image", {"u": X, "d": X}), X)
+
+
+def test_a_product_equals_its_float64_twin(product):
+    """Eq. 3, then Eq. 9 and 10, a unit vector after every sum [C]; 14 members weigh alike."""
+    rng = np.random.default_rng(3)
+    rows = {space: unit(rng.normal(size=(9, dim))) for space, dim in product.dims.items()}
+    base, claps = product.base.bonds[0], product.bonds
+    psi_u = mixture(rows["imagebind"], base.variables)
+    outputs = [members_of(rows[bond.expert], bond.variables) for bond in claps]
+    clap_part = unit(np.concatenate(outputs).mean(axis=0))
+    tuned = unit(0.1 * psi_u + 0.9 * rows["internvl"])
+    wanted = {
+        "text": unit(0.9 * tuned + 0.1 * clap_part),
+        "image": tuned,
+        "audio": unit(0.5 * psi_u + 0.5 * clap_part),
+    }
+    for modality, embeddings in wanted.items():
+        native = {space: rows[space] for space in product.spaces_of(modality)}
+        found = product.fuse(modality, native)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, embeddings, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"unified": "v"}, r"expected: +v, 2 .*\n.*got: +b, 2 dim"),
+        ({"modalities": ("text", "video")}, "expected: +b, 2 dimensions, text, video"),
+    ],
+)
+def test_a_base_that_the_bonds_were_not_trained_on_is_refused(change, says):
+    bond = replace(linear_bond("combination", SWAP), shared=("text",), **{"unified": "b", **change})
+    with pytest.raises(FreeBindError, match=rf"the base is not the unified space(.|\n)*{says}"):
+        FusedSpace((bond,), {"text": 0.5}, base=displaced(name="b"))
+
+
+def test_a_base_of_another_dimension_is_refused(product):
+    bond = linear_bond("combination", SWAP)
+    with pytest.raises(FreeBindError, match="the base is not the unified space"):
+        FusedSpace((bond,), {"text": 0.5, "audio": 0.5}, base=product)
+
+
+def test_two_spaces_of_one_name_are_refused(product):
+    wide = linear_bond("combination", np.ones((3, 56)))
+    stage = replace(wide, unified="internvl_ib_pp", expert="internvl", shared=("text",))
+    with pytest.raises(
+        FreeBindError, match=r"another space of this name\n.*internvl\n.*3 .*\n.*56"
+    ):
+        FusedSpace((stage,), {"text": 0.5}, base=product)
+
+
+# Which experts, which factors
+
+
+def test_some_of_the_experts_make_a_space_of_their_own():
+    both_experts = FusedSpace(
+        (named("e", SAME), replace(named("f", SWAP), shared=("text", "image"))),
+        {"text": 1.0, "audio": 0.25, "image": 0.75},
+    )
+    alone = both_experts.with_experts(["f"])
+    assert (alone.experts, alone.factors) == (("f",), {"text": 1.0, "image": 0.75})
+    close(alone.fuse("text", {"u": Y, "f": X}), Y)
+    assert both_experts.experts == ("e", "f")
+
+
+def test_a_product_keeps_its_base_with_some_of_its_experts(product):
+    alone = product.with_experts("clap_general")
+    assert alone.spaces == ("imagebind", "internvl", "clap_general")
+    assert (alone.name, alone.title) == ("", "internvl_ib+clap_general")
+
+
+@pytest.mark.parametrize(
+    ("experts", "says"), [(["clap_genral"], "mean 'clap_general'"), ([], "needs a bond")]
+)
+def test_experts_that_are_not_there_are_refused(product, experts, says):
+    with pytest.raises(FreeBindError, match=says):
+        product.with_experts(experts)
+
+
+def test_a_space_can_have_presets_of_its_own():
+    mine = replace(space(), presets={"mine": {"text": 0.3, "audio": 0.7}, "no": {"image": 1.0}})
+    assert mine.at("mine").factors == {"text": 0.3, "audio": 0.7}
+    for other in ("no", "versatile"):
+        with pytest.raises(FreeBindError, match=rf"no preset '{other}'\n.*u \+ e\n.*one of: mine$"):
+            mine.at(other)
+
+
+# What rows may be
+
+
+def test_rows_may_be_torch_or_jax_arrays():
+    tensor = torch.tensor(np.array(X), requires_grad=True)
+    wanted = space().fuse("text", both(X, Y))
+    for rows in (tensor, tensor.bfloat16(), jax.numpy.asarray(X), X.tolist()):
+        found = space().fuse("text", both(rows, Y))
+        assert isinstance(found, np.ndarray)
+        close(found, wanted)

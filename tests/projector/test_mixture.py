@@ -9,6 +9,7 @@ from twin import PARITY, error, load, mixture, named, to_torch
 from fb_jax.numerics import normalised
 from fb_jax.projector import (
     Projector,
+    fold,
     init_mixture,
     mean_output,
     project_members,
@@ -45,7 +46,7 @@ def test_every_member_is_a_projector_of_its_own(dtype, variables, x):
 
 
 def test_the_mixture_is_the_direction_of_the_mean_of_its_members(dtype, variables, x):
-    output = normalised(mean_output(PROJECTOR, variables, jnp.asarray(x)))
+    output = normalised(jnp.asarray(mean_output(fold(variables), x)))
     assert output.dtype == dtype
     assert error(output, mixture(twins(variables), to_torch(x))) < PARITY[dtype]
 

@@ -9,6 +9,7 @@ from fb_jax.pseudo import BankStream, Chunks, Retrieval, complete, plan_for
 from fb_jax.pseudo.plans import columns, native
 
 COUNTS, DIMS = {"text": 45, "image": 41, "audio": 46}, {"unified": 16, "expert": 12}
+FOUR = COUNTS | {"depth": 43}
 CHUNKS = Chunks(keys=16, inner=8)
 
 
@@ -18,7 +19,7 @@ def make_banks(plan, dtype="float32"):
     maps = {side: rng.normal(size=(6, dim)) for side, dim in DIMS.items()}
     banks = {}
     for side, modality in columns(plan):
-        latent = latents.setdefault(modality, rng.normal(size=(COUNTS[modality], 6)))
+        latent = latents.setdefault(modality, rng.normal(size=(FOUR[modality], 6)))
         rows = (latent + 0.5 * rng.normal(size=latent.shape)) @ maps[side]
         banks[side, modality] = (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(dtype)
     return banks
@@ -29,7 +30,7 @@ def make_banks(plan, dtype="float32"):
     ("expert", "start"), [(expert, start) for expert in EQUATIONS for start in EQUATIONS[expert]]
 )
 def test_plans_compute_what_the_equations_say(expert, start, unit, dtype):
-    plan = plan_for(COUNTS, expert)
+    plan = plan_for({*COUNTS, *expert}, expert)
     banks = make_banks(plan, dtype)
     own = {ref: jnp.asarray(banks[ref.column]) for ref in native(plan, start)}
     how = Retrieval(normalise=unit, chunks=CHUNKS)

@@ -261,6 +261,21 @@ def test_opening_pairs_that_are_not_there_leaves_nothing_behind(spec, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_an_anchor_names_pairs_by_the_plan_that_comes_of_it(spec, copied):
+    around = {m: replace(spec, retrieval=replace(spec.retrieval, anchor=m)) for m in STARTS}
+    assert {m: other.anchor for m, other in around.items()} == {m: m for m in STARTS}
+    assert spec.anchor == "image"
+    assert len(PairSet(copied, around["image"])) == 330  # what is there by default
+    with pytest.raises(FreeBindError, match="something else"):
+        PairSet(copied, around["audio"])
+
+
+def test_a_space_is_no_expert_of_its_own(root):
+    banks = open_banks(root, spaces=["imagebind"])
+    with pytest.raises(FreeBindError, match=r"its own expert(.|\n)*imagebind"):
+        PairSpec(banks, "imagebind", "imagebind")
+
+
 def test_a_folder_of_pairs_from_other_banks_is_refused(root, copied):
     banks = open_banks(root, "val", spaces=("imagebind", "clap_general"))
     with pytest.raises(FreeBindError, match="something else"):

@@ -113,6 +113,7 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         replace(config, training=replace(config.training, seed=1)),
         replace(config, bond="displacement"),
         replace(config, pairs=Retrieval(dtype="float32")),
+        replace(config, pairs=Retrieval(anchor="text")),
     ):
         assert preflight(other).identity() != identity
     json.dumps(identity)
@@ -127,7 +128,8 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         ({"expert": "clap_genral"}, "no space 'clap_genral'\n|/pool\n|did you mean 'clap_general'"),
         ({"unified": "imagbind"}, "no space 'imagbind'\n|did you mean 'imagebind'"),
         ({"pool": "pol"}, "no split 'pol'\n|did you mean 'pool'"),
-        ({"expert": "imagebind"}, "no plan of pseudo pairs|expert: audio, image, text"),
+        ({"expert": "imagebind"}, "a space cannot be its own expert|two spaces|imagebind"),
+        ({"pairs": Retrieval(anchor="imag")}, "no anchor|'imag'|did you mean 'image'"),
         ({"unified": "internvl"}, "no plan of pseudo pairs|unified: image, text"),
         ({"training": Training(batch=91)}, "larger than a subset|subset image|at most 90|got: +91"),
         ({"training": Training(batch=1)}, "needs two pairs to contrast"),
@@ -191,7 +193,7 @@ def other_dimension(split):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (one_modality, ["no plan of pseudo pairs", "expert: text", "audio and text"]),
+        (one_modality, ["no plan of pseudo pairs", "expert: text", "two or more"]),
         (other_items, ["belongs to another item list", "clap_general/text", "another list"]),
         (fewer_rows, ["belongs to another item list", "clap_general/text", "130 items", "129"]),
         (other_dimension, ["differ in dimension", "embeddings/clap_general", "audio 48, text 96"]),

@@ -83,6 +83,22 @@ def test_four_lanes_hold_all_seven_members_and_none_outlasts_the_full_one(sizes,
     )
 
 
+@few
+@given(st.lists(st.integers(7, 40), min_size=2, max_size=4), st.integers(2, 7))
+def test_of_m_starts_half_as_many_lanes_as_subsets_hold_all_members(sizes, batch):
+    ends = [0, *np.cumsum(sizes).tolist()]
+    named = {f"start {i}": range(*between) for i, between in enumerate(pairwise(ends))}
+    plan = Schedule(named, batch=batch, epochs=1, seed=0)
+    assert len(plan.members) == 2 ** len(sizes) - 1
+    assert len(plan.lanes) == 2 ** (len(sizes) - 1)
+    assert len(plan) == sum(sizes) // batch
+    for member, subset in enumerate(plan.members):
+        own = sorted(row for start in subset for row in named[start])
+        (rows,) = epochs_of(plan, member)
+        assert len(set(rows)) == len(own) // batch * batch
+        assert set(rows.tolist()) <= set(own)
+
+
 def test_equal_starts_leave_no_step_idle():
     plan = schedule(sizes=(12, 12, 12), batch=4, epochs=1)
     assert [sum(plan.steps[m] for m in lane) for lane in plan.lanes] == [9, 9, 9, 9]

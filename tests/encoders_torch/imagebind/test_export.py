@@ -52,14 +52,14 @@ def test_media_become_the_released_code_s_embeddings(folder, weights, goldens, i
         "a_click.wav: a recording is too short",
         "empty.wav: a recording holds no sound",
         "picture.jpg: a picture cannot be read",
+        "7: the caption is empty",
     ):
         assert f"left out: {failed}" in done.stdout
     verify_split(Split(folder / "banks/pool"))
     banks = open_banks(folder / "banks", spaces=["imagebind"])
     for modality in ("audio", "image", "text"):
         bank, wanted = banks["imagebind", modality], rows_in_order(modality, goldens, items)
-        assert len(bank[:]) == len(wanted) + (modality == "text")  # and a text that is empty
-        np.testing.assert_allclose(bank[:][: len(wanted)], wanted, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(bank[:], wanted, rtol=0, atol=1e-5)
         assert bank.encoder.licence == "CC-BY-NC-SA-4.0 (ImageBind weights)"
         assert bank.encoder.weights_sha256 == files.sha256_of(weights)
 

@@ -69,7 +69,7 @@ def chunk(kind, data):
 def test_a_picture_of_20000_by_20000_is_refused_before_it_is_unpacked(tmp_path):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0))
     (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b""))
-    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*huge\.png(.|\n)*400000000"):
+    with pytest.raises(FreeBindError, match=r"too large(.|\n)*huge\.png(.|\n)*400,000,000"):
         read_pixels(tmp_path / "huge.png")
 
 

@@ -1,0 +1,163 @@
+"""Export, beside a plain loop: ``python benchmarks/export.py --encoder MODULE:CLASS --image DIR``.
+
+Without an encoder and media, it makes noise and a small network, so that reading counts. Both
+sides read, encode and write the same items, in turn; the ratio is that of their best rounds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from encoders_torch.encoder import FrozenEncoder, load_encoder
+from encoders_torch.media import read_audio, read_image
+from encoders_torch.pipeline import ExportSettings, export_bank
+from encoders_torch.report import Spent
+from encoders_torch.sources import Source, open_source
+from fb_jax.banks import Split, unit_rows
+
+
+@dataclass(frozen=True)
+class Sizes:
+    encoder: str = "__main__:Small"
+    """MODULE:CLASS, FAMILY:MEMBER or name."""
+    weights: Path | None = None
+    audio: Path | None = None
+    image: Path | None = None
+    text: Path | None = None
+    """What to encode; without any of the three, media are made."""
+    items: int = 256
+    """Of each modality that is made."""
+    device: str = "cpu"
+    rounds: int = 2
+    settings: tyro.conf.OmitArgPrefixes[ExportSettings] = field(
+        default_factory=lambda: ExportSettings(batch=32)
+    )
+
+
+class Small:
+    """One convolution over pictures or sound; captions by their letters."""
+
+    name, dim, modalities = "small", 512, ("audio", "image", "text")
+    weights_sha256, licence = "none", "none"
+
+    def __init__(self, weights: Path | None, device: str) -> None:
+        torch.manual_seed(0)
+        self.image = torch.nn.Conv2d(3, self.dim, 32, 32).to(device).requires_grad_(False)
+        self.audio = torch.nn.Conv1d(1, self.dim, 400, 160).to(device).requires_grad_(False)
+        self.device = device
+
+    def read(self, modality: str, item: str | Path) -> np.ndarray:
+        if modality == "text":
+            letters = np.frombuffer(str(item).encode(), np.uint8)
+            return np.bincount(letters, minlength=self.dim)
+        if modality == "audio":
+            return np.resize(read_audio(Path(item), 16_000), (1, 32_000))
+        picture = read_image(Path(item)).resize((224, 224), Image.Resampling.BICUBIC)
+        return np.asarray(picture, np.float32).transpose(2, 0, 1) / 255
+
+    def encode(self, modality: str, batch: Sequence[np.ndarray]) -> np.ndarray:
+        rows = torch.from_numpy(np.stack(batch)).float().to(self.device)
+        if modality == "text":
+            return rows.cpu().numpy()
+        found = (self.image if modality == "image" else self.audio)(rows)
+        return found.flatten(2).mean(dim=2).cpu().numpy()
+
+
+def make_media(folder: Path, count: int) -> dict[str, Source]:
+    """Write JPEG of 640 x 480, WAV of 2 s at 44.1 kHz, and captions."""
+    rng = np.random.default_rng(0)
+    for kind in ("image", "audio"):
+        (folder / kind).mkdir()
+    for i in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"image/{i:06}.jpg")
+        wave = rng.uniform(-0.5, 0.5, 88_200)
+        soundfile.write(folder / f"audio/{i:06}.wav", wave, 44_100)
+    (folder / "text.txt").write_text("".join(f"caption number {i}\n" for i in range(count)))
+    return {
+        "audio": open_source("audio", folder / "audio"),
+        "image": open_source("image", folder / "image"),
+        "text": open_source("text", folder / "text.txt"),
+    }
+
+
+def given_media(sizes: Sizes) -> dict[str, Source]:
+    paths = {"audio": sizes.audio, "image": sizes.image, "text": sizes.text}
+    return {m: open_source(m, path) for m, path in paths.items() if path is not None}
+
+
+def plain_loop(
+    encoder: FrozenEncoder, modality: str, source: Source, batch: int, out: Path
+) -> Spent:
+    """Read, encode and write in turn: what one would write first."""
+    spent, rows = Spent(), []
+    folder = source.folder
+    items = [i["caption"] if folder is None else folder / i["path"] for i in source.items]
+    for first in range(0, len(items), batch):
+        with spent.on("read"):
+            read = [encoder.read(modality, item) for item in items[first : first + batch]]
+        with spent.on("encode"):
+            rows.append(unit_rows(encoder.encode(modality, read)))
+    with spent.on("write"):
+        np.save(out, np.concatenate(rows).astype(np.float16))
+    return spent
+
+
+def sides(
+    encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes
+) -> Iterator[tuple[str, float, Spent]]:
+    """Time each side once: its name, its seconds, and where they went."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        spent = plain_loop(
+            encoder, modality, source, sizes.settings.batch, Path(folder) / "rows.npy"
+        )
+        yield "plain loop", time.perf_counter() - began, spent
+        began = time.perf_counter()
+        split = Split(Path(folder) / "pool")
+        made = export_bank(encoder, source, split, "space", modality, sizes.settings)
+        yield "export", time.perf_counter() - began, made.spent
+
+
+def main() -> None:
+    sizes = tyro.cli(Sizes)
+    encoder = load_encoder(sizes.encoder, sizes.weights, sizes.device)
+    table = Table("", "items/s", "speed / plain loop", "where the time went", title=encoder.name)
+    with tempfile.TemporaryDirectory() as folder:
+        media = given_media(sizes) or make_media(Path(folder), sizes.items)
+        for modality, source in media.items():
+            if modality in encoder.modalities:
+                add_rows(table, encoder, modality, source, sizes)
+    workers = f"{sizes.settings.workers} workers, batches of {sizes.settings.batch}"
+    Console(width=110).print(table, f"{sizes.device}, {workers}, best of {sizes.rounds}")
+
+
+def add_rows(
+    table: Table, encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes
+) -> None:
+    """Add both sides of one modality."""
+    count = sum(1 for _ in source.items)
+    best: dict[str, tuple[float, Spent]] = {}
+    for _ in range(sizes.rounds):
+        for name, took, spent in sides(encoder, modality, source, sizes):
+            if name not in best or took < best[name][0]:
+                best[name] = (took, spent)
+    for name, (took, spent) in best.items():
+        ratio = f"{best['plain loop'][0] / took:.2f}"
+        table.add_row(f"{modality}, {name}", f"{count / took:,.1f}", ratio, str(spent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""CLAP as a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.backends import cudnn
+from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
+
+from encoders_torch.clap.audio import CLIP, Crop, fill, parts, read_waveform, seed_of
+from encoders_torch.clap.mel import FRAMES, four_views, log_mel
+from encoders_torch.clap.model import load_model
+from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
+from encoders_torch.clap.text import load_tokenizer, tokenize
+from fb_jax.banks import files
+
+AT_ONCE = 32
+"""Clips or captions that go through the model together, whatever the batch: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Spectrograms:
+    """What the model sees of a recording.
+
+    Attributes:
+        views: Parts whose mean stands for it, each of one view or (long, fused) four.
+        fused: There are four views.
+    """
+
+    views: Float32[np.ndarray, "parts views frames bands"]
+    fused: bool
+
+
+class Clap:
+    """A model of LAION-CLAP in transformers' ``ClapModel``: meets ``FrozenEncoder``.
+
+    Attributes:
+        name: Of the model and of what is taken of audio longer than 10 s.
+        published: What it loads.
+        crop: What is taken of audio longer than 10 s.
+    """
+
+    published: ClassVar[Published]
+    crop: ClassVar[Crop] = "seeded"
+    modalities = ("audio", "text")
+    licence = LICENCE
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        """Load a model.
+
+        Args:
+            weights: The ``.pt`` file; None downloads it.
+            device: Of torch.
+
+        Raises:
+            FreeBindError: The weights or the tokenizer are missing, damaged or of another model.
+        """
+        path = self.published.find(weights)
+        self.name = f"{describe(self.published, self.crop)}, transformers"
+        self.device = device
+        self.model = load_model(path, self.published).to(device)
+        self.dim: int = self.model.config.projection_dim
+        self.tokenizer = load_tokenizer(path, self.model.config.text_config.vocab_size)
+        self.weights_sha256 = files.sha256_of(path)
+
+    def read(self, modality: str, item: str | Path) -> Spectrograms | list[int]:
+        """Read a recording to spectrograms, or a caption to its tokens.
+
+        Raises:
+            FreeBindError: The recording is unreadable, empty, NaN; the caption is empty.
+        """
+        if modality == "text":
+            return tokenize(self.tokenizer, str(item))
+        return self._spectrograms(Path(item))
+
+    def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
+        """Return unit rows."""
+        encode = self._captions if modality == "text" else self._recordings
+        with (
+            torch.inference_mode(),
+            cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+        ):
+            rows = [encode(batch[i : i + AT_ONCE]) for i in range(0, len(batch), AT_ONCE)]
+        return torch.cat(rows).cpu().numpy()
+
+    def _spectrograms(self, path: Path) -> Spectrograms:
+        samples = read_waveform(path)
+        fused = self.published.fused
+        if len(samples) > CLIP and fused and self.crop != "windows":
+            mel = log_mel(samples, fused)
+            if len(mel) > FRAMES:
+                return Spectrograms(four_views(mel, self.crop, seed_of(path))[None].numpy(), True)
+            return Spectrograms(mel[None, None].numpy(), False)  # longer by less than a frame
+        clips = [fill(samples)]
+        if len(samples) > CLIP:
+            clips = parts(samples, self.crop, seed_of(path))
+        return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in clips]), False)
+
+    def _recordings(self, batch: Sequence[Spectrograms]) -> Float32[Tensor, "b d"]:
+        rows = torch.cat(list(self._parts(batch)))
+        means = [own.mean(0) for own in rows.split([len(item.views) for item in batch])]
+        return normalize(torch.stack(means), dim=1)
+
+    def _parts(self, batch: Sequence[Spectrograms]) -> Iterator[Float32[Tensor, "some d"]]:
+        """Yield the rows of all parts of all recordings."""
+        views = [view for item in batch for view in item.views]
+        longer = [item.fused for item in batch for _ in item.views]
+        for i in range(0, len(views), AT_ONCE):
+            some = slice(i, i + AT_ONCE)
+            yield self._clips(views[some], longer[some])
+
+    def _clips(
+        self, views: Sequence[Float32[np.ndarray, "_ frames bands"]], longer: Sequence[bool]
+    ) -> Float32[Tensor, "some d"]:
+        channels = 4 if self.published.fused else 1
+        wide = [np.broadcast_to(view, (channels, *view.shape[1:])) for view in views]
+        return self.model.get_audio_features(
+            input_features=torch.from_numpy(np.stack(wide)).to(self.device),
+            is_longer=torch.tensor(longer, device=self.device)[:, None],
+        ).pooler_output
+
+    def _captions(self, batch: Sequence[list[int]]) -> Float32[Tensor, "b d"]:
+        ids = [torch.tensor(tokens) for tokens in batch]
+        padding = self.model.config.text_config.pad_token_id
+        masks = [torch.ones_like(tokens) for tokens in ids]
+        return self.model.get_text_features(
+            input_ids=pad_sequence(ids, True, padding).to(self.device),
+            attention_mask=pad_sequence(masks, True).to(self.device),
+        ).pooler_output
+
+
+def describe(published: Published, crop: Crop) -> str:
+    """Return what manifests say of a model, before the library that runs it."""
+    taken = {"seeded": "seeded part", "centre": "part in the middle", "windows": "mean of parts"}
+    fusion = "with fusion" if published.fused else "without fusion"
+    return f"LAION-CLAP {published.audio_tower} {fusion}, of long audio the {taken[crop]}"
+
+
+class ClapGeneral(Clap):
+    """``clap_general``: ``630k-fusion-best.pt``."""
+
+    published = GENERAL
+
+
+class ClapMusic(Clap):
+    """``clap_music``: ``music_speech_audioset_epoch_15_esc_89.98.pt``."""
+
+    published = MUSIC
+
+
+class ClapGeneralCentre(ClapGeneral):
+    """``clap_general`` with the middle of each third of long audio."""
+
+    crop = "centre"
+
+
+class ClapGeneralWindows(ClapGeneral):
+    """``clap_general`` with the mean over long audio, part by part."""
+
+    crop = "windows"
+
+
+class ClapMusicCentre(ClapMusic):
+    """``clap_music`` with the middle of long audio."""
+
+    crop = "centre"
+
+
+class ClapMusicWindows(ClapMusic):
+    """``clap_music`` with the mean over long audio, part by part."""
+
+    crop = "windows"

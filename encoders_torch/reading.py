@@ -1,0 +1,150 @@
+"""Workers that read items ahead of the encoder, in order, within a bound of bytes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoders_torch.encoder import FrozenEncoder
+from fb_jax.banks import ItemList
+from fb_jax.errors import FreeBindError
+
+CHUNK = 16
+"""Items that a worker is handed at a time, at most: what one costs to hand over is shared."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One item as a worker left it: what ``FrozenEncoder.read`` gave, pickled, or why it failed."""
+
+    data: bytes = b""
+    reason: str | None = None
+
+    def item(self) -> Any:
+        """Return what the encoder takes."""
+        return pickle.loads(self.data)
+
+
+@dataclass(frozen=True)
+class ItemReader:
+    """Reads rows of an item list: captions, or files below ``folder``."""
+
+    encoder: FrozenEncoder
+    modality: str
+    items: ItemList
+    folder: Path | None
+
+    def read(self, row: int) -> Read:
+        """Read one item; whatever goes wrong is a reason, since one file must not lose a run."""
+        try:
+            item = self.items[row]
+            what = item["caption"] if self.folder is None else self.folder / item["path"]
+            if self.folder is None and not what.strip():
+                return Read(reason="the caption is empty")
+            return Read(pickle.dumps(self.encoder.read(self.modality, what), protocol=5))
+        except Exception as error:
+            return Read(reason=reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Return an error as one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, FreeBindError) else f"{type(error).__name__}: {text}"
+
+
+def read_ahead(
+    reader: ItemReader, rows: Iterable[int], *, workers: int, most_items: int, most_bytes: int
+) -> Generator[Read, None, None]:
+    """Read rows in order; workers go on while the caller is busy with what it has got.
+
+    Args:
+        reader: What reads.
+        rows: Which.
+        workers: Processes; 0 reads when asked.
+        most_items: Bound of the items that are read and wait, or are being read.
+        most_bytes: The same in bytes, each item counted as the largest so far.
+
+    Raises:
+        FreeBindError: A worker died.
+    """
+    if not workers:
+        yield from map(reader.read, rows)
+        return
+    rows = iter(rows)
+    waiting: deque[tuple[int, Future[list[Read]]]] = deque()
+    allowed, largest = workers, 1
+    with _pool(reader, workers) as pool:
+        while True:
+            room = allowed - sum(count for count, _ in waiting)
+            chunk = max(1, min(CHUNK, allowed // (2 * workers)))
+            while room > 0 and (some := list(islice(rows, chunk))):
+                waiting.append((len(some), pool.submit(_read_chunk, some)))
+                room -= len(some)
+            if not waiting:
+                return
+            for read in waiting.popleft()[1].result():
+                largest = max(largest, len(read.data))
+                yield read
+            allowed = max(1, min(most_items, most_bytes // largest))
+
+
+@contextmanager
+def _pool(reader: ItemReader, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fork workers: they share the encoder's weights, and touch no GPU."""
+    arguments = (reader, os.getpid())
+    pool = ProcessPoolExecutor(workers, get_context("fork"), _start_worker, arguments)
+    try:
+        # Threads of torch, and of JAX where a caller has loaded it, do not follow into a worker,
+        # which uses neither's.
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, RuntimeWarning):
+                warnings.filterwarnings("ignore", message=".*fork", category=category)
+            pool.submit(os.getpid).result()
+        yield pool
+    except BrokenProcessPool as error:
+        raise FreeBindError(
+            "a process that reads items died",
+            got="it ran out of memory, or a library that decodes crashed",
+            fix="run the same command again, with fewer --workers: finished shards are kept",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_reader: ItemReader
+
+
+def _start_worker(reader: ItemReader, parent: int) -> None:
+    global _reader
+    _reader = reader
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the exporting process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this worker once its parent was killed; nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _read_chunk(rows: list[int]) -> list[Read]:
+    return [_reader.read(row) for row in rows]

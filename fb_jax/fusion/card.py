@@ -1,0 +1,96 @@
+"""The model card of a fused space: what a person who finds the folder needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fb_jax.fusion.space import FusedSpace, presets_for
+from fb_jax.projector import subset_name
+
+KS = (1, 5)
+
+
+def model_card(space: FusedSpace, metrics: Mapping[str, Any] | None = None) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        space: The fused space.
+        metrics: Split to model to pair to figures; none leaves the section out.
+    """
+    sections = [
+        f"# {space.title}",
+        f"A fused embedding space of {space.dim} dimensions for {', '.join(space.modalities)}, made"
+        f" from {', '.join(space.spaces)} by FreeBind (Wang et al., ICML 2024, arXiv:2405.04883)."
+        " It holds projectors between frozen spaces, not the encoders.",
+        "## Spaces\n\n" + _spaces(space),
+        "## How they are fused\n\n" + "\n".join(_stages(space)),
+        "## Use\n\n" + _use(space),
+        *(_results(split, models) for split, models in (metrics or {}).items()),
+        "## Licences\n\nEmbeddings made with this space derive from all the spaces above and fall"
+        " under the licences of all of them; so may these weights, which were trained on their"
+        " embeddings.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _spaces(space: FusedSpace) -> str:
+    rows = [
+        (name, str(dim), ", ".join(space.modalities_of(name)), space.licences.get(name, "unknown"))
+        for name, dim in space.dims.items()
+    ]
+    return _table(["space", "dimensions", "modalities", "licence"], rows)
+
+
+def _stages(space: FusedSpace) -> Iterable[str]:
+    for stage in space.stages:
+        for bond in stage.bonds:
+            direction, names = bond.direction, {"unified": bond.unified, "expert": bond.expert}
+            yield (
+                f"- {bond.kind}: {names[direction.source]} ({bond.dim(direction.source)}) is"
+                f" projected into {names[direction.target]} ({bond.projector.dim}) by"
+                f" {len(bond.members)} projectors of hidden width {bond.projector.hidden}, trained"
+                f" on {', '.join(map(subset_name, bond.members))}"
+            )
+        yield f"- weights of the experts in {stage.title}: {_factors(stage.factors)}"
+    for name, factors in presets_for(space).items():
+        yield f"- preset `{name}`: {_factors(factors)}"
+
+
+def _factors(factors: Mapping[str, float]) -> str:
+    return ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
+
+
+def _use(space: FusedSpace) -> str:
+    modality = space.shared[0] if space.shared else space.modalities[0]
+    rows = ", ".join(
+        f'"{name}": np.ones((1, {space.dims[name]}))' for name in space.spaces_of(modality)
+    )
+    return f"""```python
+import numpy as np
+from fb_jax import FusedSpace
+
+space = FusedSpace.load("FOLDER")
+rows = {{{rows}}}  # your embeddings, [n, d]
+fused = space.fuse("{modality}", rows)  # [n, {space.dim}], unit rows
+```"""
+
+
+def _results(split: str, models: Mapping[str, Any]) -> str:
+    pairs = sorted({pair for by_pair in models.values() for pair in by_pair})
+    rows = [
+        [model, *(_cell(by_pair[pair]) if pair in by_pair else "" for pair in pairs)]
+        for model, by_pair in models.items()
+    ]
+    title = f"## Results on {split}\n\nR@{'/R@'.join(map(str, KS))} in %, mean of both directions."
+    return f"{title}\n\n{_table(['model', *pairs], rows)}"
+
+
+def _cell(figures: Mapping[str, float]) -> str:
+    return "/".join(f"{figures[f'R@{k}']:.1f}" for k in KS)

@@ -1,0 +1,1 @@
+"""Our encoders beside the packages that they stand for, in environments of their own."""

@@ -1,0 +1,75 @@
+"""Recordings to compare encoders on: every kind that takes another way through the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy import ndarray
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording: seconds or, as an int, samples; 1 or 2 channels; the format of a sample."""
+
+    name: str
+    rate: int
+    length: float | int
+    channels: int = 1
+    subtype: str = "PCM_16"
+    gain: float = 0.3
+
+    @property
+    def samples(self) -> int:
+        """Samples of a channel."""
+        return self.length if isinstance(self.length, int) else round(self.length * self.rate)
+
+    @property
+    def long(self) -> bool:
+        """Whether a fused model fuses it."""
+        return self.samples / self.rate >= 10.01
+
+    def write(self, folder: Path, seed: int) -> Path:
+        """Write it as a WAV file: a chirp over noise, another one on every channel."""
+        path = folder / f"{self.name}.wav"
+        rng = np.random.default_rng(seed)
+        channels = [self._sound(rng) for _ in range(self.channels)]
+        soundfile.write(path, np.stack(channels, axis=1), self.rate, subtype=self.subtype)
+        return path
+
+    def _sound(self, rng: np.random.Generator) -> ndarray:
+        time = np.arange(self.samples) / self.rate
+        low, rise, beat = rng.uniform((80, 10, 0.5), (3000, 300, 8))
+        chirp = np.sin(2 * np.pi * (low + rise * time) * time) * np.sin(2 * np.pi * beat * time)
+        noise = rng.normal(0, rng.uniform(0.01, 1), self.samples)
+        return self.gain * rng.uniform(0.05, 1) * (chirp + noise)
+
+
+RECORDINGS = (
+    Recording("a-tick", 48000, 0.02),
+    Recording("short-16k", 16000, 3.1),
+    Recording("short-44k-stereo", 44100, 2.7, channels=2),
+    Recording("short-48k-float-clipped", 48000, 4.2, subtype="FLOAT", gain=2.0),
+    Recording("short-44k-odd-length", 44100, 100001),
+    Recording("six-seconds-24-bit", 48000, 6.0, channels=2, subtype="PCM_24"),
+    Recording("ten-16k", 16000, 10.0),
+    Recording("ten-44k", 44100, 10.0),  # 480001 samples, as librosa counts
+    Recording("ten-44k-stereo", 44100, 10.0, channels=2),
+    Recording("ten-48k", 48000, 10.0),
+    Recording("ten-48k-stereo", 48000, 10.0, channels=2),
+    Recording("480001-samples", 48000, 480001),
+    Recording("480479-samples", 48000, 480479),
+    Recording("480480-samples", 48000, 480480),  # one frame more
+    Recording("long-12s-16k", 16000, 12.0),
+    Recording("long-23s-44k-stereo", 44100, 23.4, channels=2),
+    Recording("long-61s-48k", 48000, 61.0),
+)
+CAPTIONS = (
+    "a dog barks",
+    "the dog barked in the bar",
+    "Rain; thunder, then 3 bells!",
+    "ünïcödé, 犬の声, \U0001f436",
+    "word " * 200,
+)

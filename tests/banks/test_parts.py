@@ -1,0 +1,179 @@
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import PartWriter, ShardedArray, ShardWriter
+from fb_jax.errors import FreeBindError
+
+X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+
+
+def writer_for(folder: Path) -> PartWriter:
+    return PartWriter(folder, dim=4, count=10, dtype="float32", late=("sum",), shard_rows=3)
+
+
+def write(folder: Path, shards) -> bool:
+    """What one process does."""
+    writer = writer_for(folder)
+    with writer.claimed(shards):
+        for shard in shards:
+            if not writer.done(shard):
+                writer.write(shard, X[writer.rows_of(shard)], note=shard)
+    return writer.close(lambda notes: {"sum": sum(notes)})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "array"
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_the_order_of_shards_does_not_matter(folder, tmp_path, contents, order):
+    assert write(folder, order)
+    whole = ShardedArray(folder)
+    np.testing.assert_array_equal(whole[:], X)
+    whole.verify()
+    assert whole.manifest.about == {"sum": 6}
+    write(tmp_path / "other", range(4))
+    assert contents(folder) == contents(tmp_path / "other")
+
+
+def test_it_is_the_array_that_a_shard_writer_writes(folder, tmp_path):
+    write(folder, range(4))
+    writer = ShardWriter(
+        tmp_path / "b", dim=4, count=10, dtype="float32", about={"sum": 6}, shard_rows=3
+    )
+    writer.append(X)
+    assert writer.close() == ShardedArray(folder).manifest
+
+
+def test_whoever_finds_all_shards_there_writes_the_manifest(folder):
+    assert not write(folder, [0, 2])
+    assert writer_for(folder).note(2) == 2
+    assert not (folder / "manifest.json").exists()
+    assert json.loads((folder / "partial.json").read_text())["count"] == 10
+    assert write(folder, [1, 3])
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        ".claims",
+        "manifest.json",
+        *(f"emb_0000{i}.npy" for i in range(4)),
+    }
+
+
+def test_a_whole_array_is_left_as_it_is(folder, contents):
+    write(folder, range(4))
+    before = contents(folder)
+    assert write(folder, range(4))
+    assert contents(folder) == before
+
+
+def test_another_array_is_refused(folder):
+    write(folder, [0])
+    with pytest.raises(FreeBindError, match=r"another array(.|\n)*dim 5(.|\n)*dim 4"):
+        PartWriter(folder, dim=5, count=10, dtype="float32", late=("sum",), shard_rows=3)
+
+
+@pytest.mark.parametrize("rows", [X[:2], X[:3, :2]])
+def test_rows_that_do_not_fill_the_shard_are_refused(folder, rows):
+    with pytest.raises(FreeBindError, match=r"do not fit the shard(.|\n)*\(3, 4\)"):
+        writer_for(folder).write(0, rows)
+
+
+def test_what_fails_at_the_end_may_be_tried_again(folder):
+    def no_sum(_notes):
+        raise FreeBindError("no sum")
+
+    writer = writer_for(folder)
+    for shard in writer.shards:
+        writer.write(shard, X[writer.rows_of(shard)], note=shard)
+    with pytest.raises(FreeBindError, match="no sum"):
+        writer.close(no_sum)
+    assert not writer.finished
+    assert writer.close(lambda notes: {"sum": sum(notes)})
+
+
+# Other processes
+
+PROGRAM = f"""
+import os, resource, signal, sys
+from pathlib import Path
+import numpy as np
+from fb_jax.banks import PartWriter
+
+X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+{inspect.getsource(writer_for)}
+{inspect.getsource(write)}
+
+def disturb(event, args):  # a step: a file is about to be begun, to get its name, or to go
+    global step
+    if event in ("os.rename", "os.remove", "os.rmdir") or (event == "open" and args[1] == "w"):
+        step += 1
+        if step == int(sys.argv[3]):
+            exec(sys.argv[4])
+
+step = 0
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.addaudithook(disturb)
+write(Path(sys.argv[1]), [int(shard) for shard in sys.argv[2]])
+print(step)
+"""
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+FILL_DISK = "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"  # bytes a file
+WAIT = "print('here', flush=True); sys.stdin.read()"
+
+
+def process(folder: Path, shards: str, step: int = 0, how: str = "") -> subprocess.Popen:
+    arguments = [sys.executable, "-c", PROGRAM, str(folder), shards, str(step), how]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(arguments, text=True, **pipes)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory) -> int:
+    """How many steps there are at which a process can be stopped."""
+    out, _ = process(tmp_path_factory.mktemp("whole"), "0123").communicate()
+    return int(out)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4, 6, 8, 18, 19, 20, 21, 23, -1, 0])
+def test_after_kill_9_a_rerun_ends_in_the_same_bytes(tmp_path, contents, steps, step):
+    killed = process(tmp_path / "a", "0123", step if step > 0 else steps + step, KILL)
+    killed.communicate()
+    assert killed.returncode == -9
+    for name in ("a", "undisturbed"):
+        assert write(tmp_path / name, range(4))
+    assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("step", [3, 7])
+def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, step):
+    _, told = process(tmp_path / "a", "0123", step, FILL_DISK).communicate()
+    assert "FreeBindError: a file could not be written" in told
+    for name in ("a", "undisturbed"):
+        assert write(tmp_path / name, range(4))
+    assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
+
+
+def test_a_shard_belongs_to_one_process_at_a_time(folder):
+    other = process(folder, "02", 3, WAIT)  # it is about to write its first shard
+    assert other.stdout.readline() == "here\n"
+    with pytest.raises(FreeBindError, match=r"another process(.|\n)*shard 2 is(.|\n)*--shard-id"):
+        write(folder, [1, 2])
+    assert not write(folder, [1, 3])
+    other.communicate("")
+    assert ShardedArray(folder).manifest.count == 10
+    assert other.returncode == 0
+
+
+def test_a_killed_process_lets_its_shards_go(folder):
+    other = process(folder, "0123", 3, WAIT)
+    assert other.stdout.readline() == "here\n"
+    other.kill()
+    other.communicate()
+    assert write(folder, range(4))

@@ -1,0 +1,111 @@
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import files, open_banks
+from fb_jax.cli.main import main
+from fb_jax.evaluation import evaluate
+from fb_jax.fusion import FusedSpace, weights_digest
+from fb_jax.run import Run, default_space
+
+NATIVE = ("imagebind", "clap_general")
+
+
+@pytest.fixture
+def export(invoke):
+    return partial(invoke, main, "export-space")
+
+
+def test_the_space_of_a_run_is_exported_with_what_is_known_of_it(export, run_folder):
+    done = export("--run", run_folder, "--out", "kept", "--name", "mine")
+    assert (done.status, done.err) == (0, "")
+    assert "kept: mine, 64 dimensions, from imagebind, clap_general\n" in done.out
+    assert "audio 0.5, text 0.1; FusedSpace.load('kept') reads it" in done.out
+    loaded = FusedSpace.load("kept")
+    assert weights_digest(loaded) == weights_digest(default_space(Run(run_folder).bond))
+    assert loaded.licences == dict.fromkeys(NATIVE, "Apache-2.0")
+    metrics = files.read_json(run_folder / "metrics.json")["retrieval"]
+    assert files.read_json(Path("kept/space.json"))["metrics"] == metrics
+
+
+@pytest.mark.parametrize(
+    ("args", "factors"),
+    [
+        (["--preset", "at_expertise"], {"audio": 0.8, "text": 0.5}),
+        (["--sigma-audio", 0.3], {"audio": 0.3, "text": 0.1}),
+    ],
+)
+def test_a_space_is_exported_at_the_factors_asked_for(export, run_folder, args, factors):
+    assert export("--run", run_folder, "--out", "kept", *args).status == 0
+    assert FusedSpace.load("kept").factors == factors
+
+
+def test_licences_can_be_told(export, run_folder):
+    licence = ["--licence", "imagebind", "CC-BY-NC-SA-4.0"]
+    export("--run", run_folder, "--out", "kept", *licence)
+    assert FusedSpace.load("kept").licences == {
+        "imagebind": "CC-BY-NC-SA-4.0",
+        "clap_general": "Apache-2.0",
+    }
+
+
+def test_runs_that_do_not_go_into_one_space_are_refused(export, run_folder):
+    done = export("--run", run_folder, run_folder, "--out", "kept")
+    assert (done.status, "a space is fused with itself" in done.err) == (2, True)
+
+
+def test_an_artefact_is_fused_as_its_run_is(invoke, export, run_folder, root):
+    export("--run", run_folder, "--out", "kept", "--preset", "at_expertise", "--name", "mine")
+    where = ["--split", "test", "--dtype", "float32", "--out"]
+    assert invoke(main, "fuse", "--space", "kept", "--data", root, *where, "a").status == 0
+    own = ["--preset", "at_expertise", "--name", "mine"]
+    assert invoke(main, "fuse", "--run", run_folder, *own, *where, "b").status == 0
+    a, b = (open_banks(made, "test", spaces=["mine"]) for made in ("a", "b"))
+    assert a.fingerprints() == b.fingerprints()
+
+
+@pytest.mark.parametrize("args", [[], ["--space", "kept"], ["--run", "r", "--space", "s"]])
+def test_fusing_needs_a_run_or_an_artefact_and_banks(invoke, args):
+    done = invoke(main, "fuse", "--split", "test", *args)
+    assert done.status == 2
+    assert "--run RUN, or --space FOLDER --data BANKS" in done.err
+
+
+SECOND = """
+out: second
+store: pairs
+unified: imagebind_pp
+expert: internvl
+training: {batch: 10, epochs: 1, hidden: 32}
+"""
+
+
+def test_a_second_stage_goes_onto_the_artefact_of_the_first(
+    invoke, export, python, run_folder, root, tmp_path
+):
+    home = shutil.copytree(root, tmp_path / "home")
+    export("--run", run_folder, "--out", "first", "--name", "imagebind_pp")
+    for split in ("pool", "test"):
+        where = ["--split", split, "--data", home, "--dtype", "float32"]
+        assert invoke(main, "fuse", "--space", "first", *where).status == 0
+    (tmp_path / "second.yaml").write_text(SECOND)
+    done = python("train.py", "--config", "second.yaml", "--data", home, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    export("--run", run_folder, "--out", "other", "--name", "imagebind_pp", "--sigma-audio", 0.4)
+    done = export("--run", "second", "--base", "other", "--out", "kept")
+    assert done.status == 2
+    assert "the run was trained on rows of another base" in done.err
+    assert "the same at other factors" in done.err
+
+    assert export("--run", "second", "--base", "first", "--out", "kept").status == 0
+    space, run = FusedSpace.load("kept"), Run(tmp_path / "second")
+    assert space.spaces == (*NATIVE, "internvl")
+    native = open_banks(home, "test", spaces=space.spaces)
+    of_run = default_space(run.bond).parts_of(run.open_banks("test"))
+    for modality, parts in space.parts_of(native).items():
+        np.testing.assert_allclose(parts.unified, of_run[modality].unified, atol=1e-6)
+    assert evaluate(space, native)["unified"] == evaluate(space.base, native)["unified"]

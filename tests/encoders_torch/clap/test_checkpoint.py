@@ -1,0 +1,117 @@
+import os
+import pickle
+
+import pytest
+import torch
+from tiny.clap import tiny_model, write_clap
+
+from encoders_torch.clap.checkpoint import read_checkpoint
+from encoders_torch.clap.model import load_model
+from encoders_torch.clap.published import GENERAL, MUSIC
+from fb_jax.errors import FreeBindError
+
+
+@pytest.mark.parametrize("published", [GENERAL, MUSIC])
+def test_a_loaded_model_has_the_weights_and_sizes_of_the_saved_one(checkpoints, published):
+    loaded = load_model(checkpoints[published.space], published)
+    saved = tiny_model(loaded.config.text_config.vocab_size, published.fused).state_dict()
+    assert loaded.state_dict().keys() == saved.keys()
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, saved[name]), name
+    assert not loaded.training
+    assert not any(value.requires_grad for value in loaded.parameters())
+
+
+@pytest.mark.parametrize("published", [GENERAL, MUSIC])
+def test_a_bare_state_dict_without_the_wrappers_prefix_is_loaded_too(
+    checkpoints, published, tmp_path
+):
+    torch.save(read_checkpoint(checkpoints[published.space]), tmp_path / "bare.pt")
+    load_model(tmp_path / "bare.pt", published)
+
+
+def test_an_old_file_format_is_read_too(checkpoints, tmp_path):
+    state = read_checkpoint(checkpoints["clap_music"])
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert read_checkpoint(tmp_path / "old.pt").keys() == state.keys()
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_code_in_a_checkpoint_is_told_and_not_run(tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    if how == "pickle":
+        (tmp_path / "bad.pt").write_bytes(pickle.dumps({"state_dict": Harmful()}, protocol=2))
+    else:
+        torch.save({"state_dict": {"a": torch.ones(1)}, "args": Harmful()}, tmp_path / "bad.pt")
+    with pytest.raises(FreeBindError, match=r"more than weights(.|\n)*bad\.pt(.|\n)*run code"):
+        read_checkpoint(tmp_path / "bad.pt")
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("part", [0, 1, 0.5, 0.99])
+def test_a_truncated_file_is_told(checkpoints, tmp_path, part):
+    whole = checkpoints["clap_general"].read_bytes()
+    (tmp_path / "bad.pt").write_bytes(whole[: part if part == 1 else int(part * len(whole))])
+    with pytest.raises(
+        FreeBindError, match=r"checkpoint (cannot be read|holds more)(.|\n)*bad\.pt"
+    ):
+        read_checkpoint(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize("content", [b"no checkpoint at all", b"PK\x05\x06" + bytes(18)])
+def test_a_file_of_another_kind_is_told(tmp_path, content):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(
+        FreeBindError, match=r"checkpoint (cannot be read|holds more)(.|\n)*bad\.pt"
+    ):
+        read_checkpoint(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize("saved", [[1, 2], {}, {"state_dict": {}}, {"state_dict": {"a": 1}}, 3])
+def test_a_file_without_a_table_of_tensors_is_told(tmp_path, saved):
+    torch.save(saved, tmp_path / "bad.pt")
+    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*table of tensors"):
+        read_checkpoint(tmp_path / "bad.pt")
+
+
+def surplus(checkpoint):
+    checkpoint["state_dict"]["module.audio_branch.extra.weight"] = torch.ones(1)
+
+
+def gone(name):
+    return lambda checkpoint: checkpoint["state_dict"].pop(f"module.{name}")
+
+
+def reshaped(checkpoint):
+    checkpoint["state_dict"]["module.text_branch.pooler.dense.bias"] = torch.ones(7)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            surplus,
+            r"0 missing|none missing, 1 \(audio_model\.audio_encoder\.extra\.weight, \.\.\.\)",
+        ),
+        (gone("logit_scale_a"), r"1 \(logit_scale_a, \.\.\.\) missing, none too many"),
+        (gone("audio_branch.bn0.weight"), "batch_norm"),
+        (gone("audio_branch.patch_embed.proj.weight"), "patch_embed"),
+        (gone("text_branch.encoder.layer.0.intermediate.dense.weight"), "intermediate"),
+        (reshaped, r"mismatch for text_model\.pooler\.dense\.bias"),
+    ],
+)
+def test_weights_of_another_model_are_told(tmp_path, change, says):
+    path = write_clap(tmp_path, fused=True, change=change)
+    with pytest.raises(FreeBindError, match=rf"checkpoint(.|\n)*clap\.pt(.|\n)*({says})"):
+        load_model(path, GENERAL)
+
+
+@pytest.mark.parametrize(("space", "published"), [("clap_music", GENERAL), ("clap_general", MUSIC)])
+def test_a_checkpoint_with_other_fusion_is_not_taken_for_the_space(checkpoints, space, published):
+    with pytest.raises(FreeBindError, match=rf"not for {published.space}(.|\n)*{published.file}"):
+        load_model(checkpoints[space], published)

@@ -1,0 +1,50 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import Split, open_banks, verify_split
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def media(tmp_path, recordings):
+    (tmp_path / "audio").mkdir()
+    for path in recordings:
+        (tmp_path / "audio" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "audio/broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "captions.txt").write_text("the dog\n\na dog barks\n")
+    return tmp_path
+
+
+def export(media, space, weights, *args):
+    command = [sys.executable, "-m", "encoders_torch.export", "--space", space]
+    sources = ["--audio", media / "audio", "--text", media / "captions.txt"]
+    rest = ["--weights", weights, "--out", media / "banks", "--device", "cpu", *sources, *args]
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *map(str, rest)],
+        cwd=REPOSITORY,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("space", ["clap_general", "clap_music"])
+def test_recordings_and_captions_become_banks(media, checkpoints, recordings, space, request):
+    done = export(media, space, checkpoints[space], "--dtype", "float32", "--batch", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "left out: broken.wav: a recording cannot be read" in done.stdout
+    assert "left out: 1: the caption is empty" in done.stdout
+    verify_split(Split(media / "banks" / "pool"))
+    banks = open_banks(media / "banks", spaces=[space])
+    assert {m: len(kept) for m, kept in banks.rows.items()} == {"audio": len(recordings), "text": 2}
+    encoder = request.getfixturevalue(space.removeprefix("clap_"))
+    wanted = encoder.encode("audio", [encoder.read("audio", path) for path in recordings])
+    found = banks[space, "audio"][:]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)

@@ -1,0 +1,114 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from twin.released import random_projector
+
+from encoders_torch.released import read_families, read_state, write_families
+from fb_jax.errors import FreeBindError
+
+FAMILY = "IB_PP_G_Proj"
+
+
+@pytest.fixture
+def state():
+    return random_projector(0, 3, 4, 2).state_dict()
+
+
+def put(folder, content, member="mix"):
+    path = folder / FAMILY / member / "best.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+def test_a_file_is_read_as_arrays_by_the_names_in_it(tmp_path, state):
+    found = read_state(put(tmp_path, state))
+    assert found.keys() == state.keys()
+    for key, tensor in state.items():
+        np.testing.assert_array_equal(found[key], tensor.numpy())
+
+
+def test_half_precision_is_read_as_float32(tmp_path, state):
+    halves = {key: t.bfloat16() if t.is_floating_point() else t for key, t in state.items()}
+    found = read_state(put(tmp_path, halves))
+    assert {array.dtype.name for array in found.values()} == {"float32", "int64"}
+
+
+def test_families_and_members_are_those_that_are_there(tmp_path, state):
+    for member in ("mix", "A"):
+        put(tmp_path, state, member)
+    (tmp_path / "unrelated").mkdir()
+    (tmp_path / FAMILY / "README").write_text("not a member")
+    found = read_families(tmp_path, [FAMILY, "IB_PP_M_Proj"])
+    assert {family: set(members) for family, members in found.items()} == {FAMILY: {"mix", "A"}}
+
+
+def test_what_is_written_is_read_by_torch_and_by_us(tmp_path, state):
+    arrays = {key: tensor.numpy() for key, tensor in state.items()}
+    write_families(tmp_path, {FAMILY: {"mix": arrays}})
+    path = tmp_path / FAMILY / "mix" / "best.pt"
+    random_projector(1, 3, 4, 2).load_state_dict(torch.load(path, weights_only=True))
+    np.testing.assert_equal(read_families(tmp_path, [FAMILY]), {FAMILY: {"mix": arrays}})
+
+
+# What is refused
+
+
+def test_a_folder_without_a_family_is_refused(tmp_path):
+    with pytest.raises(FreeBindError, match=r"no released family here(.|\n)*IB_PP_G_Proj"):
+        read_families(tmp_path, [FAMILY])
+
+
+def test_a_member_without_its_file_is_refused(tmp_path):
+    (tmp_path / FAMILY / "mix").mkdir(parents=True)
+    with pytest.raises(
+        FreeBindError, match=r"member of a released family is missing\n.*mix/best.pt"
+    ):
+        read_families(tmp_path, [FAMILY])
+
+
+class Code:
+    """A pickle of this runs code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, writer):
+    witness, path = tmp_path / "ran", tmp_path / "best.pt"
+    if writer == "torch":
+        torch.save({"Head2.mlps.0.weight": Code(witness)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Code(witness)))
+    with pytest.raises(FreeBindError, match=r"plain tensors\n.*best.pt\n(.|\n)*any code"):
+        read_state(path)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("cut", [0, 10, 500])
+def test_a_truncated_file_is_refused(tmp_path, state, cut):
+    path = put(tmp_path, state)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(FreeBindError, match="cannot be read as plain tensors"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(2)], {"epoch": 3}, torch.zeros(2)])
+def test_a_file_that_holds_no_state_dict_is_refused(tmp_path, content):
+    with pytest.raises(FreeBindError, match="this file is no state dict"):
+        read_state(put(tmp_path, content))
+
+
+def test_a_family_that_is_there_is_never_overwritten(tmp_path, state, contents):
+    put(tmp_path, state)
+    before = contents(tmp_path)
+    with pytest.raises(FreeBindError, match=r"there already\n.*IB_PP_G_Proj\n.*--out"):
+        write_families(tmp_path, {FAMILY: {"mix": {}}})
+    assert contents(tmp_path) == before
