@@ -79,10 +79,20 @@ def compare_exports(folder: Path) -> list[bool]:
     rows = {}
     for name in ("ClapMusic", "laion:LaionClapMusic"):
         encoder = f"encoders_torch.clap{'.' if ':' in name else ':'}{name}"
-        sources = {"audio": media, "text": captions, "weights": folder / "music.pt"}
-        how = {"device": "cpu", "settings": ExportSettings(dtype="float32", batch=3)}
-        export(ExportConfig("clap_music", folder / name, encoder=encoder, **sources, **how))
-        banks = open_banks(folder / name, spaces=["clap_music"])
+        out = folder / name.replace(":", "_")
+        export(
+            ExportConfig(
+                space=("clap_music",),
+                out=out,
+                encoder=(encoder,),
+                weights=(str(folder / "music.pt"),),
+                audio=media,
+                text=captions,
+                device="cpu",
+                settings=ExportSettings(dtype="float32", batch=3),
+            )
+        )
+        banks = open_banks(out, spaces=["clap_music"])
         rows[name] = {m: banks["clap_music", m][:] for m in ("audio", "text")}
     names = {"audio": [r.name for r in RECORDINGS[:4]], "text": [c[:28] for c in CAPTIONS]}
     ours, theirs = rows.values()

@@ -162,7 +162,8 @@ def _pair_rows(split: Split, count: int) -> None:
     table = np.tile(np.arange(count)[:, None], (1, 2))
     modalities = sorted(path.stem for path in split.path.glob("items/*.jsonl"))
     for left, right in combinations(modalities, 2):
-        files.write_npy(split.pairs_path(left, right), table)
+        if not split.pairs_path(left, right).exists():
+            files.write_npy(split.pairs_path(left, right), table)
 
 
 def _export(folder: Path, root: str, space: str, split: str, modalities: tuple[str, ...]) -> None:
