@@ -13,6 +13,7 @@ PARITY := .venv-parity
 CPU_TORCH := $(if $(shell command -v nvidia-smi),,--constraint constraints-cpu.txt)
 
 SEED ?= 0
+ARGS ?=
 
 .PHONY: demo word-world encoders parity-encoders test check lint types layers format clean
 
@@ -23,7 +24,7 @@ demo: $(CORE)  ## train on the word world, without torch; again, it shows the ta
 	@echo 'your own data:   README.md, "Your own embeddings"'
 
 word-world: $(DEV)  ## make the word world from nothing: examples/word_world/README.md
-	$(BIN)/python -m examples.word_world --seed $(SEED)
+	$(BIN)/python -m examples.word_world --seed $(SEED) $(ARGS)
 
 encoders: $(ENCODERS)/.ready  ## an environment that turns media into banks
 	@echo 'use it:    $(ENCODERS)/bin/python -m encoders_torch.export --help'
