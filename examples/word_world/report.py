@@ -52,11 +52,13 @@ SHORT = {
     "imagebind": "unified (plays ImageBind)",
     "clap_general": "expert (plays CLAP general)",
     "clap_music": "expert (plays CLAP music)",
-    "imagebind_pp, versatile": "ImageBind++, Versatile",
-    "imagebind_pp, at_expertise": "ImageBind++, AT-Expertise",
+    "imagebind + clap_general, versatile": "with CLAP general, Versatile (the demo, over seeds)",
+    "imagebind + clap_general, at_expertise": "with CLAP general, AT-Expertise",
+    "imagebind_pp, versatile": "ImageBind++ (with both CLAPs), Versatile",
+    "imagebind_pp, at_expertise": "ImageBind++ (with both CLAPs), AT-Expertise",
     "mean of scores: imagebind, clap_music, clap_general": "mean of the three scores, no bond",
     "internvl": "expert (plays InternVL)",
-    "internvl_ib, it_expertise": "InternVL_IB",
+    "internvl_ib, it_expertise": "InternVL_IB (InternVL displaced)",
 }
 """The rows of the README's table, and what they are called there."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
@@ -85,7 +85,7 @@ class Bond:
     modalities: tuple[str, ...]
     members: tuple[Subset, ...]
     projector: Projector
-    variables: Variables
+    variables: Variables = field(repr=False)
 
     @property
     def direction(self) -> Direction:
