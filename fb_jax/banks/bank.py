@@ -131,7 +131,7 @@ def bank_writer(
     modality: str,
     items_sha256: str,
     encoder: Encoder,
-    missing: list[int] | None,
+    missing: list[int],
     made_from: str = "unknown",
     **options: Any,
 ) -> ShardWriter:
@@ -146,16 +146,14 @@ def bank_writer(
         modality: Name of the modality.
         items_sha256: Digest of the item list.
         encoder: What made the embeddings.
-        missing: Rows that this space has no embedding of; None if ``close(missing=...)`` tells.
+        missing: Rows that this space has no embedding of.
         made_from: Digest of what the rows are computed from, so that a writer never goes on with
             another source's rows.
         **options: Passed on to ``ShardWriter``.
     """
     about = describe(space, modality, items_sha256, encoder, made_from)
-    late = ("missing",) if missing is None else ()
-    if missing is not None:
-        about["missing"] = sorted(missing)
-    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, late=late, **options)
+    about["missing"] = sorted(missing)
+    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, **options)
 
 
 def describe(

@@ -217,7 +217,7 @@ def write_shard(folder: Path, number: int, rows: Shaped[np.ndarray, "r d"]) -> S
     return Shard(name, len(rows), files.sha256_of(folder / name))
 
 
-def pick_up(folder: Path, asked: Manifest, late: tuple[str, ...]) -> Manifest | None:
+def pick_up(folder: Path, asked: Manifest, late: tuple[str, ...] = ()) -> Manifest | None:
     """Return what a folder holds already of the array that is asked for; None if nothing.
 
     Raises:
@@ -258,7 +258,6 @@ class ShardWriter:
         count: Its rows, known from the start.
         dtype: "float16" or "float32".
         about: What the rows mean; part of the array's identity.
-        late: Names of what ``close`` adds to ``about``, known only then; not part of it.
         shard_rows: Rows of a shard; also the unit of resuming and the memory held.
 
     Raises:
@@ -273,13 +272,11 @@ class ShardWriter:
         count: int,
         dtype: str = "float16",
         about: dict[str, Any] | None = None,
-        late: tuple[str, ...] = (),
         shard_rows: int = SHARD_ROWS,
     ) -> None:
         self.folder = folder
-        self.late = late
         asked = new_manifest(folder, dim, dtype, count, shard_rows, about or {})
-        self.manifest = pick_up(folder, asked, late) or asked
+        self.manifest = pick_up(folder, asked) or asked
         self._buffer: list[np.ndarray] = []
         self._buffered = 0
 
@@ -334,11 +331,8 @@ class ShardWriter:
         files.write_json(self.folder / PARTIAL, self.manifest.to_json())
         self._buffer, self._buffered = [rest], len(rest)
 
-    def close(self, **late: Any) -> Manifest:
+    def close(self) -> Manifest:
         """Write the last shard and the manifest, and return it.
-
-        Args:
-            **late: What ``about`` lacked: just the names that were announced.
 
         Raises:
             FreeBindError: Rows are missing.
@@ -354,8 +348,6 @@ class ShardWriter:
         if self._buffered:
             self._flush(self._buffered)
         if not self.finished:
-            about = {**self.manifest.about, **files.json_types(late)}
-            self.manifest = dataclasses.replace(self.manifest, about=about)
             files.write_json(self.folder / MANIFEST, self.manifest.to_json())
         (self.folder / PARTIAL).unlink(missing_ok=True)
         return self.manifest
