@@ -46,6 +46,13 @@ def test_a_claim_is_judged_against_each_and_told_of_the_nearest():
     assert (verdict, found.mean, best) == ("holds", 50.0, "middle")
 
 
+def test_a_claim_that_holds_against_some_but_not_against_all_does_not_hold():
+    others = np.roll(HALF, 1)  # as many, so its interval reaches both sides of 0
+    results = [result(better=HALF, worse=NONE, equal=others, best=ALL)]
+    assert judge(claim(against=("worse", "equal")), results)[0] == "open"
+    assert judge(claim(against=("worse", "best")), results)[0] == "does not hold"
+
+
 def test_hits_come_back_as_they_were_packed():
     hits = RNG.random(1003) < 0.3
     np.testing.assert_array_equal(unpack(pack(hits), 1003), hits)
