@@ -51,3 +51,9 @@ def test_an_encoder_is_found_by_module_and_class_or_by_entry_point(tmp_path, nam
 def test_what_is_no_encoder_is_refused(name, says):
     with pytest.raises(FreeBindError, match=says):
         load_encoder(name, None, "cpu")
+
+
+def test_without_torch_it_is_told_how_to_get_it(python, tmp_path):
+    code = "import sys; sys.modules['torch'] = None; import encoders_torch"
+    done = python(code, cwd=tmp_path)
+    assert "encoders_torch needs torch: make encoders, or pip install" in done.stderr
