@@ -14,7 +14,7 @@ from fb_jax.banks import files
 from fb_jax.console import console, run_command
 from fb_jax.evaluation import results_table
 from fb_jax.fusion import Factors, presets_for
-from fb_jax.run import Run, default_space
+from fb_jax.run import Run
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def main() -> None:
 def _evaluate() -> None:
     config = tyro.cli(EvalConfig, args=sys.argv[1:], prog="eval.py")
     run = Run(config.run)
-    points = presets_for(run.bond)
+    points = presets_for(run.space)
     if given := config.factors.given():
-        factors = {**default_space(run.bond).factors, **given}
+        factors = {**run.space.factors, **given}
         name = ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
         points = {**points, name: factors}
     if not (config.split or run.splits):

@@ -17,7 +17,7 @@ from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace, write_fused
-from fb_jax.run import Run, default_space
+from fb_jax.run import Run
 from fb_jax.run.default import is_default
 
 
@@ -74,7 +74,7 @@ def _space_and_banks(
 ) -> tuple[FusedSpace, BankSet]:
     if run is not None and space is None:
         found = Run(run)
-        return default_space(found.bond), found.open_banks(split, data)
+        return found.space, found.open_banks(split, data)
     if run is not None or space is None or data is None:
         raise FreeBindError("nothing to fuse", expected="--run RUN, or --space FOLDER --data BANKS")
     loaded = FusedSpace.load(space)

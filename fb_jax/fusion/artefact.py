@@ -1,7 +1,8 @@
 """The folder that people keep of a fused space. Reading it needs no checkpoint code and no pickle.
 
     FOLDER/space.json            stages, bonds, factors, presets, spaces, licences, digests
-    FOLDER/weights.safetensors   "STAGE.EXPERT.LAYER.NAME": numbers, leading axis of members
+    FOLDER/weights.safetensors   "STAGE.EXPERT.LAYER.NAME": numbers, leading axis of members;
+                                 "STAGE.basis": what a direct sum is cut to
     FOLDER/README.md             the model card
 
 It appears under its name whole, or not at all.
@@ -80,12 +81,18 @@ def _require_same(path: Path, about: dict[str, Any]) -> None:
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
-    return {
-        f"{stage}.{bond.expert}.{name}": np.ascontiguousarray(leaf, np.float32)
+    leaves = {
+        f"{stage}.{bond.expert}.{name}": leaf
         for stage, fused in enumerate(space.stages)
         for bond in fused.bonds
         for name, leaf in _leaves(bond).items()
     }
+    leaves |= {
+        f"{stage}.basis": fused.basis
+        for stage, fused in enumerate(space.stages)
+        if fused.basis is not None
+    }
+    return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in leaves.items()}
 
 
 def _leaves(bond: Bond) -> dict[str, Any]:
@@ -122,6 +129,8 @@ def _stage(space: FusedSpace) -> dict[str, Any]:
         "name": space.name,
         "factors": space.factors,
         "normalise": space.normalise,
+        "given": space.given,
+        "cut": None if space.basis is None else space.basis.shape,
         "presets": space.presets,
         "bonds": [_bond(bond) for bond in space.bonds],
     }
@@ -222,12 +231,20 @@ def _space(about: dict[str, Any], tensors: dict[str, np.ndarray], path: Path) ->
             normalise=stage["normalise"],
             base=space,
             name=stage["name"],
+            given=stage["given"],
+            basis=_read_basis(stage["cut"], tensors, number, path),
             presets=stage["presets"],
             licences=licences,
         )
     if space is None or tensors:
         raise ValueError(f"{len(about['stages'])} stages, and numbers of none: {list(tensors)}")
     return space
+
+
+def _read_basis(
+    cut: list[int] | None, tensors: dict[str, np.ndarray], stage: int, path: Path
+) -> np.ndarray | None:
+    return _take(tensors, f"{stage}.basis", tuple(cut), path) if cut else None
 
 
 def _read_bond(

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.space import FusedSpace, presets_for
+from fb_jax.fusion.presets import presets_for
+from fb_jax.fusion.space import FusedSpace
 from fb_jax.projector import Bond, BondKind, Projector
 from fb_jax.projector.released import (
     FOLDERS,

@@ -36,13 +36,17 @@ class RunConfig:
     the word world that comes with this package, at options that fit it."""
 
     bond: BondKind = "combination"
-    """combination projects the expert into the unified space, displacement the other way."""
+    """combination projects the expert into the unified space, displacement the other way;
+    direct_sum puts both side by side and fills in what the expert lacks."""
 
     unified: str = "imagebind"
     """Name of the unified space."""
 
     expert: str = "clap_general"
     """Name of the expert space."""
+
+    dim: int | None = None
+    """Dimensions that a direct sum is cut to, by a PCA of the pool. Default: all of both spaces."""
 
     pool: str = "pool"
     """Split with the unpaired items to train on."""

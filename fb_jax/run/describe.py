@@ -11,6 +11,7 @@ from fb_jax.run.estimate import estimate
 from fb_jax.run.preflight import Job
 from fb_jax.training import Training
 
+FLOAT16 = 2
 NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
@@ -40,6 +41,7 @@ def describe(job: Job) -> dict[str, str]:
         f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
         for name, banks in job.evaluation.items()
     )
+    fused = config.dim or job.form.dim_fused
     left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
     return {
         "data": str(config.data),
@@ -57,5 +59,6 @@ def describe(job: Job) -> dict[str, str]:
         "disk": f"pairs {size(needs.pairs_disk)} as {spec.retrieval.dtype}, {size(missing)} to be "
         f"written, {size(files.free_bytes(config.store))} free; checkpoints "
         f"{size(needs.checkpoints_disk)}, {size(files.free_bytes(config.folder))} free",
+        "fused": f"{fused} dimensions, a million rows {size(FLOAT16 * fused * 10**6)} as float16",
         "evaluation": "; ".join([evaluation or NO_TABLE, *left_out]),
     }

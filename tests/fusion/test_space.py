@@ -283,7 +283,7 @@ def test_the_presets_are_the_papers():
 )
 def test_an_expert_has_the_presets_of_its_modalities(shared, names):
     bond = replace(linear_bond("combination", SAME), shared=shared)
-    assert list(presets_for(bond)) == names
+    assert list(presets_for(FusedSpace.halfway(bond))) == names
 
 
 @pytest.mark.parametrize("kind", KINDS)
