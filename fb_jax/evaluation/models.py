@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from fb_jax.banks import BankSet
+from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
@@ -27,18 +27,27 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     """Return what a fused space is measured against: its sources, and the mean of their scores.
 
     ``unified`` is the native unified space; a base, itself a fused space, goes by its name. The
-    mean of scores averages the spaces' similarities, with no bond. As rows: those of all the spaces
-    side by side, over the root of their number; it exists where all have the modality. Spaces that
-    only give rows of a tuned encoder are no sources of their own.
+    mean of scores averages the similarities of the spaces that have both modalities, with no bond.
+    As rows: those of all the spaces side by side, zeros where one lacks the modality; it exists
+    where two have it. Spaces that only give rows of a tuned encoder are no sources of their own.
     """
     tuned = {name for stage in space.stages for name in stage.given.values()}
     names = [name for name in space.spaces if name not in tuned]
     of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
-    common = [m for m in of[space.spaces[0]] if all(m in rows for rows in of.values())]
-    root = np.sqrt(np.float32(len(of)))
-    mean = {m: np.hstack([rows[m] for rows in of.values()]) / root for m in common}
+    mean = {m: _side_by_side(list(of.values()), m) for m in of[space.spaces[0]]}
+    mean = {m: rows for m, rows in mean.items() if sum(m in own for own in of.values()) > 1}
     bases = {base.title: fused_rows(base, banks) for base in space.stages[:-1]}
     return {"unified": of.pop(space.spaces[0]), **of, **bases, "mean_of_scores": mean}
+
+
+def _side_by_side(of: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.ndarray:
+    """Return unit rows: those of every space, zeros for one that lacks the modality."""
+    count = len(of[0][modality])
+    blocks = [
+        rows.get(modality, np.zeros((count, next(iter(rows.values())).shape[1]), np.float32))
+        for rows in of
+    ]
+    return unit_rows(np.hstack(blocks))
 
 
 def fused_rows(space: FusedSpace, banks: BankSet) -> Space:

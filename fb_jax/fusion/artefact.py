@@ -42,7 +42,8 @@ def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None
 
     Args:
         space: The fused space.
-        path: Folder to make. If it holds the very same space already, nothing is done.
+        path: Folder to make. If it holds this very space already, what it tells of licences and
+            figures is renewed.
         metrics: Split to model to pair to figures, for the card.
 
     Raises:
@@ -50,16 +51,21 @@ def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None
     """
     weights = safetensors.numpy.save(_tensors(space))
     about = _signed(_about(space, weights, metrics))
+    card = model_card(space, metrics).encode()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         _require_same(path, about)
+        _tell(path, about, card)
         return
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
-    card = model_card(space, metrics).encode()
-    files.write_atomic(partial / CARD_FILE, lambda file: file.write(card))
-    files.write_json(partial / SPACE_FILE, about)
+    _tell(partial, about, card)
     _move(partial, path)
+
+
+def _tell(folder: Path, about: dict[str, Any], card: bytes) -> None:
+    files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
+    files.write_json(folder / SPACE_FILE, about)
 
 
 def _move(partial: Path, path: Path) -> None:
@@ -71,7 +77,8 @@ def _move(partial: Path, path: Path) -> None:
 
 def _require_same(path: Path, about: dict[str, Any]) -> None:
     there = path / SPACE_FILE
-    if not there.is_file() or files.read_json(there) != about:
+    found = files.read_json(there) if there.is_file() else {}
+    if any(found.get(part) != about[part] for part in ("stages", "weights")):
         raise FreeBindError(
             "this folder holds something else",
             where=path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fb_jax.banks import files
 from fb_jax.projector import subset_name
 from fb_jax.run import default
@@ -15,13 +17,18 @@ FLOAT16 = 2
 NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
-def introduce(config: RunConfig) -> str:
-    """Return what the word world is and is not, or nothing for a run on other data."""
+def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
+    """Return what the word world is and is not, or nothing for a run on other data.
+
+    Args:
+        config: The run.
+        spaces: The native spaces that it takes.
+    """
     if not default.is_default(config.data):
         return ""
     own, paper = config.training, Training()
     return f"""Data: the word world (words written, drawn and spoken), in {default.HOME}.
-Small encoders trained on such words play the parts of {config.unified} and {config.expert}:
+Small encoders trained on such words play the parts of {", ".join(spaces)}:
 they are not ImageBind, CLAP or InternVL, and nothing below measures those.
 Batch {own.batch}, hidden width {own.hidden} (the paper: {paper.batch}, {paper.hidden}); \
 config.yaml there has what fits this data.
