@@ -143,13 +143,13 @@ def _options(path: Path) -> dict[str, Any]:
                 expected=" or ".join(kind.__name__ for kind in OPTIONS[name]),
                 got=value,
             )
+    if options.get("bond", "combination") not in DIRECTIONS:
+        raise unknown("bond", options["bond"], DIRECTIONS, path)
     return {**options, "experts": tuple(options.get("experts", ()))}
 
 
 def _require_one_kind(made: Product, path: Path) -> None:
     """Raise a FreeBindError unless a product has bonds with experts, or a tuned modality."""
-    if made.bond is not None and made.bond not in DIRECTIONS:
-        raise unknown("bond", made.bond, DIRECTIONS, path)
     bonded = bool(made.bond and made.experts and made.factors)
     if bonded == bool(made.tuned) or (made.tuned and (made.bond or made.experts)):
         raise FreeBindError(
