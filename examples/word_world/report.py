@@ -19,14 +19,17 @@ from examples.word_world.claims import (
     AI,
     AT,
     CLAIMS,
+    GOALS,
     IT,
+    PRODUCT_CLAIMS,
     UNTESTABLE,
+    Claim,
     Result,
     difference,
     judge,
     recall,
 )
-from examples.word_world.results import BARE, CHOSEN, MEMBERS_OF, SPACES
+from examples.word_world.results import BARE, MEMBERS_OF, SPACES, SUM
 from fb_jax.banks import files
 from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
@@ -59,6 +62,9 @@ SHORT = {
     "mean of scores: imagebind, clap_music, clap_general": "mean of the three scores, no bond",
     "internvl": "expert (plays InternVL)",
     "internvl_ib, it_expertise": "InternVL_IB (InternVL displaced)",
+    "internvl_ib_pp, versatile": "InternVL_IB++ (then both CLAPs), Versatile",
+    "internvl_ib_pp, at_expertise": "InternVL_IB++ (then both CLAPs), AT-Expertise",
+    "imagebind_sum, chosen on val, cut": "direct sum with both CLAPs, cut to 192 dimensions",
 }
 """The rows of the README's table, and what they are called there."""
 
@@ -100,8 +106,12 @@ def write_report(config: ReportConfig) -> None:
         spaces=markdown(spaces_table(results)),
         domains=markdown(domains_table(results)),
         models=markdown(models_table(results)),
-        chosen=_chosen(results),
-        claims=markdown(claims_table(results)),
+        chosen=_chosen(results, "imagebind_pp"),
+        weight=_chosen(results, SUM),
+        direct_sum=markdown(direct_sum_table(results)),
+        claims=markdown(claims_table(results, CLAIMS)),
+        product_claims=markdown(claims_table(results, PRODUCT_CLAIMS)),
+        goals=markdown(claims_table(results, GOALS)),
         members="\n\n".join(map(markdown, members_tables(results))),
         open_points=markdown(open_points_table(results)),
         untestable="\n".join(f"- {line}" for line in UNTESTABLE),
@@ -199,10 +209,21 @@ def half_width(values: Sequence[float]) -> str:
     return f" ± {quantile * stats.sem(values):.1f}"
 
 
-def claims_table(results: Sequence[Result]) -> Table:
+def direct_sum_table(results: Sequence[Result]) -> Table:
+    """Return R@1 on validation of the direct sum, by what a guess weighs and by dimensions."""
+    rows: Table = [["validation", *(f"{pair} R@1" for pair in PAIRS)]]
+    for name in results[0]["direct_sum"]:
+        means = [
+            np.mean([result["direct_sum"][name][pair] for result in results]) for pair in PAIRS
+        ]
+        rows.append([name, *(f"{mean:.1f}" for mean in means)])
+    return rows
+
+
+def claims_table(results: Sequence[Result], claims: Sequence[Claim]) -> Table:
     """Return every claim with its verdict."""
     rows: Table = [["claim", "the paper", "here, difference in R@1", "seeds", "verdict"]]
-    for claim in CLAIMS:
+    for claim in claims:
         verdict, found, best = judge(claim, results)
         ours = f"{claim.pair}: {recall(results, claim.model, claim.pair):.1f} against "
         ours += f"{recall(results, best, claim.pair):.1f} ({best}): {points(found)}"
@@ -252,12 +273,12 @@ def matters(found: Interval) -> bool:
     return not found.low <= 0 <= found.high and abs(found.mean) >= DECIDED
 
 
-def _chosen(results: Sequence[Result]) -> str:
+def _chosen(results: Sequence[Result], product: str) -> str:
     told = [
-        f"seed {r['seed']}: {', '.join(f'{m} {f:g}' for m, f in r['chosen'].items())}"
+        f"seed {r['seed']}: {', '.join(f'{m} {f:g}' for m, f in r['chosen'][product].items())}"
         for r in results
     ]
-    return f"`{CHOSEN}` ({'; '.join(told)})"
+    return "; ".join(told)
 
 
 def mean_sweep(results: Sequence[Result]) -> Sweep:

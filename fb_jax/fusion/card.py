@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fb_jax.fusion.direct_sum import FILL
 from fb_jax.fusion.presets import presets_for
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.projector import subset_name
@@ -66,7 +65,7 @@ def _stages(space: FusedSpace) -> Iterable[str]:
             yield (
                 f"- {stage.title} is a direct sum of {stage.dim} dimensions{cut}: the spaces stand"
                 " side by side, and what a space lacks is filled in by the projectors, at"
-                f" {FILL:g} of the weight"
+                f" {stage.fill:g} of the weight"
             )
         for modality, native in stage.given.items():
             yield f"- {modality} of {stage.title} is {native} as it comes: its encoder was tuned"

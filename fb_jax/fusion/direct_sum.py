@@ -4,8 +4,8 @@
 
 The score of two such rows is a weighted sum of the unified score and the expert score. A modality
 that the expert lacks gets its expert part from the displacement mixture, Psi(u). Such a part is a
-guess and weighs ``FILL`` of what an embedding of the expert's own does: scores of text and image
-otherwise take the noise of the guess at the weight of the expert.
+guess: it weighs ``fill`` of what an embedding of the expert's own does, or scores of text and image
+would take its noise at the full weight of the expert.
 
 Several experts stand side by side in e, each at an equal share. An uncentred PCA cuts the sum: the
 spaces say much of the same, so that few dimensions hold their scores.
@@ -22,25 +22,25 @@ FILL = 0.05
 """What a filled-in part weighs, of the weight of an expert's own embedding (docs/word_world.md)."""
 
 
-def share(native: Sequence[bool]) -> float:
-    """Return what is left of a factor when some experts' parts are filled in.
+def weights(native: Sequence[bool], fill: float) -> Float32[np.ndarray, " e"]:
+    """Return what every expert's part weighs, of its whole weight.
 
     Args:
-        native: For each expert, whether it has the modality.
+        native: For each expert, whether it has the modality; of others the part is filled in.
+        fill: What such a part weighs, above 0 to 1.
     """
-    return float(np.mean([1.0 if own else FILL for own in native]))
+    return np.array([1 if own else fill for own in native], np.float32)
 
 
 def expert_part(
-    blocks: Sequence[Float32[np.ndarray, "n _"]], native: Sequence[bool]
+    blocks: Sequence[Float32[np.ndarray, "n _"]], weights: Float32[np.ndarray, " e"]
 ) -> Float32[np.ndarray, "n d"]:
     """Return the experts' unit rows side by side, as unit rows.
 
     Args:
         blocks: Each expert's ``[n, d_e]`` unit rows, its own or filled in.
-        native: For each expert, whether the rows are its own.
+        weights: See ``weights``.
     """
-    weights = np.array([1.0 if own else FILL for own in native], np.float32)
     shares = np.sqrt(weights / weights.sum())
     return np.hstack([root * block for root, block in zip(shares, blocks, strict=True)])
 

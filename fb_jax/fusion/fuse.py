@@ -116,6 +116,7 @@ def weights_digest(space: FusedSpace) -> str:
         "factors": dict(space.factors),
         "normalise": space.normalise,
         "given": dict(space.given),
+        "fill": space.fill,
         "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],
     }
     if space.basis is not None:

@@ -22,6 +22,10 @@ def require_factors(space: FusedSpace) -> None:
             raise FreeBindError(
                 "a factor is a weight", where=modality, expected="0 to 1", got=factor
             )
+    if not 0 < space.fill <= 1:
+        raise FreeBindError(
+            "a share of a weight", where="fill", expected="above 0 to 1", got=space.fill
+        )
     for modality in space.weighted:
         if modality not in space.factors:
             raise FreeBindError(

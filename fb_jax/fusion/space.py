@@ -65,6 +65,8 @@ class FusedSpace:
         name: What it is called; the bonds of a next stage name it as their unified space.
         given: Modality that no expert has to the native space whose rows it is, as they come: those
             of an encoder that was tuned into this space (the dagger products [P]).
+        fill: Of a direct sum: what the part of an expert that lacks a modality weighs, of the part
+            of one that has it, above 0 to 1 [O].
         basis: ``[d, k]`` orthonormal directions that a direct sum is cut to; see ``cut``.
         presets: Factors by name; those of other modalities are passed over.
         licences: Native space to the licence of its encoder, where that is known.
@@ -77,6 +79,7 @@ class FusedSpace:
     base: FusedSpace | None = None
     name: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
+    fill: float = direct_sum.FILL
     basis: Float32[np.ndarray, "d k"] | None = field(default=None, repr=False)
     presets: Mapping[str, Factors] = field(default_factory=lambda: PRESETS)
     licences: Mapping[str, str] = field(default_factory=dict)
@@ -264,13 +267,13 @@ class FusedSpace:
             blocks = [
                 own[b.expert] if modality in b.shared else b.project(unit) for b in self.bonds
             ]
-            return Parts(unified, direct_sum.expert_part(blocks, self._native(modality)))
+            return Parts(unified, direct_sum.expert_part(blocks, self._weights(modality)))
         outputs = [b.place("expert", own[b.expert]) for b in self.bonds if modality in b.shared]
         return Parts(unified, unit_rows(np.mean(outputs, axis=0)) if outputs else None)
 
-    def _native(self, modality: str) -> list[bool]:
-        """Return for each expert whether it has a modality."""
-        return [modality in bond.shared for bond in self.bonds]
+    def _weights(self, modality: str) -> Float32[np.ndarray, " e"]:
+        """Return what each expert's part of a direct sum weighs."""
+        return direct_sum.weights([modality in bond.shared for bond in self.bonds], self.fill)
 
     def _unified_part(
         self, modality: str, own: Mapping[str, Float32[np.ndarray, "n _"]]
@@ -318,7 +321,7 @@ class FusedSpace:
             return parts.unified
         factor = np.float32(self.factors[modality])
         if self.direct:
-            weight = float(factor) * direct_sum.share(self._native(modality))
+            weight = float(factor * self._weights(modality).mean())
             mixed = direct_sum.joined(parts.unified, parts.expert, weight)
             mixed = mixed if self.basis is None else mixed @ self.basis
         else:

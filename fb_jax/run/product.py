@@ -6,7 +6,8 @@ A YAML file says from what, by which bond and at which factors; its name is the 
     bond: combination
     experts: [clap_music, clap_general]
     factors: versatile                    # a preset, or modality to weight
-    dim: 192                              # of a direct sum: what it is cut to
+    dim: 192                              # of a direct sum: what it is cut to,
+    fill: 0.05                            #   and what a filled-in part weighs
 
 or that a modality of another product comes from an encoder that was tuned into it:
 
@@ -42,6 +43,7 @@ class Product:
         experts: Native spaces.
         factors: A preset's name, or modality to the weight of the experts.
         dim: What a direct sum is cut to; None keeps all.
+        fill: What its filled-in parts weigh; None takes the default of ``FusedSpace``.
         tuned: Modality to the native space whose rows it is.
         base: The product that is its unified space.
     """
@@ -52,6 +54,7 @@ class Product:
     experts: tuple[str, ...] = ()
     factors: str | Factors = ""
     dim: int | None = None
+    fill: float | None = None
     tuned: Mapping[str, str] = field(default_factory=dict)
     base: Product | None = None
 
@@ -81,6 +84,7 @@ OPTIONS: Mapping[str, tuple[type, ...]] = {
     "experts": (list,),
     "factors": (str, dict),
     "dim": (int,),
+    "fill": (float,),
     "tuned": (dict,),
 }
 

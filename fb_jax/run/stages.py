@@ -98,6 +98,8 @@ def _make(
     space = replace(FusedSpace.halfway(*bonds, base=base), name=stage.name)
     at = stage.factors
     space = space.at(at) if isinstance(at, str) else space.with_factors(**at)
+    if stage.fill is not None:
+        space = replace(space, fill=stage.fill)
     if stage.dim is not None:
         space = space.cut(stage.dim, open_banks(config.data, config.pool, spaces=space.spaces))
     return space

@@ -146,10 +146,12 @@ def test_every_route_is_a_file(make, product, dim, row):
 
 def test_a_product_of_ones_own_with_a_cut(make):
     Path("mine.yaml").write_text(
-        "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 60}"
+        "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 60, "
+        "fill: 0.2}"
     )
     make("mine.yaml")
-    assert FusedSpace.load("runs/mine/space").dim == 60
+    space = FusedSpace.load("runs/mine/space")
+    assert (space.dim, space.fill) == (60, 0.2)
     assert "equal, 60 dimensions" in figures("runs/mine")
 
 

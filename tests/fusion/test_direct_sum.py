@@ -49,22 +49,29 @@ def test_the_parts_stand_side_by_side_at_the_roots_of_their_weights():
 
 def test_experts_share_the_expert_part_equally_and_a_guess_has_a_small_share():
     np.testing.assert_allclose(
-        direct_sum.expert_part([X, Y], [True, True]), [[np.sqrt(0.5), 0, 0, np.sqrt(0.5)]]
+        direct_sum.expert_part([X, Y], np.float32([1, 1])), [[np.sqrt(0.5), 0, 0, np.sqrt(0.5)]]
     )
     share = FILL / (1 + FILL)
     np.testing.assert_allclose(
-        direct_sum.expert_part([X, Y], [True, False]),
+        direct_sum.expert_part([X, Y], direct_sum.weights([True, False], FILL)),
         [[np.sqrt(1 - share), 0, 0, np.sqrt(share)]],
         atol=1e-6,
     )
 
 
-@pytest.mark.parametrize(
-    ("native", "left"),
-    [([True], 1), ([False], FILL), ([True, False], (1 + FILL) / 2), ([True, True], 1)],
-)
-def test_what_is_left_of_a_factor(native, left):
-    assert direct_sum.share(native) == pytest.approx(left)
+@pytest.mark.parametrize("fill", [0.01, 0.4, 1.0])
+def test_a_guess_weighs_as_told(one, fill):
+    fused = replace(one, fill=fill)
+    rows = native(one, "image")
+    guess = one.bonds[0].project(rows["imagebind"])
+    found = fused.with_factors(image=0.5).fuse("image", rows)
+    np.testing.assert_allclose(found[:, 64:], np.sqrt(0.5 * fill) * guess, atol=1e-6)
+
+
+@pytest.mark.parametrize("fill", [0.0, -0.1, 1.1])
+def test_a_guess_weighs_something_and_at_most_as_much_as_an_embedding(one, fill):
+    with pytest.raises(FreeBindError, match=r"fill\n.*above 0 to 1"):
+        replace(one, fill=fill)
 
 
 def test_the_strongest_axis_of_rows_is_their_common_direction_not_what_tells_them_apart():
