@@ -115,9 +115,7 @@ def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
     return at[int(np.argmax(means))]
 
 
-def sum_table(
-    space: FusedSpace, val: BankSet, pool: BankSet
-) -> dict[str, dict[str, dict[str, float]]]:
+def sum_table(space: FusedSpace, val: BankSet, pool: BankSet) -> dict[str, dict[str, float]]:
     """Return R@1 on validation of a direct sum, by what a guess weighs and by dimensions."""
     tables = pair_tables(space.modalities, val)
     tried = {f"a filled-in part weighs {fill:g}": replace(space, fill=fill) for fill in FILLS}

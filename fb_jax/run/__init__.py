@@ -16,7 +16,7 @@ from fb_jax.run.pipeline import (
 )
 from fb_jax.run.preflight import Job, preflight
 from fb_jax.run.product import Product, read_product
-from fb_jax.run.stages import bond_runs, make_product
+from fb_jax.run.stages import bond_runs, evaluation_banks, make_product, points_for
 
 __all__ = [
     "Advance",
@@ -30,9 +30,11 @@ __all__ = [
     "bond_runs",
     "default_space",
     "describe",
+    "evaluation_banks",
     "introduce",
     "make_product",
     "parse_config",
+    "points_for",
     "preflight",
     "prepare",
     "read_product",

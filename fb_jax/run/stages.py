@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fb_jax.banks import BankSet, Split, files, open_banks, open_split, splits
+from fb_jax.banks import POOL, BankSet, Split, files, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Metrics, evaluate, plot_sweep, sweep
 from fb_jax.evaluation.models import pair_tables
@@ -127,7 +127,7 @@ def _finish(
         "weights": weights_digest(space),
     }
     files.claim(folder / "product.json", identity, "results")
-    evaluation = _evaluation(space, config)
+    evaluation = evaluation_banks(space, config.data, config.pool)
     with reporter.stage(f"evaluation of {space.title}", len(evaluation)) as advance:
         results = {}
         advance(0)
@@ -150,19 +150,16 @@ def points_for(space: FusedSpace) -> dict[str, Factors]:
     return points if known else points | {space.title: space.factors}
 
 
-def _splits(space: FusedSpace, config: RunConfig) -> list[str]:
+def _splits(space: FusedSpace, root: Path) -> list[str]:
     """Return the splits that have all native spaces."""
-    return [
-        name
-        for name in splits(config.data)
-        if set(space.spaces) <= set(open_split(config.data, name).spaces())
-    ]
+    wanted = set(space.spaces)
+    return [name for name in splits(root) if wanted <= set(open_split(root, name).spaces())]
 
 
-def _evaluation(space: FusedSpace, config: RunConfig) -> dict[str, BankSet]:
-    """Return the banks of the splits that can be evaluated."""
-    names = [name for name in _splits(space, config) if name != config.pool]
-    found = {name: open_banks(config.data, name, spaces=space.spaces) for name in names}
+def evaluation_banks(space: FusedSpace, root: Path, pool: str = POOL) -> dict[str, BankSet]:
+    """Return the banks of the splits of a root that a fused space can be evaluated on."""
+    names = [name for name in _splits(space, root) if name != pool]
+    found = {name: open_banks(root, name, spaces=space.spaces) for name in names}
     return {name: banks for name, banks in found.items() if pair_tables(space.modalities, banks)}
 
 
@@ -175,7 +172,7 @@ def _licences(space: FusedSpace, config: RunConfig) -> dict[str, str]:
 def _fused_banks(space: FusedSpace, config: RunConfig, reporter: Reporter) -> Path:
     """Write a product's rows, beside links to the native spaces: a bank root for the next stage."""
     root = config.home / space.name / "banks"
-    names = _splits(space, config)
+    names = _splits(space, config.data)
     sets = {name: open_banks(config.data, name, spaces=space.spaces) for name in names}
     rows = sum(len(b.split.items(m)) for b in sets.values() for m in space.fusable(b))
     done = files.folder_bytes(root) if root.exists() else 0
@@ -200,14 +197,14 @@ def _require_tuned(stage: Product, base: FusedSpace, config: RunConfig) -> None:
     """Raise a FreeBindError that tells how to tune, unless the tuned rows are in every split."""
     lacking = {
         f"{split}: {native}"
-        for split in _splits(base, config)
+        for split in _splits(base, config.data)
         for native in stage.tuned.values()
         if native not in open_split(config.data, split).spaces()
     }
     if not lacking:
         return
     native, space = next(iter(stage.tuned.values())), config.home / stage.unified / "space"
-    every = ", ".join(_splits(base, config))
+    every = ", ".join(_splits(base, config.data))
     raise FreeBindError(
         f"the encoder that {stage.name} takes is not tuned yet, or its rows are not exported",
         where=config.data,
