@@ -35,7 +35,7 @@ from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Interval, Sweep, plot_sweep
 from fb_jax.evaluation.bootstrap import LEVEL
-from fb_jax.fusion import PRESETS
+from fb_jax.fusion import PRESETS, Factors
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "report.md"
@@ -274,11 +274,13 @@ def matters(found: Interval) -> bool:
 
 
 def _chosen(results: Sequence[Result], product: str) -> str:
-    told = [
-        f"seed {r['seed']}: {', '.join(f'{m} {f:g}' for m, f in r['chosen'][product].items())}"
-        for r in results
-    ]
-    return "; ".join(told)
+    return "; ".join(f"seed {r['seed']}: {_told(r['chosen'][product])}" for r in results)
+
+
+def _told(factors: Factors) -> str:
+    if len(same := set(factors.values())) == 1:
+        return f"{same.pop():g}"
+    return ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
 
 
 def mean_sweep(results: Sequence[Result]) -> Sweep:

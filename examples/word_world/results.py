@@ -27,7 +27,7 @@ from fb_jax.evaluation.models import (
 from fb_jax.evaluation.sweep import GRID
 from fb_jax.fusion import Factors, FusedSpace, presets_for
 from fb_jax.projector import Bond, subset_name
-from fb_jax.run.stages import points_for
+from fb_jax.run import default_space, points_for
 from fb_jax.training import load_bond
 
 SPACES = ("imagebind", "internvl", "clap_general", "clap_music")
@@ -100,9 +100,7 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
 
 def _products(folder: Path) -> dict[str, FusedSpace]:
     runs = folder / "runs"
-    alone = {
-        name: FusedSpace.halfway(load_bond(runs / run / "bond")) for name, run in BONDS.items()
-    }
+    alone = {name: default_space(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
     return alone | {name: FusedSpace.load(runs / name / "space") for name in PRODUCTS}
 
 
