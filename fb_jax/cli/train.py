@@ -8,6 +8,7 @@ import jax
 from rich.markup import escape
 from rich.table import Table
 
+from fb_jax.banks import files
 from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.console import ConsoleReporter, console, run_command
 from fb_jax.evaluation import Metrics, results_table
@@ -68,7 +69,8 @@ def _product(config: RunConfig) -> None:
     with jax.default_device(select_device(config.device)):
         space, results = make_product(product, config, reporter, _announce)
     _show_results(results, product.name)
-    folder = config.home / product.name
+    folder, size = config.home / product.name, files.gigabytes(2 * space.dim * 10**6)
+    print(f"{space.dim} dimensions, a million rows {size} as float16")
     print(f"results, a picture and the fused space are in {folder}\n")
     print(f"use it:   freebind fuse --space {folder}/space --data {config.data} --split SPLIT")
     print(f"or:       FusedSpace.load('{folder}/space').fuse('{space.modalities[0]}', ...)")
