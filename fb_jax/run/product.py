@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from fb_jax.banks.root import require_name
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion import Factors
 from fb_jax.projector import DIRECTIONS, BondKind
@@ -102,7 +103,8 @@ def read_product(product: str) -> Product:
             unified space is looked for beside that file first.
 
     Raises:
-        FreeBindError: There is none, its file says something else, or it is built on itself.
+        FreeBindError: There is none, its name cannot name a space, its file says something else,
+            or it is built on itself.
     """
     if not product.endswith((".yaml", ".yml")):
         known = products()
@@ -113,6 +115,7 @@ def read_product(product: str) -> Product:
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> Product:
+    require_name("product", path.stem)
     if path.resolve() in above:
         raise FreeBindError("a product is built on itself", where=path)
     options = _options(path)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from fb_jax.banks import POOL, BankSet, Split, files, open_banks, open_split, splits
@@ -53,11 +54,12 @@ def make_product(
     _require_natives(product, config)
     base: FusedSpace | None = None
     data, results = config.data, {}
-    for stage in product.stages:
-        if base is not None and stage.bond:
-            data = _fused_banks(base, config, reporter)
-        base = _make(stage, base, data, config, reporter, announce)
-        results = _finish(stage, base, config, reporter)
+    for stage, following in zip_longest(product.stages, product.stages[1:]):
+        with files.locked(config.home / stage.name):
+            base = _make(stage, base, data, config, reporter, announce)
+            results = _finish(stage, base, config, reporter)
+            if following is not None and following.bond:
+                data = _fused_banks(base, config, reporter)
     assert base is not None
     return base, results
 
@@ -120,6 +122,7 @@ def _finish(
 ) -> dict[str, Metrics]:
     """Evaluate a stage's space and keep it."""
     folder = config.home / stage.name
+    evaluation = evaluation_banks(space, config.data, config.pool)
     identity = {
         "format": "freebind-product",
         "version": 1,
@@ -127,7 +130,6 @@ def _finish(
         "weights": weights_digest(space),
     }
     files.claim(folder / "product.json", identity, "results")
-    evaluation = evaluation_banks(space, config.data, config.pool)
     with reporter.stage(f"evaluation of {space.title}", len(evaluation)) as advance:
         results = {}
         advance(0)

@@ -72,7 +72,7 @@ def test_a_product_of_two_stages_ends_in_one_folder_and_its_table(made):
     assert "test: internvl_ib_pp" in told
     folder = made / "runs/internvl_ib_pp"
     found = {path.name for path in folder.iterdir()}
-    assert found == {"product.json", "metrics.json", "sweep.png", "space"}
+    assert found == {"product.json", "metrics.json", "sweep.png", "space", ".lock"}
     assert list(figures(folder)) == [
         *("unified", "internvl", "clap_music", "clap_general", "internvl_ib"),
         *("versatile", "at_expertise", "mean_of_scores"),

@@ -91,6 +91,12 @@ def test_what_is_no_product_is_refused(write, text, says):
         read_product(write("mine", text))
 
 
+def test_a_name_that_cannot_name_a_space_is_refused(write):
+    path = write("my-sum", "{unified: u, bond: direct_sum, experts: [e], factors: equal}")
+    with pytest.raises(FreeBindError, match="'my-sum' cannot name a product"):
+        read_product(path)
+
+
 def test_a_product_that_is_not_there_is_refused():
     with pytest.raises(FreeBindError, match=r"no product 'imagebind_p'\n(.|\n)*'imagebind_pp'"):
         read_product("imagebind_p")
