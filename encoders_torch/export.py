@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +46,10 @@ class ExportConfig:
     encoder: tuple[str, ...] = ()
     """MODULE:CLASS, FAMILY:MEMBER or name of the encoder. Default: the space's name. Of several
     spaces: SPACE=ENCODER."""
+
+    backend: tuple[str, ...] = ()
+    """Other package that runs the encoder: laion_clap for clap_general and clap_music, upstream for
+    imagebind. Default: our own code. Of several spaces: SPACE=BACKEND."""
 
     weights: tuple[str, ...] = ()
     """Path of what the encoder loads. Of several spaces: SPACE=PATH."""
@@ -133,19 +138,22 @@ def export(config: ExportConfig) -> None:
     spaces, sources = config.spaces(), config.sources()
     only = spaces[0] if len(spaces) == 1 else None
     names = {s: s for s in spaces} | _named("--encoder", config.encoder, only)
+    backends = _named("--backend", config.backend, only)
     weights = _named("--weights", config.weights, only)
     files.require_writable(config.out)
-    failed = {}
+    failed = []
     for space in spaces:
         try:
             where = Path(weights[space]) if space in weights else None
-            _export_space(config, space, names[space], where, sources, lenient=only is None)
+            device, backend = _device(config.device), backends.get(space)
+            load = partial(load_encoder, names[space], where, device, backend)
+            _export_space(config, space, load, sources, lenient=only is None)
         except Interrupted:
             raise
         except FreeBindError as error:
             if only is not None or config.strict:
                 raise
-            failed[space] = error
+            failed.append(space)
             print(f"{space}: left out: {error}", file=sys.stderr)
     if failed:
         raise FreeBindError("some spaces were not exported", got=", ".join(failed))
@@ -154,13 +162,12 @@ def export(config: ExportConfig) -> None:
 def _export_space(
     config: ExportConfig,
     space: str,
-    name: str,
-    weights: Path | None,
+    load: Callable[[], FrozenEncoder],
     sources: dict[str, Source],
     lenient: bool,
 ) -> None:
     split, how = Split(config.out / config.split), config.settings
-    encoder = load_encoder(name, weights, _device(config.device))
+    encoder = load()
     encoder.licence = config.licence or encoder.licence
     sources = _shared(encoder, sources, lenient)
     counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}

@@ -76,6 +76,10 @@ def test_strict_ends_with_an_error(export, everything, media):
         (("--space", "toy"), "nothing to encode"),
         (("--space", "toy", "--text", "no.txt"), "a list cannot be read"),
         (("--space", "no_such_space", "--text", "constraints.txt"), "no encoder 'no_such_space'"),
+        (
+            ("--space", "imagebind", "--backend", "x", "--text", "constraints.txt"),
+            "no backend 'x'\n.*imagebind\n.*upstream",
+        ),
         (("--space", "no/space", "--text", "constraints.txt"), "'no/space' cannot name a space"),
         (("--space", "toy", "--source", "depth"), "--source needs to say whose(.|\n)*NAME=VALUE"),
         (("--space", "toy", "--text", "constraints.txt", "--shard-id", "1"), "no such --shard-id"),

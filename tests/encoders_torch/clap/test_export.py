@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -33,6 +34,15 @@ def export(media, space, weights, *args):
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("laion_clap") is not None, reason="it is here")
+def test_the_backend_is_what_the_option_says(media, checkpoints):
+    """That it makes the same banks is shown where laion_clap can be installed: parity/clap.py."""
+    done = export(media, "clap_music", checkpoints["clap_music"], "--backend", "laion_clap")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: laion_clap cannot be imported\n")
+    assert not (media / "banks").exists()
 
 
 @pytest.mark.parametrize("space", ["clap_general", "clap_music"])
