@@ -42,7 +42,8 @@ class FrozenEncoder(Protocol):
 
     Its class is called with ``weights`` (a path or None) and ``device`` (torch's name of one).
     Results must depend on the item alone: no gradients, no dropout, no crop that is not fixed by
-    the item.
+    the item. It may have a method ``prepare(modality)`` besides, called before the first item of
+    the first modality is read, once for each that is asked for: to load what only that one needs.
 
     Attributes:
         name: Of the model, for manifests.

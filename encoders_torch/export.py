@@ -170,6 +170,8 @@ def _export_space(
     encoder = load()
     encoder.licence = config.licence or encoder.licence
     sources = _shared(encoder, sources, lenient)
+    for modality in sources:
+        getattr(encoder, "prepare", lambda _: None)(modality)
     counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}
     for modality, source in sources.items():
         with ConsoleReporter().stage(f"{space}/{modality}", how.share(counts[modality])) as advance:

@@ -85,14 +85,20 @@ def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
     Raises:
         FreeBindError: See ``read_channels``.
     """
-    mono, own_rate = read_mono(path)
-    return mono if own_rate == rate else soxr.resample(mono, own_rate, rate)
+    return resample(*read_mono(path), rate)
 
 
 def read_mono(path: Path) -> tuple[Float32[np.ndarray, " samples"], int]:
     """Read a recording as ``read_audio`` does, at its own rate, which comes second."""
     samples, rate = read_channels(path)
     return samples.mean(axis=1), rate
+
+
+def resample(
+    samples: Float32[np.ndarray, " n"], rate: int, to: int
+) -> Float32[np.ndarray, " samples"]:
+    """Return a recording at another rate."""
+    return samples if rate == to else soxr.resample(samples, rate, to)
 
 
 def read_channels(

@@ -77,7 +77,7 @@ def _laion_clap() -> Any:
             "laion_clap cannot be imported",
             expected="an environment of its own, with laion-clap 1.1.7 and NumPy 1",
             got=error,
-            fix="see parity/README.md, or use clap_general and clap_music without it",
+            fix="make parity-encoders builds one (parity/README.md); or leave out --backend",
         ) from error
     return laion_clap
 

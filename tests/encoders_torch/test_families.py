@@ -1,6 +1,7 @@
 """The encoders of transformers' families and of InternVL, on tiny random models."""
 
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -84,6 +85,7 @@ def test_an_item_has_the_same_embedding_alone_in_a_batch_and_again(encoders, ite
 def test_it_says_what_it_is(encoders, folders, name):
     encoder = encoders[name]
     assert encoder.modalities == tuple(sorted(("text", BESIDE[name])))
+    assert encoder.name.endswith(", of long audio the middle") == (BESIDE[name] == "audio")
     assert encoder.dim == {"siglip": 16, "internvl": 768}.get(name, 12)
     assert provenance(encoder).weights_sha256 == load(name, folders[name]).weights_sha256
     assert len(provenance(encoder).weights_sha256) == 64
@@ -131,6 +133,15 @@ def test_of_a_long_recording_the_middle_counts(encoders, tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", part, RATE, subtype="FLOAT")
     read = [encoders["clap"].read("audio", tmp_path / f"{n}.wav") for n in ("long", "middle")]
     np.testing.assert_array_equal(read[0]["input_features"], read[1]["input_features"])
+
+
+@pytest.mark.parametrize("name", ["clip", "clap"])
+def test_an_encoder_can_be_sent_to_another_process(encoders, items, name):
+    encoder = encoders[name]
+    sent = pickle.loads(pickle.dumps(encoder))
+    for m in encoder.modalities:
+        found, wanted = (e.encode(m, [e.read(m, items[m][0])]) for e in (sent, encoder))
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_internvl_is_asked_for_its_contrastive_half_as_its_authors_do(encoders, folders, items):
