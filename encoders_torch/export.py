@@ -19,7 +19,7 @@ from encoders_torch.sources import Source, list_items, open_source
 from fb_jax.banks import POOL, Split, files
 from fb_jax.banks.root import require_name
 from fb_jax.console import ConsoleReporter, run_command
-from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.errors import FreeBindError, Interrupted, unknown
 
 Device = Literal["auto", "cpu", "cuda"]
 ALL = "all"
@@ -120,6 +120,15 @@ def _named(option: str, given: Sequence[str], only: str | None = None) -> dict[s
     return found
 
 
+def _of_spaces(option: str, given: Sequence[str], spaces: Sequence[str]) -> dict[str, str]:
+    """Split ``SPACE=VALUE``; of a single space its name may be left out."""
+    found = _named(option, given, spaces[0] if len(spaces) == 1 else None)
+    for space in found:
+        if space not in spaces:
+            raise unknown("space", space, spaces, option)
+    return found
+
+
 def main() -> None:
     """Run the command."""
     prog = "python -m encoders_torch.export"
@@ -137,16 +146,16 @@ def export(config: ExportConfig) -> None:
     """
     spaces, sources = config.spaces(), config.sources()
     only = spaces[0] if len(spaces) == 1 else None
-    names = {s: s for s in spaces} | _named("--encoder", config.encoder, only)
-    backends = _named("--backend", config.backend, only)
-    weights = _named("--weights", config.weights, only)
+    names = {s: s for s in spaces} | _of_spaces("--encoder", config.encoder, spaces)
+    backends = _of_spaces("--backend", config.backend, spaces)
+    weights = _of_spaces("--weights", config.weights, spaces)
+    device = _device(config.device)
     files.require_writable(config.out)
     failed = []
     for space in spaces:
         try:
             where = Path(weights[space]) if space in weights else None
-            device, backend = _device(config.device), backends.get(space)
-            load = partial(load_encoder, names[space], where, device, backend)
+            load = partial(load_encoder, names[space], where, device, backends.get(space))
             _export_space(config, space, load, sources, lenient=only is None)
         except Interrupted:
             raise
@@ -197,6 +206,12 @@ def _tell(made: Export) -> None:
 
 
 def _device(choice: Device) -> str:
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise FreeBindError(
+            "torch finds no GPU",
+            got=f"torch {torch.__version__}",
+            fix="--device cpu; or a torch that was built for your GPU",
+        )
     if choice != "auto":
         return choice
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -139,6 +139,13 @@ def test_a_row_without_a_path_is_refused_by_its_number(listed, tmp_path):
     assert not list(tmp_path.glob("pool/items/*.jsonl*"))
 
 
+@pytest.mark.parametrize("row", [r'{"caption": "\ud800"}', r'{"id": "\udfff", "caption": "a"}'])
+def test_half_a_character_is_refused_by_its_row(tmp_path, row):
+    (tmp_path / "list.jsonl").write_text(row)
+    with pytest.raises(FreeBindError, match=r"no Unicode text\n.*list\.jsonl, row 1"):
+        open_source("text", tmp_path / "list.jsonl")
+
+
 def test_two_items_of_one_id_are_refused_and_nothing_is_written(listed, tmp_path):
     source = open_source("text", listed([*ROWS, {"id": "two", "path": "x", "caption": "y"}]))
     with pytest.raises(FreeBindError, match=r"two items have the same id\n.*'two'"):
