@@ -120,7 +120,8 @@ def read_channels(
     try:
         with soundfile.SoundFile(path) as file:
             _require_at_most(MAX_SAMPLES, max_samples, file.frames * file.channels, path)
-            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            # By their number: of kinds that cannot be wound back, "all" is refused.
+            samples, rate = file.read(file.frames, "float32", always_2d=True), file.samplerate
     except (OSError, soundfile.SoundFileError) as error:
         raise FreeBindError("a recording cannot be read", where=path, got=error) from error
     if not len(samples) or not np.isfinite(samples).all():
