@@ -62,11 +62,11 @@ def _arguments(sizes: Sizes) -> dict[str, int]:
 def _package() -> Any:
     try:
         from imagebind.models import imagebind_model
-    except ImportError as error:
+    except Exception as error:  # a torchvision of another build raises RuntimeError
         raise FreeBindError(
             "the package imagebind cannot be imported",
             expected="an environment of its own, with facebookresearch/ImageBind of GitHub",
-            got=error,
+            got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
             fix="pip install git+https://github.com/facebookresearch/ImageBind (licence "
             "CC-BY-NC-SA-4.0), or leave out --backend",
         ) from error
