@@ -19,7 +19,10 @@ ENTRY_POINTS = "freebind.encoders"
 """Group of entry points under which installed packages offer encoders by the name of a space."""
 
 
-BUILT_IN = {"internvl": "encoders_torch.internvl:InternVL"}
+BUILT_IN = {
+    "internvl": "encoders_torch.internvl:InternVL",
+    "imagebind_tuned": "encoders_torch.imagebind.tuned:TunedImageBind",
+}
 """Encoders that come with this package, by the name of their space."""
 
 BACKENDS = {

@@ -149,7 +149,7 @@ def export(config: ExportConfig) -> None:
     names = {s: s for s in spaces} | _of_spaces("--encoder", config.encoder, spaces)
     backends = _of_spaces("--backend", config.backend, spaces)
     weights = _of_spaces("--weights", config.weights, spaces)
-    device = _device(config.device)
+    device = device_of(config.device)
     files.require_writable(config.out)
     failed = []
     for space in spaces:
@@ -205,7 +205,12 @@ def _tell(made: Export) -> None:
         print("  this process's share is done; the bank is whole once the others' are")
 
 
-def _device(choice: Device) -> str:
+def device_of(choice: Device) -> str:
+    """Return torch's name of a device.
+
+    Raises:
+        FreeBindError: A GPU was asked for and torch finds none.
+    """
     if choice == "cuda" and not torch.cuda.is_available():
         raise FreeBindError(
             "torch finds no GPU",

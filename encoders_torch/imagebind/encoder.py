@@ -39,7 +39,7 @@ class ImageBind:
     """
 
     name = f"{ABOUT}, own towers"
-    modalities = ("audio", "image", "text")
+    modalities: tuple[str, ...] = ("audio", "image", "text")
     licence = LICENCE
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.card import model_card
+from fb_jax.fusion.fuse import weights_digest
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.projector import Bond, Projector, Variables
 
@@ -125,6 +126,7 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None)
             for name, dim in space.dims.items()
         },
         "stages": [_stage(stage) for stage in space.stages],
+        "digest": weights_digest(space),
         "weights": {"bytes": len(weights), "sha256": files.sha256_of_bytes(weights)},
         "metrics": metrics or {},
         "versions": {name: version(name) for name in PACKAGES},
