@@ -1,4 +1,4 @@
-"""Tuning an audio encoder on audio-image pairs: settings, pairs, steps; see ``encoders_torch.tune``."""
+"""Tuning an audio encoder on audio-image pairs: settings, pairs, steps (``tune.py`` runs it)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from encoders_torch.tuned import ABOUT_FILE, Tuned, below, write_tuned
 from fb_jax.banks import Bank, ItemList, files, open_banks, open_split
 from fb_jax.errors import FreeBindError, Interrupted, require_positive
 
-Objective = Literal["symmetric", "audio_to_image", "cosine"]
+Objective = Literal["cosine", "symmetric", "audio_to_image"]
 CLAIM, CHECKPOINT, LOSSES = "tuning.json", "checkpoint.safetensors", "losses.npy"
 BATCHES_AHEAD = 4
 SKIPPED = float("nan")
@@ -34,7 +34,8 @@ class TuneSettings:
     """How an encoder is tuned: the same settings on the same pairs give the same bits on a CPU.
 
     Attributes:
-        objective: InfoNCE in both directions, from audio to image alone, or the mean cosine.
+        objective: The mean cosine of a recording and its image, or InfoNCE in both directions or
+            from audio to image alone.
         learning_rate: Of Adam.
         batch: Pairs a step; the last partial batch of an epoch is dropped.
         epochs: Passes over the pairs.
@@ -42,10 +43,10 @@ class TuneSettings:
         seed: Of shuffling.
     """
 
-    objective: Objective = "symmetric"
-    learning_rate: float = 1e-4
+    objective: Objective = "cosine"
+    learning_rate: float = 3e-5
     batch: int = 128
-    epochs: int = 2
+    epochs: int = 4
     temperature: float = 1 / 50
     seed: int = 0
 

@@ -11,6 +11,7 @@ goes on where it stopped.
     OUT/seed-0/domains/                  val and test of the audio-text experts' own domains
     OUT/seed-0/scores.json               how good the spaces are on validation, against targets.json
     OUT/seed-0/runs/NAME/                bonds and products, by the ordinary train.py
+    OUT/seed-0/tuning/                   pairs and the tuned audio encoder
     OUT/seed-0/metrics.json              everything that docs/word_world.md tells of this seed
 """
 
@@ -36,11 +37,18 @@ import tyro
 
 from encoders_torch.export import ExportConfig, export
 from encoders_torch.pipeline import ExportSettings
-from examples.word_world import targets
+from examples.word_world import targets, tuning
 from examples.word_world.corpus import make_corpus, require_packages
 from examples.word_world.encoders import WordEncoder, save_towers
 from examples.word_world.fit import fit_space
-from examples.word_world.recipe import BONDS, DOMAINS, PRODUCTS, RECIPES, Recipe
+from examples.word_world.recipe import (
+    BONDS,
+    DOMAINS,
+    PRODUCTS,
+    RECIPES,
+    TUNED_PRODUCTS,
+    Recipe,
+)
 from examples.word_world.results import write_results
 from fb_jax.banks import POOL, Split, files, open_split, splits
 from fb_jax.console import run_command
@@ -100,6 +108,8 @@ def build(config: BuildConfig) -> None:
                 targets.require_targets(scores, folder)
         with _timed("bonds"):
             make_bonds(config)
+        with _timed("tuning"):
+            make_tuned(config)
         with _timed("results"):
             write_results(folder, recipe, config.seed)
     print(f"all of it is in {folder}")
@@ -192,6 +202,15 @@ def make_bonds(config: BuildConfig) -> None:
         _train(config, "--product", name, "--out", runs)
     for name, options in BONDS.items():
         _train(config, "--out", runs / name, *options)
+
+
+def make_tuned(config: BuildConfig) -> None:
+    """Tune the audio encoder, export its rows, and make the products that take them."""
+    folder, recipe = config.folder, RECIPES[config.recipe]
+    tuning.tune(folder, recipe)
+    tuning.export_tuned(folder, (POOL, *EVALUATION))
+    for name in TUNED_PRODUCTS:
+        _train(config, "--product", name, "--out", folder.absolute() / "runs")
 
 
 def _train(config: BuildConfig, *options: object) -> None:

@@ -173,6 +173,9 @@ PRODUCTS = (
 )
 """What ``train.py --product`` makes, in this order."""
 
+TUNED_PRODUCTS = ("internvl_ib_tuned", "internvl_ib_tuned_pp")
+"""What it makes once the audio encoder is tuned (``tuning.py``)."""
+
 GENERAL = ("--bond", "combination", "--expert", "clap_general")
 BONDS: dict[str, tuple[str, ...]] = {
     "general_raw": (*GENERAL, "--pairs.no-normalise"),

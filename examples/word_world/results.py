@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from examples.word_world.recipe import PRODUCTS, Recipe
+from examples.word_world.recipe import PRODUCTS, TUNED_PRODUCTS, Recipe
 from examples.word_world.targets import score_domains
 from fb_jax.banks import BankSet, files, open_banks
 from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
@@ -31,6 +31,7 @@ from fb_jax.run import default_space, points_for
 from fb_jax.training import load_bond
 
 SPACES = ("imagebind", "internvl", "clap_general", "clap_music")
+ALL = (*SPACES, "imagebind_tuned")
 PACKAGES = ("freebind-jax", "jax", "torch", "numpy")
 BONDS = {
     "imagebind + clap_general": "imagebind-combination-clap_general",
@@ -61,7 +62,7 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
         recipe: Of the world.
         seed: Of the world.
     """
-    val, test = (open_banks(folder / "banks", split, spaces=SPACES) for split in ("val", "test"))
+    val, test = (open_banks(folder / "banks", split, spaces=ALL) for split in ("val", "test"))
     products = _products(folder)
     swept = sweep(products["imagebind_pp"], val)
     points = presets_for(products["imagebind_pp"])
@@ -101,7 +102,8 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
 def _products(folder: Path) -> dict[str, FusedSpace]:
     runs = folder / "runs"
     alone = {name: default_space(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
-    return alone | {name: FusedSpace.load(runs / name / "space") for name in PRODUCTS}
+    made = (*PRODUCTS, *TUNED_PRODUCTS)
+    return alone | {name: FusedSpace.load(runs / name / "space") for name in made}
 
 
 def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
