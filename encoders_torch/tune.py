@@ -40,7 +40,7 @@ class TuneConfig:
     """Bank root with a split of audio-image pairs, and its images in that space (freebind fuse)."""
 
     audio: Path
-    """Folder that the paths of the audio items are in: what the export got as --audio."""
+    """What the export got as --audio: the folder of the recordings, or their list."""
 
     out: Path
     """Folder for the tuned encoder: --weights of the export of imagebind_tuned."""
@@ -75,7 +75,8 @@ def tune(config: TuneConfig) -> None:
             ``Tuning.run``.
     """
     space = read_displacement(config.space)
-    pairs = open_pairs(config.root, config.split, config.name or space.name, config.audio)
+    audio = config.audio if config.audio.is_dir() else config.audio.parent
+    pairs = open_pairs(config.root, config.split, config.name or space.name, audio)
     encoder = ImageBind(config.weights, "cpu")
     require_fit(space, pairs, "imagebind", encoder.dim)
     tuned = Tuned(AudioTrunk(encoder.towers), space.mixture)
@@ -92,6 +93,8 @@ def tune(config: TuneConfig) -> None:
     files.require_space({config.out: checkpoint_bytes(tuned)})
     with ConsoleReporter().stage("tuning", tuning.steps) as advance:
         tuning.run(config.runtime, advance)
+    if tuning.unreadable:
+        print(f"{len(tuning.unreadable)} recordings could not be read and were passed over")
     print(f"{config.out}: rows of it are those of imagebind_tuned, in the space of {space.name}")
     print(
         "export them:  python -m encoders_torch.export --space imagebind_tuned "

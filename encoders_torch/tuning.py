@@ -25,8 +25,7 @@ from fb_jax.errors import FreeBindError, Interrupted, require_positive
 Objective = Literal["cosine", "symmetric", "audio_to_image"]
 CLAIM, CHECKPOINT, LOSSES = "tuning.json", "checkpoint.safetensors", "losses.npy"
 BATCHES_AHEAD = 4
-SKIPPED = float("nan")
-"""Loss of a step whose recordings could not be read."""
+NO_LOSS = float("nan")
 
 
 @dataclass(frozen=True)
@@ -203,6 +202,7 @@ class Tuning:
         self.about = {**about, "pairs": pairs.identity(), "settings": asdict(how)}
         self.optimiser = torch.optim.Adam(self.tuned.parameters(), how.learning_rate)
         self.losses: list[float] = []
+        self.unreadable: set[int] = set()
 
     def run(
         self, runtime: TuneRuntime, progress: Callable[[int, float], None] = lambda *_: None
@@ -220,17 +220,18 @@ class Tuning:
         with files.locked(self.folder):
             files.claim(self.folder / CLAIM, self.about, "weights")
             if (self.folder / ABOUT_FILE).exists():
-                progress(self.steps, SKIPPED)
+                progress(self.steps, NO_LOSS)
                 return
             self._resume()
-            progress(len(self.losses), SKIPPED)
+            progress(len(self.losses), NO_LOSS)
             try:
                 self._go_on(runtime, progress)
             except Interrupted:
                 self._save()
                 raise
             files.write_npy(self.folder / LOSSES, np.array(self.losses, np.float32))
-            write_tuned(self.folder, self.tuned, {**self.about, "steps": self.steps})
+            told = {"steps": self.steps, "unreadable": len(self.unreadable)}
+            write_tuned(self.folder, self.tuned, {**self.about, **told})
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _go_on(self, runtime: TuneRuntime, progress: Callable[[int, float], None]) -> None:
@@ -256,8 +257,14 @@ class Tuning:
     def _step(self, pairs: Sequence[int], reads: Sequence[Read]) -> float:
         """Take one step on what could be read; return its loss."""
         whole = [i for i, read in enumerate(reads) if read.reason is None]
-        if len(whole) < 2:
-            return SKIPPED
+        self.unreadable |= {pairs[i] for i, read in enumerate(reads) if read.reason is not None}
+        if not whole:
+            raise FreeBindError(
+                "no recording of a batch can be read",
+                where=self.pairs.folder,
+                got=reads[0].reason,
+                fix="--audio is the folder that the paths of the audio items are in",
+            )
         images = self.pairs.images[self.pairs.rows[[pairs[i] for i in whole], 1]]
         inputs = torch.from_numpy(np.stack([reads[i].item() for i in whole])).to(self.device)
         loss = loss_of(self.tuned(inputs), torch.from_numpy(images).to(self.device), self.how)
@@ -279,6 +286,7 @@ class Tuning:
         for i, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        tensors["unreadable"] = torch.tensor(sorted(self.unreadable), dtype=torch.int64)
         content = safetensors.torch.save({k: v.cpu().contiguous() for k, v in tensors.items()})
         files.write_atomic(self.folder / CHECKPOINT, lambda file: file.write(content))
 
@@ -299,3 +307,4 @@ class Tuning:
             state["state"].setdefault(int(number), {})[name] = value
         self.optimiser.load_state_dict(state)
         self.losses = tensors["losses"].tolist()
+        self.unreadable = set(tensors["unreadable"].tolist())

@@ -19,9 +19,12 @@ from examples.word_world.claims import (
     AI,
     AT,
     CLAIMS,
+    DISPLACED,
     GOALS,
     IT,
     PRODUCT_CLAIMS,
+    TUNED,
+    TUNED_CLAIMS,
     UNTESTABLE,
     Claim,
     Result,
@@ -111,6 +114,9 @@ def write_report(config: ReportConfig) -> None:
         direct_sum=markdown(direct_sum_table(results)),
         claims=markdown(claims_table(results, CLAIMS)),
         product_claims=markdown(claims_table(results, PRODUCT_CLAIMS)),
+        tuned_claims=markdown(claims_table(results, TUNED_CLAIMS)),
+        regained=markdown(regained_table(results)),
+        tuning=markdown(tuning_table(results)),
         goals=markdown(claims_table(results, GOALS)),
         members="\n\n".join(map(markdown, members_tables(results))),
         open_points=markdown(open_points_table(results)),
@@ -216,6 +222,28 @@ def direct_sum_table(results: Sequence[Result]) -> Table:
         means = [
             np.mean([result["direct_sum"][name][pair] for result in results]) for pair in PAIRS
         ]
+        rows.append([name, *(f"{mean:.1f}" for mean in means)])
+    return rows
+
+
+def regained_table(results: Sequence[Result]) -> Table:
+    """Return by seed what a displacement cost audio-image, and what tuning changed."""
+    rows: Table = [["", *(f"seed {r['seed']}" for r in results), "mean"]]
+    for name, model, against in (
+        ("displacement, against the unified space", DISPLACED, "imagebind"),
+        ("tuning, against the displacement", TUNED, DISPLACED),
+        ("tuned, against the unified space", TUNED, "imagebind"),
+    ):
+        found = [difference([r], model, against, AI).mean for r in results]
+        rows.append([name, *(f"{value:+.1f}" for value in [*found, float(np.mean(found))])])
+    return rows
+
+
+def tuning_table(results: Sequence[Result]) -> Table:
+    """Return R@1 on validation at other settings of the tuning."""
+    rows: Table = [["validation", *(f"{pair} R@1" for pair in PAIRS)]]
+    for name in results[0]["tuning"]:
+        means = [np.mean([result["tuning"][name][pair] for result in results]) for pair in PAIRS]
         rows.append([name, *(f"{mean:.1f}" for mean in means)])
     return rows
 

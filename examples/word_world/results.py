@@ -75,6 +75,7 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
     own = products[SUM].with_factors(**chosen[SUM])
     pool = open_banks(folder / "banks", spaces=own.spaces)
     cut = own.cut(own.dims[own.unified], pool)
+    tried = folder / "tuning.json"
     tables = pair_tables(products["imagebind_pp"].modalities, test)
     models = all_models(products, chosen, test) | {f"{SUM}, {CHOSEN}, {CUT}": fused_rows(cut, test)}
     files.write_json(
@@ -93,6 +94,7 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
                 "surfaces": {pair: grid.tolist() for pair, grid in swept.surfaces.items()},
                 "unified": swept.unified,
             },
+            "tuning": files.read_json(tried) if tried.exists() else {},
             "direct_sum": sum_table(own, val, pool),
             "test": {name: measure(model, tables) for name, model in models.items()},
         },

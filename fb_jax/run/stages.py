@@ -216,7 +216,7 @@ def _require_tuned(stage: Product, base: FusedSpace, config: RunConfig) -> None:
   1. a bank root PAIRS with a split tune: audio, image and an audio-image table (docs/encoders.md);
      freebind fuse --space {space} --data PAIRS --split tune
   2. python -m encoders_torch.tune --space {space} --weights imagebind_huge.pth \\
-         --root PAIRS --split tune --out tuned
+         --root PAIRS --split tune --audio AUDIO --out tuned
   3. for each of {every}:
      python -m encoders_torch.export --space {native} --weights tuned --audio AUDIO \\
          --split SPLIT --out {config.data}

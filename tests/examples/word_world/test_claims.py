@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from examples.word_world.claims import CLAIMS, GOALS, PRODUCT_CLAIMS, Claim, items, judge
+from examples.word_world.claims import (
+    CLAIMS,
+    GOALS,
+    PRODUCT_CLAIMS,
+    TUNED_CLAIMS,
+    Claim,
+    items,
+    judge,
+)
 from examples.word_world.report import HERE
 from examples.word_world.results import best_factors, measure, pack, unpack
 from examples.word_world.targets import missed
@@ -83,7 +91,7 @@ def test_targets_that_are_missed_are_named():
 
 
 def test_every_claim_compares_models_that_the_results_have():
-    claims = [*CLAIMS, *PRODUCT_CLAIMS, *GOALS]
+    claims = [*CLAIMS, *PRODUCT_CLAIMS, *TUNED_CLAIMS, *GOALS]
     pairs = {claim.pair for claim in claims}
     assert pairs == {"audio-text", "audio-image", "image-text"}
     named = {model for c in claims for model in (c.model, *c.against)}
