@@ -65,8 +65,9 @@ SHORT = {
     "mean of scores: imagebind, clap_music, clap_general": "mean of the three scores, no bond",
     "internvl": "expert (plays InternVL)",
     "internvl_ib, it_expertise": "InternVL_IB (InternVL displaced)",
+    "internvl_ib_tuned, it_expertise": "InternVL_IB† (its audio encoder tuned)",
     "internvl_ib_pp, versatile": "InternVL_IB++ (then both CLAPs), Versatile",
-    "internvl_ib_pp, at_expertise": "InternVL_IB++ (then both CLAPs), AT-Expertise",
+    "internvl_ib_tuned_pp, versatile": "InternVL_IB†++ (tuned, then both CLAPs), Versatile",
     "imagebind_sum, chosen on val, cut": "direct sum with both CLAPs, cut to 192 dimensions",
 }
 """The rows of the README's table, and what they are called there."""

@@ -148,7 +148,8 @@ def all_models(
     for name, space in products.items():
         found = sources_and_baseline(space, banks)
         models["imagebind"] = found.pop("unified")
-        models[f"mean of scores: {', '.join(space.spaces)}"] = found.pop("mean_of_scores")
+        natives = ", ".join(native for native in space.spaces if native in SPACES)
+        models[f"mean of scores: {natives}"] = found.pop("mean_of_scores")
         models |= {native: found[native] for native in SPACES if native in found}
         parts, points = space.parts_of(banks), points_for(space)
         if name in chosen:
