@@ -35,7 +35,7 @@ parity-encoders: $(PARITY)/.ready  ## our CLAP beside laion_clap: parity/README.
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest
 
-check: lint types layers test  ## what continuous integration runs
+check: lint types layers test  ## with parity-encoders, what continuous integration runs
 
 lint: $(DEV)
 	$(BIN)/ruff check $(SOURCES)

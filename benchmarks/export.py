@@ -1,16 +1,21 @@
 """Export, beside a plain loop: ``python benchmarks/export.py --encoder MODULE:CLASS --image DIR``.
 
-Without an encoder and media, it makes noise and a small network, so that reading counts. Both
+Without an encoder and media, it makes noise and a small network, so that reading counts. All
 sides read, encode and write the same items, in turn; the ratio is that of their best rounds.
+``benchmarks/random_weights.py`` makes weights for encoders by name, and ``parity/speed.py`` puts
+laion_clap beside them.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -39,6 +44,10 @@ class Sizes:
     """What to encode; without any of the three, media are made."""
     items: int = 256
     """Of each modality that is made."""
+    seconds: float = 2
+    """Of each recording that is made."""
+    only: tuple[str, ...] = ("audio", "image", "text")
+    """Modalities."""
     device: str = "cpu"
     rounds: int = 2
     settings: tyro.conf.OmitArgPrefixes[ExportSettings] = field(
@@ -75,17 +84,18 @@ class Small:
         return found.flatten(2).mean(dim=2).cpu().numpy()
 
 
-def make_media(folder: Path, count: int) -> dict[str, Source]:
-    """Write JPEG of 640 x 480, WAV of 2 s at 44.1 kHz, and captions."""
+def make_media(folder: Path, count: int, seconds: float) -> dict[str, Source]:
+    """Write JPEG of 640 x 480, WAV at 44.1 kHz, and captions of ten words."""
     rng = np.random.default_rng(0)
     for kind in ("image", "audio"):
         (folder / kind).mkdir()
     for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
         coarse.resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"image/{i:06}.jpg")
-        wave = rng.uniform(-0.5, 0.5, 88_200)
+        wave = rng.uniform(-0.5, 0.5, round(44_100 * seconds))
         soundfile.write(folder / f"audio/{i:06}.wav", wave, 44_100)
-    (folder / "text.txt").write_text("".join(f"caption number {i}\n" for i in range(count)))
+    lines = (f"a dog barks at {i} birds in the old garden\n" for i in range(count))
+    (folder / "text.txt").write_text("".join(lines))
     return {
         "audio": open_source("audio", folder / "audio"),
         "image": open_source("image", folder / "image"),
@@ -99,10 +109,10 @@ def given_media(sizes: Sizes) -> dict[str, Source]:
 
 
 def plain_loop(
-    encoder: FrozenEncoder, modality: str, source: Source, batch: int, out: Path
+    encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes, out: Path
 ) -> Spent:
     """Read, encode and write in turn: what one would write first."""
-    spent, rows = Spent(), []
+    spent, rows, batch = Spent(), [], sizes.settings.batch
     folder = source.folder
     items = [i["caption"] if folder is None else folder / i["path"] for i in source.items]
     for first in range(0, len(items), batch):
@@ -111,52 +121,78 @@ def plain_loop(
         with spent.on("encode"):
             rows.append(unit_rows(encoder.encode(modality, read)))
     with spent.on("write"):
-        np.save(out, np.concatenate(rows).astype(np.float16))
+        np.save(out / "rows.npy", np.concatenate(rows).astype(np.float16))
     return spent
 
 
-def sides(
-    encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes
-) -> Iterator[tuple[str, float, Spent]]:
-    """Time each side once: its name, its seconds, and where they went."""
+def whole_export(
+    encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes, out: Path
+) -> Spent:
+    """Export as the command does, from the item list to the manifest."""
+    made = export_bank(encoder, source, Split(out / "pool"), "space", modality, sizes.settings)
+    return made.spent
+
+
+Side = Callable[[FrozenEncoder, str, Source, Sizes, Path], Spent | None]
+"""Encodes all items into a folder; tells where time went, if it can."""
+
+SIDES: Mapping[str, Side] = {"plain loop": plain_loop, "export": whole_export}
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a side took: seconds, those of all processors, and where the former went."""
+
+    seconds: float
+    processors: float
+    spent: Spent | None
+
+
+def timed(side: Side, *given: Any) -> Took:
+    """Run a side once."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        spent = plain_loop(
-            encoder, modality, source, sizes.settings.batch, Path(folder) / "rows.npy"
-        )
-        yield "plain loop", time.perf_counter() - began, spent
-        began = time.perf_counter()
-        split = Split(Path(folder) / "pool")
-        made = export_bank(encoder, source, split, "space", modality, sizes.settings)
-        yield "export", time.perf_counter() - began, made.spent
+        began, before = time.perf_counter(), sum(os.times()[:4])
+        spent = side(*given, Path(folder))
+        return Took(time.perf_counter() - began, sum(os.times()[:4]) - before, spent)
 
 
 def main() -> None:
     sizes = tyro.cli(Sizes)
-    encoder = load_encoder(sizes.encoder, sizes.weights, sizes.device)
-    table = Table("", "items/s", "speed / plain loop", "where the time went", title=encoder.name)
+    compare(load_encoder(sizes.encoder, sizes.weights, sizes.device), sizes, SIDES)
+
+
+def compare(encoder: FrozenEncoder, sizes: Sizes, sides: Mapping[str, Side]) -> None:
+    """Print a table of all sides on all modalities."""
+    columns = ("", "items/s", "speed / plain loop", "CPU ms an item", "where the time went")
+    table = Table(*columns, title=encoder.name)
     with tempfile.TemporaryDirectory() as folder:
-        media = given_media(sizes) or make_media(Path(folder), sizes.items)
+        media = given_media(sizes) or make_media(Path(folder), sizes.items, sizes.seconds)
         for modality, source in media.items():
-            if modality in encoder.modalities:
-                add_rows(table, encoder, modality, source, sizes)
+            if modality in encoder.modalities and modality in sizes.only:
+                add_rows(table, encoder, modality, source, sizes, sides)
     workers = f"{sizes.settings.workers} workers, batches of {sizes.settings.batch}"
-    Console(width=110).print(table, f"{sizes.device}, {workers}, best of {sizes.rounds}")
+    Console(width=120).print(table, f"{sizes.device}, {workers}, best of {sizes.rounds}")
 
 
 def add_rows(
-    table: Table, encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes
+    table: Table,
+    encoder: FrozenEncoder,
+    modality: str,
+    source: Source,
+    sizes: Sizes,
+    sides: Mapping[str, Side],
 ) -> None:
-    """Add both sides of one modality."""
+    """Add all sides of one modality."""
     count = sum(1 for _ in source.items)
-    best: dict[str, tuple[float, Spent]] = {}
+    best: dict[str, Took] = {}
     for _ in range(sizes.rounds):
-        for name, took, spent in sides(encoder, modality, source, sizes):
-            if name not in best or took < best[name][0]:
-                best[name] = (took, spent)
-    for name, (took, spent) in best.items():
-        ratio = f"{best['plain loop'][0] / took:.2f}"
-        table.add_row(f"{modality}, {name}", f"{count / took:,.1f}", ratio, str(spent))
+        for name, side in sides.items():
+            took = timed(side, encoder, modality, source, sizes)
+            best[name] = min(best.get(name, took), took, key=attrgetter("seconds"))
+    for name, took in best.items():
+        ratio = f"{best['plain loop'].seconds / took.seconds:.2f}"
+        rate, work = f"{count / took.seconds:,.1f}", f"{1000 * took.processors / count:,.2f}"
+        table.add_row(f"{modality}, {name}", rate, ratio, work, str(took.spent or ""))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
@@ -14,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from fb_jax.errors import FreeBindError
 
 CHUNK = 16
 """Items that a worker is handed at a time, at most: what one costs to hand over is shared."""
+
+CAPTION_SECONDS = 0.25
+"""Time that captions are read in the exporting process, before workers are worth their start."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ def read_ahead(
 ) -> Generator[Read, None, None]:
     """Read rows in order; workers go on while the caller is busy with what it has got.
 
+    Captions are cheap, and workers are not started unless there are many. Media always go to
+    workers: a library that decodes may crash, and rounds as its number of threads has it.
+
     Args:
         reader: What reads.
         rows: Which.
@@ -83,10 +90,12 @@ def read_ahead(
     Raises:
         FreeBindError: A worker died.
     """
-    if not workers:
-        yield from map(reader.read, rows)
-        return
     rows = iter(rows)
+    if not workers or reader.folder is None:
+        yield from _read_here(reader, rows, CAPTION_SECONDS if workers else math.inf)
+    if (first := next(rows, None)) is None:
+        return
+    rows = chain([first], rows)
     waiting: deque[tuple[int, Future[list[Read]]]] = deque()
     allowed, largest = workers, 1
     with _pool(reader, workers) as pool:
@@ -102,6 +111,16 @@ def read_ahead(
                 largest = max(largest, len(read.data))
                 yield read
             allowed = max(1, min(most_items, most_bytes // largest))
+
+
+def _read_here(reader: ItemReader, rows: Iterator[int], seconds: float) -> Iterator[Read]:
+    """Read rows in this process, until there are no more or reading has taken so long."""
+    spent = 0.0
+    while spent < seconds and (row := next(rows, None)) is not None:
+        began = time.perf_counter()
+        read = reader.read(row)
+        spent += time.perf_counter() - began
+        yield read
 
 
 @contextmanager

@@ -41,8 +41,11 @@ def main() -> None:
 def declare_torchvision_ops() -> Any:
     """Let torchvision be imported beside a CPU build of torch: PyPI's is built for CUDA.
 
-    Only its compiled operators are missing then, and laion_clap uses none of them.
+    Only its compiled operators are missing then, and laion_clap uses none of them. Beside a CUDA
+    build nothing is missing.
     """
+    if torch.version.cuda is not None:
+        return None
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")

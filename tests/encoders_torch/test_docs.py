@@ -1,11 +1,18 @@
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+import tyro
 
+from encoders_torch.export import ExportConfig
+from encoders_torch.sources import open_source
 from fb_jax.banks import open_banks
+from fb_jax.cli.main import app
+from fb_jax.run import parse_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,3 +37,61 @@ def test_the_encoder_of_the_page_on_encoders_works_as_it_says(media, tmp_path):
     assert rows.shape == (5, 3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-3)
     assert len([line for line in code.splitlines() if line]) <= 15
+
+
+# From nothing to four banks
+
+
+@pytest.fixture(scope="module")
+def four_banks():
+    return (ROOT / "docs/four_banks.md").read_text()
+
+
+def commands(page, name):
+    """Return the arguments of every command of a name, with its variables as they stand."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.M)
+    text = "".join(block for language, block in blocks if not language).replace("\\\n", " ")
+    lines = [shlex.split(line, comments=True) for line in text.splitlines()]
+    return [line[line.index(name) + 1 :] for line in lines if name in line]
+
+
+def test_the_exports_of_the_page_on_four_banks_are_commands_that_parse(four_banks):
+    found = [tyro.cli(ExportConfig, args=a) for a in commands(four_banks, "encoders_torch.export")]
+    assert {space for config in found for space in config.spaces()} == {
+        "imagebind",
+        "clap_general",
+        "clap_music",
+        "internvl",
+    }
+    assert {config.split for config in found} == {"pool", "$split"}
+    assert len(found) == 8
+
+
+def test_its_trainings_are_commands_that_parse(four_banks):
+    found = [parse_config(args) for args in commands(four_banks, "train.py")]
+    assert [config.expert for config in found] == [*["clap_general"] * 2, "clap_music", "internvl"]
+    assert {config.data for config in found} == {Path("data/paper")}
+
+
+def test_its_other_commands_have_only_options_that_there_are(four_banks, capsys):
+    found = commands(four_banks, ".venv/bin/freebind")
+    for args in found:
+        with pytest.raises(SystemExit):
+            app.cli(args=[*args[: 1 + (args[0] == "bank")], "--help"])
+        told = capsys.readouterr().out
+        assert all(word in told for word in args if word.startswith("--")), args
+    assert len(found) == 6
+
+
+def test_its_lists_of_several_captions_a_recording_are_what_the_commands_read(four_banks, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", four_banks, re.DOTALL)
+    made: dict = {}
+    exec(code, made)
+    names = ",".join(f"caption_{i}" for i in range(1, 6))
+    (tmp_path / "t.csv").write_text(f'file_name,{names}\nb.wav,x,"y, z",c,d,e\na.wav,1,2,3,4,5\n')
+    made["clotho"](tmp_path, "t.csv")
+    audio = open_source("audio", tmp_path / "audio.csv")
+    text = open_source("text", tmp_path / "captions.csv")
+    assert [item["path"] for item in audio.items] == ["b.wav", "a.wav"]
+    assert [item["caption"] for item in text.items] == ["x", "y, z", *"cde12345"]
+    assert (tmp_path / "pairs.csv").read_text().split() == [f"{i // 5},{i}" for i in range(10)]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from encoders_torch import reading
 from encoders_torch.pipeline import ExportSettings, Failure, export_bank
 from encoders_torch.reading import ItemReader, read_ahead
 from encoders_torch.sources import Source, open_source
@@ -199,18 +200,14 @@ def test_a_batch_is_cut_by_what_its_items_hold(toy, split, workers):
 def test_what_is_read_ahead_is_bounded_by_its_bytes(toy, tmp_path):
     """Workers may have as many items in hand as fit the bound, and a first one each."""
 
-    class Slow:
-        modalities, name, dim, weights_sha256, licence = ("text",), "slow", 4, "", ""
+    def read(modality, path):
+        path.touch()
+        return np.zeros(250_000, np.float32)  # 1 MB
 
-        def read(self, modality, item):
-            (tmp_path / item).touch()
-            return np.zeros(250_000, np.float32)  # 1 MB
-
-        def encode(self, modality, batch): ...
-
-    names = [{"id": str(i), "caption": f"c{i:02}"} for i in range(30)]
+    toy.read = read
+    names = [{"id": str(i), "path": f"c{i:02}"} for i in range(30)]
     items = write_items(tmp_path / "items.jsonl", names)
-    reader = ItemReader(Slow(), "text", items, None)
+    reader = ItemReader(toy, "image", items, tmp_path)
     reads = read_ahead(reader, range(30), workers=2, most_items=100, most_bytes=4_100_000)
     for done in range(1, 21):
         assert next(reads).reason is None
@@ -220,10 +217,11 @@ def test_what_is_read_ahead_is_bounded_by_its_bytes(toy, tmp_path):
 
 
 def test_rows_come_in_order_whatever_the_workers_do(toy, tmp_path):
-    names = [{"id": str(i), "caption": "x" * (i + 1)} for i in range(100)]
-    reader = ItemReader(toy, "text", write_items(tmp_path / "items.jsonl", names), None)
+    names = [{"id": str(i), "path": "x" * (i + 1)} for i in range(100)]
+    reader = ItemReader(toy, "image", write_items(tmp_path / "items.jsonl", names), tmp_path)
+    toy.read = lambda modality, path: len(path.name)
     reads = read_ahead(reader, range(100), workers=3, most_items=40, most_bytes=10**6)
-    assert [read.item()[0] for read in reads] == list(range(1, 101))
+    assert [read.item() for read in reads] == list(range(1, 101))
 
 
 def test_an_encoder_is_not_sent_to_the_workers_which_share_it(toy, media, split, spawn):
@@ -233,17 +231,41 @@ def test_an_encoder_is_not_sent_to_the_workers_which_share_it(toy, media, split,
     assert (made.whole, made.failures) == (True, [])
 
 
-def test_a_worker_that_dies_is_told(toy, split):
+def test_few_captions_start_no_worker(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_pool", pytest.fail)
+    reader = ItemReader(toy, "text", write_items(tmp_path / "items.jsonl", words().items), None)
+    reads = read_ahead(reader, range(11), workers=2, most_items=40, most_bytes=10**6)
+    assert [read.item()[0] for read in reads] == [len(word) for word in WORDS]
+
+
+def test_captions_that_take_long_go_to_workers_in_order(toy, tmp_path):
+    def read(modality, caption):
+        time.sleep(0.06)
+        return caption, os.getpid()
+
+    toy.read = read
+    reader = ItemReader(toy, "text", write_items(tmp_path / "items.jsonl", words().items), None)
+    reads = read_ahead(reader, range(11), workers=2, most_items=40, most_bytes=10**6)
+    captions, processes = zip(*(read.item() for read in reads), strict=True)
+    assert list(captions) == WORDS
+    here = processes.index(next(p for p in processes if p != os.getpid()))
+    assert 1 <= here <= 5
+    assert os.getpid() not in processes[here:]
+
+
+def test_a_worker_that_dies_is_told(toy, split, media):
     toy.read = lambda modality, item: os._exit(1)
+    source = open_source("image", media / "image")
     with pytest.raises(FreeBindError, match=r"process that reads items died(.|\n)*--workers"):
-        run(toy, words(), split, replace(HOW, workers=1))
+        run(toy, source, split, replace(HOW, workers=1), "image")
 
 
-def test_what_a_worker_cannot_hand_over_is_a_reason(toy, split):
+def test_what_a_worker_cannot_hand_over_is_a_reason(toy, split, media):
     read = toy.read
-    toy.read = lambda modality, item: (lambda: 0) if item == "odd" else read(modality, item)
-    made = run(toy, words("odd"), split, replace(HOW, workers=1))
-    assert [failure.id for failure in made.failures] == ["11"]
+    toy.read = lambda modality, path: (lambda: 0) if path.stem == "x" else read(modality, path)
+    source = open_source("image", media / "image")
+    made = run(toy, source, split, replace(HOW, workers=1), "image")
+    assert [failure.id for failure in made.failures] == ["a/x.png"]
 
 
 def test_too_little_memory_for_a_batch_says_which_setting(toy, split):

@@ -1,0 +1,94 @@
+"""Made-up weights for encoders by name: what they cost, not what they can.
+
+``PYTHONPATH=.:tests python -m benchmarks.random_weights --encoder clap_general --size full --out
+DIR`` writes a file that ``benchmarks/export.py --encoder clap_general --weights FILE`` takes. Full
+has the published sizes (ImageBind: 4.3 GB); tiny is for what an export itself costs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from tiny.clap import laion_state, tiny_model
+from tiny.tokenizers import write_byte_pairs
+from transformers import ClapConfig, ClapModel
+
+from encoders_torch.imagebind.sizes import HUGE, Sizes, TowerSize
+from encoders_torch.imagebind.towers import Towers
+
+TOY = TowerSize(width=32, depth=2, heads=2)
+ROBERTA_TOKENS = 50265
+
+
+@dataclass(frozen=True)
+class Weights:
+    encoder: Literal["imagebind", "clap_general", "clap_music"]
+    size: Literal["tiny", "full"]
+    out: Path
+
+
+def write_imagebind(path: Path, sizes: Sizes) -> None:
+    """Write towers of noise, whose layer normalisations pass it on."""
+    with torch.device("meta"):
+        shapes = Towers(sizes).state_dict()
+    state = {
+        key: torch.ones(value.shape) if _scale(key) else torch.randn(value.shape) / 50
+        for key, value in shapes.items()
+    }
+    torch.save(state, path)
+
+
+def _scale(key: str) -> bool:
+    return "norm" in key and key.endswith("weight")
+
+
+def write_clap(path: Path, size: str, fused: bool) -> None:
+    """Write a checkpoint in LAION's layout, and a tokenizer beside it."""
+    folder = path.parent / "roberta-base"
+    tokens = write_byte_pairs(folder)
+    if size == "full":
+        tokens = fill_vocabulary(folder / "vocab.json")
+    model = full_clap(fused) if size == "full" else tiny_model(tokens, fused)
+    torch.save({"state_dict": laion_state(model)}, path)
+
+
+def fill_vocabulary(path: Path) -> int:
+    """Add tokens that no caption has, up to RoBERTa's number."""
+    tokens = json.loads(path.read_text())
+    tokens |= {f"<filler {i}>": i for i in range(len(tokens), ROBERTA_TOKENS)}
+    path.write_text(json.dumps(tokens))
+    return len(tokens)
+
+
+def full_clap(fused: bool) -> ClapModel:
+    """Return a model as large as LAION's: HTSAT-tiny if it fuses, else HTSAT-base; RoBERTa-base."""
+    fusion = {"enable_fusion": True, "fusion_type": "aff_2d"}
+    base = {"patch_embeds_hidden_size": 128, "hidden_size": 1024, "depths": [2, 2, 12, 2]}
+    text = {"vocab_size": ROBERTA_TOKENS, "layer_norm_eps": 1e-5}
+    model = ClapModel(
+        ClapConfig(audio_config=fusion if fused else base, text_config=text, projection_dim=512)
+    )
+    model.audio_model.audio_encoder.batch_norm.running_mean.fill_(-30)
+    model.audio_model.audio_encoder.batch_norm.running_var.fill_(400)
+    return model.eval()
+
+
+def main() -> None:
+    asked = tyro.cli(Weights)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    path = asked.out / f"{asked.encoder}.pt"
+    if asked.encoder == "imagebind":
+        write_imagebind(path, HUGE if asked.size == "full" else Sizes(TOY, TOY, TOY, 64))
+    else:
+        write_clap(path, asked.size, fused=asked.encoder == "clap_general")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
