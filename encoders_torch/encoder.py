@@ -19,8 +19,18 @@ ENTRY_POINTS = "freebind.encoders"
 """Group of entry points under which installed packages offer encoders by the name of a space."""
 
 
-BUILT_IN = {"internvl": "encoders_torch.internvl:InternVL"}
+BUILT_IN = {
+    "internvl": "encoders_torch.internvl:InternVL",
+    "imagebind_tuned": "encoders_torch.imagebind.tuned:TunedImageBind",
+}
 """Encoders that come with this package, by the name of their space."""
+
+BACKENDS = {
+    "clap_general": {"laion_clap": "encoders_torch.clap.laion:LaionClapGeneral"},
+    "clap_music": {"laion_clap": "encoders_torch.clap.laion:LaionClapMusic"},
+    "imagebind": {"upstream": "encoders_torch.imagebind.upstream:UpstreamImageBind"},
+}
+"""What else can run the encoder of a space: the package of those who published the weights."""
 
 FAMILIES = {
     "hf": "encoders_torch.huggingface:HuggingFace",
@@ -35,7 +45,8 @@ class FrozenEncoder(Protocol):
 
     Its class is called with ``weights`` (a path or None) and ``device`` (torch's name of one).
     Results must depend on the item alone: no gradients, no dropout, no crop that is not fixed by
-    the item.
+    the item. It may have a method ``prepare(modality)`` besides, called before the first item of
+    the first modality is read, once for each that is asked for: to load what only that one needs.
 
     Attributes:
         name: Of the model, for manifests.
@@ -66,7 +77,9 @@ class FrozenEncoder(Protocol):
         """Encode what ``read`` gave for some items; rows of any norm."""
 
 
-def load_encoder(name: str, weights: Path | None, device: str) -> FrozenEncoder:
+def load_encoder(
+    name: str, weights: Path | None, device: str, backend: str | None = None
+) -> FrozenEncoder:
     """Make an encoder.
 
     Args:
@@ -75,12 +88,13 @@ def load_encoder(name: str, weights: Path | None, device: str) -> FrozenEncoder:
             ``freebind.encoders``; or ``module:Class``.
         weights: What to load it from; None if it needs none, or finds its own.
         device: Of torch.
+        backend: One of ``BACKENDS`` of this name; None is our own code.
 
     Raises:
-        FreeBindError: There is no such encoder, it cannot be loaded, or it does not keep to
-            ``FrozenEncoder``.
+        FreeBindError: There is no such encoder or backend, it cannot be loaded, or it does not keep
+            to ``FrozenEncoder``.
     """
-    made: object = find_encoder(name)(weights=weights, device=device)
+    made: object = find_encoder(name, backend)(weights=weights, device=device)
     if not isinstance(made, FrozenEncoder):
         wanted = [*FrozenEncoder.__annotations__, "read", "encode"]
         raise FreeBindError(
@@ -98,12 +112,14 @@ def known_encoders() -> list[str]:
     return sorted({*BUILT_IN, *_installed()})
 
 
-def find_encoder(name: str) -> Callable[..., Any]:
+def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
     """Return what makes an encoder, called with ``weights`` and ``device``; see ``load_encoder``.
 
     Raises:
-        FreeBindError: There is no such encoder, or it cannot be imported.
+        FreeBindError: There is no such encoder or backend, or it cannot be imported.
     """
+    if backend is not None:
+        return _import(_backend(name, backend))
     first, colon, rest = name.partition(":")
     if colon and first in FAMILIES:
         return partial(_import(FAMILIES[first]), rest)
@@ -116,6 +132,13 @@ def find_encoder(name: str) -> Callable[..., Any]:
     raise unknown(
         "encoder", name, [*known_encoders(), *(f"{f}:..." for f in FAMILIES), "MODULE:CLASS"]
     )
+
+
+def _backend(name: str, backend: str) -> str:
+    known = BACKENDS.get(name, {})
+    if backend not in known:
+        raise unknown("backend", backend, known, name)
+    return known[backend]
 
 
 def _installed() -> dict[str, EntryPoint]:

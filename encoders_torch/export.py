@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from encoders_torch.sources import Source, list_items, open_source
 from fb_jax.banks import POOL, Split, files
 from fb_jax.banks.root import require_name
 from fb_jax.console import ConsoleReporter, run_command
-from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.errors import FreeBindError, Interrupted, unknown
 
 Device = Literal["auto", "cpu", "cuda"]
 ALL = "all"
@@ -45,6 +46,10 @@ class ExportConfig:
     encoder: tuple[str, ...] = ()
     """MODULE:CLASS, FAMILY:MEMBER or name of the encoder. Default: the space's name. Of several
     spaces: SPACE=ENCODER."""
+
+    backend: tuple[str, ...] = ()
+    """Other package that runs the encoder: laion_clap for clap_general and clap_music, upstream for
+    imagebind. Default: our own code. Of several spaces: SPACE=BACKEND."""
 
     weights: tuple[str, ...] = ()
     """Path of what the encoder loads. Of several spaces: SPACE=PATH."""
@@ -115,6 +120,15 @@ def _named(option: str, given: Sequence[str], only: str | None = None) -> dict[s
     return found
 
 
+def _of_spaces(option: str, given: Sequence[str], spaces: Sequence[str]) -> dict[str, str]:
+    """Split ``SPACE=VALUE``; of a single space its name may be left out."""
+    found = _named(option, given, spaces[0] if len(spaces) == 1 else None)
+    for space in found:
+        if space not in spaces:
+            raise unknown("space", space, spaces, option)
+    return found
+
+
 def main() -> None:
     """Run the command."""
     prog = "python -m encoders_torch.export"
@@ -132,20 +146,23 @@ def export(config: ExportConfig) -> None:
     """
     spaces, sources = config.spaces(), config.sources()
     only = spaces[0] if len(spaces) == 1 else None
-    names = {s: s for s in spaces} | _named("--encoder", config.encoder, only)
-    weights = _named("--weights", config.weights, only)
+    names = {s: s for s in spaces} | _of_spaces("--encoder", config.encoder, spaces)
+    backends = _of_spaces("--backend", config.backend, spaces)
+    weights = _of_spaces("--weights", config.weights, spaces)
+    device = device_of(config.device)
     files.require_writable(config.out)
-    failed = {}
+    failed = []
     for space in spaces:
         try:
             where = Path(weights[space]) if space in weights else None
-            _export_space(config, space, names[space], where, sources, lenient=only is None)
+            load = partial(load_encoder, names[space], where, device, backends.get(space))
+            _export_space(config, space, load, sources, lenient=only is None)
         except Interrupted:
             raise
         except FreeBindError as error:
             if only is not None or config.strict:
                 raise
-            failed[space] = error
+            failed.append(space)
             print(f"{space}: left out: {error}", file=sys.stderr)
     if failed:
         raise FreeBindError("some spaces were not exported", got=", ".join(failed))
@@ -154,15 +171,16 @@ def export(config: ExportConfig) -> None:
 def _export_space(
     config: ExportConfig,
     space: str,
-    name: str,
-    weights: Path | None,
+    load: Callable[[], FrozenEncoder],
     sources: dict[str, Source],
     lenient: bool,
 ) -> None:
     split, how = Split(config.out / config.split), config.settings
-    encoder = load_encoder(name, weights, _device(config.device))
+    encoder = load()
     encoder.licence = config.licence or encoder.licence
     sources = _shared(encoder, sources, lenient)
+    for modality in sources:
+        getattr(encoder, "prepare", lambda _: None)(modality)
     counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}
     for modality, source in sources.items():
         with ConsoleReporter().stage(f"{space}/{modality}", how.share(counts[modality])) as advance:
@@ -187,7 +205,18 @@ def _tell(made: Export) -> None:
         print("  this process's share is done; the bank is whole once the others' are")
 
 
-def _device(choice: Device) -> str:
+def device_of(choice: Device) -> str:
+    """Return torch's name of a device.
+
+    Raises:
+        FreeBindError: A GPU was asked for and torch finds none.
+    """
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise FreeBindError(
+            "torch finds no GPU",
+            got=f"torch {torch.__version__}",
+            fix="--device cpu; or a torch that was built for your GPU",
+        )
     if choice != "auto":
         return choice
     return "cuda" if torch.cuda.is_available() else "cpu"

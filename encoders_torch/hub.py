@@ -32,6 +32,7 @@ def model_folder(name: str, weights: Path | None, licence: str) -> Path:
             "this is no folder of a transformers model",
             where=given,
             expected="config.json, weights and the files of its processor",
+            fix=None if weights is None else _how_to_get(name, licence),
         )
     return _download(name, licence)
 
@@ -47,12 +48,17 @@ def _download(name: str, licence: str) -> Path:
         raise FreeBindError(
             "the weights are not here, and cannot be downloaded",
             where=name,
-            expected=f"https://huggingface.co/{name} (licence: {licence})",
             got=" ".join(str(error).split()),
-            fix=f"where there is a network, run: hf download {name} --local-dir FOLDER; "
-            "then give --weights FOLDER",
+            fix=_how_to_get(name, licence),
         ) from error
     return folder
+
+
+def _how_to_get(name: str, licence: str) -> str:
+    return (
+        f"where there is a network, run: hf download {name} --local-dir FOLDER "
+        f"(https://huggingface.co/{name}, licence: {licence}); then give --weights FOLDER"
+    )
 
 
 def folder_digest(folder: Path) -> str:

@@ -55,7 +55,8 @@ class HuggingFace:
         self._processor = _load_processor(folder, self._beside)
         self._tokens = _tokens(config)
         self._device = device
-        self.name = f"transformers {self._family}: {name}"
+        cut = ", of long audio the middle" if self._beside == "audio" else ""
+        self.name = f"transformers {self._family}: {name}{cut}"
         self.modalities = tuple(sorted((self._beside, "text")))
         self.weights_sha256 = folder_digest(folder)
         self.licence = folder_licence(folder)

@@ -51,12 +51,20 @@ class OpenList:
         name = row.get("id")
         if name is None or name == "":
             name = value if self.column == "path" else number
+        _require_unicode(f"{name}{value}", f"{self.path}, row {number + 1}")
         return {"id": str(name), self.column: value}
 
 
 def open_list(path: Path, column: str) -> OpenList:
     """Return the items of a list; see ``OpenList``. Errors come when it is read."""
     return OpenList(path, column)
+
+
+def _require_unicode(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half a character
+        raise FreeBindError("a row of a list is no Unicode text", where=where, got=error) from error
 
 
 def _shown(value: object, row: Row) -> str:

@@ -85,14 +85,20 @@ def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
     Raises:
         FreeBindError: See ``read_channels``.
     """
-    mono, own_rate = read_mono(path)
-    return mono if own_rate == rate else soxr.resample(mono, own_rate, rate)
+    return resample(*read_mono(path), rate)
 
 
 def read_mono(path: Path) -> tuple[Float32[np.ndarray, " samples"], int]:
     """Read a recording as ``read_audio`` does, at its own rate, which comes second."""
     samples, rate = read_channels(path)
     return samples.mean(axis=1), rate
+
+
+def resample(
+    samples: Float32[np.ndarray, " n"], rate: int, to: int
+) -> Float32[np.ndarray, " samples"]:
+    """Return a recording at another rate."""
+    return samples if rate == to else soxr.resample(samples, rate, to)
 
 
 def read_channels(
@@ -114,7 +120,8 @@ def read_channels(
     try:
         with soundfile.SoundFile(path) as file:
             _require_at_most(MAX_SAMPLES, max_samples, file.frames * file.channels, path)
-            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            # By their number: of kinds that cannot be wound back, "all" is refused.
+            samples, rate = file.read(file.frames, "float32", always_2d=True), file.samplerate
     except (OSError, soundfile.SoundFileError) as error:
         raise FreeBindError("a recording cannot be read", where=path, got=error) from error
     if not len(samples) or not np.isfinite(samples).all():

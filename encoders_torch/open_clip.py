@@ -94,7 +94,12 @@ def _download(open_clip: Any, arch: str, tag: str) -> Path:
 
 def _load(open_clip: Any, arch: str, checkpoint: Path) -> tuple[Any, Any]:
     if not checkpoint.is_file():
-        raise FreeBindError("there is no such checkpoint", where=checkpoint)
+        raise FreeBindError(
+            "there is no such checkpoint",
+            where=checkpoint,
+            expected=f"weights of open_clip's {arch}",
+            fix=f"open_clip:{arch}/TAG without --weights gets them (licence: see its model card)",
+        )
     try:
         model, _, prepare = open_clip.create_model_and_transforms(arch, pretrained=str(checkpoint))
     except Exception as error:  # torch's, pickle's or open_clip's, by what is broken

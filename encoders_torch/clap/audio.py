@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 from jaxtyping import Float32
 
-from encoders_torch.media import read_audio
+from encoders_torch.media import read_mono, resample
 from fb_jax.banks import files
 
 RATE = 48000
@@ -34,9 +33,9 @@ def read_waveform(path: Path) -> Float32[np.ndarray, " samples"]:
     Raises:
         FreeBindError: It is unreadable, empty, or holds NaN or infinity.
     """
-    samples = read_audio(path, RATE)
-    found = soundfile.info(path)
-    if _librosa_length(found.frames, found.samplerate) == len(samples) + 1:
+    mono, rate = read_mono(path)
+    samples = resample(mono, rate, RATE)
+    if _librosa_length(len(mono), rate) == len(samples) + 1:
         samples = _fit(samples, len(samples) + 1)
     return _sixteen_bits(samples)
 

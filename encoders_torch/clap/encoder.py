@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.backends import cudnn
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
+from transformers import RobertaTokenizer
 
 from encoders_torch.clap.audio import CLIP, Crop, fill, parts, read_waveform, seed_of
 from encoders_torch.clap.mel import FRAMES, four_views, log_mel
@@ -61,15 +63,29 @@ class Clap:
             device: Of torch.
 
         Raises:
-            FreeBindError: The weights or the tokenizer are missing, damaged or of another model.
+            FreeBindError: The weights are missing, damaged or of another model.
         """
         path = self.published.find(weights)
         self.name = f"{describe(self.published, self.crop)}, transformers"
         self.device = device
         self.model = load_model(path, self.published).to(device)
         self.dim: int = self.model.config.projection_dim
-        self.tokenizer = load_tokenizer(path, self.model.config.text_config.vocab_size)
+        self.weights = path
         self.weights_sha256 = files.sha256_of(path)
+
+    @cached_property
+    def tokenizer(self) -> RobertaTokenizer:
+        """RoBERTa's; recordings alone need none, so it is loaded when a caption does."""
+        return load_tokenizer(self.weights, self.model.config.text_config.vocab_size)
+
+    def prepare(self, modality: str) -> None:
+        """Load what only captions need.
+
+        Raises:
+            FreeBindError: The tokenizer is missing, or of another model.
+        """
+        if modality == "text":
+            self.read("text", "a")
 
     def read(self, modality: str, item: str | Path) -> Spectrograms | list[int]:
         """Read a recording to spectrograms, or a caption to its tokens.

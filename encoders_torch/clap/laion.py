@@ -40,9 +40,8 @@ class LaionClap:
         """
         path = self.published.find(weights)
         read_checkpoint(path)  # laion_clap would run code that is in it
-        package, tower = _laion_clap(), self.published.audio_tower
         self.name = f"{describe(self.published, 'seeded')}, laion_clap"
-        self.model = package.CLAP_Module(self.published.fused, device, amodel=tower)
+        self.model = _made(self.published, device)
         self.model.load_ckpt(str(path), verbose=False)
         self.weights_sha256 = files.sha256_of(path)
 
@@ -69,17 +68,19 @@ class LaionClap:
             return self.model.get_audio_embedding_from_filelist([str(path)])
 
 
-def _laion_clap() -> Any:
+def _made(published: Published, device: str) -> Any:
     try:
-        import laion_clap
-    except ImportError as error:
+        import laion_clap  # needs tokenizers of the hub already here
+
+        return laion_clap.CLAP_Module(published.fused, device, amodel=published.audio_tower)
+    except Exception as error:  # its libraries raise of many kinds
         raise FreeBindError(
-            "laion_clap cannot be imported",
-            expected="an environment of its own, with laion-clap 1.1.7 and NumPy 1",
-            got=error,
-            fix="see parity/README.md, or use clap_general and clap_music without it",
+            "laion_clap cannot be used",
+            expected="an environment of its own, with laion-clap 1.1.7 and NumPy 1; roberta-base, "
+            "bert-base-uncased and facebook/bart-base in Hugging Face's cache, or the network",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            fix="make parity-encoders builds one (parity/README.md); or leave out --backend",
         ) from error
-    return laion_clap
 
 
 @contextmanager

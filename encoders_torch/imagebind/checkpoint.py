@@ -37,13 +37,22 @@ def load_towers(path: Path) -> Towers:
         FreeBindError: The file is unreadable, truncated, holds anything but tensors, lacks keys or
             has too many, or a shape differs.
     """
-    state = _read(path)
-    kept = {k: v for k, v in state.items() if not k.startswith(OTHERS) and k not in SCALES}
+    state = read_state(path)
     with torch.device("meta"):
-        towers = Towers(sizes_of(kept, path))
-    _require_same(towers.state_dict(), kept, path)
-    towers.load_state_dict({key: value.float() for key, value in kept.items()}, assign=True)
+        towers = Towers(sizes_of(state, path))
+    require_same(towers.state_dict(), state, path)
+    towers.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return towers.eval().requires_grad_(False)
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read what a checkpoint holds of the three towers, whatever its keys are; see above."""
+    return of_towers(_read(path))
+
+
+def of_towers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leave out other modalities and scales."""
+    return {k: v for k, v in state.items() if not k.startswith(OTHERS) and k not in SCALES}
 
 
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
@@ -80,9 +89,10 @@ def _require_tensors(state: object, where: Path) -> None:
     raise FreeBindError("this is no state dict", where=where, expected="key: tensor", got=got)
 
 
-def _require_same(
+def require_same(
     wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], where: Path
 ) -> None:
+    """Raise a FreeBindError unless a checkpoint has exactly the keys and shapes of a model."""
     shapes = [
         f"{key} of shape {list(found[key].shape)} where {list(value.shape)} belongs"
         for key, value in wanted.items()

@@ -19,6 +19,9 @@ from encoders_torch.imagebind.weights import LICENCE, find_weights
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError, unknown
 
+ABOUT = "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle"
+"""What manifests say, before what runs the towers."""
+
 
 class ImageBind:
     """ImageBind as a ``FrozenEncoder``: unit rows, 1024-d with the published weights.
@@ -35,21 +38,20 @@ class ImageBind:
             or a package for captions is missing.
     """
 
-    name = "imagebind"
-    modalities = ("audio", "image", "text")
+    name = f"{ABOUT}, own towers"
+    modalities: tuple[str, ...] = ("audio", "image", "text")
     licence = LICENCE
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         self.tokenizer = ClipTokenizer()
         path = find_weights(weights)
-        self.towers = load_towers(path).to(device)
+        self.towers = self._load(path).to(device)
         self.weights_sha256 = files.sha256_of(path)
         self.device = device
         self.dim = self.towers.dim
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the towers: what is sent to worker processes reads, and encodes nothing."""
-        return {name: value for name, value in vars(self).items() if name != "towers"}
+    def _load(self, path: Path) -> Any:
+        return load_towers(path)
 
     def read(self, modality: str, item: str | Path) -> np.ndarray:
         """Prepare one item.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -66,6 +66,19 @@ def sizes_of(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
         text=_tower(state, "text", HUGE.text, where),
         audio=_tower(state, "audio", HUGE.audio, where),
         dim=_shape(state, _DIM, 2, where)[0],
+    )
+
+
+def audio_sizes(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
+    """Return sizes with the audio tower that a state dict of it alone belongs to; the others, of
+    which nothing is told, are the published ones.
+
+    Raises:
+        FreeBindError: See ``sizes_of``.
+    """
+    audio = _tower(state, "audio", HUGE.audio, where)
+    return replace(
+        HUGE, audio=audio, dim=_shape(state, "modality_heads.audio.2.weight", 2, where)[0]
     )
 
 

@@ -10,7 +10,8 @@ goes on where it stopped.
     OUT/seed-0/banks/                    pool, val, test; by the ordinary export
     OUT/seed-0/domains/                  val and test of the audio-text experts' own domains
     OUT/seed-0/scores.json               how good the spaces are on validation, against targets.json
-    OUT/seed-0/bonds/NAME/               by the ordinary train.py
+    OUT/seed-0/runs/NAME/                bonds and products, by the ordinary train.py
+    OUT/seed-0/tuning/                   pairs and the tuned audio encoder
     OUT/seed-0/metrics.json              everything that docs/word_world.md tells of this seed
 """
 
@@ -36,11 +37,18 @@ import tyro
 
 from encoders_torch.export import ExportConfig, export
 from encoders_torch.pipeline import ExportSettings
-from examples.word_world import targets
+from examples.word_world import targets, tuning
 from examples.word_world.corpus import make_corpus, require_packages
 from examples.word_world.encoders import WordEncoder, save_towers
 from examples.word_world.fit import fit_space
-from examples.word_world.recipe import BONDS, DOMAINS, RECIPES, Recipe
+from examples.word_world.recipe import (
+    BONDS,
+    DOMAINS,
+    PRODUCTS,
+    RECIPES,
+    TUNED_PRODUCTS,
+    Recipe,
+)
 from examples.word_world.results import write_results
 from fb_jax.banks import POOL, Split, files, open_split, splits
 from fb_jax.console import run_command
@@ -100,6 +108,8 @@ def build(config: BuildConfig) -> None:
                 targets.require_targets(scores, folder)
         with _timed("bonds"):
             make_bonds(config)
+        with _timed("tuning"):
+            make_tuned(config)
         with _timed("results"):
             write_results(folder, recipe, config.seed)
     print(f"all of it is in {folder}")
@@ -186,21 +196,35 @@ def _export(folder: Path, root: str, space: str, split: str, modalities: tuple[s
 
 
 def make_bonds(config: BuildConfig) -> None:
-    """Train every bond by ``train.py``, which skips what is done."""
+    """Make every product and bond by ``train.py``, which skips what is done."""
+    runs = config.folder.absolute() / "runs"
+    for name in PRODUCTS:
+        _train(config, "--product", name, "--out", runs)
+    for name, options in BONDS.items():
+        _train(config, "--out", runs / name, *options)
+
+
+def make_tuned(config: BuildConfig) -> None:
+    """Tune the audio encoder, export its rows, and make the products that take them."""
+    folder, recipe = config.folder, RECIPES[config.recipe]
+    tuning.tune(folder, recipe)
+    tuning.export_tuned(folder, (POOL, *EVALUATION))
+    for name in TUNED_PRODUCTS:
+        _train(config, "--product", name, "--out", folder.absolute() / "runs")
+
+
+def _train(config: BuildConfig, *options: object) -> None:
     folder, cache = config.folder, config.out / "compiled"
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache.absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    for name, options in BONDS.items():
-        command = [
-            sys.executable,
-            "train.py",
-            *("--config", CONFIGS[config.recipe]),
-            *("--data", folder.absolute() / "banks", "--out", folder.absolute() / "bonds" / name),
-            *("--store", folder.absolute() / "pairs", "--training.seed", config.seed, *options),
-        ]
-        subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment, check=True)
+    command = [
+        *(sys.executable, "train.py", "--config", CONFIGS[config.recipe]),
+        *("--data", folder.absolute() / "banks", "--store", folder.absolute() / "pairs"),
+        *("--training.seed", config.seed, *options),
+    ]
+    subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment, check=True)
 
 
 if __name__ == "__main__":

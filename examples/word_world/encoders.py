@@ -79,6 +79,10 @@ class WordEncoder:
         self._towers.eval().requires_grad_(False).to(device)
         self._device = device
 
+    def tower(self, modality: str) -> nn.Module:
+        """Return a tower: from a batch of features to unit rows."""
+        return self._towers[modality]
+
     def read(self, modality: str, item: str | Path) -> Float32[np.ndarray, "t f"]:
         """Return one item's features."""
         return READERS[modality](item)

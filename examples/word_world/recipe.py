@@ -166,18 +166,19 @@ TINY = Recipe(
 )
 RECIPES = {"full": FULL, "tiny": TINY}
 
+PRODUCTS = (
+    *("imagebind_pp", "internvl_ib", "internvl_ib_pp"),  # Table 2
+    *("only_parallel", "only_sequential"),  # Table 6
+    "imagebind_sum",
+)
+"""What ``train.py --product`` makes, in this order."""
+
+TUNED_PRODUCTS = ("internvl_ib_tuned", "internvl_ib_tuned_pp")
+"""What it makes once the audio encoder is tuned (``tuning.py``)."""
+
+GENERAL = ("--bond", "combination", "--expert", "clap_general")
 BONDS: dict[str, tuple[str, ...]] = {
-    "general": ("--bond", "combination", "--expert", "clap_general"),
-    "music": ("--bond", "combination", "--expert", "clap_music"),
-    "internvl": ("--bond", "combination", "--expert", "internvl"),
-    "internvl_displaced": ("--bond", "displacement", "--expert", "internvl"),
-    "general_raw": (
-        *("--bond", "combination", "--expert", "clap_general"),
-        "--pairs.no-normalise",
-    ),
-    "general_one_way": (
-        *("--bond", "combination", "--expert", "clap_general"),
-        "--training.no-symmetric",
-    ),
+    "general_raw": (*GENERAL, "--pairs.no-normalise"),
+    "general_one_way": (*GENERAL, "--training.no-symmetric"),
 }
-"""Bond to the options of ``train.py``; the last two try what the paper leaves open."""
+"""Bond to the options of ``train.py``: what the paper leaves open."""

@@ -19,20 +19,26 @@ from examples.word_world.claims import (
     AI,
     AT,
     CLAIMS,
+    DISPLACED,
+    GOALS,
     IT,
+    PRODUCT_CLAIMS,
+    TUNED,
+    TUNED_CLAIMS,
     UNTESTABLE,
+    Claim,
     Result,
     difference,
     judge,
     recall,
 )
-from examples.word_world.results import BARE, CHOSEN, MEMBERS_OF, SPACES
+from examples.word_world.results import BARE, MEMBERS_OF, SPACES, SUM
 from fb_jax.banks import files
 from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Interval, Sweep, plot_sweep
 from fb_jax.evaluation.bootstrap import LEVEL
-from fb_jax.fusion import PRESETS
+from fb_jax.fusion import PRESETS, Factors
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "report.md"
@@ -59,6 +65,10 @@ SHORT = {
     "mean of scores: imagebind, clap_music, clap_general": "mean of the three scores, no bond",
     "internvl": "expert (plays InternVL)",
     "internvl_ib, it_expertise": "InternVL_IB (InternVL displaced)",
+    "internvl_ib_tuned, it_expertise": "InternVL_IB† (its audio encoder tuned)",
+    "internvl_ib_pp, versatile": "InternVL_IB++ (then both CLAPs), Versatile",
+    "internvl_ib_tuned_pp, versatile": "InternVL_IB†++ (tuned, then both CLAPs), Versatile",
+    "imagebind_sum, chosen on val, cut": "direct sum with both CLAPs, cut to 192 dimensions",
 }
 """The rows of the README's table, and what they are called there."""
 
@@ -100,8 +110,15 @@ def write_report(config: ReportConfig) -> None:
         spaces=markdown(spaces_table(results)),
         domains=markdown(domains_table(results)),
         models=markdown(models_table(results)),
-        chosen=_chosen(results),
-        claims=markdown(claims_table(results)),
+        chosen=_chosen(results, "imagebind_pp"),
+        weight=_chosen(results, SUM),
+        direct_sum=markdown(direct_sum_table(results)),
+        claims=markdown(claims_table(results, CLAIMS)),
+        product_claims=markdown(claims_table(results, PRODUCT_CLAIMS)),
+        tuned_claims=markdown(claims_table(results, TUNED_CLAIMS)),
+        regained=markdown(regained_table(results)),
+        tuning=markdown(tuning_table(results)),
+        goals=markdown(claims_table(results, GOALS)),
         members="\n\n".join(map(markdown, members_tables(results))),
         open_points=markdown(open_points_table(results)),
         untestable="\n".join(f"- {line}" for line in UNTESTABLE),
@@ -199,10 +216,43 @@ def half_width(values: Sequence[float]) -> str:
     return f" ± {quantile * stats.sem(values):.1f}"
 
 
-def claims_table(results: Sequence[Result]) -> Table:
+def direct_sum_table(results: Sequence[Result]) -> Table:
+    """Return R@1 on validation of the direct sum, by what a guess weighs and by dimensions."""
+    rows: Table = [["validation", *(f"{pair} R@1" for pair in PAIRS)]]
+    for name in results[0]["direct_sum"]:
+        means = [
+            np.mean([result["direct_sum"][name][pair] for result in results]) for pair in PAIRS
+        ]
+        rows.append([name, *(f"{mean:.1f}" for mean in means)])
+    return rows
+
+
+def regained_table(results: Sequence[Result]) -> Table:
+    """Return by seed what a displacement cost audio-image, and what tuning changed."""
+    rows: Table = [["", *(f"seed {r['seed']}" for r in results), "mean"]]
+    for name, model, against in (
+        ("displacement, against the unified space", DISPLACED, "imagebind"),
+        ("tuning, against the displacement", TUNED, DISPLACED),
+        ("tuned, against the unified space", TUNED, "imagebind"),
+    ):
+        found = [difference([r], model, against, AI).mean for r in results]
+        rows.append([name, *(f"{value:+.1f}" for value in [*found, float(np.mean(found))])])
+    return rows
+
+
+def tuning_table(results: Sequence[Result]) -> Table:
+    """Return R@1 on validation at other settings of the tuning."""
+    rows: Table = [["validation", *(f"{pair} R@1" for pair in PAIRS)]]
+    for name in results[0]["tuning"]:
+        means = [np.mean([result["tuning"][name][pair] for result in results]) for pair in PAIRS]
+        rows.append([name, *(f"{mean:.1f}" for mean in means)])
+    return rows
+
+
+def claims_table(results: Sequence[Result], claims: Sequence[Claim]) -> Table:
     """Return every claim with its verdict."""
     rows: Table = [["claim", "the paper", "here, difference in R@1", "seeds", "verdict"]]
-    for claim in CLAIMS:
+    for claim in claims:
         verdict, found, best = judge(claim, results)
         ours = f"{claim.pair}: {recall(results, claim.model, claim.pair):.1f} against "
         ours += f"{recall(results, best, claim.pair):.1f} ({best}): {points(found)}"
@@ -252,12 +302,14 @@ def matters(found: Interval) -> bool:
     return not found.low <= 0 <= found.high and abs(found.mean) >= DECIDED
 
 
-def _chosen(results: Sequence[Result]) -> str:
-    told = [
-        f"seed {r['seed']}: {', '.join(f'{m} {f:g}' for m, f in r['chosen'].items())}"
-        for r in results
-    ]
-    return f"`{CHOSEN}` ({'; '.join(told)})"
+def _chosen(results: Sequence[Result], product: str) -> str:
+    return "; ".join(f"seed {r['seed']}: {_told(r['chosen'][product])}" for r in results)
+
+
+def _told(factors: Factors) -> str:
+    if len(same := set(factors.values())) == 1:
+        return f"{same.pop():g}"
+    return ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
 
 
 def mean_sweep(results: Sequence[Result]) -> Sweep:

@@ -11,31 +11,42 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from examples.word_world.recipe import Recipe
+from examples.word_world.recipe import PRODUCTS, TUNED_PRODUCTS, Recipe
 from examples.word_world.targets import score_domains
 from fb_jax.banks import BankSet, files, open_banks
 from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
-from fb_jax.evaluation.models import Space, Tables, fused_at, pair_tables, sources_and_baseline
+from fb_jax.evaluation.models import (
+    Space,
+    Tables,
+    compare,
+    fused_at,
+    fused_rows,
+    pair_tables,
+    sources_and_baseline,
+)
+from fb_jax.evaluation.sweep import GRID
 from fb_jax.fusion import Factors, FusedSpace, presets_for
 from fb_jax.projector import Bond, subset_name
+from fb_jax.run import default_space, points_for
 from fb_jax.training import load_bond
 
 SPACES = ("imagebind", "internvl", "clap_general", "clap_music")
+ALL = (*SPACES, "imagebind_tuned")
 PACKAGES = ("freebind-jax", "jax", "torch", "numpy")
-PRODUCTS = {
-    "imagebind + clap_general": ("general",),
-    "imagebind + clap_music": ("music",),
-    "imagebind_pp": ("music", "general"),
-    "imagebind + internvl": ("internvl",),
-    "internvl_ib": ("internvl_displaced",),
-    "raw aggregation": ("general_raw",),
-    "one-way InfoNCE": ("general_one_way",),
+BONDS = {
+    "imagebind + clap_general": "imagebind-combination-clap_general",
+    "imagebind + clap_music": "imagebind-combination-clap_music",
+    "imagebind + internvl": "imagebind-combination-internvl",
+    "raw aggregation": "general_raw",
+    "one-way InfoNCE": "general_one_way",
 }
-"""Product to its bonds. The last two are ``imagebind + clap_general``, trained otherwise."""
+"""What one bond alone gives, and its run. The last two: the first, trained otherwise."""
 
 MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expertise"}
 """Products whose projectors are shown one by one, as in Table 8, and at which preset."""
 
+FILLS = (1.0, 0.2, 0.05, 0.01)
+SUM, CUT = "imagebind_sum", "cut"
 CHOSEN = "chosen on val"
 BARE_OF, BARE = "imagebind + clap_general", "bare sums"
 """A product whose weighted sums are also tried without their L2 norm."""
@@ -51,15 +62,22 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
         recipe: Of the world.
         seed: Of the world.
     """
-    val, test = (open_banks(folder / "banks", split, spaces=SPACES) for split in ("val", "test"))
-    products = {name: _space(folder, bonds) for name, bonds in PRODUCTS.items()}
+    val, test = (open_banks(folder / "banks", split, spaces=ALL) for split in ("val", "test"))
+    products = _products(folder)
     swept = sweep(products["imagebind_pp"], val)
     points = presets_for(products["imagebind_pp"])
     title = f"imagebind_pp, validation of seed {seed}"
     plot_sweep(swept, points, title, folder / "sweep.png")
-    chosen = best_factors(swept.modalities, swept.grid, swept.surfaces)
+    chosen = {
+        "imagebind_pp": best_factors(swept.modalities, swept.grid, swept.surfaces),
+        SUM: best_weight(products[SUM], val),
+    }
+    own = products[SUM].with_factors(**chosen[SUM])
+    pool = open_banks(folder / "banks", spaces=own.spaces)
+    cut = own.cut(own.dims[own.unified], pool)
+    tried = folder / "tuning.json"
     tables = pair_tables(products["imagebind_pp"].modalities, test)
-    models = all_models(products, chosen, test)
+    models = all_models(products, chosen, test) | {f"{SUM}, {CHOSEN}, {CUT}": fused_rows(cut, test)}
     files.write_json(
         folder / "metrics.json",
         {
@@ -76,13 +94,41 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
                 "surfaces": {pair: grid.tolist() for pair, grid in swept.surfaces.items()},
                 "unified": swept.unified,
             },
+            "tuning": files.read_json(tried) if tried.exists() else {},
+            "direct_sum": sum_table(own, val, pool),
             "test": {name: measure(model, tables) for name, model in models.items()},
         },
     )
 
 
-def _space(folder: Path, bonds: tuple[str, ...]) -> FusedSpace:
-    return FusedSpace.halfway(*(load_bond(folder / "bonds" / name / "bond") for name in bonds))
+def _products(folder: Path) -> dict[str, FusedSpace]:
+    runs = folder / "runs"
+    alone = {name: default_space(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
+    made = (*PRODUCTS, *TUNED_PRODUCTS)
+    return alone | {name: FusedSpace.load(runs / name / "space") for name in made}
+
+
+def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
+    """Return the one weight of all modalities with the highest mean R@1 over the pairs."""
+    parts, tables = space.parts_of(banks), pair_tables(space.modalities, banks)
+    at = [dict.fromkeys(space.weighted, weight) for weight in GRID]
+    found = [compare(fused_at(space, parts, factors), tables) for factors in at]
+    means = [np.mean([figures["R@1"] for figures in model.values()]) for model in found]
+    return at[int(np.argmax(means))]
+
+
+def sum_table(space: FusedSpace, val: BankSet, pool: BankSet) -> dict[str, dict[str, float]]:
+    """Return R@1 on validation of a direct sum, by what a guess weighs and by dimensions."""
+    tables = pair_tables(space.modalities, val)
+    tried = {f"a filled-in part weighs {fill:g}": replace(space, fill=fill) for fill in FILLS}
+    dims = [space.dims[space.unified] // part for part in (1, 2, 4)]
+    tried |= {f"cut to {dim} dimensions": space.cut(dim, pool) for dim in dims}
+    return {
+        name: {
+            pair: figures["R@1"] for pair, figures in compare(fused_rows(at, val), tables).items()
+        }
+        for name, at in tried.items()
+    }
 
 
 def best_factors(
@@ -95,18 +141,19 @@ def best_factors(
 
 
 def all_models(
-    products: Mapping[str, FusedSpace], chosen: Factors, banks: BankSet
+    products: Mapping[str, FusedSpace], chosen: Mapping[str, Factors], banks: BankSet
 ) -> dict[str, Space]:
     """Return every row of the report: sources, mean of scores, products, single projectors."""
     models: dict[str, Space] = {}
     for name, space in products.items():
         found = sources_and_baseline(space, banks)
         models["imagebind"] = found.pop("unified")
-        models[f"mean of scores: {', '.join(space.spaces)}"] = found.pop("mean_of_scores")
-        models |= found
-        parts, points = space.parts_of(banks), dict(presets_for(space))
-        if name == "imagebind_pp":
-            points[CHOSEN] = chosen
+        natives = ", ".join(native for native in space.spaces if native in SPACES)
+        models[f"mean of scores: {natives}"] = found.pop("mean_of_scores")
+        models |= {native: found[native] for native in SPACES if native in found}
+        parts, points = space.parts_of(banks), points_for(space)
+        if name in chosen:
+            points[CHOSEN] = chosen[name]
         for point, factors in points.items():
             models[f"{name}, {point}"] = fused_at(space, parts, factors)
             if name == BARE_OF:

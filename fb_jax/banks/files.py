@@ -52,6 +52,23 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise
 
 
+def read_npy(path: Path, what: str) -> np.ndarray:
+    """Read a ``.npy`` file that holds no objects.
+
+    Args:
+        path: Of the file.
+        what: It is, for the message.
+
+    Raises:
+        FreeBindError: It is missing, truncated, or no such file.
+    """
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise FreeBindError(f"{what} cannot be read", where=path, got=error) from error
+    return array
+
+
 def write_npy(path: Path, array: np.ndarray) -> None:
     """Write a ``.npy`` file, atomically.
 

@@ -92,10 +92,7 @@ class Split:
         path = self.pairs_path(left, right)
         if not path.exists():
             raise FreeBindError("a pair table is missing", where=path)
-        try:
-            table = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise FreeBindError("a pair table cannot be read", where=path, got=error) from error
+        table = files.read_npy(path, "a pair table")
         check_pairs(table, [len(self.items(m)) for m in pair_key(left, right)], path)
         table = table.astype(np.int64)
         return table if (left, right) == pair_key(left, right) else table[:, ::-1]

@@ -11,10 +11,11 @@ import tyro
 from tyro.conf import arg
 
 from fb_jax.banks import files
+from fb_jax.cli.source import source_of
 from fb_jax.console import console, run_command
-from fb_jax.evaluation import results_table
-from fb_jax.fusion import Factors, presets_for
-from fb_jax.run import Run, default_space
+from fb_jax.evaluation import evaluate, results_table
+from fb_jax.fusion import Factors
+from fb_jax.run import points_for
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,18 @@ class ExpertFactors:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Reproduce the table of a run from its folder and the banks, or try other factors."""
-
-    run: Path
-    """Run folder that train.py wrote."""
+    """Reproduce the table of a run or a product from its folder and banks, or try other factors."""
 
     factors: tyro.conf.OmitArgPrefixes[ExpertFactors]
 
+    run: Path | None = None
+    """Run folder that train.py wrote; or --space."""
+
+    space: Path | None = None
+    """Fused space, such as runs/PRODUCT/space; needs --data."""
+
     split: str | None = None
-    """Evaluation split; all that the run recorded by default."""
+    """Evaluation split; by default all that the run recorded, or that the data have."""
 
     data: Path | None = None
     """Bank root; by default the one that the run was trained on."""
@@ -73,18 +77,17 @@ def main() -> None:
 
 def _evaluate() -> None:
     config = tyro.cli(EvalConfig, args=sys.argv[1:], prog="eval.py")
-    run = Run(config.run)
-    points = presets_for(run.bond)
+    source = source_of(config.run, config.space, config.data)
+    points = points_for(source.space)
     if given := config.factors.given():
-        factors = {**default_space(run.bond).factors, **given}
+        factors = {**source.space.factors, **given}
         name = ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
         points = {**points, name: factors}
-    if not (config.split or run.splits):
-        print("this run recorded no split with pairs: name one with --split, and --data")
+    if not (config.split or source.splits):
+        print("no split with pairs is known: name one with --split, and --data")
     results = {}
-    for split in [config.split] if config.split else run.splits:
-        results[split] = run.evaluate(split, points, config.data)
-        title = f"{split}: {run.bond.unified} + {run.bond.expert}"
-        console.print(results_table(results[split], title))
+    for split in [config.split] if config.split else source.splits:
+        results[split] = evaluate(source.space, source.open(split), points)
+        console.print(results_table(results[split], f"{split}: {source.space.title}"))
     if config.json is not None:
         files.write_json(config.json, {"retrieval": results})

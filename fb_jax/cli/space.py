@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from fb_jax.banks import Encoder, files
+from fb_jax.banks import Encoder, files, open_banks
 from fb_jax.cli.evaluate import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, weights_digest
@@ -24,6 +24,7 @@ def export_space(
     base: Path | None = None,
     preset: str | None = None,
     name: str = "",
+    dim: int | None = None,
     licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
 ) -> None:
     """Write the fused space of one or several runs as one folder: FusedSpace.load reads it.
@@ -35,11 +36,15 @@ def export_space(
         base: Fused space, written by this command, whose rows the runs had as unified space.
         preset: Factors by name. Default: the first that fits the experts.
         name: Of the space. Default: UNIFIED+EXPERT+...
+        dim: Cut a direct sum to so many dimensions, at these factors, by a PCA of the runs' pool.
         licence: Licences that the runs' banks do not tell.
     """
     runs, ground = [Run(folder) for folder in run], FusedSpace.load(base) if base else None
     space = default_space(*(one.bond for one in runs), base=ground)
+    space = runs[0].space if len(runs) == 1 and ground is None else space
     space = (space.at(preset) if preset else space).with_factors(**factors.given())
+    if dim is not None:
+        space = space.cut(dim, open_banks(runs[0].data, runs[0].pool, spaces=space.spaces))
     made_by = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     _require_maker(space, made_by)
     results = run[0] / "metrics.json"

@@ -13,11 +13,11 @@ from tyro.conf import OmitArgPrefixes, arg
 from fb_jax.banks import Bank, BankSet, open_banks
 from fb_jax.banks.importing import open_matrix
 from fb_jax.cli.evaluate import ExpertFactors
+from fb_jax.cli.source import source_of
 from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import FusedSpace, write_fused
-from fb_jax.run import Run, default_space
+from fb_jax.fusion import write_fused
 from fb_jax.run.default import is_default
 
 
@@ -47,7 +47,8 @@ def fuse(
             the word world, RUN/fused.
         dtype: How to store the rows.
     """
-    fused, banks = _space_and_banks(run, space, split, data)
+    source = source_of(run, space, data)
+    fused, banks = source.space, source.open(split)
     fused = fused.at(preset) if preset else fused
     fused = fused.with_factors(**factors.given())
     name = name or fused.title
@@ -67,20 +68,6 @@ def fuse(
 def _beside(root: Path, made: Path | None) -> Path:
     """Return where fused banks go: to those they come from, unless the package holds them."""
     return made / "fused" if made is not None and is_default(root) else root
-
-
-def _space_and_banks(
-    run: Path | None, space: Path | None, split: str, data: Path | None
-) -> tuple[FusedSpace, BankSet]:
-    if run is not None and space is None:
-        found = Run(run)
-        return default_space(found.bond), found.open_banks(split, data)
-    if run is not None or space is None or data is None:
-        raise FreeBindError("nothing to fuse", expected="--run RUN, or --space FOLDER --data BANKS")
-    loaded = FusedSpace.load(space)
-    banks = open_banks(data, split, spaces=loaded.spaces)
-    banks.verify()
-    return loaded, banks
 
 
 def search(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from fb_jax.banks import BankSet
+from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
@@ -26,15 +27,27 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     """Return what a fused space is measured against: its sources, and the mean of their scores.
 
     ``unified`` is the native unified space; a base, itself a fused space, goes by its name. The
-    mean of scores averages the spaces' similarities, with no bond. As rows: those of all the spaces
-    side by side, over the root of their number; it exists where all have the modality.
+    mean of scores averages the similarities of the spaces that have both modalities, with no bond.
+    As rows: those of all the spaces side by side, zeros where one lacks the modality; it exists
+    where two have it. Spaces that only give rows of a tuned encoder are no sources of their own.
     """
-    of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in space.spaces}
-    common = [m for m in of[space.spaces[0]] if all(m in rows for rows in of.values())]
-    root = np.sqrt(np.float32(len(of)))
-    mean = {m: np.hstack([rows[m] for rows in of.values()]) / root for m in common}
+    tuned = {name for stage in space.stages for name in stage.given.values()}
+    names = [name for name in space.spaces if name not in tuned]
+    of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
+    mean = {m: _side_by_side(list(of.values()), m) for m in of[space.spaces[0]]}
+    mean = {m: rows for m, rows in mean.items() if sum(m in own for own in of.values()) > 1}
     bases = {base.title: fused_rows(base, banks) for base in space.stages[:-1]}
     return {"unified": of.pop(space.spaces[0]), **of, **bases, "mean_of_scores": mean}
+
+
+def _side_by_side(of: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.ndarray:
+    """Return unit rows: those of every space, zeros for one that lacks the modality."""
+    count = len(of[0][modality])
+    blocks = [
+        rows.get(modality, np.zeros((count, next(iter(rows.values())).shape[1]), np.float32))
+        for rows in of
+    ]
+    return unit_rows(np.hstack(blocks))
 
 
 def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
@@ -75,7 +88,8 @@ def evaluate(
     Args:
         space: The fused space.
         banks: All its native spaces over an evaluation split.
-        points: Name to factors; None takes the presets of the experts' kind.
+        points: Name to factors; None takes the presets of the experts' kind. A direct sum that is
+            cut is evaluated uncut too.
 
     Returns:
         Percentages; cells that make no sense (an expert on a modality that it lacks) are left out.
@@ -93,7 +107,11 @@ def evaluate(
     parts = space.parts_of(banks)
     points = presets_for(space) if points is None else points
     models = sources_and_baseline(space, banks)
-    models |= {name: fused_at(space, parts, factors) for name, factors in points.items()}
-    bases = [base.title for base in space.stages[:-1]]
-    order = ["unified", *space.spaces[1:], *bases, *points, "mean_of_scores"]
-    return {name: compare(models[name], tables) for name in order}
+    mean = models.pop("mean_of_scores")
+    whole = replace(space, basis=None)
+    models |= {name: fused_at(whole, parts, factors) for name, factors in points.items()}
+    if space.basis is not None:
+        cut = {f"{name}, {space.dim} dimensions": at for name, at in points.items()}
+        models |= {name: fused_at(space, parts, factors) for name, factors in cut.items()}
+    models["mean_of_scores"] = mean
+    return {name: compare(model, tables) for name, model in models.items()}

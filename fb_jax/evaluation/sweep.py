@@ -26,7 +26,7 @@ class Sweep:
         grid: Values that each factor takes.
         surfaces: Pair of modalities to ``[g, g]`` R@1 in percent, first factor down the rows.
         unified: Pair of modalities to R@1 of the unified space, native or base.
-        fixed: Factors of the other modalities that some expert has.
+        fixed: Factors of the other modalities.
     """
 
     modalities: tuple[str, str]
@@ -44,7 +44,7 @@ def sweep(
 ) -> Sweep:
     """Evaluate R@1 for every pair of modalities at every pair of factors.
 
-    The first two modalities that some expert has are swept; more stay at the space's factors [O].
+    The first two modalities that have a factor are swept; more stay at the space's factors [O].
 
     Args:
         space: The fused space.
@@ -55,7 +55,7 @@ def sweep(
     Returns:
         The surfaces.
     """
-    first, second, *others = space.shared
+    first, second, *others = space.weighted
     parts = space.parts_of(banks)
     places = range(len(grid))
     surfaces, unified = {}, {}

@@ -9,7 +9,8 @@ from fb_jax.evaluation.retrieval import KS
 
 CAPTION = (
     "R@1/R@5/R@10 in %, mean of both directions. unified, and each expert by its name: a space "
-    "alone (blank where it lacks a modality). mean_of_scores: their similarities averaged, no bond."
+    "alone (blank where it lacks a modality). mean_of_scores: the similarities "
+    "of the spaces that have both modalities averaged, no bond."
 )
 
 

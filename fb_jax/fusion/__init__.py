@@ -2,7 +2,8 @@
 
 from fb_jax.fusion.embed import ItemEncoder
 from fb_jax.fusion.fuse import weights_digest, write_fused
-from fb_jax.fusion.space import PRESETS, Factors, FusedSpace, Parts, fusable, presets_for
+from fb_jax.fusion.presets import PRESETS, Factors, presets_for
+from fb_jax.fusion.space import FusedSpace, Parts, fusable
 
 __all__ = [
     "PRESETS",

@@ -1,7 +1,8 @@
 """The folder that people keep of a fused space. Reading it needs no checkpoint code and no pickle.
 
     FOLDER/space.json            stages, bonds, factors, presets, spaces, licences, digests
-    FOLDER/weights.safetensors   "STAGE.EXPERT.LAYER.NAME": numbers, leading axis of members
+    FOLDER/weights.safetensors   "STAGE.EXPERT.LAYER.NAME": numbers, leading axis of members;
+                                 "STAGE.basis": what a direct sum is cut to
     FOLDER/README.md             the model card
 
 It appears under its name whole, or not at all.
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.card import model_card
+from fb_jax.fusion.fuse import weights_digest
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.projector import Bond, Projector, Variables
 
@@ -41,7 +43,8 @@ def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None
 
     Args:
         space: The fused space.
-        path: Folder to make. If it holds the very same space already, nothing is done.
+        path: Folder to make. If it holds this very space already, what it tells of licences and
+            figures is renewed.
         metrics: Split to model to pair to figures, for the card.
 
     Raises:
@@ -49,16 +52,21 @@ def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None
     """
     weights = safetensors.numpy.save(_tensors(space))
     about = _signed(_about(space, weights, metrics))
+    card = model_card(space, metrics).encode()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         _require_same(path, about)
+        _tell(path, about, card)
         return
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
-    card = model_card(space, metrics).encode()
-    files.write_atomic(partial / CARD_FILE, lambda file: file.write(card))
-    files.write_json(partial / SPACE_FILE, about)
+    _tell(partial, about, card)
     _move(partial, path)
+
+
+def _tell(folder: Path, about: dict[str, Any], card: bytes) -> None:
+    files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
+    files.write_json(folder / SPACE_FILE, about)
 
 
 def _move(partial: Path, path: Path) -> None:
@@ -70,7 +78,8 @@ def _move(partial: Path, path: Path) -> None:
 
 def _require_same(path: Path, about: dict[str, Any]) -> None:
     there = path / SPACE_FILE
-    if not there.is_file() or files.read_json(there) != about:
+    found = files.read_json(there) if there.is_file() else {}
+    if any(found.get(part) != about[part] for part in ("stages", "weights")):
         raise FreeBindError(
             "this folder holds something else",
             where=path,
@@ -80,12 +89,18 @@ def _require_same(path: Path, about: dict[str, Any]) -> None:
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
-    return {
-        f"{stage}.{bond.expert}.{name}": np.ascontiguousarray(leaf, np.float32)
+    leaves = {
+        f"{stage}.{bond.expert}.{name}": leaf
         for stage, fused in enumerate(space.stages)
         for bond in fused.bonds
         for name, leaf in _leaves(bond).items()
     }
+    leaves |= {
+        f"{stage}.basis": fused.basis
+        for stage, fused in enumerate(space.stages)
+        if fused.basis is not None
+    }
+    return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in leaves.items()}
 
 
 def _leaves(bond: Bond) -> dict[str, Any]:
@@ -111,6 +126,7 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None)
             for name, dim in space.dims.items()
         },
         "stages": [_stage(stage) for stage in space.stages],
+        "digest": weights_digest(space),
         "weights": {"bytes": len(weights), "sha256": files.sha256_of_bytes(weights)},
         "metrics": metrics or {},
         "versions": {name: version(name) for name in PACKAGES},
@@ -122,6 +138,9 @@ def _stage(space: FusedSpace) -> dict[str, Any]:
         "name": space.name,
         "factors": space.factors,
         "normalise": space.normalise,
+        "given": space.given,
+        "fill": space.fill,
+        "cut": None if space.basis is None else space.basis.shape,
         "presets": space.presets,
         "bonds": [_bond(bond) for bond in space.bonds],
     }
@@ -222,12 +241,21 @@ def _space(about: dict[str, Any], tensors: dict[str, np.ndarray], path: Path) ->
             normalise=stage["normalise"],
             base=space,
             name=stage["name"],
+            given=stage["given"],
+            fill=stage["fill"],
+            basis=_read_basis(stage["cut"], tensors, number, path),
             presets=stage["presets"],
             licences=licences,
         )
     if space is None or tensors:
         raise ValueError(f"{len(about['stages'])} stages, and numbers of none: {list(tensors)}")
     return space
+
+
+def _read_basis(
+    cut: list[int] | None, tensors: dict[str, np.ndarray], stage: int, path: Path
+) -> np.ndarray | None:
+    return _take(tensors, f"{stage}.basis", tuple(cut), path) if cut else None
 
 
 def _read_bond(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fb_jax.fusion.space import FusedSpace, presets_for
+from fb_jax.fusion.presets import presets_for
+from fb_jax.fusion.space import FusedSpace
 from fb_jax.projector import subset_name
 
 KS = (1, 5)
@@ -59,6 +60,15 @@ def _stages(space: FusedSpace) -> Iterable[str]:
                 f" on {', '.join(map(subset_name, bond.members))}"
             )
         yield f"- weights of the experts in {stage.title}: {_factors(stage.factors)}"
+        if stage.direct:
+            cut = "" if stage.basis is None else f", cut from {len(stage.basis)} by PCA"
+            yield (
+                f"- {stage.title} is a direct sum of {stage.dim} dimensions{cut}: the spaces stand"
+                " side by side, and what a space lacks is filled in by the projectors, at"
+                f" {stage.fill:g} of the weight"
+            )
+        for modality, native in stage.given.items():
+            yield f"- {modality} of {stage.title} is {native} as it comes: its encoder was tuned"
     for name, factors in presets_for(space).items():
         yield f"- preset `{name}`: {_factors(factors)}"
 

@@ -115,8 +115,12 @@ def weights_digest(space: FusedSpace) -> str:
         "bonds": [[bond.kind, bond.unified, bond.expert] for bond in space.bonds],
         "factors": dict(space.factors),
         "normalise": space.normalise,
+        "given": dict(space.given),
+        "fill": space.fill,
         "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],
     }
+    if space.basis is not None:
+        own["basis"] = files.sha256_of_bytes(np.ascontiguousarray(space.basis).tobytes())
     return files.sha256_of_json(own | ({"base": weights_digest(space.base)} if space.base else {}))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.space import FusedSpace, presets_for
+from fb_jax.fusion.presets import presets_for
+from fb_jax.fusion.space import FusedSpace
 from fb_jax.projector import Bond, BondKind, Projector
 from fb_jax.projector.released import (
     FOLDERS,
@@ -63,9 +64,15 @@ PRODUCTS: Mapping[str, tuple[str, ...]] = {
 }
 """Product to the families of its last stage (Table 2)."""
 
-BASES: Mapping[str, str] = {"internvl_ib_pp": "internvl_ib"}
-"""Product to the product that is its base. That of ``internvl_ib_tuned_pp`` holds the tuned audio
-encoder: here it is a native space whose rows are given."""
+BASES: Mapping[str, str] = {
+    "internvl_ib_pp": "internvl_ib",
+    "internvl_ib_tuned_pp": "internvl_ib_tuned",
+}
+"""Product to the product that is its base."""
+
+TUNED = "internvl_ib_tuned"
+GIVEN: Mapping[str, str] = {"audio": "imagebind_tuned"}
+"""The product that is ``internvl_ib`` but for its audio: the tuned encoder's rows, as they come."""
 
 
 def bond_from_released(name: str, states: Mapping[str, State]) -> Bond:
@@ -104,7 +111,8 @@ def products_from_released(
         licences: Native space to licence.
 
     Returns:
-        Product to fused space; one with a family of its two missing has one expert.
+        Product to fused space; one with a family of its two missing has one expert. With
+        ``internvl_ib`` comes that of the tuned encoder.
 
     Raises:
         FreeBindError: See ``bond_from_released``; or the family of a base is missing.
@@ -114,6 +122,8 @@ def products_from_released(
     for product, names in PRODUCTS.items():
         if own := [bonds[name] for name in names if name in bonds]:
             made[product] = _product(product, own, made, licences or {})
+        if product == "internvl_ib" and product in made:
+            made[TUNED] = replace(made[product], name=TUNED, given=GIVEN)
     return made
 
 
@@ -124,7 +134,7 @@ def _product(
     if base is not None and base not in made:
         raise FreeBindError(
             f"{product} builds on {base}, which is not here",
-            expected=f"the folder {PRODUCTS[base][0]} beside the others",
+            expected="the folder InternVL_IB_Proj beside the others",
         )
     space = FusedSpace.halfway(*bonds, base=made[base] if base else None)
     known = {native: licences[native] for native in space.dims if native in licences}

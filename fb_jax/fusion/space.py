@@ -4,7 +4,8 @@
 
 The side that the bond projects goes through the mixture Psi, the other is taken as it is; a
 modality that one side lacks is the other side's alone. That is Eq. 3 for a displacement and Eq. 9
-and 10 for a combination: the two differ in which side is projected.
+and 10 for a combination: the two differ in which side is projected. Of a direct sum the parts stand
+side by side instead; see ``fb_jax.fusion.direct_sum``.
 
 A product is a space: the unified space of a second stage may be the fused space of a first, at its
 factors [P].
@@ -22,28 +23,20 @@ from jaxtyping import Float32
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError, unknown
+from fb_jax.fusion import direct_sum
 from fb_jax.fusion.embed import ItemEncoder, encoded, find_encoder, to_numpy
+from fb_jax.fusion.presets import PRESETS, Factors, presets_for
+from fb_jax.fusion.requirements import (
+    require_base,
+    require_basis,
+    require_compatible,
+    require_factors,
+    require_given,
+)
 from fb_jax.projector import Bond, Ends
 
-Factors = Mapping[str, float]
-"""Modality to the weight of the expert, 0 to 1 (lambda_v, lambda_t, sigma_a, sigma_t)."""
-
-PRESETS: Mapping[str, Factors] = {
-    "versatile": {"audio": 0.5, "text": 0.1},  # [P]
-    "at_expertise": {"audio": 0.8, "text": 0.5},  # [P]
-    "it_expertise": {"image": 0.9, "text": 0.9},  # factors [P], the name is ours
-}
-
-
-HALFWAY = "halfway"
-"""The preset of experts of other kinds than the paper's: every factor at 0.5 [O]."""
-
-
-def presets_for(fused: Ends | FusedSpace) -> dict[str, Factors]:
-    """Return the presets that set the factors of just the experts' modalities, or ``HALFWAY``."""
-    presets = fused.presets if isinstance(fused, FusedSpace) else PRESETS
-    found = {name: at for name, at in presets.items() if set(at) == set(fused.shared)}
-    return found or {HALFWAY: dict.fromkeys(fused.shared, 0.5)}
+CUT_ROWS = 1 << 16
+"""Most rows of a modality that a cut is fitted on, evenly spaced."""
 
 
 class Parts(NamedTuple):
@@ -52,11 +45,12 @@ class Parts(NamedTuple):
     Attributes:
         unified: The unified space's rows, projected if the bond projects it. Of a base with
             ``normalise=False`` that is not projected they have the norm that it gives them [P].
-        expert: The expert's rows, projected if the bond projects it; None if it lacks the modality.
+        expert: The experts' rows, projected if the bond projects them; None if none has the
+            modality. Of a direct sum the experts' own dimensions, side by side.
     """
 
     unified: Float32[np.ndarray, "n d"]
-    expert: Float32[np.ndarray, "n d"] | None
+    expert: Float32[np.ndarray, "n _"] | None
 
 
 @dataclass(frozen=True)
@@ -64,11 +58,16 @@ class FusedSpace:
     """A unified space and its experts, fused by bonds at some factors.
 
     Attributes:
-        bonds: One trained bond, or a combination with each of several experts.
-        factors: Weight of the expert part for every modality that some expert has.
+        bonds: One trained bond, or a combination or a direct sum with each of several experts.
+        factors: Weight of the expert part for every modality that has one.
         normalise: L2-normalise the weighted sums [C]; False gives the bare equations [P].
         base: The fused space that is the bonds' unified space; None if that is a native one.
         name: What it is called; the bonds of a next stage name it as their unified space.
+        given: Modality that no expert has to the native space whose rows it is, as they come: those
+            of an encoder that was tuned into this space (the dagger products [P]).
+        fill: Of a direct sum: what the part of an expert that lacks a modality weighs, of the part
+            of one that has it, above 0 to 1 [O].
+        basis: ``[d, k]`` orthonormal directions that a direct sum is cut to; see ``cut``.
         presets: Factors by name; those of other modalities are passed over.
         licences: Native space to the licence of its encoder, where that is known.
         encoders: Native space to what encodes its items; others are found by entry point.
@@ -79,15 +78,20 @@ class FusedSpace:
     normalise: bool = True
     base: FusedSpace | None = None
     name: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    fill: float = direct_sum.FILL
+    basis: Float32[np.ndarray, "d k"] | None = field(default=None, repr=False)
     presets: Mapping[str, Factors] = field(default_factory=lambda: PRESETS)
     licences: Mapping[str, str] = field(default_factory=dict)
     encoders: Mapping[str, ItemEncoder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_compatible(self.bonds)
+        require_compatible(self.bonds)
         if self.base is not None:
-            _require_base(self.bonds, self.base)
-        _require_factors(self)
+            require_base(self.bonds, self.base)
+        require_factors(self)
+        require_given(self)
+        require_basis(self)
 
     @classmethod
     def preset(cls, name: str, *bonds: Bond, base: FusedSpace | None = None) -> FusedSpace:
@@ -101,7 +105,7 @@ class FusedSpace:
     @classmethod
     def halfway(cls, *bonds: Bond, base: FusedSpace | None = None) -> FusedSpace:
         """Return the space of some bonds with every factor at 0.5 [O]."""
-        return cls(bonds, {m: 0.5 for bond in bonds for m in bond.shared}, base=base)
+        return cls(bonds, {m: 0.5 for bond in bonds for m in bond.weighted}, base=base)
 
     def at(self, preset: str) -> FusedSpace:
         """Return the same space at a preset's factors.
@@ -113,6 +117,25 @@ class FusedSpace:
             where = f"{self.unified} + {', '.join(self.experts)}"
             raise unknown("preset", preset, known, where)
         return replace(self, factors=known[preset])
+
+    def cut(self, dim: int, banks: BankSet) -> FusedSpace:
+        """Return the same direct sum in fewer dimensions, by an uncentred PCA of fused rows [O].
+
+        Args:
+            dim: Dimensions to keep.
+            banks: All its native spaces over the pool. At most ``CUT_ROWS`` rows of a modality are
+                read, and every modality counts the same.
+
+        Returns:
+            The space with a basis. It was fitted at these factors; others keep it.
+
+        Raises:
+            FreeBindError: It is no direct sum, or has fewer dimensions.
+        """
+        whole = replace(self, basis=None)
+        moments = [_moment(whole, banks, modality) for modality in self.fusable(banks)]
+        axes = direct_sum.principal_axes(np.mean(moments, axis=0), min(dim, whole.dim))
+        return replace(self, basis=axes)
 
     def with_factors(self, **factors: float) -> FusedSpace:
         """Return the same space at other factors; those that are not named stay.
@@ -129,7 +152,7 @@ class FusedSpace:
         return replace(self, factors={**self.factors, **factors})
 
     def with_experts(self, experts: Iterable[str]) -> FusedSpace:
-        """Return the space of some of the experts; a base keeps its own.
+        """Return the space of some of the experts, uncut; a base keeps its own.
 
         Raises:
             FreeBindError: One of them is not an expert of these bonds, or none is left.
@@ -139,9 +162,9 @@ class FusedSpace:
             if expert not in self.experts:
                 raise unknown("expert", expert, self.experts, self.title)
         kept = tuple(bond for bond in self.bonds if bond.expert in wanted)
-        shared = {m for bond in kept for m in bond.shared}
-        factors = {m: factor for m, factor in self.factors.items() if m in shared}
-        return replace(self, bonds=kept, factors=factors, name="")
+        weighted = {m for bond in kept for m in bond.weighted}
+        factors = {m: factor for m, factor in self.factors.items() if m in weighted}
+        return replace(self, bonds=kept, factors=factors, basis=None, name="")
 
     def with_encoders(self, encoders: Mapping[str, ItemEncoder]) -> FusedSpace:
         """Return the same space with (more) encoders, native space to encoder; see ``embed``."""
@@ -166,7 +189,8 @@ class FusedSpace:
     def dims(self) -> dict[str, int]:
         """Native space to its dimension, in the order of ``spaces``."""
         ground = self.base.dims if self.base else {self.unified: self.bonds[0].dim("unified")}
-        return ground | {bond.expert: bond.dim("expert") for bond in self.bonds}
+        own = {bond.expert: bond.dim("expert") for bond in self.bonds}
+        return ground | own | dict.fromkeys(self.given.values(), self.dim)
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -184,17 +208,33 @@ class FusedSpace:
         return tuple(dict.fromkeys(m for bond in self.bonds for m in bond.shared))
 
     @property
+    def direct(self) -> bool:
+        """Whether it is a direct sum."""
+        return self.bonds[0].direction.direct
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Modalities that have an expert part, and so a factor."""
+        return tuple(dict.fromkeys([*self.shared, *(m for b in self.bonds for m in b.weighted)]))
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities of the fused space: those of the unified space."""
         return self.bonds[0].modalities
 
     @property
     def dim(self) -> int:
-        """Dimension of the fused space: that of the bonds' target."""
+        """Dimension of the fused space: that of the bonds' target, or of what it is cut to."""
+        if self.basis is not None:
+            return self.basis.shape[1]
+        if self.direct:
+            return self.bonds[0].dim("unified") + sum(bond.dim("expert") for bond in self.bonds)
         return self.bonds[0].projector.dim
 
     def spaces_of(self, modality: str) -> tuple[str, ...]:
-        """Return the names of the native spaces that have a modality."""
+        """Return the names of the native spaces that a modality is fused from."""
+        if modality in self.given:
+            return (self.given[modality],)
         ground = self.base.spaces_of(modality) if self.base else (self.unified,)
         having = [bond.expert for bond in self.bonds if modality in bond.shared]
         return tuple(dict.fromkeys([*ground, *having]))
@@ -221,19 +261,31 @@ class FusedSpace:
         found = {space: to_numpy(array) for space, array in rows.items()}
         self._require_rows(modality, found)
         own = {space: unit_rows(array) for space, array in found.items()}
-        outputs = [b.place("expert", own[b.expert]) for b in self.bonds if modality in b.shared]
         unified = self._unified_part(modality, own)
+        if self.direct:
+            unit = unit_rows(unified)
+            blocks = [
+                own[b.expert] if modality in b.shared else b.project(unit) for b in self.bonds
+            ]
+            return Parts(unified, direct_sum.expert_part(blocks, self._weights(modality)))
+        outputs = [b.place("expert", own[b.expert]) for b in self.bonds if modality in b.shared]
         return Parts(unified, unit_rows(np.mean(outputs, axis=0)) if outputs else None)
+
+    def _weights(self, modality: str) -> Float32[np.ndarray, " e"]:
+        """Return what each expert's part of a direct sum weighs."""
+        return direct_sum.weights([modality in bond.shared for bond in self.bonds], self.fill)
 
     def _unified_part(
         self, modality: str, own: Mapping[str, Float32[np.ndarray, "n _"]]
     ) -> Float32[np.ndarray, "n d"]:
         bond = self.bonds[0]
+        if modality in self.given:
+            return own[self.given[modality]]
         if self.base is None:
             rows = own[self.unified]
         else:
             rows = self.base.fuse(modality, {s: own[s] for s in self.base.spaces_of(modality)})
-        if bond.direction.source == "unified":
+        if bond.direction.source == "unified" and not self.direct:
             return bond.project(unit_rows(rows))
         return rows
 
@@ -246,7 +298,7 @@ class FusedSpace:
                 expected=", ".join(self.spaces_of(modality)),
                 got=", ".join(rows) or "none",
             )
-        first, count = self.spaces[0], len(rows[self.spaces[0]])
+        first, count = next((space, len(found)) for space, found in rows.items())
         for space, found in rows.items():
             if found.shape != (count, self.dims[space]):
                 raise FreeBindError(
@@ -256,7 +308,7 @@ class FusedSpace:
                 )
 
     def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
-        """Eq. 3, 9 or 10: the weighted sum of both parts of a modality.
+        """Eq. 3, 9 or 10: the weighted sum of both parts of a modality; or their direct sum.
 
         Args:
             modality: Which factor to take.
@@ -268,7 +320,12 @@ class FusedSpace:
         if parts.expert is None:
             return parts.unified
         factor = np.float32(self.factors[modality])
-        mixed = (1 - factor) * parts.unified + factor * parts.expert
+        if self.direct:
+            weight = float(factor * self._weights(modality).mean())
+            mixed = direct_sum.joined(parts.unified, parts.expert, weight)
+            mixed = mixed if self.basis is None else mixed @ self.basis
+        else:
+            mixed = (1 - factor) * parts.unified + factor * parts.expert
         return unit_rows(mixed) if self.normalise else mixed
 
     def fuse(self, modality: str, rows: Mapping[str, Any]) -> Float32[np.ndarray, "n d"]:
@@ -290,7 +347,7 @@ class FusedSpace:
         """Return the modalities of which every native space that has them is in these banks."""
         return tuple(
             m
-            for m in banks.modalities(self.spaces[0])
+            for m in banks.rows
             if m in self.modalities and all((s, m) in banks.banks for s in self.spaces_of(m))
         )
 
@@ -357,66 +414,6 @@ class FusedSpace:
         return read_space(Path(path))
 
 
-def _require_factors(space: FusedSpace) -> None:
-    """Raise a FreeBindError unless every modality of the experts, and no other, has a weight."""
-    for modality, factor in space.factors.items():
-        if modality not in space.shared:
-            raise unknown(f"factor of {' and '.join(space.experts)} for", modality, space.shared)
-        if not 0 <= factor <= 1:
-            raise FreeBindError(
-                "a factor is a weight", where=modality, expected="0 to 1", got=factor
-            )
-    for modality in space.shared:
-        if modality not in space.factors:
-            raise FreeBindError(
-                "a factor is missing", where=modality, expected="0 to 1", got=space.factors
-            )
-
-
-def _require_base(bonds: Sequence[Bond], base: FusedSpace) -> None:
-    """Raise a FreeBindError unless the unified space of these bonds can be this base."""
-    first = bonds[0]
-    fits = first.dim("unified") == base.dim and set(first.modalities) <= set(base.modalities)
-    if not fits or (base.name and base.name != first.unified):
-        raise FreeBindError(
-            "the base is not the unified space of these bonds",
-            expected=_signature(first.unified, first.dim("unified"), first.modalities),
-            got=_signature(base.title, base.dim, base.modalities),
-            fix="give the fused space whose rows these bonds were trained on",
-        )
-    for bond in bonds:
-        if base.dims.get(bond.expert, bond.dim("expert")) != bond.dim("expert"):
-            raise FreeBindError(
-                "the base has another space of this name",
-                where=bond.expert,
-                expected=f"{bond.dim('expert')} dimensions",
-                got=f"{base.dims[bond.expert]} dimensions",
-            )
-
-
-def _signature(name: str, dim: int, modalities: Sequence[str]) -> str:
-    return f"{name}, {dim} dimensions, {', '.join(modalities)}"
-
-
-def _require_compatible(bonds: Sequence[Bond]) -> None:
-    """Raise a FreeBindError unless these bonds go into one frozen space, each from another."""
-    if not bonds:
-        raise FreeBindError("a fused space needs a bond", got="none")
-    first, kinds = bonds[0], {bond.kind for bond in bonds}
-    ends = {(bond.unified, bond.modalities, bond.dim("unified")) for bond in bonds}
-    experts = [bond.expert for bond in bonds]
-    if len(bonds) > 1 and (kinds != {"combination"} or len(ends) > 1):
-        raise FreeBindError(
-            "these bonds do not go into one space",
-            expected="combinations into one unified space",
-            got="; ".join(f"{b.kind} of {b.expert} and {b.unified}" for b in bonds),
-        )
-    if len(set(experts)) < len(experts) or first.unified in experts:
-        raise FreeBindError(
-            "a space is fused with itself", got=", ".join([first.unified, *experts])
-        )
-
-
 def fusable(bonds: Sequence[Ends], banks: BankSet) -> tuple[str, ...]:
     """Return the modalities of which every space that has them is here."""
     return tuple(
@@ -432,3 +429,10 @@ def sources(
 ) -> dict[str, Float32[np.ndarray, "n _"]]:
     """Return the rows of a modality in every space that has it."""
     return {name: banks[name, modality][rows] for name in space.spaces_of(modality)}
+
+
+def _moment(space: FusedSpace, banks: BankSet, modality: str) -> np.ndarray:
+    """Return the mean of ``x x^T`` over fused rows x of a modality."""
+    every = max(1, -(-len(banks.rows[modality]) // CUT_ROWS))
+    rows = space.fuse(modality, sources(space, banks, modality, slice(None, None, every)))
+    return np.asarray(rows.T @ rows, np.float64) / len(rows)

@@ -18,7 +18,7 @@ from fb_jax.projector.mixture import Subset, Variables, subset_name
 from fb_jax.projector.projector import Projector
 from fb_jax.pseudo import Side
 
-BondKind = Literal["combination", "displacement"]
+BondKind = Literal["combination", "displacement", "direct_sum"]
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,20 @@ class Direction:
         source: The side that is projected; its projectors are trained.
         target: The side that is kept frozen.
         epochs: Passes over a member's own pairs [P].
+        direct: Whether the spaces stand side by side and what is projected fills in what the target
+            lacks [O]; otherwise both are summed in the target.
     """
 
     source: Side
     target: Side
     epochs: int
+    direct: bool = False
 
 
 DIRECTIONS: Mapping[BondKind, Direction] = {
     "displacement": Direction("unified", "expert", epochs=5),  # Eq. 7
     "combination": Direction("expert", "unified", epochs=20),  # Eq. 8
+    "direct_sum": Direction("unified", "expert", epochs=5, direct=True),  # trained as Eq. 7
 }
 
 
@@ -91,6 +95,11 @@ class Bond:
     def direction(self) -> Direction:
         """Which space is projected into which."""
         return DIRECTIONS[self.kind]
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Modalities that have an expert part in the fused space."""
+        return self.modalities if self.direction.direct else self.shared
 
     def dim(self, side: Side) -> int:
         """Return the dimension of a side's space."""

@@ -15,21 +15,29 @@ from fb_jax.run.pipeline import (
     train,
 )
 from fb_jax.run.preflight import Job, preflight
+from fb_jax.run.product import Product, read_product
+from fb_jax.run.stages import bond_runs, evaluation_banks, make_product, points_for
 
 __all__ = [
     "Advance",
     "Device",
     "Job",
+    "Product",
     "Reporter",
     "Run",
     "RunConfig",
     "Silent",
+    "bond_runs",
     "default_space",
     "describe",
+    "evaluation_banks",
     "introduce",
+    "make_product",
     "parse_config",
+    "points_for",
     "preflight",
     "prepare",
+    "read_product",
     "report",
     "select_device",
     "train",

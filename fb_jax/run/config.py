@@ -19,6 +19,7 @@ from fb_jax.run.default import config_file, is_default, word_world
 from fb_jax.training import Runtime, Training
 
 Device = Literal["auto", "cpu", "gpu"]
+PRODUCT_SAYS = ("--bond", "--unified", "--expert", "--dim")
 DEFAULT_DATA = "(default: the word world)"
 
 
@@ -35,8 +36,14 @@ class RunConfig:
     """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md). Without one,
     the word world that comes with this package, at options that fit it."""
 
+    product: Annotated[str | None, arg(metavar="NAME|FILE.yaml")] = None
+    """Make a product of one or several bonds in their order: imagebind_pp, internvl_ib,
+    internvl_ib_pp, internvl_ib_tuned, internvl_ib_tuned_pp, others of configs/products, or a file
+    of your own. It says spaces, bonds and factors itself."""
+
     bond: BondKind = "combination"
-    """combination projects the expert into the unified space, displacement the other way."""
+    """combination projects the expert into the unified space, displacement the other way;
+    direct_sum puts both side by side and fills in what the expert lacks."""
 
     unified: str = "imagebind"
     """Name of the unified space."""
@@ -44,11 +51,15 @@ class RunConfig:
     expert: str = "clap_general"
     """Name of the expert space."""
 
+    dim: int | None = None
+    """Dimensions that a direct sum is cut to, by a PCA of the pool. Default: all of both spaces."""
+
     pool: str = "pool"
     """Split with the unpaired items to train on."""
 
     out: Path | None = None
-    """Run folder. Default: runs/UNIFIED-BOND-EXPERT, in runs/word_world for the word world."""
+    """Run folder. Default: runs/UNIFIED-BOND-EXPERT, in runs/word_world for the word world. With
+    --product: the folder that products and their runs go to, one folder each."""
 
     store: Path = Path("runs/pairs")
     """Pseudo pairs are kept here, for any bond between the same spaces."""
@@ -67,10 +78,15 @@ class RunConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     @property
+    def home(self) -> Path:
+        """Where runs go that are not told where: of products, all of them."""
+        default = Path("runs/word_world") if is_default(self.data) else Path("runs")
+        return self.out if self.product and self.out else default
+
+    @property
     def folder(self) -> Path:
         """The run folder."""
-        home = Path("runs/word_world") if is_default(self.data) else Path("runs")
-        return self.out or home / f"{self.unified}-{self.bond}-{self.expert}"
+        return self.out or self.home / f"{self.unified}-{self.bond}-{self.expert}"
 
     def resolved(self) -> RunConfig:
         """Return the same run with every default that depends on another option filled in."""
@@ -82,7 +98,7 @@ class RunConfig:
         return {
             name: str(value) if isinstance(value, Path) else value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("config", "dry_run")
+            if name not in ("config", "dry_run", "product")
         }
 
 
@@ -107,9 +123,20 @@ def parse_config(args: Sequence[str], prog: str = "train.py") -> RunConfig:
     if path is not None:  # alone first, so that its errors carry its name
         tyro.cli(RunConfig, args=from_file, prog=path)
     given = [*from_file, *args]
+    _require_one_way(given)
     if _value("--data", given) is None:
         given = [*_yaml_args(config_file()), *given]
     return tyro.cli(RunConfig, args=given, prog=prog)
+
+
+def _require_one_way(args: Sequence[str]) -> None:
+    named = [option for option in PRODUCT_SAYS if _value(option, args) is not None]
+    if named and _value("--product", args) is not None:
+        raise FreeBindError(
+            "a product says itself what it is made of",
+            got=", ".join(["--product", *named]),
+            fix="leave these options out, or write a product of your own (configs/products)",
+        )
 
 
 def _value(option: str, args: Sequence[str]) -> str | None:

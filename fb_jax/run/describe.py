@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fb_jax.banks import files
 from fb_jax.projector import subset_name
 from fb_jax.run import default
@@ -11,16 +13,22 @@ from fb_jax.run.estimate import estimate
 from fb_jax.run.preflight import Job
 from fb_jax.training import Training
 
+FLOAT16 = 2
 NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
-def introduce(config: RunConfig) -> str:
-    """Return what the word world is and is not, or nothing for a run on other data."""
+def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
+    """Return what the word world is and is not, or nothing for a run on other data.
+
+    Args:
+        config: The run.
+        spaces: The native spaces that it takes.
+    """
     if not default.is_default(config.data):
         return ""
     own, paper = config.training, Training()
     return f"""Data: the word world (words written, drawn and spoken), in {default.HOME}.
-Small encoders trained on such words play the parts of {config.unified} and {config.expert}:
+Small encoders trained on such words play the parts of {", ".join(spaces)}:
 they are not ImageBind, CLAP or InternVL, and nothing below measures those.
 Batch {own.batch}, hidden width {own.hidden} (the paper: {paper.batch}, {paper.hidden}); \
 config.yaml there has what fits this data.
@@ -40,6 +48,7 @@ def describe(job: Job) -> dict[str, str]:
         f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
         for name, banks in job.evaluation.items()
     )
+    fused = config.dim or job.form.dim_fused
     left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
     return {
         "data": str(config.data),
@@ -57,5 +66,6 @@ def describe(job: Job) -> dict[str, str]:
         "disk": f"pairs {size(needs.pairs_disk)} as {spec.retrieval.dtype}, {size(missing)} to be "
         f"written, {size(files.free_bytes(config.store))} free; checkpoints "
         f"{size(needs.checkpoints_disk)}, {size(files.free_bytes(config.folder))} free",
+        "fused": f"{fused} dimensions, a million rows {size(FLOAT16 * fused * 10**6)} as float16",
         "evaluation": "; ".join([evaluation or NO_TABLE, *left_out]),
     }

@@ -3,6 +3,7 @@
 run.json          what tells this run from others
 config.yaml       every option, resolved
 provenance.json   versions, device, bank fingerprints
+basis.npy         directions that a direct sum was cut to
 bond/             checkpoints, metrics.jsonl, tensorboard/
 metrics.json      results
 losses.png, sweep.png
@@ -32,6 +33,7 @@ from fb_jax.run.device import select_device
 from fb_jax.run.preflight import Job, preflight
 from fb_jax.training import is_trained, load_bond, read_log, train_bond
 
+BASIS = "basis.npy"
 PACKAGES = ("freebind-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 Advance = Callable[..., None]
 
@@ -124,7 +126,7 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
     Returns:
         Split to model to pair to metric.
     """
-    space = default_space(bond)
+    space = _cut(job, default_space(bond), reporter)
     with reporter.stage("evaluation", len(job.evaluation)) as advance:
         results = {}
         advance(0)
@@ -139,8 +141,21 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
         with reporter.stage("factor sweep", 0) as advance:
             swept = sweep(space, job.evaluation[split], progress=advance)
         title = f"{bond.kind} of {bond.expert} and {bond.unified}, split {split}"
-        plot_sweep(swept, presets_for(bond), title, folder / "sweep.png")
+        plot_sweep(swept, presets_for(space), title, folder / "sweep.png")
     return results
+
+
+def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:
+    """Cut a direct sum if that was asked for, and keep the basis."""
+    path, dim = job.config.folder / BASIS, job.config.dim
+    if dim is None:
+        path.unlink(missing_ok=True)
+        return space
+    with reporter.stage(f"cut to {dim} dimensions", 0):
+        cut = space.cut(dim, job.spec.banks)
+    assert cut.basis is not None
+    files.write_npy(path, cut.basis)
+    return cut
 
 
 def default_space(*bonds: Bond, base: FusedSpace | None = None) -> FusedSpace:
@@ -170,9 +185,29 @@ class Run:
         self.provenance: dict[str, Any] = files.read_json(folder / "provenance.json")
         self.bond = load_bond(folder / "bond")
 
+    @property
+    def space(self) -> FusedSpace:
+        """The fused space of its bond, at the first preset that fits; cut if the run was."""
+        space, path = default_space(self.bond), self.folder / BASIS
+        return (
+            replace(space, basis=files.read_npy(path, "the basis of a cut"))
+            if path.exists()
+            else space
+        )
+
+    @property
+    def data(self) -> Path:
+        """The bank root that it was trained on."""
+        return Path(self.provenance["data"])
+
+    @property
+    def pool(self) -> str:
+        """The split that it was trained on."""
+        return next(name for name in self.provenance["banks"] if name not in self.splits)
+
     def encoders(self) -> dict[str, Encoder]:
         """Return space to what made its banks, by their word; banks that are gone say nothing."""
-        root, found = Path(self.provenance["data"]), {}
+        root, found = self.data, {}
         for split, banks in self.provenance["banks"].items():
             for space, modality in (key.split("/") for key in banks if "pairs/" not in key):
                 folder = Split(root / split).bank_path(space, modality)
@@ -191,7 +226,7 @@ class Run:
             FreeBindError: They are damaged or, unless ``data`` is given, not those that the run
                 recorded.
         """
-        root = data or Path(self.provenance["data"])
+        root = data or self.data
         banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
         recorded = self.provenance["banks"].get(split, {})
         here = banks.fingerprints() | banks.pair_fingerprints()
@@ -216,4 +251,4 @@ class Run:
         self, split: str, points: Mapping[str, Factors] | None = None, data: Path | None = None
     ) -> Metrics:
         """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``."""
-        return evaluate(default_space(self.bond), self.open_banks(split, data), points)
+        return evaluate(self.space, self.open_banks(split, data), points)

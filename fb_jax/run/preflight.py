@@ -9,6 +9,7 @@ from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, open
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import fusable
+from fb_jax.projector import DIRECTIONS
 from fb_jax.pseudo import PairSpec
 from fb_jax.run.config import RunConfig
 from fb_jax.run.device import select_device
@@ -76,6 +77,7 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     spec = PairSpec(banks, config.unified, config.expert, config.pairs)
     schedule = config.training.schedule(config.bond, spec.ranges)
     form = form_for(spec, config.bond, config.training)
+    _require_dim(config, form)
     job = Job(config, spec, form, schedule, *_evaluation_splits(config, form, banks))
     for folder in (config.folder, config.store):
         files.require_writable(folder)
@@ -96,6 +98,24 @@ def _require_precision(config: RunConfig) -> None:
     on_cpu = select_device(config.device).platform == "cpu"
     if on_cpu and "tf32" in (config.pairs.precision, config.training.precision):
         raise FreeBindError("tf32 needs a GPU", got="precision tf32 on a CPU", fix="use float32")
+
+
+def _require_dim(config: RunConfig, form: BondForm) -> None:
+    if config.dim is None:
+        return
+    if not DIRECTIONS[form.kind].direct:
+        raise FreeBindError(
+            "only a direct sum can be cut",
+            expected="--bond direct_sum",
+            got=f"--bond {form.kind} --dim {config.dim}",
+        )
+    if not 0 < config.dim < form.dim_fused:
+        raise FreeBindError(
+            "a direct sum cannot be cut to this",
+            expected=f"1 to {form.dim_fused - 1} dimensions",
+            got=config.dim,
+            fix="leave --dim out to keep all",
+        )
 
 
 def _evaluation_splits(

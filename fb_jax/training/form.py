@@ -54,6 +54,11 @@ class BondForm:
         return self.members[-1]
 
     @property
+    def dim_fused(self) -> int:
+        """Dimension of the fused space, uncut."""
+        return self.dim_out + (self.dim_in if DIRECTIONS[self.kind].direct else 0)
+
+    @property
     def projector(self) -> Projector:
         """The form of every member."""
         return Projector(self.dim_out, self.hidden, self.precision)

@@ -34,3 +34,15 @@ def invoke(monkeypatch, capsys, tmp_path) -> Iterator[Callable[..., Done]]:
     yield invoke
     for number, handler in zip(stops, handlers, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def must(invoke) -> Callable[..., str]:
+    """Run a command that must succeed; return what it printed."""
+
+    def must(main: Callable[[], None], *args: object) -> str:
+        done = invoke(main, *args)
+        assert (done.status, done.err) == (0, ""), done
+        return done.out
+
+    return must

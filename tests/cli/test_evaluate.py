@@ -1,10 +1,12 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from fb_jax.banks import files
 from fb_jax.cli.evaluate import ExpertFactors, main
+from fb_jax.cli.main import main as freebind
 from fb_jax.run import Run
 
 
@@ -49,7 +51,7 @@ def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root,
     moved = shutil.copytree(root / "val", tmp_path / "moved" / "mine").parent
     done = invoke(main, "--run", run_folder, "--data", moved, "--split", "mine")
     assert done.status == 0
-    assert "mine: imagebind + clap_general" in done.out
+    assert "mine: imagebind+clap_general" in done.out
 
 
 @pytest.mark.parametrize("letter", ["sigma", "lambda"])
@@ -111,3 +113,19 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(invoke, run_folder):
     done = invoke(main, "--run", run_folder, "--sigma-adio", 0.3)
     assert done.status == 2
     assert "--sigma-audio" in done.err
+
+
+# An artefact, without its run
+
+
+def test_an_artefact_is_evaluated_on_the_splits_of_a_root(must, run_folder, recorded, root):
+    must(freebind, "export-space", "--run", run_folder, "--out", "kept", "--name", "mine")
+    told = must(main, "--space", "kept", "--data", root, "--json", "out.json")
+    assert "test: mine" in told
+    assert files.read_json(Path("out.json"))["retrieval"] == recorded
+
+
+@pytest.mark.parametrize("named", [[], ["--space", "kept"], ["--run", "run", "--space", "kept"]])
+def test_what_to_evaluate_must_be_named_once(invoke, named):
+    done = invoke(main, *named)
+    assert (done.status, "--run RUN, or --space FOLDER --data BANKS" in done.err) == (2, True)

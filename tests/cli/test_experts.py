@@ -40,18 +40,6 @@ def data(tmp_path_factory):
     return write(tmp_path_factory.mktemp("kinds"), SPACES, **POOL)
 
 
-@pytest.fixture
-def must(invoke):
-    """Run a command that must succeed; return what it printed."""
-
-    def must(main, *args):
-        done = invoke(main, *args)
-        assert (done.status, done.err) == (0, ""), done
-        return done.out
-
-    return must
-
-
 def require_same_figures(must, run, *factors):
     """``eval.py`` gives the figures that training recorded, and one more row at some factors."""
     must(evaluate.main, "--run", run, "--json", "again.json", *factors)

@@ -1,6 +1,6 @@
 import pytest
 
-from encoders_torch.encoder import load_encoder, provenance
+from encoders_torch.encoder import BACKENDS, find_encoder, load_encoder, provenance
 from fb_jax.errors import FreeBindError
 
 TOY = """
@@ -51,6 +51,32 @@ def test_an_encoder_is_found_by_module_and_class_or_by_entry_point(tmp_path, nam
 def test_what_is_no_encoder_is_refused(name, says):
     with pytest.raises(FreeBindError, match=says):
         load_encoder(name, None, "cpu")
+
+
+@pytest.mark.parametrize(("name", "backend"), [(n, b) for n in BACKENDS for b in BACKENDS[n]])
+def test_a_backend_is_another_encoder_of_the_same_space(name, backend):
+    chosen, own = find_encoder(name, backend), find_encoder(name)
+    assert chosen is not own
+    assert getattr(chosen, "published", None) is getattr(own, "published", None)
+    assert (chosen.modalities, chosen.licence) == (own.modalities, own.licence)
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "says"),
+    [
+        (
+            "clap_music",
+            "laion-clap",
+            "clap_music\n.*one of: laion_clap\n.*did you mean 'laion_clap'",
+        ),
+        ("imagebind", "laion_clap", "imagebind\n.*one of: upstream"),
+        ("internvl", "upstream", "internvl\n.*there is none here"),
+        ("my_encoders:Toy", "upstream", "my_encoders:Toy\n.*there is none here"),
+    ],
+)
+def test_a_backend_that_a_space_has_not_is_refused_with_those_it_has(name, backend, says):
+    with pytest.raises(FreeBindError, match=rf"no backend '{backend}'\n.*{says}"):
+        load_encoder(name, None, "cpu", backend)
 
 
 def test_without_torch_it_is_told_how_to_get_it(python, tmp_path):

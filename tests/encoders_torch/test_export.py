@@ -4,10 +4,12 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from encoders_torch.encoder import known_encoders
 from encoders_torch.export import ExportConfig
@@ -76,6 +78,10 @@ def test_strict_ends_with_an_error(export, everything, media):
         (("--space", "toy"), "nothing to encode"),
         (("--space", "toy", "--text", "no.txt"), "a list cannot be read"),
         (("--space", "no_such_space", "--text", "constraints.txt"), "no encoder 'no_such_space'"),
+        (
+            ("--space", "imagebind", "--backend", "x", "--text", "constraints.txt"),
+            "no backend 'x'\n.*imagebind\n.*upstream",
+        ),
         (("--space", "no/space", "--text", "constraints.txt"), "'no/space' cannot name a space"),
         (("--space", "toy", "--source", "depth"), "--source needs to say whose(.|\n)*NAME=VALUE"),
         (("--space", "toy", "--text", "constraints.txt", "--shard-id", "1"), "no such --shard-id"),
@@ -158,6 +164,21 @@ def test_of_several_spaces_an_option_must_say_whose(media, tmp_path):
         export_config(config(media, tmp_path, space=("a", "b"), encoder=(), weights=("w.pt",)))
 
 
+@pytest.mark.parametrize("option", ["encoder", "backend", "weights"])
+def test_an_option_for_a_space_that_is_not_exported_is_refused(media, tmp_path, option):
+    given = {"encoder": (), "space": ("imagebind", "clap_music"), option: ("imagebnd=x",)}
+    with pytest.raises(
+        FreeBindError, match=rf"no space 'imagebnd'\n.*--{option}\n(.|\n)*imagebind"
+    ):
+        export_config(config(media, tmp_path, **given))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told(media, tmp_path):
+    with pytest.raises(FreeBindError, match=r"no GPU\n.*torch \d(.|\n)*--device cpu"):
+        export_config(config(media, tmp_path, device="cuda"))
+
+
 def test_one_space_must_have_every_modality_that_is_given(media, tmp_path):
     with pytest.raises(FreeBindError, match=r"has no depth\n.*toy\n.*audio, image, text"):
         export_config(config(media, tmp_path, source=(f"depth={media}/audio",)))
@@ -172,6 +193,34 @@ def test_a_place_where_nothing_can_be_written_is_told_first(media, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FreeBindError, match=r"no permission to write here\n.*/file/banks"):
         export_config(config(media, tmp_path / "file/banks"))
+
+
+@pytest.fixture
+def nobody():
+    """A user for whom permissions bind, as they do not for root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only():
+    """A folder that anybody may read and nobody may write; temporary folders may not be entered."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "text.txt").write_text("word\n")
+        Path(folder).chmod(0o555)
+        yield Path(folder)
+        Path(folder).chmod(0o755)
+
+
+def test_a_read_only_folder_is_told(read_only, nobody):
+    for out in (read_only, read_only / "banks"):
+        says = rf"no permission to write here\n.*{out}\n(.|\n)*Permission denied(.|\n)*--out"
+        with pytest.raises(FreeBindError, match=says):
+            export_config(config(read_only, out))
 
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on(media, tmp_path):

@@ -7,6 +7,7 @@ import soundfile
 from PIL import Image
 
 from encoders_torch.media import read_audio, read_channels, read_image
+from encoders_torch.sources import open_source
 from fb_jax.errors import FreeBindError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -182,6 +183,49 @@ def test_the_bound_of_pixels_can_be_set(tmp_path, monkeypatch):
 def test_a_missing_picture_is_told(tmp_path):
     with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*No such file"):
         read_image(tmp_path / "gone.png")
+
+
+# All kinds
+
+
+def test_what_pillow_writes_and_reads_is_found_and_read(tmp_path):
+    Image.init()
+    both = Image.SAVE.keys() & Image.OPEN.keys() - {"EPS", "IM"}  # Ghostscript; on its way out
+    kinds = [end for end, name in Image.registered_extensions().items() if name in both]
+    picture = Image.effect_noise((64, 64), 50)
+    written = {f"x{end}" for end in kinds if saved(picture, tmp_path / f"x{end}")}
+    assert len(written) > 30
+    assert {item["path"] for item in open_source("image", tmp_path).items} == written
+    for name in written:
+        assert read_image(tmp_path / name).mode == "RGB", name
+
+
+def saved(picture, path):
+    for mode in ("L", "RGB", "1"):
+        try:
+            picture.convert(mode).save(path)
+        except (OSError, ValueError):  # no such colours, or nothing is there to write it
+            path.unlink(missing_ok=True)
+        else:
+            return True
+    return False
+
+
+KINDS = [(f, s) for f in soundfile.available_formats() for s in soundfile.available_subtypes(f)]
+
+
+@pytest.mark.parametrize(("kind", "coding"), [kind for kind in KINDS if kind[0] != "RAW"])
+def test_what_soundfile_reads_is_found_and_read(tmp_path, kind, coding):
+    path = tmp_path / f"x.{kind.lower()}"
+    try:
+        soundfile.write(path, tone(16000), 16000, coding, format=kind)
+        wanted, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        pytest.skip(str(error))
+    assert [item["path"] for item in open_source("audio", tmp_path).items] == [path.name]
+    found, own = read_channels(path)
+    assert own == rate
+    np.testing.assert_allclose(found, wanted, atol=1e-6)  # MP3 by another seek
 
 
 # What is unusual about recordings

@@ -1,5 +1,7 @@
 import json
+import multiprocessing
 import os
+import threading
 import time
 from dataclasses import replace
 
@@ -25,6 +27,15 @@ def words(*others):
 @pytest.fixture
 def split(tmp_path):
     return Split(tmp_path / "banks" / "pool")
+
+
+@pytest.fixture
+def spawn():
+    """Make new processes start empty, for who asks for no other way."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
 
 
 def run(encoder, source, split, how=HOW, modality="text", **options):
@@ -211,6 +222,13 @@ def test_rows_come_in_order_whatever_the_workers_do(toy, tmp_path):
     toy.read = lambda modality, path: len(path.name)
     reads = read_ahead(reader, range(100), workers=3, most_items=40, most_bytes=10**6)
     assert [read.item() for read in reads] == list(range(1, 101))
+
+
+def test_an_encoder_is_not_sent_to_the_workers_which_share_it(toy, media, split, spawn):
+    """So it may hold what cannot be pickled, as a model on a GPU or a lock."""
+    toy.model = threading.Lock()
+    made = run(toy, open_source("audio", media / "audio"), split, replace(HOW, workers=2), "audio")
+    assert (made.whole, made.failures) == (True, [])
 
 
 def test_few_captions_start_no_worker(toy, tmp_path, monkeypatch):

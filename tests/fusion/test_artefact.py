@@ -150,6 +150,16 @@ def test_what_is_there_is_never_overwritten(product, tmp_path, contents, what):
     assert contents(tmp_path) == before
 
 
+def test_what_is_told_of_the_same_space_is_renewed(product, folder, contents):
+    before = contents(folder)
+    other = {"test": {"versatile": {"audio-text": FIGURES | {"R@1": 99.5}}}}
+    product.save(folder, licences=LICENCES, metrics=other)
+    assert "99.5" in (folder / "README.md").read_text()
+    assert weights_digest(FusedSpace.load(folder)) == weights_digest(product)
+    product.save(folder, licences=LICENCES, metrics=METRICS)
+    assert contents(folder) == before
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_write_that_stops_leaves_nothing_under_its_name(product, tmp_path, monkeypatch, stop):
     write, calls = files.write_atomic, []

@@ -9,6 +9,7 @@ from fb_jax.fusion.released import (
     BASES,
     FAMILIES,
     PRODUCTS,
+    TUNED,
     families_to_released,
     products_from_released,
 )
@@ -62,12 +63,14 @@ def twin(modules, product, modality, rows, factors):
         rows = {space: torch.from_numpy(np.float64(x)) for space, x in rows.items()}
         double = {f: [m.double() for m in members.values()] for f, members in modules.items()}
         try:
-            if product in ("internvl_ib", "internvl_ib_pp"):
+            if product == "imagebind_pp":
+                found = rows["imagebind"]
+            elif "tuned" in product and modality == "audio":
+                found = rows["imagebind_tuned"]
+            else:
                 found = mixed([(double["InternVL_IB_Proj"], rows["imagebind"])])
                 if modality in ("text", "image"):
                     found = weighted(found, rows["internvl"], 0.9)
-            else:
-                found = rows["imagebind" if product == "imagebind_pp" else "internvl_ib_tuned"]
             if product.endswith("_pp") and modality in ("text", "audio"):
                 claps = [
                     (double[family], rows[FAMILIES[family].expert]) for family in PRODUCTS[product]
@@ -82,12 +85,12 @@ def twin(modules, product, modality, rows, factors):
 
 @pytest.mark.parametrize("modality", ["text", "image", "audio"])
 @pytest.mark.parametrize("preset", ["versatile", "at_expertise"])
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", [*PRODUCTS, TUNED])
 def test_products_give_what_the_released_inference_gives(
     modules, products, product, preset, modality
 ):
     space = products[product]
-    space = space if product == "internvl_ib" else space.at(preset)
+    space = space.at(preset) if product.endswith("_pp") else space
     rows = native(space)
     found = space.fuse(modality, {s: rows[s] for s in space.spaces_of(modality)})
     wanted = twin(modules, product, modality, rows, space.factors)
@@ -100,22 +103,28 @@ def test_all_products_come_of_all_families(products):
         "imagebind_pp": ("imagebind_pp", ("imagebind", *claps)),
         "internvl_ib": ("internvl_ib", ("imagebind", "internvl")),
         "internvl_ib_pp": ("internvl_ib_pp", ("imagebind", "internvl", *claps)),
-        "internvl_ib_tuned_pp": ("internvl_ib_tuned_pp", ("internvl_ib_tuned", *claps)),
+        "internvl_ib_tuned": ("internvl_ib_tuned", ("imagebind", "internvl", "imagebind_tuned")),
+        "internvl_ib_tuned_pp": (
+            "internvl_ib_tuned_pp",
+            ("imagebind", "internvl", "imagebind_tuned", *claps),
+        ),
     }
     assert {name: space.factors for name, space in products.items()} == {
         "imagebind_pp": {"audio": 0.5, "text": 0.1},
         "internvl_ib": {"image": 0.9, "text": 0.9},
         "internvl_ib_pp": {"audio": 0.5, "text": 0.1},
+        "internvl_ib_tuned": {"image": 0.9, "text": 0.9},
         "internvl_ib_tuned_pp": {"audio": 0.5, "text": 0.1},
     }
     assert products["internvl_ib_pp"].base.factors == {"image": 0.9, "text": 0.9}
     assert products["internvl_ib"].licences == {"imagebind": "CC-BY-NC-SA-4.0"}
-    assert products["internvl_ib_tuned_pp"].licences == {}
+    assert products["internvl_ib_tuned"].given == {"audio": "imagebind_tuned"}
 
 
 def test_every_family_is_in_a_product_and_every_base_before_it():
     assert sorted(name for names in PRODUCTS.values() for name in names) == sorted(FAMILIES)
-    order = list(PRODUCTS)
+    order = [*PRODUCTS]
+    order.insert(order.index("internvl_ib") + 1, TUNED)
     assert all(order.index(base) < order.index(product) for product, base in BASES.items())
 
 
@@ -140,7 +149,8 @@ def test_a_family_in_the_folder_of_another_is_refused(modules):
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_products_go_out_in_the_released_layout_and_come_back_to_the_bit(products, product):
     families = families_to_released(products[product])
-    wanted = (*PRODUCTS.get(BASES.get(product, ""), ()), *PRODUCTS[product])
+    first = ("InternVL_IB_Proj",) if product in BASES else ()
+    wanted = (*first, *PRODUCTS[product])
     assert tuple(families) == wanted
     again = products_from_released(families)[product]
     assert weights_digest(again) == weights_digest(products[product])

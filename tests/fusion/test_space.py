@@ -283,7 +283,7 @@ def test_the_presets_are_the_papers():
 )
 def test_an_expert_has_the_presets_of_its_modalities(shared, names):
     bond = replace(linear_bond("combination", SAME), shared=shared)
-    assert list(presets_for(bond)) == names
+    assert list(presets_for(FusedSpace.halfway(bond))) == names
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -486,3 +486,63 @@ def test_rows_may_be_torch_or_jax_arrays():
         found = space().fuse("text", both(rows, Y))
         assert isinstance(found, np.ndarray)
         close(found, wanted)
+
+
+# Modalities that are given: rows of an encoder that was tuned into the space
+
+
+@pytest.fixture
+def tuned(product):
+    """internvl_ib with its audio given by imagebind_tuned."""
+    return replace(product.base, name="internvl_ib_tuned", given={"audio": "imagebind_tuned"})
+
+
+def rows_of(fused, modality, count=3):
+    rng = np.random.default_rng(0)
+    return {s: rng.normal(size=(count, fused.dims[s])) for s in fused.spaces_of(modality)}
+
+
+def test_a_given_modality_is_the_rows_of_its_space_and_the_others_stay(product, tuned):
+    assert tuned.spaces == ("imagebind", "internvl", "imagebind_tuned")
+    assert tuned.spaces_of("audio") == ("imagebind_tuned",)
+    assert tuned.modalities_of("imagebind_tuned") == ("audio",)
+    audio = rows_of(tuned, "audio")["imagebind_tuned"]
+    unit = audio / np.linalg.norm(audio, axis=1, keepdims=True)
+    np.testing.assert_allclose(tuned.fuse("audio", {"imagebind_tuned": audio}), unit, rtol=1e-5)
+    for modality in ("text", "image"):
+        rows = rows_of(tuned, modality)
+        found, before = (space.fuse(modality, rows) for space in (tuned, product.base))
+        np.testing.assert_array_equal(found, before)
+
+
+def test_a_next_stage_takes_the_given_rows(product, tuned):
+    bonds = tuple(replace(bond, unified="internvl_ib_tuned") for bond in product.bonds)
+    fused = FusedSpace(bonds, product.factors, base=tuned)
+    rows = rows_of(fused, "audio")
+    assert set(rows) == {"imagebind_tuned", "clap_music", "clap_general"}
+    parts = fused.parts("audio", rows)
+    np.testing.assert_array_equal(
+        parts.unified, tuned.fuse("audio", {"imagebind_tuned": rows["imagebind_tuned"]})
+    )
+    assert parts.expert is not None
+
+
+@pytest.mark.parametrize(
+    ("given_rows", "says"),
+    [
+        ({"depth": "tuned"}, "there is no modality 'depth'"),
+        ({"image": "tuned"}, "rows that are given cannot be fused"),
+        ({"audio": "internvl"}, "rows that are given cannot be fused"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(product, given_rows, says):
+    with pytest.raises(FreeBindError, match=says):
+        replace(product.base, given=given_rows)
+
+
+def test_a_space_with_given_rows_comes_back_from_disk(tuned, tmp_path):
+    tuned.save(tmp_path / "kept")
+    loaded = FusedSpace.load(tmp_path / "kept")
+    assert loaded.given == {"audio": "imagebind_tuned"}
+    card = (tmp_path / "kept" / "README.md").read_text()
+    assert "- audio of internvl_ib_tuned is imagebind_tuned as it comes" in card

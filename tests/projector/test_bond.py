@@ -52,10 +52,11 @@ def test_projected_rows_are_unit_rows_and_a_zero_row_does_no_harm(bond):
     assert np.isfinite(found[5]).all()
 
 
-def test_a_combination_projects_the_expert_and_a_displacement_the_unified_space(bond):
+def test_a_combination_projects_the_expert_and_the_other_bonds_the_unified_space(bond):
     assert {kind: (d.source, d.target, d.epochs) for kind, d in DIRECTIONS.items()} == {
         "combination": ("expert", "unified", 20),  # Eq. 8
         "displacement": ("unified", "expert", 5),  # Eq. 7
+        "direct_sum": ("unified", "expert", 5),
     }
     assert bond.direction == DIRECTIONS["combination"]
 

@@ -100,7 +100,12 @@ def test_reporting_again_writes_the_same_results(job, finished):
 def test_the_sweep_shows_the_split_val(run_folder, root, tmp_path):
     bond, val = load_bond(run_folder / "bond"), open_banks(root, "val", spaces=SPACES)
     title = "combination of clap_general and imagebind, split val"
-    plot_sweep(sweep(default_space(bond), val), presets_for(bond), title, tmp_path / "again.png")
+    plot_sweep(
+        sweep(default_space(bond), val),
+        presets_for(default_space(bond)),
+        title,
+        tmp_path / "again.png",
+    )
     pixels = [imread(path) for path in (run_folder / "sweep.png", tmp_path / "again.png")]
     np.testing.assert_array_equal(*pixels)
 

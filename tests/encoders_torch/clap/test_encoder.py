@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 import shutil
 
@@ -78,6 +79,13 @@ def test_neither_name_nor_folder_of_a_recording_matters(clap, recordings, tmp_pa
     np.testing.assert_array_equal(encode(clap, "audio", copies), encode(clap, "audio", recordings))
 
 
+def test_an_encoder_can_be_sent_to_another_process(clap, recordings):
+    sent = pickle.loads(pickle.dumps(clap))
+    for modality, item in (("audio", recordings[0]), ("text", "the dog")):
+        found, wanted = (encode(encoder, modality, [item]) for encoder in (sent, clap))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=WITHIN)
+
+
 LONG = "5.wav"
 
 
@@ -142,7 +150,7 @@ os.environ.update(HF_HOME=".", HF_HUB_OFFLINE="1")
 from pathlib import Path
 from encoders_torch.clap import ClapMusic
 from fb_jax.console import run_command
-run_command(lambda: ClapMusic({}))
+run_command(lambda: ClapMusic({}).prepare("text"))
 """
 
 
@@ -159,7 +167,7 @@ def test_a_tokenizer_of_another_vocabulary_is_told(tmp_path):
     vocabulary["dog!"] = len(vocabulary)
     (tmp_path / "roberta-base/vocab.json").write_text(json.dumps(vocabulary))
     with pytest.raises(FreeBindError, match=r"tokenizer(.|\n)*271 tokens(.|\n)*272 tokens"):
-        ClapMusic(path)
+        ClapMusic(path).prepare("text")
 
 
 def test_a_tokenizer_that_is_nowhere_is_told(python, checkpoints, tmp_path):

@@ -1,4 +1,6 @@
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +23,9 @@ def media(tmp_path, recordings):
     return tmp_path
 
 
-def export(media, space, weights, *args):
+def export(media, space, weights, *args, text=True):
     command = [sys.executable, "-m", "encoders_torch.export", "--space", space]
-    sources = ["--audio", media / "audio", "--text", media / "captions.txt"]
+    sources = ["--audio", media / "audio", *["--text", media / "captions.txt"] * text]
     rest = ["--weights", weights, "--out", media / "banks", "--device", "cpu", *sources, *args]
     offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -33,6 +35,24 @@ def export(media, space, weights, *args):
         capture_output=True,
         text=True,
     )
+
+
+def test_recordings_alone_need_no_tokenizer_and_captions_are_told_first(media, checkpoints):
+    alone = shutil.copy(checkpoints["clap_music"], media / "clap.pt")
+    done = export(media, "clap_music", alone)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: RoBERTa's tokenizer is missing\n")
+    assert not (media / "banks").exists()
+    assert export(media, "clap_music", alone, text=False).returncode == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("laion_clap") is not None, reason="it is here")
+def test_the_backend_is_what_the_option_says(media, checkpoints):
+    """That it makes the same banks is shown where laion_clap can be installed: parity/clap.py."""
+    done = export(media, "clap_music", checkpoints["clap_music"], "--backend", "laion_clap")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: laion_clap cannot be used\n")
+    assert not (media / "banks").exists()
 
 
 @pytest.mark.parametrize("space", ["clap_general", "clap_music"])

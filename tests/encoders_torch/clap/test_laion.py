@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 
 import pytest
 
@@ -8,7 +9,23 @@ from fb_jax.errors import FreeBindError
 
 @pytest.mark.skipif(importlib.util.find_spec("laion_clap") is not None, reason="it is here")
 def test_without_laion_clap_its_backend_says_what_to_install(checkpoints):
-    with pytest.raises(FreeBindError, match=r"laion_clap cannot be imported(.|\n)*NumPy 1"):
+    with pytest.raises(FreeBindError, match=r"laion_clap cannot be used(.|\n)*NumPy 1"):
+        LaionClapGeneral(checkpoints["clap_general"])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise OSError('no connection to the hub')",
+        "def CLAP_Module(*args, **kwargs):\n    raise OSError('no connection to the hub')",
+    ],
+)
+def test_what_laion_clap_lacks_is_told(checkpoints, tmp_path, monkeypatch, code):
+    (tmp_path / "laion_clap.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "laion_clap", None)
+    del sys.modules["laion_clap"]  # undone with the line before
+    with pytest.raises(FreeBindError, match=r"roberta-base(.|\n)*OSError: no connection"):
         LaionClapGeneral(checkpoints["clap_general"])
 
 

@@ -51,7 +51,10 @@ def test_it_is_what_the_export_asks_for(weights):
     made = load_encoder("imagebind", weights, "cpu")
     assert isinstance(made, ImageBind)
     assert isinstance(made, FrozenEncoder)
-    assert (made.name, made.dim, made.modalities) == ("imagebind", 48, MODALITIES)
+    assert (made.dim, made.modalities) == (48, MODALITIES)
+    assert made.name == (
+        "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle, own towers"
+    )
     assert provenance(made).licence == "CC-BY-NC-SA-4.0 (ImageBind weights)"
     assert made.weights_sha256 == files.sha256_of(weights)
 
@@ -64,13 +67,12 @@ def test_nothing_learns(encoder, goldens):
     assert torch.is_grad_enabled()
 
 
-def test_a_reader_in_another_process_carries_no_weights(encoder, items):
-    sent = pickle.dumps(encoder)
-    reader = pickle.loads(sent)
-    assert not hasattr(reader, "towers")
+def test_an_encoder_can_be_sent_to_another_process(encoder, items):
+    sent = pickle.loads(pickle.dumps(encoder))
     for modality in MODALITIES:
-        item = items[modality][0]
-        assert np.array_equal(reader.read(modality, item), encoder.read(modality, item))
+        item = encoder.read(modality, items[modality][0])
+        found, wanted = (e.encode(modality, [item]) for e in (sent, encoder))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
 
 
 def test_an_unknown_modality_is_refused(encoder):

@@ -11,8 +11,8 @@ import soundfile
 from PIL import Image
 
 from examples.word_world import report
-from examples.word_world.claims import CLAIMS, judge
-from examples.word_world.recipe import BONDS, TINY
+from examples.word_world.claims import CLAIMS, GOALS, PRODUCT_CLAIMS, TUNED_CLAIMS, judge
+from examples.word_world.recipe import BONDS, PRODUCTS, TINY, TUNED_PRODUCTS
 from fb_jax.banks import files, open_banks, open_split, splits, verify_split
 from fb_jax.run import Run
 
@@ -76,9 +76,10 @@ def test_row_i_is_the_same_word_in_every_modality(world):
     np.testing.assert_array_equal(split.read_pairs("audio", "text"), rows)
 
 
-def test_bonds_are_ordinary_runs(world):
-    assert sorted(path.name for path in (world / "bonds").iterdir()) == sorted(BONDS)
-    run = Run(world / "bonds" / "internvl_displaced")
+def test_products_and_bonds_are_ordinary_runs(world):
+    made = {path.name for path in (world / "runs").iterdir()}
+    assert {*BONDS, *PRODUCTS, *TUNED_PRODUCTS, "imagebind-combination-clap_music"} <= made
+    run = Run(world / "runs" / "imagebind-displacement-internvl")
     assert (run.bond.kind, run.bond.expert, run.splits) == (
         "displacement",
         "internvl",
@@ -100,7 +101,7 @@ def test_the_report_has_a_row_for_every_model_and_claim(world, tmp_path):
     report.write_report(report.ReportConfig(results=tmp_path, out=tmp_path, readme=None))
     text = (tmp_path / "word_world.md").read_text()
     results = files.read_json(tmp_path / "seed-0.json")
-    for claim in CLAIMS:
+    for claim in [*CLAIMS, *PRODUCT_CLAIMS, *TUNED_CLAIMS, *GOALS]:
         assert f"| {claim.says} | {claim.paper} |" in text
         assert judge(claim, [results])[0] in ("holds", "does not hold", "open")
     for model in ("imagebind_pp, versatile", "imagebind_pp, chosen on val", "clap_music"):

@@ -1,9 +1,19 @@
 import numpy as np
 import pytest
 
-from examples.word_world.claims import CLAIMS, Claim, items, judge
-from examples.word_world.results import PRODUCTS, best_factors, measure, pack, unpack
+from examples.word_world.claims import (
+    CLAIMS,
+    GOALS,
+    PRODUCT_CLAIMS,
+    TUNED_CLAIMS,
+    Claim,
+    items,
+    judge,
+)
+from examples.word_world.report import HERE
+from examples.word_world.results import best_factors, measure, pack, unpack
 from examples.word_world.targets import missed
+from fb_jax.banks import files
 
 RNG = np.random.default_rng(0)
 
@@ -81,7 +91,9 @@ def test_targets_that_are_missed_are_named():
 
 
 def test_every_claim_compares_models_that_the_results_have():
-    pairs = {claim.pair for claim in CLAIMS}
+    claims = [*CLAIMS, *PRODUCT_CLAIMS, *TUNED_CLAIMS, *GOALS]
+    pairs = {claim.pair for claim in claims}
     assert pairs == {"audio-text", "audio-image", "image-text"}
-    named = {model.split(", ")[0] for c in CLAIMS for model in (c.model, *c.against)}
-    assert named <= {*PRODUCTS, "imagebind", "internvl", "clap_general", "clap_music"}
+    named = {model for c in claims for model in (c.model, *c.against)}
+    for path in (HERE / "results").glob("seed-*.json"):
+        assert named <= set(files.read_json(path)["test"])

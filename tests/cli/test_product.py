@@ -1,0 +1,234 @@
+"""Products, by the commands that a user types: every route, resumed, and the tuned one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import Split, Synthetic, files, import_bank, open_banks, splits, write_synthetic
+from fb_jax.banks.synthetic import NOISE
+from fb_jax.cli import train
+from fb_jax.cli.main import main as freebind
+from fb_jax.fusion import FusedSpace
+from fb_jax.run import Run
+
+REPOSITORY = Path(__file__).parents[2]
+POOL = {"text": 83, "image": 82, "audio": 81}
+QUICK = ["--training.batch", 20, "--training.epochs", 2, "--training.hidden", 32]
+NATIVES = ("imagebind", "internvl", "clap_music", "clap_general")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """imagebind (64), internvl (56), two CLAPs (48). Read only."""
+    root = tmp_path_factory.mktemp("banks")
+    noise = NOISE | {"clap_music": NOISE["clap_general"]}
+    dims = {"imagebind": 64, "internvl": 56, "clap_general": 48, "clap_music": 48}
+    what = Synthetic(pool=POOL, evaluation={"val": 50, "test": 60}, noise=noise, dims=dims)
+    write_synthetic(root, what)
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(python, data, tmp_path_factory):
+    """A folder with runs/, where internvl_ib_pp was made, and told.txt. Read only."""
+    cwd = tmp_path_factory.mktemp("made")
+    done = python("train.py", "--product", "internvl_ib_pp", "--data", data, *QUICK, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    (cwd / "told.txt").write_text(done.stdout)
+    return cwd
+
+
+@pytest.fixture
+def begun(made, tmp_path):
+    """The runs of internvl_ib_pp, to go on with."""
+    return shutil.copytree(made / "runs", tmp_path / "runs", symlinks=True)
+
+
+@pytest.fixture
+def make(must, data, tmp_path):
+    """Make a product; return what was printed. Runs and products go to runs/."""
+
+    def make(name, *options):
+        return must(train.main, "--product", name, "--data", data, *QUICK, *options)
+
+    return make
+
+
+def figures(folder):
+    return files.read_json(Path(folder) / "metrics.json")["retrieval"]["test"]
+
+
+def test_a_product_of_two_stages_ends_in_one_folder_and_its_table(made):
+    told = (made / "told.txt").read_text()
+    assert "displacement of internvl and imagebind, in runs/imagebind-displacement-inter" in told
+    assert "combination of clap_music and internvl_ib, in runs/internvl_ib-combination-" in told
+    assert "test: internvl_ib_pp" in told
+    folder = made / "runs/internvl_ib_pp"
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"product.json", "metrics.json", "sweep.png", "space", ".lock"}
+    assert list(figures(folder)) == [
+        *("unified", "internvl", "clap_music", "clap_general", "internvl_ib"),
+        *("versatile", "at_expertise", "mean_of_scores"),
+    ]
+    space = FusedSpace.load(folder / "space")
+    assert (space.name, space.spaces, space.dim) == ("internvl_ib_pp", NATIVES, 56)
+    assert (space.factors, space.base.factors) == (
+        {"audio": 0.5, "text": 0.1},
+        {"image": 0.9, "text": 0.9},
+    )
+    assert space.licences == dict.fromkeys(NATIVES, "Apache-2.0")
+
+
+@pytest.mark.parametrize("split", ["pool", "val", "test"])
+def test_a_second_stage_trains_on_the_rows_of_the_first_at_its_factors(made, data, split):
+    first = FusedSpace.load(made / "runs/internvl_ib/space")
+    fused = open_banks(made / "runs/internvl_ib/banks", split, spaces=["internvl_ib", *NATIVES])
+    native = open_banks(data, split, spaces=first.spaces)
+    for modality, parts in first.parts_of(native).items():
+        rows = fused["internvl_ib", modality][:]
+        np.testing.assert_allclose(rows, first.mix(modality, parts), atol=1e-3)
+
+
+def test_what_is_done_is_not_done_again(begun, make, contents):
+    before = contents(begun)
+    assert "training:" not in make("internvl_ib_pp")
+    after = contents(begun)
+    changed = {name for name in before if before[name] != after[name]}
+    assert after.keys() == before.keys()
+    assert {Path(name).name for name in changed} == {"provenance.json"}  # data/ was moved
+
+
+def test_a_product_is_fused_and_loaded_like_any_space(begun, must, data):
+    space = begun / "internvl_ib_pp/space"
+    must(freebind, "fuse", "--space", space, "--data", data, "--split", "val", "--out", "out")
+    assert open_banks("out", "val", spaces="internvl_ib_pp").dim("internvl_ib_pp") == 56
+
+
+def test_a_product_that_was_killed_goes_on_to_the_same_bytes(make, contents, data, tmp_path):
+    make("imagebind_pp", "--out", "whole")
+    command = [sys.executable, REPOSITORY / "train.py", "--product", "imagebind_pp"]
+    command += ["--data", data, *QUICK, "--out", "killed", "--runtime.checkpoint-steps", 2]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+    running = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
+    first = Path("killed/imagebind-combination-clap_music/bond/checkpoints")
+    while not (first.is_dir() and any(first.iterdir())):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not Path("killed/imagebind_pp/space").exists()
+    make("imagebind_pp", "--out", "killed", "--runtime.checkpoint-steps", 2)
+    ours, theirs = (contents(Path(home) / "imagebind_pp/space") for home in ("killed", "whole"))
+    assert ours["weights.safetensors"] == theirs["weights.safetensors"]
+    assert figures("killed/imagebind_pp") == figures("whole/imagebind_pp")
+
+
+@pytest.mark.parametrize(
+    ("product", "dim", "row"),
+    [
+        ("only_parallel", 64, "only_parallel"),
+        ("only_sequential", 48, "only_sequential"),
+    ],
+)
+@pytest.mark.usefixtures("begun")
+def test_every_route_is_a_file(make, product, dim, row):
+    make(product)
+    assert FusedSpace.load(Path("runs") / product / "space").dim == dim
+    assert figures(Path("runs") / product)[row]["audio-text"]["R@1"] > 0
+
+
+def test_a_product_of_ones_own_with_a_cut(make):
+    Path("mine.yaml").write_text(
+        "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 60, "
+        "fill: 0.2}"
+    )
+    make("mine.yaml")
+    space = FusedSpace.load("runs/mine/space")
+    assert (space.dim, space.fill) == (60, 0.2)
+    assert "equal, 60 dimensions" in figures("runs/mine")
+
+
+# The tuned audio encoder
+
+
+def export_tuned(data, space):
+    """Put rows that stand for a tuned encoder's into every split: the product's, turned a bit."""
+    for split in splits(data):
+        banks = open_banks(data, split, spaces=["imagebind", "internvl"])
+        audio = space.fuse("audio", {"imagebind": banks["imagebind", "audio"][:]})
+        np.save("tuned.npy", audio + 0.1 * np.roll(audio, 1, axis=1))
+        import_bank(Split(data / split), "imagebind_tuned", "audio", Path("tuned.npy"))
+
+
+def test_a_tuned_product_stops_with_the_commands_that_tune_and_then_goes_on(invoke, data, tmp_path):
+    own = shutil.copytree(data, tmp_path / "own")
+    command = ["--product", "internvl_ib_tuned_pp", "--data", own, *QUICK]
+    done = invoke(train.main, *command)
+    assert done.status == 2
+    assert "the encoder that internvl_ib_tuned takes is not tuned yet" in done.err
+    for line in (
+        "freebind fuse --space runs/internvl_ib/space --data PAIRS --split tune",
+        "python -m encoders_torch.tune --space runs/internvl_ib/space --weights imagebind_huge.pth",
+        "python -m encoders_torch.export --space imagebind_tuned --weights tuned --audio AUDIO",
+    ):
+        assert line in done.err
+    space = FusedSpace.load("runs/internvl_ib/space")
+    export_tuned(own, space)
+    done = invoke(train.main, *command)
+    assert (done.status, done.err) == (0, "")
+    plain, tuned = figures("runs/internvl_ib"), figures("runs/internvl_ib_tuned")
+    point = "it_expertise"
+    assert tuned[point]["image-text"] == plain[point]["image-text"]
+    assert tuned[point]["audio-image"] != plain[point]["audio-image"]
+    last = FusedSpace.load("runs/internvl_ib_tuned_pp/space")
+    assert last.spaces_of("audio") == ("imagebind_tuned", "clap_music", "clap_general")
+    assert Run(Path("runs/internvl_ib_tuned-combination-clap_music")).bond.dim("unified") == 56
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--product", "nothing"], "there is no product 'nothing'"),
+        (["--product", "imagebind_pp", "--expert", "internvl"], "a product says itself"),
+        (["--product", "imagebind_pp", "--unified", "internvl"], "--product, --unified"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, options, says):
+    done = invoke(train.main, "--data", data, *QUICK, *options)
+    assert (done.status, says in done.err) == (2, True), done.err
+    assert not Path("runs").exists()
+
+
+def test_a_missing_native_space_of_a_late_stage_is_noticed_at_once(invoke, data, tmp_path):
+    own = shutil.copytree(data, tmp_path / "own")
+    shutil.rmtree(own / "pool/embeddings/clap_general")
+    done = invoke(train.main, "--product", "internvl_ib_pp", "--data", own, *QUICK)
+    assert (done.status, "there is no space 'clap_general'" in done.err) == (2, True)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_folder_of_another_product_is_refused(invoke, data):
+    Path("internvl_ib.yaml").write_text(
+        "{unified: imagebind, bond: displacement, experts: [internvl], factors: {text: 0.5, "
+        "image: 0.5}}"
+    )
+    done = invoke(train.main, "--product", "internvl_ib.yaml", "--data", data, *QUICK)
+    assert (done.status, "made from something else" in done.err) == (2, True), done.err
+
+
+def test_a_dry_run_tells_every_bond_and_writes_nothing(must, data):
+    told = must(train.main, "--product", "internvl_ib_pp", "--data", data, *QUICK, "--dry-run")
+    assert "displacement of internvl and imagebind, in runs/" in told
+    assert "combination of clap_general and internvl_ib: once there are rows of" in told
+    assert not Path("runs").exists()

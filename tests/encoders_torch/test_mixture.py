@@ -1,0 +1,77 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from made import random_bond, random_product
+
+from encoders_torch.mixture import Mixture, read_displacement
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import FusedSpace, weights_digest
+
+ENDS = ("imagebind", 10), ("internvl", 6), ("text", "image")
+
+
+@pytest.fixture
+def space():
+    """internvl_ib with random numbers: never trained."""
+    space = FusedSpace.preset("it_expertise", random_bond("displacement", *ENDS))
+    return replace(space, name="internvl_ib")
+
+
+@pytest.fixture
+def folder(space, tmp_path):
+    space.save(tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+def test_the_mixture_gives_the_products_audio_rows(space, folder):
+    rows = np.random.default_rng(0).normal(size=(7, 10)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    with torch.no_grad():
+        found = read_displacement(folder).mixture(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(found, space.fuse("audio", {"imagebind": rows}), atol=1e-6)
+
+
+def test_what_the_folder_tells_is_read(space, folder):
+    found = read_displacement(folder)
+    assert (found.name, found.unified, found.expert) == ("internvl_ib", "imagebind", "internvl")
+    assert (found.shared, found.digest) == (("text", "image"), weights_digest(space))
+    assert (found.mixture.dim_in, found.mixture.dim) == (10, 6)
+
+
+def test_a_state_dict_comes_back(folder):
+    mixture = read_displacement(folder).mixture
+    again = Mixture.of(mixture.state_dict())
+    rows = torch.eye(10)
+    assert torch.equal(mixture(rows), again(rows))
+
+
+def test_a_space_that_is_no_displacement_is_refused(tmp_path):
+    random_product().save(tmp_path / "two_stages")
+    with pytest.raises(FreeBindError, match="this fused space is no displacement"):
+        read_displacement(tmp_path / "two_stages")
+    combination = FusedSpace.preset("it_expertise", random_bond("combination", *ENDS))
+    combination.save(tmp_path / "combination")
+    with pytest.raises(FreeBindError, match="combination"):
+        read_displacement(tmp_path / "combination")
+
+
+@pytest.mark.parametrize("name", ["space.json", "weights.safetensors"])
+def test_an_altered_folder_is_refused(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    if name == "space.json":
+        about = json.loads(content)
+        about["stages"][0]["factors"]["text"] = 0.1
+        content = json.dumps(about).encode()
+    else:
+        content[-3] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(FreeBindError, match="altered"):
+        read_displacement(folder)
+
+
+def test_a_folder_that_is_no_space_is_refused(tmp_path):
+    with pytest.raises(FreeBindError, match=r"no fused space\n(.|\n)*--product internvl_ib"):
+        read_displacement(tmp_path)

@@ -1,0 +1,141 @@
+"""Tuning a toy ImageBind on real files, by the commands that a user types."""
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from made import random_bond
+from PIL import Image
+
+from encoders_torch import export, tune
+from encoders_torch.imagebind.tuned import TunedImageBind
+from fb_jax.banks import Split, import_bank, import_pairs, open_banks
+from fb_jax.cli.main import main as freebind
+from fb_jax.fusion import FusedSpace
+
+WEIGHTS = Path(__file__).parent / "fixtures/imagebind_tiny/weights.safetensors"
+COUNT, DIM = 12, 10
+OPTIONS = ["--batch", 4, "--epochs", 2, "--learning-rate", 0.001, "--workers", 0]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command; return its exit status and what it printed."""
+
+    def command(main, *args):
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, args)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("media"), np.random.default_rng(0)
+    for kind in ("audio", "image"):
+        (folder / kind).mkdir()
+    for i in range(COUNT):
+        tone = np.sin(np.arange(8000) * rng.uniform(0.01, 1)) * rng.uniform(0.1, 0.9)
+        soundfile.write(folder / f"audio/{i:02d}.wav", tone, 16000)
+        picture = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8))
+        picture.save(folder / f"image/{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def begun(command, media, tmp_path, monkeypatch):
+    """A root PAIRS with its fused images, and the product's folder, by the documented commands."""
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        sources = ["--audio", media / "audio", "--image", media / "image"]
+        where = ["--split", "tune", "--out", "pairs", "--device", "cpu", "--workers", 0]
+        status, told = command(
+            export.main, "--space", "imagebind", "--weights", WEIGHTS, *where, *sources
+        )
+        assert status == 0, told
+    split = Split(Path("pairs/tune"))
+    np.save("rows.npy", np.random.default_rng(1).normal(size=(COUNT, DIM)))
+    import_bank(split, "internvl", "image", Path("rows.npy"))
+    np.save("table.npy", np.stack([np.arange(COUNT)] * 2, axis=1))
+    import_pairs(split, "audio", "image", Path("table.npy"))
+    bond = random_bond("displacement", ("imagebind", 48), ("internvl", DIM), ("text", "image"))
+    space = replace(FusedSpace.preset("it_expertise", bond), name="internvl_ib")
+    space.save("space")
+    fuse = ["fuse", "--space", "space", "--data", "pairs", "--split", "tune", "--dtype", "float32"]
+    status, told = command(freebind, *fuse)
+    assert status == 0, told
+    return tmp_path
+
+
+def arguments(media, *more):
+    needed = ["--space", "space", "--weights", WEIGHTS, "--root", "pairs", "--audio"]
+    return [*needed, media / "audio", "--out", "tuned", "--device", "cpu", *OPTIONS, *more]
+
+
+def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, begun):
+    status, told = command(tune.main, *arguments(media, "--epochs", 30))
+    assert status == 0, told
+    assert "12 pairs, 90 steps of 4" in told
+    losses = np.load("tuned/losses.npy")
+    assert losses[-3:].mean() < losses[:3].mean() - 0.1
+
+    where = ["--split", "tune", "--out", "pairs", "--device", "cpu", "--workers", 0]
+    export_it = ["--space", "imagebind_tuned", "--weights", "tuned", "--audio", media / "audio"]
+    status, told = command(export.main, *export_it, *where, "--dtype", "float32")
+    assert status == 0, told
+    banks = open_banks("pairs", "tune", spaces=["imagebind_tuned", "internvl_ib"])
+    assert "audio tuned into internvl_ib" in banks["imagebind_tuned", "audio"].encoder.name
+    images = banks["internvl_ib", "image"][:]
+    tuned, before = (banks[s, "audio"][:] for s in ("imagebind_tuned", "internvl_ib"))
+    assert (tuned * images).sum(1).mean() > (before * images).sum(1).mean() + 0.1
+
+
+def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
+    status, told = command(tune.main, *arguments(media, "--learning-rate", 1e-12))
+    assert status == 0, told
+    encoder = TunedImageBind(Path("tuned"))
+    clips = [encoder.read("audio", path) for path in sorted((media / "audio").iterdir())]
+    banks = open_banks("pairs", "tune", spaces=["internvl_ib"])
+    np.testing.assert_allclose(
+        encoder.encode("audio", clips), banks["internvl_ib", "audio"][:], atol=3e-4
+    )  # imagebind's bank holds float16
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda: shutil.rmtree("space"), "this is no fused space"),
+        (lambda: shutil.rmtree("pairs/tune/pairs"), "a pair table is missing"),
+        (lambda: shutil.rmtree("pairs/tune/embeddings/internvl_ib"), "no space 'internvl_ib'"),
+        (lambda: other_space(0.5), "holds rows of another space"),
+    ],
+)
+def test_what_is_missing_or_does_not_fit_is_told_before_any_work(
+    command, media, begun, change, says
+):
+    change()
+    status, told = command(tune.main, *arguments(media))
+    assert (status, says in told) == (2, True), told
+    assert not Path("tuned").exists()
+
+
+def other_space(factor):
+    space = FusedSpace.load("space").with_factors(image=factor)
+    shutil.rmtree("space")
+    space.save("space")
+
+
+def test_too_small_a_batch_of_pairs_is_told(command, media, begun):
+    status, told = command(tune.main, *arguments(media, "--batch", 64))
+    assert (status, "fewer pairs than a batch" in told) == (2, True)

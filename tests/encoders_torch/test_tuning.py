@@ -1,0 +1,329 @@
+"""The steps of a tuning, on an encoder of four numbers an item."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from encoders_torch.mixture import Mixture
+from encoders_torch.tuned import Tuned, read_tuned
+from encoders_torch.tuning import TuneRuntime, TuneSettings, Tuning, loss_of, open_pairs
+from fb_jax.banks import Encoder, Split, bank_writer, files, open_split, unit_rows, write_items
+from fb_jax.errors import FreeBindError, Interrupted
+
+COUNT, DIM_IN, DIM = 24, 4, 3
+HOW = TuneSettings(objective="symmetric", learning_rate=0.01, batch=8, epochs=3)
+ALONE = TuneRuntime(workers=0, checkpoint_steps=2)
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Four:
+    """An encoder whose recordings are text files of four numbers."""
+
+    name, dim, modalities, weights_sha256, licence = "four", 4, ("audio",), "0" * 64, "CC0-1.0"
+
+    def read(self, modality, item):
+        return np.float32(Path(item).read_text().split())
+
+    def encode(self, modality, batch):
+        return np.stack(batch)
+
+
+class Trunk(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, DIM_IN)
+
+    def forward(self, x):
+        return normalize(self.linear(x), dim=1)
+
+
+def fresh() -> Tuned:
+    """The same random numbers each time."""
+    torch.manual_seed(0)
+    made = Tuned(Trunk(), Mixture(7, DIM_IN, 5, DIM))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_()
+    return made
+
+
+def write_pairs(root: Path) -> Path:
+    """A bank root whose images are a fixed turn of their recordings; return the recordings."""
+    rng, split = np.random.default_rng(0), Split(root / "tune")
+    heard = rng.normal(size=(COUNT, 4))
+    audio = root / "audio"
+    audio.mkdir(parents=True)
+    for i, row in enumerate(heard):
+        (audio / f"{i:02d}.txt").write_text(" ".join(map(str, row)))
+    write_items(
+        split.items_path("audio"), [{"id": f"{i}", "path": f"{i:02d}.txt"} for i in range(COUNT)]
+    )
+    write_items(
+        split.items_path("image"), [{"id": f"{i}", "path": f"{i}.png"} for i in range(COUNT)]
+    )
+    writer = bank_writer(
+        split.bank_path("internvl_ib", "image"),
+        dim=DIM,
+        count=COUNT,
+        dtype="float32",
+        space="internvl_ib",
+        modality="image",
+        items_sha256=split.items("image").digest,
+        encoder=Encoder("internvl_ib", "digest"),
+        missing=[5],
+    )
+    rows = unit_rows(heard @ rng.normal(size=(4, DIM)))
+    rows[5] = 0
+    writer.append(rows)
+    writer.close()
+    table = np.stack([np.arange(COUNT), np.arange(COUNT)], axis=1)
+    files.write_npy(split.pairs_path("audio", "image"), table)
+    return audio
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_pairs(tmp_path / "root")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def pairs(root):
+    return open_pairs(root, "tune", "internvl_ib", root / "audio")
+
+
+def tuning(pairs, folder, how=HOW, tuned=None):
+    return Tuning(tuned or fresh(), Four(), pairs, how, folder, {"made": "by a test"})
+
+
+def stopped_after(count):
+    """A progress that interrupts a tuning once so many steps are done."""
+    steps = []
+
+    def progress(done, _loss):
+        steps.append(done)
+        if sum(steps) >= count:
+            raise Interrupted("stop")
+
+    return progress
+
+
+# Pairs
+
+
+def test_pairs_are_rows_of_recordings_and_of_fused_images(root, pairs):
+    assert len(pairs) == COUNT - 1  # image 5 has no row
+    assert 5 not in pairs.rows[:, 0]
+    for item, row in pairs.rows[[0, 10, 22]]:
+        heard = np.float32((root / "audio" / pairs.items[int(item)]["path"]).read_text().split())
+        whole = np.load(
+            open_split(root, "tune").bank_path("internvl_ib", "image") / "emb_00000.npy"
+        )
+        np.testing.assert_allclose(pairs.images[np.array([row])][0], whole[item], atol=1e-6)
+        assert heard.shape == (4,)
+
+
+def test_without_a_table_or_fused_images_nothing_begins(root):
+    split = open_split(root, "tune")
+    with pytest.raises(FreeBindError, match="there is no space 'other'"):
+        open_pairs(root, "tune", "other", root / "audio")
+    split.pairs_path("audio", "image").unlink()
+    with pytest.raises(FreeBindError, match="a pair table is missing"):
+        open_pairs(root, "tune", "internvl_ib", root / "audio")
+
+
+# Losses, by hand
+
+
+def test_losses_of_right_and_wrong_pairs():
+    rows = torch.eye(2)
+    for objective, right, wrong in (
+        ("cosine", 0, 1),
+        ("symmetric", 0, 50),
+        ("audio_to_image", 0, 50),
+    ):
+        how = replace(HOW, objective=objective)
+        assert loss_of(rows, rows, how).item() == pytest.approx(right, abs=1e-6)
+        assert loss_of(rows, rows.flip(0), how).item() == pytest.approx(wrong, abs=1e-4)
+
+
+def test_one_direction_asks_for_the_image_of_a_recording_alone():
+    audio, image = torch.eye(2), torch.tensor([[1.0, 0], [1, 0]])
+    one, both = (replace(HOW, objective=o) for o in ("audio_to_image", "symmetric"))
+    rows = torch.log_softmax(audio @ image.T * 50, 1).diag().mean()
+    columns = torch.log_softmax(image @ audio.T * 50, 1).diag().mean()
+    assert loss_of(audio, image, one).item() == pytest.approx(-rows.item(), rel=1e-5)
+    assert loss_of(audio, image, both).item() == pytest.approx(
+        -(rows + columns).item() / 2, rel=1e-5
+    )
+
+
+# Steps
+
+
+def test_every_epoch_takes_every_pair_once_but_for_the_last_partial_batch():
+    order = list(HOW.order(20, 0))
+    assert len(order) == HOW.steps(20) * HOW.batch == 48
+    epochs = [order[i * 16 : (i + 1) * 16] for i in range(3)]
+    assert all(len(set(epoch)) == 16 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 5, 6])
+def test_the_order_goes_on_from_any_step(step):
+    assert list(HOW.order(20, step)) == list(HOW.order(20, 0))[step * HOW.batch :]
+
+
+def test_the_loss_falls_and_trunk_and_mixture_both_move(pairs, tmp_path):
+    how = replace(HOW, epochs=30)
+    tuning(pairs, tmp_path / "out", how).run(ALONE)
+    losses = np.load(tmp_path / "out/losses.npy")
+    assert losses.shape == (60,)
+    assert losses[-5:].mean() < 0.5 * losses[:5].mean()
+    state, about = read_tuned(tmp_path / "out")
+    before = fresh().state_dict()
+    assert state.keys() == before.keys()
+    assert all(not torch.equal(state[key], before[key]) for key in state)
+    assert (about["made"], about["steps"], about["settings"]["batch"]) == ("by a test", 60, 8)
+    assert not (tmp_path / "out/checkpoint.safetensors").exists()
+
+
+def test_a_step_is_adams_on_the_loss_of_its_batch(pairs, tmp_path):
+    tuning(pairs, tmp_path / "out", replace(HOW, epochs=1, batch=23)).run(ALONE)
+    twin = fresh()
+    heard = np.stack(
+        [Four().read("audio", pairs.folder / pairs.items[int(i)]["path"]) for i in pairs.rows[:, 0]]
+    )
+    images = torch.from_numpy(pairs.images[pairs.rows[:, 1]])
+    optimiser = torch.optim.Adam(twin.parameters(), HOW.learning_rate)
+    loss_of(twin(torch.from_numpy(heard)), images, HOW).backward()
+    optimiser.step()
+    state, _ = read_tuned(tmp_path / "out")
+    for key, value in twin.state_dict().items():
+        torch.testing.assert_close(state[key], value, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_an_interrupted_tuning_goes_on_to_the_same_bytes(pairs, tmp_path, contents, stop):
+    tuning(pairs, tmp_path / "whole").run(ALONE)
+    with pytest.raises(Interrupted):
+        tuning(pairs, tmp_path / "out").run(ALONE, stopped_after(stop))
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_tuning as t
+pairs = t.open_pairs(Path({root!r}), "tune", "internvl_ib", Path({root!r}) / "audio")
+t.tuning(pairs, Path({out!r})).run(t.ALONE, lambda *_: time.sleep(0.3))
+"""
+
+
+def test_a_killed_tuning_goes_on_to_the_same_bytes(root, pairs, tmp_path, contents):
+    tuning(pairs, tmp_path / "whole").run(ALONE)
+    names = {"tests": str(Path(__file__).parent), "root": str(root), "out": str(tmp_path / "out")}
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    running = subprocess.Popen(
+        [sys.executable, "-c", KILLED.format(**names)], env=os.environ | {"PYTHONPATH": path}
+    )
+    while not (tmp_path / "out/checkpoint.safetensors").exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "out/tuned.json").exists()
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_workers_change_nothing(pairs, tmp_path, contents):
+    tuning(pairs, tmp_path / "alone").run(ALONE)
+    tuning(pairs, tmp_path / "out").run(replace(ALONE, workers=2))
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_a_finished_tuning_is_left_alone(pairs, tmp_path, contents):
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    before = contents(tmp_path / "out")
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    assert contents(tmp_path / "out") == before
+
+
+def test_recordings_that_cannot_be_read_are_passed_over(root, pairs, tmp_path):
+    for i in range(0, COUNT, 2):
+        (root / f"audio/{i:02d}.txt").write_text("nothing that is a number")
+    with pytest.raises(Interrupted):
+        tuning(pairs, tmp_path / "out").run(ALONE, stopped_after(2))
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    assert np.isfinite(np.load(tmp_path / "out/losses.npy")).all()
+    assert read_tuned(tmp_path / "out")[1]["unreadable"] == COUNT // 2
+
+
+# What is refused
+
+
+def test_a_batch_without_a_readable_recording_stops(pairs, tmp_path):
+    wrong = replace(pairs, folder=tmp_path / "elsewhere")
+    with pytest.raises(FreeBindError, match=r"no recording of a batch can be read(.|\n)*--audio"):
+        tuning(wrong, tmp_path / "out").run(ALONE)
+
+
+def test_fewer_pairs_than_a_batch_are_refused(pairs, tmp_path):
+    with pytest.raises(FreeBindError, match=r"fewer pairs than a batch\n.*64 or more\n.*23"):
+        tuning(pairs, tmp_path / "out", replace(HOW, batch=64))
+
+
+def test_a_folder_of_another_tuning_is_refused(pairs, tmp_path):
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    with pytest.raises(FreeBindError, match=r"made from something else(.|\n)*learning_rate 0.02"):
+        tuning(pairs, tmp_path / "out", replace(HOW, learning_rate=0.02)).run(ALONE)
+
+
+def test_a_loss_that_is_no_number_stops_at_its_step(pairs, tmp_path):
+    broken = fresh()
+    with torch.no_grad():
+        broken.mixture.bias_in[0, 0, 0] = float("nan")
+    with pytest.raises(FreeBindError, match=r"the loss of step 0 is no number(.|\n)*lower"):
+        tuning(pairs, tmp_path / "out", tuned=broken).run(ALONE)
+
+
+def test_a_damaged_checkpoint_is_refused(pairs, tmp_path):
+    with pytest.raises(Interrupted):
+        tuning(pairs, tmp_path / "out").run(ALONE, stopped_after(1))
+    path = tmp_path / "out/checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(FreeBindError, match=r"a checkpoint is damaged(.|\n)*delete it"):
+        tuning(pairs, tmp_path / "out").run(ALONE)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"batch": 0}, {"epochs": 0}, {"learning_rate": 0.0}, {"temperature": -1.0}]
+)
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(FreeBindError, match="must be positive"):
+        TuneSettings(**settings)
+
+
+@pytest.mark.parametrize("what", ["tuned.json", "weights.safetensors", "version"])
+def test_a_damaged_result_is_refused(pairs, tmp_path, what):
+    tuning(pairs, tmp_path / "out").run(ALONE)
+    if what == "version":
+        about = files.read_json(tmp_path / "out/tuned.json")
+        files.write_json(tmp_path / "out/tuned.json", about | {"version": 2})
+    else:
+        (tmp_path / "out" / what).unlink()
+    with pytest.raises(FreeBindError, match=r"tuned encoder|weights"):
+        read_tuned(tmp_path / "out")
