@@ -83,10 +83,11 @@ def _evaluate() -> None:
         factors = {**source.space.factors, **given}
         name = ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
         points = {**points, name: factors}
-    if not (config.split or source.splits):
+    names = [config.split] if config.split else source.splits()
+    if not names:
         print("no split with pairs is known: name one with --split, and --data")
     results = {}
-    for split in [config.split] if config.split else source.splits:
+    for split in names:
         results[split] = evaluate(source.space, source.open(split), points)
         console.print(results_table(results[split], f"{split}: {source.space.title}"))
     if config.json is not None:

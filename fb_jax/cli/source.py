@@ -18,12 +18,12 @@ class Source:
 
     Attributes:
         space: At its own factors.
-        splits: Evaluation splits.
+        splits: Returns the evaluation splits.
         open: Opens a split, verified.
     """
 
     space: FusedSpace
-    splits: list[str]
+    splits: Callable[[], list[str]]
     open: Callable[[str], BankSet]
 
 
@@ -40,10 +40,11 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
     """
     if run is not None and space is None:
         found = Run(run)
-        return Source(found.space, found.splits, lambda split: found.open_banks(split, data))
+        known = lambda: found.splits  # noqa: E731
+        return Source(found.space, known, lambda split: found.open_banks(split, data))
     if run is not None or space is None or data is None:
         raise FreeBindError(
-            "there is nothing to work on", expected="--run RUN, or --space FOLDER --data BANKS"
+            "name what to work on, once", expected="--run RUN, or --space FOLDER --data BANKS"
         )
     loaded = FusedSpace.load(space)
 
@@ -52,4 +53,4 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
         banks.verify()
         return banks
 
-    return Source(loaded, list(evaluation_banks(loaded, data)), opened)
+    return Source(loaded, lambda: list(evaluation_banks(loaded, data)), opened)

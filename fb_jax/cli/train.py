@@ -14,11 +14,13 @@ from fb_jax.console import ConsoleReporter, console, run_command
 from fb_jax.evaluation import Metrics, results_table
 from fb_jax.run import (
     Job,
+    Product,
     RunConfig,
     bond_runs,
     describe,
     introduce,
     make_product,
+    outline,
     parse_config,
     prepare,
     read_product,
@@ -63,8 +65,11 @@ def _bond(config: RunConfig) -> None:
 def _product(config: RunConfig) -> None:
     reporter, product = ConsoleReporter(), read_product(str(config.product))
     print(introduce(config, product.natives), end="", flush=True)
+    whole = outline(product, config)
     if config.dry_run:
-        _show_plan(config)
+        _show_plan(product, config)
+        print(f"\n{product.name}: {whole.dim} dimensions, from {', '.join(whole.spaces)}")
+        print(f"{DRY}; what a later stage trains on is checked when it is there")
         return
     with jax.default_device(select_device(config.device)):
         space, results = make_product(product, config, reporter, _announce)
@@ -81,16 +86,17 @@ def _announce(title: str, job: Job) -> None:
     _show_description(job)
 
 
-def _show_plan(config: RunConfig) -> None:
+def _show_plan(product: Product, config: RunConfig) -> None:
     """Check and describe the bonds that can be; those of later stages need the rows of a first."""
-    for stage in read_product(str(config.product)).stages:
+    for stage in product.stages:
         for run in bond_runs(stage, config.data, config):
             title = f"{run.bond} of {run.expert} and {run.unified}"
             if stage.base is None:
                 _announce(title, prepare(run, ConsoleReporter()))
             else:
                 print(f"\n{title}: once there are rows of {run.unified}")
-    print(f"\n{DRY}")
+        for modality, native in stage.tuned.items():
+            print(f"\n{modality} of {stage.name}: {native}, once its encoder is tuned")
 
 
 def _show_results(results: dict[str, Metrics], title: str) -> None:

@@ -45,12 +45,13 @@ def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None
         space: The fused space.
         path: Folder to make. If it holds this very space already, what it tells of licences and
             figures is renewed.
-        metrics: Split to model to pair to figures, for the card.
+        metrics: Split to model to pair to figures, for the card; None keeps those that are there.
 
     Raises:
         FreeBindError: The folder holds something else, or cannot be written.
     """
     weights = safetensors.numpy.save(_tensors(space))
+    metrics = _metrics(path) if metrics is None else metrics
     about = _signed(_about(space, weights, metrics))
     card = model_card(space, metrics).encode()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -62,6 +63,13 @@ def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
     _tell(partial, about, card)
     _move(partial, path)
+
+
+def _metrics(path: Path) -> Mapping[str, Any]:
+    there = path / SPACE_FILE
+    found = files.read_json(there) if there.is_file() else {}
+    metrics: Mapping[str, Any] = found.get("metrics", {})
+    return metrics
 
 
 def _tell(folder: Path, about: dict[str, Any], card: bytes) -> None:

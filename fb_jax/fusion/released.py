@@ -123,7 +123,8 @@ def products_from_released(
         if own := [bonds[name] for name in names if name in bonds]:
             made[product] = _product(product, own, made, licences or {})
         if product == "internvl_ib" and product in made:
-            made[TUNED] = replace(made[product], name=TUNED, given=GIVEN)
+            tuned = replace(made[product], name=TUNED, given=GIVEN)
+            made[TUNED] = replace(tuned, licences=_known(tuned, licences or {}))
     return made
 
 
@@ -137,8 +138,12 @@ def _product(
             expected="the folder InternVL_IB_Proj beside the others",
         )
     space = FusedSpace.halfway(*bonds, base=made[base] if base else None)
-    known = {native: licences[native] for native in space.dims if native in licences}
-    return replace(space.at(next(iter(presets_for(space)))), name=product, licences=known)
+    at = space.at(next(iter(presets_for(space))))
+    return replace(at, name=product, licences=_known(at, licences))
+
+
+def _known(space: FusedSpace, licences: Mapping[str, str]) -> dict[str, str]:
+    return {native: licences[native] for native in space.dims if native in licences}
 
 
 def families_to_released(space: FusedSpace) -> dict[str, dict[str, State]]:

@@ -92,10 +92,8 @@ def require_compatible(bonds: Sequence[Bond]) -> None:
         )
 
 
-def require_basis(space: FusedSpace) -> None:
-    """Raise a FreeBindError unless only a direct sum is cut, to its own directions."""
-    if space.basis is None:
-        return
+def require_cut(space: FusedSpace, dim: int) -> None:
+    """Raise a FreeBindError unless a space is a direct sum and can be cut to these dimensions."""
     if not space.direct:
         raise FreeBindError(
             "only a direct sum can be cut",
@@ -103,7 +101,21 @@ def require_basis(space: FusedSpace) -> None:
             expected="bonds of the kind direct_sum",
             got=space.bonds[0].kind,
         )
+    if not 0 < dim <= space.dim:
+        raise FreeBindError(
+            "a direct sum cannot be cut to this",
+            where=space.title,
+            expected=f"1 to {space.dim} dimensions",
+            got=dim,
+        )
+
+
+def require_basis(space: FusedSpace) -> None:
+    """Raise a FreeBindError unless only a direct sum is cut, to its own directions."""
+    if space.basis is None:
+        return
     whole = replace(space, basis=None).dim
+    require_cut(replace(space, basis=None), space.basis.shape[1])
     if len(space.basis) != whole:
         raise FreeBindError(
             "a basis is of another space",

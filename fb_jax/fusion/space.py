@@ -30,6 +30,7 @@ from fb_jax.fusion.requirements import (
     require_base,
     require_basis,
     require_compatible,
+    require_cut,
     require_factors,
     require_given,
 )
@@ -133,9 +134,9 @@ class FusedSpace:
             FreeBindError: It is no direct sum, or has fewer dimensions.
         """
         whole = replace(self, basis=None)
+        require_cut(whole, dim)
         moments = [_moment(whole, banks, modality) for modality in self.fusable(banks)]
-        axes = direct_sum.principal_axes(np.mean(moments, axis=0), min(dim, whole.dim))
-        return replace(self, basis=axes)
+        return replace(self, basis=direct_sum.principal_axes(np.mean(moments, axis=0), dim))
 
     def with_factors(self, **factors: float) -> FusedSpace:
         """Return the same space at other factors; those that are not named stay.

@@ -16,7 +16,7 @@ from fb_jax.run.pipeline import (
 )
 from fb_jax.run.preflight import Job, preflight
 from fb_jax.run.product import Product, read_product
-from fb_jax.run.stages import bond_runs, evaluation_banks, make_product, points_for
+from fb_jax.run.stages import bond_runs, evaluation_banks, make_product, outline, points_for
 
 __all__ = [
     "Advance",
@@ -33,6 +33,7 @@ __all__ = [
     "evaluation_banks",
     "introduce",
     "make_product",
+    "outline",
     "parse_config",
     "points_for",
     "preflight",

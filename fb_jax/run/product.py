@@ -85,14 +85,14 @@ OPTIONS: Mapping[str, tuple[type, ...]] = {
     "experts": (list,),
     "factors": (str, dict),
     "dim": (int,),
-    "fill": (float,),
+    "fill": (float, int),
     "tuned": (dict,),
 }
 
 
 def products(folder: Path = HOME) -> dict[str, Path]:
     """Return the files of the products in a folder, by name."""
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.y*ml"))}
 
 
 def read_product(product: str) -> Product:
@@ -143,7 +143,7 @@ def _options(path: Path) -> dict[str, Any]:
     for name, value in options.items():
         if name not in OPTIONS:
             raise unknown("option of a product", str(name), OPTIONS, path)
-        if not isinstance(value, OPTIONS[name]):
+        if not isinstance(value, OPTIONS[name]) or isinstance(value, bool):
             raise FreeBindError(
                 "an option of a product has the wrong form",
                 where=f"{path}: {name}",
@@ -152,17 +152,18 @@ def _options(path: Path) -> dict[str, Any]:
             )
     if options.get("bond", "combination") not in DIRECTIONS:
         raise unknown("bond", options["bond"], DIRECTIONS, path)
-    return {**options, "experts": tuple(options.get("experts", ()))}
+    return {**options, "experts": tuple(map(str, options.get("experts", ())))}
 
 
 def _require_one_kind(made: Product, path: Path) -> None:
     """Raise a FreeBindError unless a product has bonds with experts, or a tuned modality."""
-    bonded = bool(made.bond and made.experts and made.factors)
-    if bonded == bool(made.tuned) or (made.tuned and (made.bond or made.experts)):
+    said = set(made.to_dict()) - {"unified"}
+    bonded = {"bond", "experts", "factors"} <= said and "tuned" not in said
+    if not bonded and (said != {"tuned"} or made.base is None):
         raise FreeBindError(
             "this file tells of no product",
             where=path,
-            expected="bond, experts and factors; or tuned",
+            expected="bond, experts and factors; or tuned, of a product",
             got=", ".join(made.to_dict()),
         )
     if made.bond == "displacement" and len(made.experts) > 1:

@@ -10,21 +10,26 @@ HOME/PRODUCT/banks/          its rows, beside the native spaces: only if another
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+
+import numpy as np
 
 from fb_jax.banks import POOL, BankSet, Split, files, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Metrics, evaluate, plot_sweep, sweep
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import Factors, FusedSpace, presets_for, weights_digest, write_fused
-from fb_jax.projector import Bond
+from fb_jax.fusion.requirements import require_cut
+from fb_jax.projector import DIRECTIONS, Bond, subsets
+from fb_jax.pseudo.plans import in_order, plan_for
 from fb_jax.run.config import RunConfig
 from fb_jax.run.pipeline import Reporter, prepare, report, train
 from fb_jax.run.preflight import Job
 from fb_jax.run.product import Product
+from fb_jax.training import BondForm
 
 FLOAT16 = 2
 Announce = Callable[[str, Job], None]
@@ -51,7 +56,7 @@ def make_product(
     Raises:
         FreeBindError: A space is not in the data or does not fit, or a run or folder is refused.
     """
-    _require_natives(product, config)
+    outline(product, config)
     base: FusedSpace | None = None
     data, results = config.data, {}
     for stage, following in zip_longest(product.stages, product.stages[1:]):
@@ -64,9 +69,54 @@ def make_product(
     return base, results
 
 
-def _require_natives(product: Product, config: RunConfig) -> None:
-    """Raise a FreeBindError unless the pool has every native space that the stages start from."""
-    open_banks(config.data, config.pool, spaces=product.natives)
+def outline(product: Product, config: RunConfig) -> FusedSpace:
+    """Check all that can be before any work: spaces, modalities, factors, dimensions of all stages.
+
+    Returns:
+        The fused space with shapes for numbers.
+
+    Raises:
+        FreeBindError: The pool lacks a native space, or a stage does not fit it.
+    """
+    pool = open_banks(config.data, config.pool, spaces=product.natives)
+    space: FusedSpace | None = None
+    for stage in product.stages:
+        if space is not None and stage.tuned:
+            space = _given(stage, space)
+            continue
+        bonds = [_form(stage, expert, space, pool, config).outline() for expert in stage.experts]
+        space = _at(stage, bonds, space)
+        if stage.dim is not None:
+            require_cut(space, stage.dim)
+            space = replace(space, basis=np.zeros((space.dim, stage.dim), np.float32))
+    assert space is not None
+    return space
+
+
+def _form(
+    stage: Product, expert: str, base: FusedSpace | None, pool: BankSet, config: RunConfig
+) -> BondForm:
+    """Return the form of a bond of a stage whose unified space need not be there yet."""
+    kind = stage.bond or "combination"
+    modalities = base.modalities if base else pool.modalities(stage.unified)
+    shared = in_order(pool.modalities(expert))
+    plan_for(modalities, shared, config.pairs.anchor)  # refuses experts that do not fit
+    dims = {
+        "unified": base.dim if base else pool.dim(stage.unified),
+        "expert": pool.dim(expert),
+    }
+    direction = DIRECTIONS[kind]
+    return BondForm(
+        kind=kind,
+        unified=stage.unified,
+        expert=expert,
+        shared=shared,
+        members=subsets(in_order(modalities)),
+        dim_in=dims[direction.source],
+        dim_out=dims[direction.target],
+        hidden=config.training.hidden,
+        precision=config.training.precision,
+    )
 
 
 def bond_runs(stage: Product, data: Path, config: RunConfig) -> list[RunConfig]:
@@ -95,25 +145,45 @@ def _make(
 ) -> FusedSpace:
     if base is not None and stage.tuned:
         _require_tuned(stage, base, config)
-        return replace(base, name=stage.name, given={**base.given, **stage.tuned})
-    bonds = [_bond(run, reporter, announce) for run in bond_runs(stage, data, config)]
+        return _given(stage, base)
+    jobs = [prepare(run, reporter) for run in bond_runs(stage, data, config)]
+    space = _at(stage, [_bond(job, reporter, announce) for job in jobs], base)
+    return space if stage.dim is None else _cut(stage, space, config)
+
+
+def _given(stage: Product, base: FusedSpace) -> FusedSpace:
+    return replace(base, name=stage.name, given={**base.given, **stage.tuned})
+
+
+def _at(stage: Product, bonds: Sequence[Bond], base: FusedSpace | None) -> FusedSpace:
+    """Return the space of a stage's bonds, uncut, at its factors."""
     space = replace(FusedSpace.halfway(*bonds, base=base), name=stage.name)
-    at = stage.factors
-    space = space.at(at) if isinstance(at, str) else space.with_factors(**at)
     if stage.fill is not None:
-        space = replace(space, fill=stage.fill)
-    if stage.dim is not None:
-        space = space.cut(stage.dim, open_banks(config.data, config.pool, spaces=space.spaces))
-    return space
+        space = replace(space, fill=float(stage.fill))
+    if isinstance(stage.factors, str):
+        return space.at(stage.factors)
+    return replace(space, factors=stage.factors)
 
 
-def _bond(run: RunConfig, reporter: Reporter, announce: Announce) -> Bond:
-    """Train the bond of a run; if that is done, only read it."""
-    job = prepare(run, reporter)
+def _cut(stage: Product, space: FusedSpace, config: RunConfig) -> FusedSpace:
+    """Cut a direct sum as it was cut before, or now: other machines' bits would be other rows."""
+    assert stage.dim is not None
+    kept = config.home / stage.name / "space"
+    if kept.exists():
+        before = FusedSpace.load(kept)
+        if before.dim == stage.dim and before.basis is not None:
+            again = replace(space, basis=before.basis)
+            if weights_digest(again) == weights_digest(before):
+                return again
+    return space.cut(stage.dim, open_banks(config.data, config.pool, spaces=space.spaces))
+
+
+def _bond(job: Job, reporter: Reporter, announce: Announce) -> Bond:
+    """Train the bond of a run, or read it; its table and pictures are made anew."""
+    run = job.config
     announce(f"{run.bond} of {run.expert} and {run.unified}", job)
     bond = train(job, reporter)
-    if not (run.folder / "metrics.json").exists():
-        report(job, bond, reporter)
+    report(job, bond, reporter)
     return bond
 
 
@@ -189,21 +259,23 @@ def _fused_banks(space: FusedSpace, config: RunConfig, reporter: Reporter) -> Pa
 def _link(source: Split, target: Split) -> None:
     """Let a split have the spaces of another, by links."""
     for space in source.spaces():
-        link = target.path / "embeddings" / space
+        link, wanted = target.path / "embeddings" / space, source.path / "embeddings" / space
+        if link.is_symlink() and link.resolve() != wanted.resolve():
+            link.unlink()  # the data were elsewhere
         if not link.exists():
-            link.unlink(missing_ok=True)  # one that points to where the data were
-            link.symlink_to((source.path / "embeddings" / space).resolve())
+            link.symlink_to(wanted.resolve())
 
 
 def _require_tuned(stage: Product, base: FusedSpace, config: RunConfig) -> None:
     """Raise a FreeBindError that tells how to tune, unless the tuned rows are in every split."""
     lacking = {
-        f"{split}: {native}"
+        f"{split}: {native}/{modality}"
         for split in _splits(base, config.data)
-        for native in stage.tuned.values()
-        if native not in open_split(config.data, split).spaces()
+        for modality, native in stage.tuned.items()
+        if modality not in open_split(config.data, split).spaces().get(native, [])
     }
     if not lacking:
+        _require_tuned_dim(stage, base, config)
         return
     native, space = next(iter(stage.tuned.values())), config.home / stage.unified / "space"
     every = ", ".join(_splits(base, config.data))
@@ -222,3 +294,15 @@ def _require_tuned(stage: Product, base: FusedSpace, config: RunConfig) -> None:
          --split SPLIT --out {config.data}
   4. the same command again""",
     )
+
+
+def _require_tuned_dim(stage: Product, base: FusedSpace, config: RunConfig) -> None:
+    for native in stage.tuned.values():
+        found = open_banks(config.data, config.pool, spaces=[native]).dim(native)
+        if found != base.dim:
+            raise FreeBindError(
+                "these rows are not in the space that they are given for",
+                where=f"{config.data}: {native}",
+                expected=f"{base.dim} dimensions, tuned into {base.title}",
+                got=found,
+            )

@@ -71,6 +71,13 @@ class BondForm:
 
     def bond(self, variables: Variables) -> Bond:
         """Return the bond with these numbers."""
+        return self._bond(jax.tree.map(jnp.asarray, variables))
+
+    def outline(self) -> Bond:
+        """Return the bond with shapes for numbers: it tells dimensions, and projects nothing."""
+        return self._bond(jax.eval_shape(partial(self.first_state, 0)).variables)
+
+    def _bond(self, variables: Variables) -> Bond:
         return Bond(
             kind=self.kind,
             unified=self.unified,
@@ -79,7 +86,7 @@ class BondForm:
             modalities=self.modalities,
             members=self.members,
             projector=self.projector,
-            variables=jax.tree.map(jnp.asarray, variables),
+            variables=variables,
         )
 
     def first_state(self, seed: int) -> TrainState:
