@@ -23,6 +23,8 @@ from fb_jax.errors import FreeBindError, Interrupted, unknown
 
 Device = Literal["auto", "cpu", "cuda"]
 ALL = "all"
+MADE_BY_USERS = ("imagebind_tuned",)
+"""Encoders whose weights are nowhere to be got: ``all`` leaves them out."""
 SHOWN = 3
 
 
@@ -83,7 +85,8 @@ class ExportConfig:
         Raises:
             FreeBindError: A name cannot name a folder.
         """
-        names = known_encoders() if self.space == (ALL,) else list(dict.fromkeys(self.space))
+        every = [name for name in known_encoders() if name not in MADE_BY_USERS]
+        names = every if self.space == (ALL,) else list(dict.fromkeys(self.space))
         for name in names:
             require_name("space", name)
         return names

@@ -6,7 +6,6 @@ is what is tuned: an audio batch alone would shift statistics that were taken ov
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from fb_jax.errors import FreeBindError
 EPSILON = 1e-5
 """Of the projectors' BatchNorm."""
 
+FORMAT = ("freebind-space", 1)
 SPACE_FILE, WEIGHTS_FILE = "space.json", "weights.safetensors"
 """Of a fused space's folder (docs/spaces.md)."""
 
@@ -143,7 +143,9 @@ def _about(folder: Path) -> dict[str, Any]:
             expected=f"a folder with {SPACE_FILE}",
             fix="train.py --product internvl_ib makes one, runs/internvl_ib/space",
         )
-    about: dict[str, Any] = json.loads(where.read_bytes())
+    about: dict[str, Any] = files.read_json(where)
+    if not isinstance(about, dict) or (about.get("format"), about.get("version")) != FORMAT:
+        raise FreeBindError("this is no fused space of this version", where=where, expected=FORMAT)
     plain = {name: value for name, value in about.items() if name != "sha256"}
     if files.sha256_of_json(plain) != about.get("sha256"):
         raise FreeBindError("this file was altered", where=where)

@@ -5,8 +5,8 @@ way of soft retrieval. So the audio trunk and its own copy of the displacement m
 together [C] on pairs of recordings and images, against the product's image embeddings in a fused
 bank; text and images, and the mixture that they go through, stay as they are [P].
 
-Objective, learning rate and batch are open in paper and code [O]. The default is what was best on
-the word world's validation (docs/word_world.md), where InfoNCE learned the pairs by heart.
+Objective, learning rate and batch are open in paper and code [O]. The default is among the best on
+the word world's validation (docs/word_world.md), where InfoNCE gave less.
 """
 
 from __future__ import annotations

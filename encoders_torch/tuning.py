@@ -96,6 +96,8 @@ class TuneRuntime:
     def __post_init__(self) -> None:
         positive = {"read_ahead_mb": self.read_ahead_mb, "checkpoint_steps": self.checkpoint_steps}
         require_positive("tuning", **positive)
+        if self.workers < 0:
+            raise FreeBindError("tuning workers are 0 or more", got=self.workers)
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,7 @@ class Tuning:
         with files.locked(self.folder):
             files.claim(self.folder / CLAIM, self.about, "weights")
             if (self.folder / ABOUT_FILE).exists():
+                (self.folder / CHECKPOINT).unlink(missing_ok=True)
                 progress(self.steps, NO_LOSS)
                 return
             self._resume()
@@ -229,6 +232,7 @@ class Tuning:
             except Interrupted:
                 self._save()
                 raise
+            self._require_finite()
             files.write_npy(self.folder / LOSSES, np.array(self.losses, np.float32))
             told = {"steps": self.steps, "unreadable": len(self.unreadable)}
             write_tuned(self.folder, self.tuned, {**self.about, **told})
@@ -257,7 +261,8 @@ class Tuning:
     def _step(self, pairs: Sequence[int], reads: Sequence[Read]) -> float:
         """Take one step on what could be read; return its loss."""
         whole = [i for i, read in enumerate(reads) if read.reason is None]
-        self.unreadable |= {pairs[i] for i, read in enumerate(reads) if read.reason is not None}
+        lost = [pairs[i] for i, read in enumerate(reads) if read.reason is not None]
+        self.unreadable |= set(self.pairs.rows[lost, 0].tolist())
         if not whole:
             raise FreeBindError(
                 "no recording of a batch can be read",
@@ -280,8 +285,18 @@ class Tuning:
         self.optimiser.step()
         return loss.item()
 
+    def _require_finite(self) -> None:
+        """Raise a FreeBindError if a step has made a weight no number."""
+        if not all(torch.isfinite(value).all() for value in self.tuned.state_dict().values()):
+            raise FreeBindError(
+                f"a weight is no number after step {len(self.losses)}",
+                where=self.folder,
+                fix="a lower --learning-rate, into another --out",
+            )
+
     def _save(self) -> None:
         """Write a checkpoint over the one before."""
+        self._require_finite()
         tensors = {f"model.{k}": v for k, v in self.tuned.state_dict().items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}

@@ -120,7 +120,9 @@ def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
 def sum_table(space: FusedSpace, val: BankSet, pool: BankSet) -> dict[str, dict[str, float]]:
     """Return R@1 on validation of a direct sum, by what a guess weighs and by dimensions."""
     tables = pair_tables(space.modalities, val)
-    tried = {f"a filled-in part weighs {fill:g}": replace(space, fill=fill) for fill in FILLS}
+    tried = {
+        f"squared norm of a filled-in part {fill:g}": replace(space, fill=fill) for fill in FILLS
+    }
     dims = [space.dims[space.unified] // part for part in (1, 2, 4)]
     tried |= {f"cut to {dim} dimensions": space.cut(dim, pool) for dim in dims}
     return {

@@ -64,8 +64,8 @@ def _stages(space: FusedSpace) -> Iterable[str]:
             cut = "" if stage.basis is None else f", cut from {len(stage.basis)} by PCA"
             yield (
                 f"- {stage.title} is a direct sum of {stage.dim} dimensions{cut}: the spaces stand"
-                " side by side, and what a space lacks is filled in by the projectors, at"
-                f" {stage.fill:g} of the weight"
+                " side by side, and what a space lacks is filled in by the projectors, with"
+                f" {stage.fill:g} of the squared norm"
             )
         for modality, native in stage.given.items():
             yield f"- {modality} of {stage.title} is {native} as it comes: its encoder was tuned"

@@ -2,10 +2,10 @@
 
     row[m] = [sqrt(1 - s_m) u ; sqrt(s_m) e]
 
-The score of two such rows is a weighted sum of the unified score and the expert score. A modality
-that the expert lacks gets its expert part from the displacement mixture, Psi(u). Such a part is a
-guess: it weighs ``fill`` of what an embedding of the expert's own does, or scores of text and image
-would take its noise at the full weight of the expert.
+At one factor for all modalities the score of two such rows is the weighted sum of the unified and
+the expert score. A modality that the expert lacks gets its expert part from the displacement
+mixture, Psi(u). Such a part is a guess: its squared norm is ``fill`` of what an embedding of the
+expert's own has, or scores of text and image would take its noise at the weight of the expert.
 
 Several experts stand side by side in e, each at an equal share. An uncentred PCA cuts the sum: the
 spaces say much of the same, so that few dimensions hold their scores.
@@ -19,15 +19,15 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 FILL = 0.05
-"""What a filled-in part weighs, of the weight of an expert's own embedding (docs/word_world.md)."""
+"""Squared norm of a filled-in part, of that of an expert's own embedding (docs/word_world.md)."""
 
 
 def weights(native: Sequence[bool], fill: float) -> Float32[np.ndarray, " e"]:
-    """Return what every expert's part weighs, of its whole weight.
+    """Return the squared norm of every expert's part, of what its own embedding would have.
 
     Args:
         native: For each expert, whether it has the modality; of others the part is filled in.
-        fill: What such a part weighs, above 0 to 1.
+        fill: That of such a part, above 0 to 1.
     """
     return np.array([1 if own else fill for own in native], np.float32)
 

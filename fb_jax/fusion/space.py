@@ -66,7 +66,7 @@ class FusedSpace:
         name: What it is called; the bonds of a next stage name it as their unified space.
         given: Modality that no expert has to the native space whose rows it is, as they come: those
             of an encoder that was tuned into this space (the dagger products [P]).
-        fill: Of a direct sum: what the part of an expert that lacks a modality weighs, of the part
+        fill: Of a direct sum: squared norm of the part of an expert that lacks a modality, of that
             of one that has it, above 0 to 1 [O].
         basis: ``[d, k]`` orthonormal directions that a direct sum is cut to; see ``cut``.
         presets: Factors by name; those of other modalities are passed over.

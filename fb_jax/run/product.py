@@ -133,12 +133,12 @@ def _options(path: Path) -> dict[str, Any]:
         options = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise FreeBindError("a product cannot be read", where=path, got=error) from error
-    if not isinstance(options, Mapping) or "unified" not in options:
+    if not isinstance(options, dict) or "unified" not in options:
         raise FreeBindError(
             "this file tells of no product",
             where=path,
             expected=f"options by name: {', '.join(OPTIONS)}; unified must be there",
-            got=list(options) if isinstance(options, Mapping) else type(options).__name__,
+            got=list(options) if isinstance(options, dict) else type(options).__name__,
         )
     for name, value in options.items():
         if name not in OPTIONS:
@@ -152,7 +152,17 @@ def _options(path: Path) -> dict[str, Any]:
             )
     if options.get("bond", "combination") not in DIRECTIONS:
         raise unknown("bond", options["bond"], DIRECTIONS, path)
+    if isinstance(factors := options.get("factors"), dict):
+        options["factors"] = {str(m): _weight(weight, m, path) for m, weight in factors.items()}
     return {**options, "experts": tuple(map(str, options.get("experts", ())))}
+
+
+def _weight(weight: object, modality: object, path: Path) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise FreeBindError(
+            "a factor is a weight", where=f"{path}: {modality}", expected="0 to 1", got=weight
+        )
+    return float(weight)
 
 
 def _require_one_kind(made: Product, path: Path) -> None:

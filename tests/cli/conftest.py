@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
+from fb_jax.console import console
+
 
 class Done(NamedTuple):
     """What a command left: exit status, output, errors."""
@@ -28,7 +30,7 @@ def invoke(monkeypatch, capsys, tmp_path) -> Iterator[Callable[..., Done]]:
         return Done(status, *capsys.readouterr())
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(console, "width", 160)
     stops = (signal.SIGINT, signal.SIGTERM)
     handlers = [signal.getsignal(number) for number in stops]
     yield invoke

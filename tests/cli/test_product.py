@@ -15,7 +15,7 @@ from fb_jax.banks import Split, Synthetic, files, import_bank, open_banks, split
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli import train
 from fb_jax.cli.main import main as freebind
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, direct_sum
 from fb_jax.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ def test_every_route_is_a_file(make, product, dim, row):
     assert figures(Path("runs") / product)[row]["audio-text"]["R@1"] > 0
 
 
-def test_a_product_of_ones_own_with_a_cut(make):
+def test_a_product_of_ones_own_with_a_cut(make, monkeypatch):
     Path("mine.yaml").write_text(
         "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 60, "
         "fill: 0.2}"
@@ -153,6 +153,12 @@ def test_a_product_of_ones_own_with_a_cut(make):
     space = FusedSpace.load("runs/mine/space")
     assert (space.dim, space.fill) == (60, 0.2)
     assert "equal, 60 dimensions" in figures("runs/mine")
+
+    # again, where a matrix product rounds otherwise: the cut is kept, not made anew
+    axes = direct_sum.principal_axes
+    monkeypatch.setattr(direct_sum, "principal_axes", lambda *args: -axes(*args))
+    make("mine.yaml")
+    np.testing.assert_array_equal(FusedSpace.load("runs/mine/space").basis, space.basis)
 
 
 # The tuned audio encoder
@@ -192,6 +198,25 @@ def test_a_tuned_product_stops_with_the_commands_that_tune_and_then_goes_on(invo
     assert Run(Path("runs/internvl_ib_tuned-combination-clap_music")).bond.dim("unified") == 56
 
 
+def test_figures_are_those_of_the_splits_that_there_are(invoke, data, tmp_path):
+    own = shutil.copytree(data, tmp_path / "own")
+    shutil.move(own / "test", tmp_path / "later")
+    command = ["--product", "internvl_ib", "--data", own, *QUICK]
+    assert invoke(train.main, *command).status == 0
+    shutil.move(tmp_path / "later", own / "test")
+    assert invoke(train.main, *command).status == 0
+    for folder in ("internvl_ib", "imagebind-displacement-internvl"):
+        found = files.read_json(Path("runs") / folder / "metrics.json")
+        assert set(found["retrieval"]) == {"val", "test"}
+
+
+def test_a_stage_reads_the_data_that_are_named_now(begun, make, must, data, tmp_path):
+    moved = shutil.copytree(data, tmp_path / "moved")
+    must(train.main, "--product", "internvl_ib_pp", "--data", moved, *QUICK)
+    link = begun / "internvl_ib/banks/pool/embeddings/imagebind"
+    assert link.resolve() == (moved / "pool/embeddings/imagebind").resolve()
+
+
 # What is refused
 
 
@@ -209,10 +234,36 @@ def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, options, s
     assert not Path("runs").exists()
 
 
-def test_a_missing_native_space_of_a_late_stage_is_noticed_at_once(invoke, data, tmp_path):
+MINE = "{unified: imagebind, bond: %s, experts: [clap_general], factors: %s%s}"
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("bond", "factors", "more", "says"),
+    [
+        ("combination", "versatil", "", "there is no preset 'versatil'"),
+        ("combination", "{audio: 0.3}", "", "a factor is missing"),
+        ("combination", "{audio: 0.3, text: 1.5}", "", "a factor is a weight"),
+        ("combination", "{audio: 0.3, text: high}", "", "a factor is a weight"),
+        ("combination", "{audio: 0.3, image: 0.2}", "", "for 'image'"),
+        ("combination", "versatile", ", dim: 40", "only a direct sum can be cut"),
+        ("direct_sum", "equal", ", dim: -5", "1 to 112 dimensions"),
+        ("direct_sum", "equal", ", dim: 113", "1 to 112 dimensions"),
+        ("direct_sum", "equal", ", fill: 7.0", "above 0 to 1"),
+    ],
+)
+def test_what_a_file_says_is_checked_before_any_work(invoke, data, bond, factors, more, says, dry):
+    Path("mine.yaml").write_text(MINE % (bond, factors, more))
+    done = invoke(train.main, "--product", "mine.yaml", "--data", data, *QUICK, *dry)
+    assert (done.status, says in done.err) == (2, True), done
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_missing_native_space_of_a_late_stage_is_noticed_at_once(invoke, data, tmp_path, dry):
     own = shutil.copytree(data, tmp_path / "own")
     shutil.rmtree(own / "pool/embeddings/clap_general")
-    done = invoke(train.main, "--product", "internvl_ib_pp", "--data", own, *QUICK)
+    done = invoke(train.main, "--product", "internvl_ib_pp", "--data", own, *QUICK, *dry)
     assert (done.status, "there is no space 'clap_general'" in done.err) == (2, True)
     assert not Path("runs").exists()
 

@@ -151,7 +151,7 @@ def test_a_run_without_data_begins_with_what_the_word_world_is(invoke, root, tmp
     done = invoke(main, "--bond", "displacement", "--expert", "internvl", "--dry-run")
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("Data: the word world ")
-    assert "play the parts of imagebind and internvl:" in done.out
+    assert "play the parts of imagebind, internvl:" in done.out
     assert "Batch 10, hidden width 32 (the paper: 4096, 2048)" in done.out
     assert not (tmp_path / "runs").exists()
 

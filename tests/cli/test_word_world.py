@@ -33,7 +33,7 @@ def test_versatile_lifts_audio_text_and_keeps_image_text(demo):
 def test_it_begins_with_what_data_this_is_and_ends_in_where_to_look_next(demo):
     printed, folder = demo
     first, last = printed[:600], printed[-600:]
-    for word in ("word world", "play the parts of imagebind and clap_general", "Batch", "width"):
+    for word in ("word world", "play the parts of imagebind, clap_general", "Batch", "width"):
         assert word in first
     assert str(Path(*folder.parts[-3:])) in last
     assert "python eval.py --run" in last

@@ -58,6 +58,13 @@ def test_a_space_that_is_no_displacement_is_refused(tmp_path):
         read_displacement(tmp_path / "combination")
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": "other"}'])
+def test_a_file_that_tells_of_no_space_is_refused(folder, content):
+    (folder / "space.json").write_text(content)
+    with pytest.raises(FreeBindError):
+        read_displacement(folder)
+
+
 @pytest.mark.parametrize("name", ["space.json", "weights.safetensors"])
 def test_an_altered_folder_is_refused(folder, name):
     content = bytearray((folder / name).read_bytes())

@@ -309,6 +309,16 @@ def test_a_damaged_checkpoint_is_refused(pairs, tmp_path):
         tuning(pairs, tmp_path / "out").run(ALONE)
 
 
+def test_weights_that_are_no_numbers_are_never_written(pairs, tmp_path, monkeypatch):
+    def poison(self):
+        self.param_groups[0]["params"][0].data[0] = float("inf")
+
+    monkeypatch.setattr(torch.optim.Adam, "step", poison)
+    with pytest.raises(FreeBindError, match="a weight is no number after step 1"):
+        tuning(pairs, tmp_path / "out", replace(HOW, epochs=1, batch=23)).run(ALONE)
+    assert not (tmp_path / "out/tuned.json").exists()
+
+
 @pytest.mark.parametrize(
     "settings", [{"batch": 0}, {"epochs": 0}, {"learning_rate": 0.0}, {"temperature": -1.0}]
 )
@@ -317,13 +327,28 @@ def test_settings_that_make_no_sense_are_refused(settings):
         TuneSettings(**settings)
 
 
-@pytest.mark.parametrize("what", ["tuned.json", "weights.safetensors", "version"])
-def test_a_damaged_result_is_refused(pairs, tmp_path, what):
+def with_version(folder):
+    about = files.read_json(folder / "tuned.json")
+    files.write_json(folder / "tuned.json", about | {"version": 2})
+
+
+def altered(folder):
+    content = bytearray((folder / "weights.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "weights.safetensors").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "tuned.json").unlink(), "there is no tuned encoder here"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "altered or are missing"),
+        (altered, "altered or are missing"),
+        (with_version, "another format"),
+    ],
+)
+def test_a_damaged_result_is_refused(pairs, tmp_path, damage, says):
     tuning(pairs, tmp_path / "out").run(ALONE)
-    if what == "version":
-        about = files.read_json(tmp_path / "out/tuned.json")
-        files.write_json(tmp_path / "out/tuned.json", about | {"version": 2})
-    else:
-        (tmp_path / "out" / what).unlink()
-    with pytest.raises(FreeBindError, match=r"tuned encoder|weights"):
+    damage(tmp_path / "out")
+    with pytest.raises(FreeBindError, match=says):
         read_tuned(tmp_path / "out")

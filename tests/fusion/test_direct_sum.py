@@ -92,6 +92,21 @@ def test_a_score_is_the_weighted_sum_of_the_spaces_scores(one, weight):
     np.testing.assert_allclose(scores, (1 - weight) * unified + weight * expert, atol=1e-6)
 
 
+def test_at_unequal_factors_each_space_counts_by_the_roots_of_both(one):
+    fused = one.with_factors(text=0.2, audio=0.7)
+    text, audio = native(one, "text"), native(one, "audio")
+    scores = fused.fuse("text", text) @ fused.fuse("audio", audio).T
+    unified, expert = (text[s] @ audio[s].T for s in one.spaces)
+    wanted = np.sqrt(0.8 * 0.3) * unified + np.sqrt(0.2 * 0.7) * expert
+    np.testing.assert_allclose(scores, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [0, -3, 113])
+def test_dimensions_that_cannot_be_are_refused(one, banks, dim):
+    with pytest.raises(FreeBindError, match=r"cannot be cut to this\n(.|\n)*1 to 112 dimensions"):
+        one.cut(dim, banks)
+
+
 def test_at_equal_weights_shared_modalities_have_the_mean_of_all_scores(two):
     fused = two.at("equal")
     text, audio = native(two, "text"), native(two, "audio")

@@ -66,17 +66,17 @@ def test_a_run_without_data_passes_every_check():
 def test_the_word_world_is_known_by_whatever_path(word_world, path):
     Path("link").symlink_to(word_world / "banks")
     assert default.is_default(Path(path))
-    assert introduce(RunConfig(data=Path(path)))
+    assert introduce(RunConfig(data=Path(path)), ["imagebind", "internvl"])
 
 
 def test_other_data_are_not_introduced(tmp_path):
-    assert introduce(RunConfig(data=tmp_path)) == ""
+    assert introduce(RunConfig(data=tmp_path), ["imagebind", "internvl"]) == ""
 
 
 def test_the_word_world_is_introduced_for_what_it_is_with_batch_and_width(word_world):
-    told = introduce(parse_config(["--expert", "internvl", "--training.batch", "20"]))
+    told = introduce(parse_config(["--training.batch", "20"]), ["imagebind", "internvl"])
     assert f"the word world (words written, drawn and spoken), in {word_world}" in told
-    assert "play the parts of imagebind and internvl:" in told
+    assert "play the parts of imagebind, internvl:" in told
     assert "they are not ImageBind, CLAP or InternVL" in told
     assert "Batch 20, hidden width 32 (the paper: 4096, 2048)" in told
 

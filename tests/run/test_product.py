@@ -75,6 +75,12 @@ def test_a_file_of_ones_own_may_build_on_a_product_beside_it_or_of_the_package(w
         ("{unified: u}", "expected: bond, experts and factors; or tuned"),
         ("{unified: u, bond: combination, experts: [e]}", "bond, experts and factors"),
         ("{unified: u, bond: combination, tuned: {audio: a}}", "bond, experts and factors"),
+        ("{unified: imagebind, tuned: {audio: a}}", "or tuned, of a product"),
+        ("{unified: internvl_ib, tuned: {audio: a}, factors: x}", "or tuned, of a product"),
+        (
+            "{unified: u, bond: direct_sum, experts: [e], factors: x, dim: true}",
+            "dim\n.*int\n.*True",
+        ),
         ("{unified: u, bond: fusion, experts: [e], factors: x}", "there is no bond 'fusion'"),
         ("{unified: u, expert: e}", "there is no option of a product 'expert'"),
         ("{unified: u, bond: combination, experts: e, factors: x}", "experts\n.*list\n.*got: +e"),
