@@ -32,8 +32,8 @@ encoders: $(ENCODERS)/.ready  ## an environment that turns media into banks
 parity-encoders: $(PARITY)/.ready  ## our CLAP beside laion_clap: parity/README.md
 	PYTHONPATH=.:tests $(PARITY)/bin/python -u -m parity.clap
 
-test: $(DEV)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(DEV)  ## run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types layers test  ## with parity-encoders, what continuous integration runs
 
