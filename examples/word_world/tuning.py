@@ -117,7 +117,8 @@ def make_pairs(folder: Path, recipe: Recipe, fresh: bool = False) -> Path:
         audio = paths["audio"] if space == "imagebind" else None
         _export(folder, root, space, SPLIT, audio=audio, image=paths["image"])
     table = Split(root / SPLIT).pairs_path("audio", "image")
-    files.write_npy(table, np.tile(np.arange(len(names))[:, None], (1, 2)))
+    if not table.exists():
+        files.write_npy(table, np.tile(np.arange(len(names))[:, None], (1, 2)))
     return root
 
 

@@ -45,7 +45,7 @@ def test_the_banks_that_ship_are_whole_and_small():
     assert splits(root) == ["pool", "test", "val"]
     for name in splits(root):
         found = verify_split(open_split(root, name))
-        assert len([line for line in found if "word-world" in line]) == 9
+        assert len([line for line in found if "word-world" in line]) == 10
     assert files.folder_bytes(default.HOME) <= MOST_BYTES
 
 
