@@ -19,12 +19,6 @@ ENTRY_POINTS = "freebind.encoders"
 """Group of entry points under which installed packages offer encoders by the name of a space."""
 
 
-BUILT_IN = {
-    "internvl": "encoders_torch.internvl:InternVL",
-    "imagebind_tuned": "encoders_torch.imagebind.tuned:TunedImageBind",
-}
-"""Encoders that come with this package, by the name of their space."""
-
 BACKENDS = {
     "clap_general": {"laion_clap": "encoders_torch.clap.laion:LaionClapGeneral"},
     "clap_music": {"laion_clap": "encoders_torch.clap.laion:LaionClapMusic"},
@@ -108,8 +102,8 @@ def load_encoder(
 
 
 def known_encoders() -> list[str]:
-    """Return the names of spaces that have an encoder: of this package, and installed beside it."""
-    return sorted({*BUILT_IN, *_installed()})
+    """Return the names of spaces that have an encoder: of this package or another installed one."""
+    return sorted(_installed())
 
 
 def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
@@ -125,8 +119,6 @@ def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
         return partial(_import(FAMILIES[first]), rest)
     if colon:
         return _import(name)
-    if name in BUILT_IN:
-        return _import(BUILT_IN[name])
     if name in (installed := _installed()):
         return installed[name].load()
     raise unknown(
