@@ -38,13 +38,13 @@ def fuse(
         split: Split to fuse, pool or evaluation.
         factors: Weights of the expert.
         run: Run folder that train.py wrote; or --space.
-        space: Fused space that freebind export-space wrote; needs --data.
+        space: Fused space that train.py --product or freebind export-space wrote; needs --data.
         preset: Factors by name: versatile, at_expertise, it_expertise; halfway for experts that
             these do not fit. Default: the first that fits, or those of the artefact.
         name: Of the fused space. Default: UNIFIED+EXPERT, or that of the artefact.
         data: Bank root to read; by default the one that the run was trained on.
         out: Bank root to write. Default: the one that is read, which then has one more space; of
-            the word world, RUN/fused.
+            the word world, RUN/fused, or fused beside the SPACE.
         dtype: How to store the rows.
     """
     source = source_of(run, space, data)
@@ -52,7 +52,7 @@ def fuse(
     fused = fused.at(preset) if preset else fused
     fused = fused.with_factors(**factors.given())
     name = name or fused.title
-    root = out or _beside(banks.split.path.parent, run or space)
+    root = out or _beside(banks.split.path.parent, run or (space and space.parent))
     total = sum(len(banks.split.items(m)) for m in fused.fusable(banks))
     with ConsoleReporter().stage(f"fuse {split}", total) as advance:
         counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from fb_jax.banks import POOL, BankSet, Split, files, open_banks, open_split, splits
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import Metrics, evaluate, plot_sweep, sweep
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import Factors, FusedSpace, presets_for, weights_digest, write_fused
@@ -28,7 +28,7 @@ from fb_jax.pseudo.plans import in_order, plan_for
 from fb_jax.run.config import RunConfig
 from fb_jax.run.pipeline import Reporter, prepare, report, train
 from fb_jax.run.preflight import Job
-from fb_jax.run.product import Product
+from fb_jax.run.product import Product, products
 from fb_jax.training import BondForm
 
 FLOAT16 = 2
@@ -78,9 +78,13 @@ def outline(product: Product, config: RunConfig) -> FusedSpace:
     Raises:
         FreeBindError: The pool lacks a native space, or a stage does not fit it.
     """
+    known = open_split(config.data, config.pool).spaces()
+    if (first := product.natives[0]) not in known:
+        raise unknown("product or space", first, [*products(), *known], product.stages[0].name)
     pool = open_banks(config.data, config.pool, spaces=product.natives)
     space: FusedSpace | None = None
     for stage in product.stages:
+        _require_own_folder(stage, config)
         if space is not None and stage.tuned:
             space = _given(stage, space)
             continue
@@ -91,6 +95,19 @@ def outline(product: Product, config: RunConfig) -> FusedSpace:
             space = replace(space, basis=np.zeros((space.dim, stage.dim), np.float32))
     assert space is not None
     return space
+
+
+def _require_own_folder(stage: Product, config: RunConfig) -> None:
+    """Raise a FreeBindError if another product of this name was made here."""
+    marker = config.home / stage.name / "product.json"
+    if marker.exists() and files.read_json(marker)["product"] != files.json_types(stage.to_dict()):
+        raise FreeBindError(
+            "this folder holds another product of this name, made from something else",
+            where=marker.parent,
+            expected=stage.to_dict(),
+            got=files.read_json(marker)["product"],
+            fix="give the file another name, or choose another --out",
+        )
 
 
 def _form(
@@ -159,6 +176,8 @@ def _at(stage: Product, bonds: Sequence[Bond], base: FusedSpace | None) -> Fused
     """Return the space of a stage's bonds, uncut, at its factors."""
     space = replace(FusedSpace.halfway(*bonds, base=base), name=stage.name)
     if stage.fill is not None:
+        if not space.direct:
+            raise FreeBindError("only a direct sum is filled in", where=f"{stage.name}: fill")
         space = replace(space, fill=float(stage.fill))
     if isinstance(stage.factors, str):
         return space.at(stage.factors)

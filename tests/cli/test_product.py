@@ -250,6 +250,7 @@ MINE = "{unified: imagebind, bond: %s, experts: [clap_general], factors: %s%s}"
         ("direct_sum", "equal", ", dim: -5", "1 to 112 dimensions"),
         ("direct_sum", "equal", ", dim: 113", "1 to 112 dimensions"),
         ("direct_sum", "equal", ", fill: 7.0", "above 0 to 1"),
+        ("combination", "versatile", ", fill: 0.1", "only a direct sum is filled in"),
     ],
 )
 def test_what_a_file_says_is_checked_before_any_work(invoke, data, bond, factors, more, says, dry):
@@ -257,6 +258,13 @@ def test_what_a_file_says_is_checked_before_any_work(invoke, data, bond, factors
     done = invoke(train.main, "--product", "mine.yaml", "--data", data, *QUICK, *dry)
     assert (done.status, says in done.err) == (2, True), done
     assert not Path("runs").exists()
+
+
+def test_a_unified_space_that_is_neither_product_nor_space_is_told(invoke, data):
+    text = MINE.replace("imagebind", "internvl_ibb") % ("combination", "versatile", "")
+    Path("mine.yaml").write_text(text)
+    done = invoke(train.main, "--product", "mine.yaml", "--data", data, *QUICK)
+    assert (done.status, "did you mean 'internvl_ib'?" in done.err) == (2, True), done.err
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
