@@ -42,7 +42,7 @@ def make_product(
     reporter: Reporter,
     announce: Announce = lambda _title, _job: None,
 ) -> tuple[FusedSpace, dict[str, Metrics]]:
-    """Make a product, or go on making it: what is done is not done again.
+    """Make a product, or go on making it: what is trained or written is not made again.
 
     Args:
         product: What to make.
