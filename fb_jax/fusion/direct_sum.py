@@ -1,4 +1,4 @@
-"""The direct sum, a third way to combine [O]: spaces side by side, no space is left.
+"""The direct sum, a third way to combine [O]: spaces side by side, none is given up.
 
     row[m] = [sqrt(1 - s_m) u ; sqrt(s_m) e]
 
