@@ -7,7 +7,7 @@ A YAML file says from what, by which bond and at which factors; its name is the 
     experts: [clap_music, clap_general]
     factors: versatile                    # a preset, or modality to weight
     dim: 192                              # of a direct sum: what it is cut to,
-    fill: 0.05                            #   and what a filled-in part weighs
+    fill: 0.05                            #   and the squared norm of a filled-in part
 
 or that a modality of another product comes from an encoder that was tuned into it:
 
@@ -44,7 +44,7 @@ class Product:
         experts: Native spaces.
         factors: A preset's name, or modality to the weight of the experts.
         dim: What a direct sum is cut to; None keeps all.
-        fill: What its filled-in parts weigh; None takes the default of ``FusedSpace``.
+        fill: Squared norm of its filled-in parts; None takes the default of ``FusedSpace``.
         tuned: Modality to the native space whose rows it is.
         base: The product that is its unified space.
     """
