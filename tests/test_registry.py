@@ -1,0 +1,98 @@
+import importlib
+import sys
+
+import pytest
+
+from fb_jax.errors import FreeBindError
+from fb_jax.registry import Registry, code_digest
+
+SOURCE = '''
+SCALE = 2.0
+
+def helper(x):
+    return x + 1
+
+def method(x):
+    """Docstring."""
+    return SCALE * helper(x)  # comment
+
+class Logger:
+    def log(self, x):
+        return helper(x)
+'''
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Write a module and import it, however often."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def load(source: str):
+        (tmp_path / "own_methods.py").write_text(source)
+        sys.modules.pop("own_methods", None)
+        importlib.invalidate_caches()
+        sys.dont_write_bytecode = True
+        import linecache
+
+        linecache.checkcache()
+        return importlib.import_module("own_methods")
+
+    yield load
+    sys.modules.pop("own_methods", None)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [("SCALE * helper", "helper"), ("x + 1", "x + 1.0"), ("SCALE = 2.0", "SCALE = 3.0")],
+    ids=["the function", "a function that it calls", "a constant that it names"],
+)
+def test_an_edit_of_what_is_computed_changes_the_digest(load, edit):
+    before = code_digest(load(SOURCE).method)
+    assert code_digest(load(SOURCE.replace(*edit)).method) != before
+
+
+@pytest.mark.parametrize(
+    "edit", [("Docstring", "Another"), ("  # comment", ""), ("\n\n", "\n\n\n")]
+)
+def test_words_and_layout_do_not_count(load, edit):
+    before = code_digest(load(SOURCE).method)
+    assert code_digest(load(SOURCE.replace(*edit)).method) == before
+
+
+def test_a_class_is_digested_with_what_its_methods_call(load):
+    before = code_digest(load(SOURCE).Logger)
+    assert code_digest(load(SOURCE.replace("x + 1", "x - 1")).Logger) != before
+
+
+def test_code_without_a_source_is_digested_too():
+    def make(text):
+        names = {}
+        exec(text, names)
+        return names["f"]
+
+    first, second = make("def f(x): return x + 1"), make("def f(x): return x + 2")
+    assert code_digest(first) == code_digest(make("def f(x): return x + 1")) != code_digest(second)
+
+
+def test_a_name_finds_what_was_registered_or_can_be_imported(load):
+    load(SOURCE)
+    registry: Registry = Registry("loss")
+    double = registry.register("double")(lambda x: 2 * x)
+    assert registry.get("double") is double
+    assert registry.get("own_methods:method")(1) == 4
+    assert registry.names() == ("double",)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("duble", "there is no loss 'duble'(.|\n)*did you mean 'double'"),
+        ("nowhere:f", "the loss cannot be imported(.|\n)*nowhere"),
+        ("math:no_such", "the loss cannot be imported(.|\n)*no_such"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(name, says):
+    registry: Registry = Registry("loss")
+    registry.register("double")(lambda x: 2 * x)
+    with pytest.raises(FreeBindError, match=says):
+        registry.get(name)
