@@ -1,5 +1,6 @@
 """Banks: the embeddings of a corpus on disk, and what rows mean. NumPy only, no JAX."""
 
+from fb_jax.banks.arrays import to_numpy
 from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, unit_rows
 from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
@@ -31,6 +32,7 @@ __all__ = [
     "open_banks",
     "open_split",
     "splits",
+    "to_numpy",
     "unit_rows",
     "verify_split",
     "write_items",

@@ -136,6 +136,11 @@ class ShardedArray:
         """The stored dtype."""
         return np.dtype(self.manifest.dtype)
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the exact bytes of the array."""
+        return self.manifest.fingerprint
+
     def __len__(self) -> int:
         return self.manifest.count
 

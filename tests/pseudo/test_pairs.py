@@ -160,7 +160,7 @@ def test_interrupted_and_resumed_is_the_same_as_undisturbed(spec, pairs, tmp_pat
     with pytest.raises(Interrupted):
         build_pairs(spec, tmp_path, progress=stop_at(call))
     with pytest.raises(FreeBindError):
-        PairSet(tmp_path, spec)
+        PairSet.open(tmp_path, spec)
     build_pairs(spec, tmp_path)
     assert contents(tmp_path) == contents(pairs.folder)
 
@@ -228,16 +228,16 @@ def truncate(path):
 def test_a_shard_that_is_not_whole_is_noticed_when_pairs_are_opened(spec, copied, damage):
     damage(copied / SHARD)
     with pytest.raises(FreeBindError, match=r"emb_00001\.npy"):
-        PairSet(copied, spec)
+        PairSet.open(copied, spec)
 
 
 def test_an_altered_shard_is_noticed_when_pairs_are_verified(spec, copied):
     verified = []
-    PairSet(copied, spec).verify(verified.append)
+    PairSet.open(copied, spec).verify(verified.append)
     assert sum(verified) == 3 * 130 + 4 * 90 + 3 * 110
     alter(copied / SHARD)
     with pytest.raises(FreeBindError, match=r"altered.*\n.*text/unified_image/emb_00001\.npy"):
-        PairSet(copied, spec).verify()
+        PairSet.open(copied, spec).verify()
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_folder_of_pairs_that_were_made_otherwise_is_refused(spec, copied, cha
 
 def test_opening_pairs_that_are_not_there_leaves_nothing_behind(spec, tmp_path):
     with pytest.raises(FreeBindError, match="missing"):
-        PairSet(tmp_path / "none", spec)
+        PairSet.open(tmp_path / "none", spec)
     assert not (tmp_path / "none").exists()
 
 
@@ -265,9 +265,9 @@ def test_an_anchor_names_pairs_by_the_plan_that_comes_of_it(spec, copied):
     around = {m: replace(spec, retrieval=replace(spec.retrieval, anchor=m)) for m in STARTS}
     assert {m: other.anchor for m, other in around.items()} == {m: m for m in STARTS}
     assert spec.anchor == "image"
-    assert len(PairSet(copied, around["image"])) == 330  # what is there by default
+    assert len(PairSet.open(copied, around["image"])) == 330  # what is there by default
     with pytest.raises(FreeBindError, match="something else"):
-        PairSet(copied, around["audio"])
+        PairSet.open(copied, around["audio"])
 
 
 def test_a_space_is_no_expert_of_its_own(root):
@@ -313,7 +313,7 @@ def test_items_that_a_space_lacks_are_left_out_of_starts_keys_and_values(root, s
 
 
 def test_the_fingerprint_tells_these_bytes_from_any_others(pairs, copied, spec, single, tmp_path):
-    assert PairSet(copied, spec).fingerprint() == pairs.fingerprint()
+    assert PairSet.open(copied, spec).fingerprint() == pairs.fingerprint()
     assert build_pairs(single, tmp_path / "single").fingerprint() != pairs.fingerprint()
 
 

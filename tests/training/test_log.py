@@ -1,7 +1,7 @@
 import pytest
 
 from fb_jax.training import read_log
-from fb_jax.training.log import TrainLog
+from fb_jax.training.log import Loggers
 
 LINES = [
     {"step": step, "losses": {"text": 3.0 / step, "text+audio": 0.1}, "rows_per_second": 1e6}
@@ -9,12 +9,21 @@ LINES = [
 ]
 
 
+def open_log(folder, step):
+    return Loggers.of_folder(folder, step, ("tensorboard",))
+
+
+def write(log, step, losses, rows_per_second):
+    values = {f"loss/{member}": loss for member, loss in losses.items()}
+    log.log(step, {**values, "rows_per_second": rows_per_second})
+
+
 @pytest.fixture
 def log(tmp_path):
     """A training folder with the lines of three steps."""
-    with TrainLog(tmp_path, 0) as log:
+    with open_log(tmp_path, 0) as log:
         for line in LINES:
-            log.write(**line)
+            write(log, **line)
     return tmp_path
 
 
@@ -23,8 +32,8 @@ def test_lines_are_read_as_they_were_written(log):
 
 
 def test_lines_can_be_read_while_the_training_runs(tmp_path):
-    with TrainLog(tmp_path, 0) as log:
-        log.write(**LINES[0])
+    with open_log(tmp_path, 0) as log:
+        write(log, **LINES[0])
         assert list(read_log(tmp_path / "metrics.jsonl")) == LINES[:1]
 
 
@@ -42,16 +51,16 @@ def test_a_last_line_that_was_cut_off_is_passed_over(log, kept):
 
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_going_on_drops_the_lines_of_later_steps(log, step):
-    with TrainLog(log, step) as again:
-        again.write(**LINES[2])
+    with open_log(log, step) as again:
+        write(again, **LINES[2])
     assert list(read_log(log / "metrics.jsonl")) == [*LINES[:step], LINES[2]]
 
 
 def test_going_on_behind_a_line_that_was_cut_off_leaves_whole_lines(log):
     path = log / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
-    with TrainLog(log, 3) as again:
-        again.write(**LINES[2])
+    with open_log(log, 3) as again:
+        write(again, **LINES[2])
     assert list(read_log(path)) == LINES
 
 

@@ -1,21 +1,23 @@
-"""The folder that people keep of a fused space. Reading it needs no checkpoint code and no pickle.
+"""The folder in which people keep a fused space. No pickle, and no checkpoint code to read it.
 
     FOLDER/space.json            stages, bonds, factors, presets, spaces, licences, digests
     FOLDER/weights.safetensors   "STAGE.EXPERT.LAYER.NAME": numbers, leading axis of members;
-                                 "STAGE.basis": what a direct sum is cut to
+                                 "STAGE.basis": the directions that a direct sum is cut to
     FOLDER/README.md             the model card
 
-It appears under its name whole, or not at all.
+The folder appears complete under its name, or not at all.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
@@ -23,9 +25,11 @@ from safetensors import SafetensorError
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.card import model_card
-from fb_jax.fusion.fuse import weights_digest
+from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.projector import Bond, Projector, Variables
+from fb_jax.fusion.stage import Stage
+from fb_jax.fusion.sums import FILL, DirectSum, make_stage
+from fb_jax.projector import Bond, BondSpec, Variables
 
 FORMAT, VERSION = "freebind-space", 1
 SPACE_FILE, WEIGHTS_FILE, CARD_FILE = "space.json", "weights.safetensors", "README.md"
@@ -38,48 +42,76 @@ LEAVES = {
 }
 
 
-def write_space(space: FusedSpace, path: Path, metrics: Mapping[str, Any] | None = None) -> None:
-    """Write a space, which must have a name.
+def digest(space: FusedSpace) -> str:
+    """Return a SHA-256 of everything that a fused row depends on, except the native rows."""
+    return files.sha256_of_json([_row_identity(stage) for stage in space.stages])
+
+
+def _row_identity(stage: Stage) -> dict[str, Any]:
+    described = {name: part for name, part in _stage(stage).items() if name != "presets"}
+    numbers = {name: _sha256(leaf) for name, leaf in _stage_tensors(stage).items()}
+    return files.json_types({**described, "numbers": numbers, "name": ""})
+
+
+def _sha256(array: np.ndarray) -> str:
+    return files.sha256_of_bytes(np.ascontiguousarray(array).tobytes())
+
+
+def write_space(
+    space: FusedSpace,
+    path: Path | str,
+    name: str = "",
+    *,
+    licences: Mapping[str, str] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a space to a folder that ``read_space`` reads; also ``FusedSpace.save``.
 
     Args:
         space: The fused space.
-        path: Folder to make. If it holds this very space already, what it tells of licences and
-            figures is renewed.
+        path: Folder to create. If it holds this very space already, licences and figures in it are
+            replaced.
+        name: Name of the space; its own name or title by default.
+        licences: Native space to the licence of its encoder, in addition to those known.
         metrics: Split to model to pair to figures, for the card; None keeps those that are there.
 
     Raises:
         FreeBindError: The folder holds something else, or cannot be written.
     """
+    path = Path(path)
+    space = space.named(name or space.title)
+    space = replace(space, licences={**space.licences, **(licences or {})})
     weights = safetensors.numpy.save(_tensors(space))
     metrics = _metrics(path) if metrics is None else metrics
     about = _signed(_about(space, weights, metrics))
     card = model_card(space, metrics).encode()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         _require_same(path, about)
-        _tell(path, about, card)
+        _describe(path, about, card)
         return
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
-    _tell(partial, about, card)
+    _describe(partial, about, card)
     _move(partial, path)
 
 
 def _metrics(path: Path) -> Mapping[str, Any]:
-    there = path / SPACE_FILE
-    found = files.read_json(there) if there.is_file() else {}
-    metrics: Mapping[str, Any] = found.get("metrics", {})
+    recorded = path / SPACE_FILE
+    metrics: Mapping[str, Any] = (
+        files.read_json(recorded).get("metrics", {}) if recorded.is_file() else {}
+    )
     return metrics
 
 
-def _tell(folder: Path, about: dict[str, Any], card: bytes) -> None:
+def _describe(folder: Path, about: dict[str, Any], card: bytes) -> None:
     files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
     files.write_json(folder / SPACE_FILE, about)
 
 
 def _move(partial: Path, path: Path) -> None:
     try:
-        partial.replace(path)  # an empty folder gives way
+        partial.replace(path)  # replaces an empty folder
     except OSError as error:
         raise FreeBindError("a folder cannot get its name", where=path, got=error) from error
 
@@ -97,28 +129,23 @@ def _require_same(path: Path, about: dict[str, Any]) -> None:
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
-    leaves = {
-        f"{stage}.{bond.expert}.{name}": leaf
-        for stage, fused in enumerate(space.stages)
-        for bond in fused.bonds
-        for name, leaf in _leaves(bond).items()
-    }
-    leaves |= {
-        f"{stage}.basis": fused.basis
-        for stage, fused in enumerate(space.stages)
-        if fused.basis is not None
-    }
-    return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in leaves.items()}
-
-
-def _leaves(bond: Bond) -> dict[str, Any]:
-    """Return ``LAYER.NAME`` to numbers, leading axis members."""
     return {
-        f"{layer}.{name}": leaf
-        for collection in bond.variables
+        f"{number}.{name}": np.ascontiguousarray(leaf, np.float32)
+        for number, stage in enumerate(space.stages)
+        for name, leaf in _stage_tensors(stage).items()
+    }
+
+
+def _stage_tensors(stage: Stage) -> dict[str, Any]:
+    """Return ``EXPERT.LAYER.NAME`` to numbers, leading axis of members, and the basis of a cut."""
+    tensors = {
+        f"{bond.expert}.{layer}.{name}": leaf
+        for bond in stage.bonds
+        for collection in jax.device_get(bond.variables) or ()
         for layer, leaves in collection.items()
         for name, leaf in leaves.items()
     }
+    return tensors | ({"basis": stage.basis} if isinstance(stage, CutSum) else {})
 
 
 def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -134,70 +161,53 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None)
             for name, dim in space.dims.items()
         },
         "stages": [_stage(stage) for stage in space.stages],
-        "digest": weights_digest(space),
+        "digest": digest(space),
         "weights": {"bytes": len(weights), "sha256": files.sha256_of_bytes(weights)},
         "metrics": metrics or {},
         "versions": {name: version(name) for name in PACKAGES},
     }
 
 
-def _stage(space: FusedSpace) -> dict[str, Any]:
+def _stage(stage: Stage) -> dict[str, Any]:
     return {
-        "name": space.name,
-        "factors": space.factors,
-        "normalise": space.normalise,
-        "given": space.given,
-        "fill": space.fill,
-        "cut": None if space.basis is None else space.basis.shape,
-        "presets": space.presets,
-        "bonds": [_bond(bond) for bond in space.bonds],
-    }
-
-
-def _bond(bond: Bond) -> dict[str, Any]:
-    direction = bond.direction
-    return {
-        "kind": bond.kind,
-        "unified": bond.unified,
-        "expert": bond.expert,
-        "shared": bond.shared,
-        "modalities": bond.modalities,
-        "members": bond.members,
-        "dim_in": bond.dim(direction.source),
-        "dim_out": bond.dim(direction.target),
-        "hidden": bond.projector.hidden,
-        "precision": bond.projector.precision,
+        "name": stage.name,
+        "factors": stage.factors,
+        "normalise": stage.normalise,
+        "given": stage.tuned_rows,
+        "fill": stage.fill if isinstance(stage, DirectSum) else FILL,
+        "cut": stage.basis.shape if isinstance(stage, CutSum) else None,
+        "presets": stage.presets,
+        "bonds": [bond.spec.to_json() for bond in stage.bonds],
     }
 
 
 def _signed(about: dict[str, Any]) -> dict[str, Any]:
-    """Return the content with a digest of itself: a flipped bit of a factor is noticed too."""
+    """Return the content with a digest of itself: a flipped bit in a factor is noticed too."""
     plain = files.json_types(about)
     return {**plain, "sha256": files.sha256_of_json(plain)}
 
 
-def read_space(path: Path) -> FusedSpace:
-    """Read what ``write_space`` wrote.
+def read_space(path: Path | str) -> FusedSpace:
+    """Read what ``write_space`` wrote; also ``FusedSpace.load``.
 
     Raises:
         FreeBindError: It is not there, is damaged, or is of another version.
     """
+    path = Path(path)
     where = path / SPACE_FILE
     if not where.is_file():
-        raise FreeBindError(
-            "this is no fused space", where=path, expected=f"a folder with {SPACE_FILE}"
-        )
+        raise FreeBindError("not a fused space", where=path, expected=f"a folder with {SPACE_FILE}")
     about = _checked(files.read_json(where), where)
     try:
         return _space(about, _read_weights(path / WEIGHTS_FILE, about["weights"]), path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FreeBindError(
-            "this file tells of no fused space", where=where, got=repr(error)
+            "not the description of a fused space", where=where, got=repr(error)
         ) from error
 
 
 def _checked(about: Any, where: Path) -> dict[str, Any]:
-    """Return the content if it is of this version and whole."""
+    """Return the content if it is of this version and unaltered."""
     found = about if isinstance(about, dict) else {}
     if (kind := (found.get("format"), found.get("version"))) != (FORMAT, VERSION):
         raise FreeBindError(
@@ -240,56 +250,44 @@ def _read_weights(path: Path, recorded: Mapping[str, Any]) -> dict[str, np.ndarr
 
 def _space(about: dict[str, Any], tensors: dict[str, np.ndarray], path: Path) -> FusedSpace:
     licences = {s: d["licence"] for s, d in about["spaces"].items() if d["licence"] != "unknown"}
-    space: FusedSpace | None = None
-    for number, stage in enumerate(about["stages"]):
-        bonds = [_read_bond(bond, tensors, number, path) for bond in stage["bonds"]]
-        space = FusedSpace(
-            bonds=tuple(bonds),
-            factors=stage["factors"],
-            normalise=stage["normalise"],
-            base=space,
-            name=stage["name"],
-            given=stage["given"],
-            fill=stage["fill"],
-            basis=_read_basis(stage["cut"], tensors, number, path),
-            presets=stage["presets"],
-            licences=licences,
-        )
-    if space is None or tensors:
-        raise ValueError(f"{len(about['stages'])} stages, and numbers of none: {list(tensors)}")
-    return space
+    stages = [
+        _read_stage(stage, tensors, number, path) for number, stage in enumerate(about["stages"])
+    ]
+    if not stages or tensors:
+        raise ValueError(f"{len(stages)} stages, and numbers that belong to none: {list(tensors)}")
+    return FusedSpace(tuple(stages), licences)
 
 
-def _read_basis(
-    cut: list[int] | None, tensors: dict[str, np.ndarray], stage: int, path: Path
-) -> np.ndarray | None:
-    return _take(tensors, f"{stage}.basis", tuple(cut), path) if cut else None
+def _read_stage(
+    about: dict[str, Any], tensors: dict[str, np.ndarray], number: int, path: Path
+) -> Stage:
+    """Build a stage, removing its numbers from ``tensors``."""
+    bonds = [_read_bond(bond, tensors, number, path) for bond in about["bonds"]]
+    options = {name: about[name] for name in ("normalise", "name", "presets")}
+    if bonds and bonds[0].direction.direct:
+        options["fill"] = about["fill"]
+    stage = make_stage(bonds, about["factors"], tuned_rows=about["given"], **options)
+    if about["cut"] is None:
+        return stage
+    basis = _take(tensors, f"{number}.basis", tuple(about["cut"]), path)
+    return CutSum(**vars(stage), basis=basis)
 
 
 def _read_bond(
     about: dict[str, Any], tensors: dict[str, np.ndarray], stage: int, path: Path
 ) -> Bond:
-    """Make a bond, taking its numbers out of ``tensors``."""
-    prefix, members = f"{stage}.{about['expert']}", about["members"]
-    widths = {"in": (about["dim_in"], about["hidden"]), "out": (about["hidden"], about["dim_out"])}
+    spec = BondSpec.from_json(about)
+    prefix, members = f"{stage}.{spec.expert}", len(spec.members)
+    widths = {"in": (spec.dim_in, spec.hidden), "out": (spec.hidden, spec.dim_out)}
     collections: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for place, (rows, columns) in widths.items():
-        for part, (collection, names) in LEAVES.items():
-            layer = f"{'norm' if part == 'running' else part}_{place}"
-            shape = (len(members), rows, columns) if part == "linear" else (len(members), columns)
-            made = collections[collection].setdefault(layer, {})
+    for end, (rows, columns) in widths.items():
+        for kind, (collection, names) in LEAVES.items():
+            layer = f"{'norm' if kind == 'running' else kind}_{end}"
+            shape = (members, rows, columns) if kind == "linear" else (members, columns)
+            leaves = collections[collection].setdefault(layer, {})
             for name in names:
-                made[name] = _take(tensors, f"{prefix}.{layer}.{name}", shape, path)
-    return Bond(
-        kind=about["kind"],
-        unified=about["unified"],
-        expert=about["expert"],
-        shared=tuple(about["shared"]),
-        modalities=tuple(about["modalities"]),
-        members=tuple(tuple(member) for member in members),
-        projector=Projector(about["dim_out"], about["hidden"], about["precision"]),
-        variables=Variables(**collections),
-    )
+                leaves[name] = _take(tensors, f"{prefix}.{layer}.{name}", shape, path)
+    return Bond(spec, Variables(**collections))
 
 
 def _take(
@@ -298,10 +296,14 @@ def _take(
     found = tensors.pop(name, None)
     if found is None or found.shape != shape or found.dtype != np.float32:
         raise FreeBindError(
-            "the weights are not those that this space needs",
+            "the weights do not fit this space",
             where=f"{path / WEIGHTS_FILE}: {name}",
             expected=f"float32 {list(shape)}",
             got="nothing" if found is None else f"{found.dtype} {list(found.shape)}",
             fix=AGAIN,
         )
     return found
+
+
+FusedSpace.save = write_space
+FusedSpace.load = staticmethod(read_space)

@@ -1,4 +1,4 @@
-"""Writing a fused space to disk: from banks, banks. A product is a space like any other."""
+"""Fused rows on disk: from banks, banks. A fused space is a space like any other."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from fb_jax.banks import BankSet, Encoder, Progress, Split, bank_writer, files, no_progress
 from fb_jax.banks.root import require_name
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.space import FusedSpace, sources
+from fb_jax.fusion.sources import fusable, sources
+from fb_jax.fusion.space import FusedSpace
+from fb_jax.fusion.storage import digest
+from fb_jax.numerics import Precision
 
 BLOCK_ROWS = 16384
 
@@ -20,25 +22,27 @@ BLOCK_ROWS = 16384
 def write_fused(
     space: FusedSpace,
     banks: BankSet,
-    root: Path,
+    root: Path | str,
     name: str,
     *,
     dtype: str = "float16",
     progress: Progress = no_progress,
+    precision: Precision = "float32",
 ) -> dict[str, int]:
-    """Fuse every item of a split that all the spaces have, and write banks of the fused one.
+    """Fuse every item of a split that all the spaces have, and write banks of the fused space.
 
-    Items keep their rows; those that one of its spaces lacks are listed as missing. An interrupted
-    run goes on behind its last shard.
+    Items keep their rows; those that a space lacks are listed as missing. An interrupted run
+    continues after its last shard.
 
     Args:
         space: The fused space, at its factors.
-        banks: All its spaces, over any split.
+        banks: All its native spaces, over any split.
         root: Bank root to write to: the one the banks come from, or another, which then gets
             copies of the item lists and pair tables.
-        name: Of the fused space.
-        dtype: How to store the rows.
-        progress: Told of rows that were written.
+        name: Name of the fused space.
+        dtype: How to store the rows: "float16" or "float32".
+        progress: Called with the number of rows just written.
+        precision: Precision of the projectors' matrix products.
 
     Returns:
         Modality to the number of fused items.
@@ -47,12 +51,11 @@ def write_fused(
         FreeBindError: The root holds other items or another space of this name.
     """
     require_name("space", name)
-    target = Split(root / banks.split.name)
+    target = Split(Path(root) / banks.split.name)
     _copy_items(banks.split, target)
-    encoder = Encoder(name, weights_digest(space), _licences(banks))
-    modalities = space.fusable(banks)
+    modalities = fusable(space, banks)
     for modality in modalities:
-        _write_modality(space, banks, target, modality, name, encoder, dtype, progress)
+        _write_modality(space, banks, target, modality, name, dtype, progress, precision)
     return {modality: len(banks.rows[modality]) for modality in modalities}
 
 
@@ -62,9 +65,9 @@ def _write_modality(
     target: Split,
     modality: str,
     name: str,
-    encoder: Encoder,
     dtype: str,
     progress: Progress,
+    precision: Precision,
 ) -> None:
     items, kept = banks.split.items(modality), banks.rows[modality]
     writer = bank_writer(
@@ -75,7 +78,7 @@ def _write_modality(
         space=name,
         modality=modality,
         items_sha256=items.digest,
-        encoder=encoder,
+        encoder=Encoder(name, digest(space), _derived_licence(banks)),
         missing=np.setdiff1d(np.arange(len(items)), kept).tolist(),
         made_from=files.sha256_of_json(banks.fingerprints()),
         shard_rows=BLOCK_ROWS,
@@ -85,15 +88,15 @@ def _write_modality(
         stop = min(start + BLOCK_ROWS, len(items))
         first, last = np.searchsorted(kept, [start, stop]).tolist()
         block = np.zeros((stop - start, space.dim), np.float32)
-        fused = space.fuse(modality, sources(space, banks, modality, slice(first, last)))
-        block[kept[first:last] - start] = fused
+        rows = sources(space, banks, modality, slice(first, last))
+        block[kept[first:last] - start] = space.fuse(modality, rows, precision)
         writer.append(block)
         progress(stop - start)
     writer.close()
 
 
 def _copy_items(source: Split, target: Split) -> None:
-    """Copy item lists and pair tables, unless they are there; other ones there are an error."""
+    """Copy item lists and pair tables; other ones that are there already are an error."""
     for path in sorted([*source.path.glob("items/*.jsonl"), *source.path.glob("pairs/*.npy")]):
         copy = target.path / path.relative_to(source.path)
         if not copy.exists():
@@ -108,25 +111,9 @@ def _copy_items(source: Split, target: Split) -> None:
             )
 
 
-def weights_digest(space: FusedSpace) -> str:
-    """Return a digest of everything that a fused row depends on besides the sources."""
-    leaves = [np.asarray(leaf) for bond in space.bonds for leaf in jax.tree.leaves(bond.variables)]
-    own = {
-        "bonds": [[bond.kind, bond.unified, bond.expert] for bond in space.bonds],
-        "factors": dict(space.factors),
-        "normalise": space.normalise,
-        "given": dict(space.given),
-        "fill": space.fill,
-        "weights": [files.sha256_of_bytes(leaf.tobytes()) for leaf in leaves],
-    }
-    if space.basis is not None:
-        own["basis"] = files.sha256_of_bytes(np.ascontiguousarray(space.basis).tobytes())
-    return files.sha256_of_json(own | ({"base": weights_digest(space.base)} if space.base else {}))
-
-
-def _licences(banks: BankSet) -> str:
+def _derived_licence(banks: BankSet) -> str:
     """Return the licences of the sources: a derived embedding falls under all of them."""
-    found = dict.fromkeys(
+    licences = dict.fromkeys(
         f"{bank.encoder.licence} ({space})" for (space, _), bank in banks.banks.items()
     )
-    return "derived from " + ", ".join(found)
+    return "derived from " + ", ".join(licences)
