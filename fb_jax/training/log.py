@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -112,19 +112,31 @@ class MLflow:
 
 
 class Loggers:
-    """Several loggers as one, closed together.
+    """Several loggers as one, closed together."""
 
-    Args:
-        loggers: What ``log`` is passed on to.
-    """
-
-    def __init__(self, loggers: list[Logger]) -> None:
-        self.loggers = loggers
+    def __init__(self) -> None:
+        self.loggers: list[Logger] = []
+        self._closing = ExitStack()
 
     @classmethod
-    def of_folder(cls, folder: Path, step: int, names: tuple[str, ...]) -> Loggers:
-        """Open the JSON lines of a training folder, and the loggers of some names."""
-        return cls([JsonLines(folder, step), *(LOGGERS.get(name)(folder, step) for name in names)])
+    def of_folder(cls, folder: Path, step: int, names: Sequence[str]) -> Loggers:
+        """Open the JSON lines of a training folder, and the loggers of some names.
+
+        Raises:
+            FreeBindError: There is no such logger, or its package is not installed.
+        """
+        opened, factories = cls(), [JsonLines, *map(LOGGERS.get, names)]
+        with opened._closing:
+            for factory in factories:
+                opened.add(factory(folder, step))
+            opened._closing = opened._closing.pop_all()
+        return opened
+
+    def add(self, logger: Logger) -> None:
+        """Pass figures on to one more logger."""
+        self.loggers.append(logger)
+        if hasattr(logger, "close"):
+            self._closing.callback(logger.close)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Pass figures on."""
@@ -135,7 +147,4 @@ class Loggers:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        with ExitStack() as stack:
-            for logger in self.loggers:
-                if hasattr(logger, "close"):
-                    stack.callback(logger.close)
+        self._closing.close()

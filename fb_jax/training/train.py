@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fb_jax.banks import files
 from fb_jax.numerics import platform, require_supported
@@ -13,6 +14,7 @@ from fb_jax.projector import DIRECTIONS, Bond, BondKind, BondSpec, End
 from fb_jax.pseudo import PairSet, PairSpec
 from fb_jax.registry import LOSSES
 from fb_jax.training.bond_folder import checkpoints_of, claim_folder, first_state
+from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
 from fb_jax.training.log import Logger, Loggers
 from fb_jax.training.loop import Loop, StepProgress
@@ -110,9 +112,8 @@ class _Work:
 
     def in_memory(self) -> TrainState:
         """Train without writing anything."""
-        log, feed = Loggers(list(self.loggers)), self._feed()
-        with log:
-            return self._loop(feed, log).run(first_state(self.spec, self.training.seed), 0)
+        state = first_state(self.spec, self.training.seed)
+        return self._run(state, 0, self._feed(), Loggers(), None)
 
     def in_folder(self, folder: Path) -> TrainState:
         """Train, or continue, with checkpoints and logs in a folder."""
@@ -123,25 +124,31 @@ class _Work:
             state, position = checkpoints.restore(step, state)
         if step == len(self.schedule):
             return state
-        feed = self._feed(position)
         log = Loggers.of_folder(folder, step, self.runtime.loggers)
-        log.loggers.extend(self.loggers)
-        with log:
-            loop = self._loop(feed, log)
-            loop.checkpoints = checkpoints
-            return loop.run(state, step)
+        return self._run(state, step, self._feed(position), log, checkpoints)
 
-    def _feed(self, iterator_state: dict | None = None) -> Feed:
+    def _feed(self, iterator_state: dict[str, Any] | None = None) -> Feed:
         resident = self.pairs.spec.table_bytes() <= self.runtime.resident_bytes
         return Feed(
             self.schedule, self.pairs.columns, resident=resident, iterator_state=iterator_state
         )
 
-    def _loop(self, feed: Feed, log: Logger) -> Loop:
+    def _run(
+        self,
+        state: TrainState,
+        step: int,
+        feed: Feed,
+        log: Loggers,
+        checkpoints: Checkpoints | None,
+    ) -> TrainState:
         objective = objective_for(self.pairs, self.spec, self.training)
         execution = self.runtime.lane_execution or default_execution()
         advance = partial(lanes_step, objective=objective, execution=execution)
-        return Loop(self.schedule, feed, advance, None, log, self.runtime, self.progress)
+        with log:
+            for logger in self.loggers:
+                log.add(logger)
+            loop = Loop(self.schedule, feed, advance, checkpoints, log, self.runtime, self.progress)
+            return loop.run(state, step)
 
 
 def default_execution() -> LaneExecution:

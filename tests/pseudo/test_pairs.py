@@ -15,8 +15,9 @@ from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
 from fb_jax.banks import files, open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import DIRECTIONS
-from fb_jax.pseudo import BankStream, PairSet, PairSpec, build_pairs, complete
+from fb_jax.pseudo import BankStream, PairSet, PairSpec, aggregate, build_pairs, complete
 from fb_jax.pseudo.plans import columns, native
+from fb_jax.registry import RETRIEVALS
 
 STARTS = {"text": range(0, 130), "image": range(130, 220), "audio": range(220, 330)}
 SHARD = "text/unified_image/emb_00001.npy"
@@ -248,7 +249,7 @@ def test_an_altered_shard_is_noticed_when_pairs_are_verified(spec, copied):
 def test_a_folder_of_pairs_that_were_made_otherwise_is_refused(spec, copied, changed, contents):
     other = replace(spec, retrieval=replace(spec.retrieval, **changed))
     before = contents(copied)
-    for use in (partial(build_pairs, other, copied), partial(PairSet, copied, other)):
+    for use in (partial(build_pairs, other, copied), partial(PairSet.open, copied, other)):
         with pytest.raises(FreeBindError, match="something else") as refused:
             use()
         assert next(iter(changed)) in str(refused.value)
@@ -320,3 +321,47 @@ def test_the_fingerprint_tells_these_bytes_from_any_others(pairs, copied, spec, 
 def test_two_processes_do_not_write_one_folder(pairs, tmp_path):
     with files.locked(tmp_path), pytest.raises(FreeBindError, match="another process"):
         build_pairs(pairs.spec, tmp_path)
+
+
+def test_without_a_folder_pairs_stay_in_memory_and_are_the_same(spec, pairs):
+    held = build_pairs(spec)
+    assert held.folder is None
+    assert len(held) == len(pairs)
+    for column, rows in pairs.columns.items():
+        np.testing.assert_array_equal(held.columns[column][:], rows[:], strict=True)
+    assert held.fingerprint() == build_pairs(spec).fingerprint()
+    assert (
+        held.fingerprint() != build_pairs(replace_retrieval(spec, temperature=0.02)).fingerprint()
+    )
+    held.verify()
+
+
+def replace_retrieval(spec, **changed):
+    return replace(spec, retrieval=replace(spec.retrieval, **changed))
+
+
+@RETRIEVALS.register("nearest")
+def nearest(queries, blocks, dims, **_settings):
+    """The values of the nearest key alone, by a softmax so sharp that nothing else counts."""
+    return aggregate(queries, blocks, dims, temperature=1e-6)
+
+
+def test_a_retrieval_is_chosen_by_name_and_its_code_names_the_pairs(spec, pairs, tmp_path):
+    own = replace_retrieval(spec, method="nearest")
+    found = build_pairs(own, tmp_path)
+    rows = found.columns["unified", "image"][:130]  # soft images of the texts
+    bank = spec.bank(("unified", "image"))[:]
+    assert np.abs(rows - bank[(rows @ bank.T).argmax(axis=1)]).max() < 1e-3
+    assert own.identity()["retrieval"]["method"] != spec.identity()["retrieval"]["method"]
+
+    @RETRIEVALS.register("nearest")
+    def edited(queries, blocks, dims, **_settings):
+        return aggregate(queries, blocks, dims, temperature=1e-5)
+
+    try:
+        with pytest.raises(FreeBindError, match=r"retrieval\.method\.code"):
+            build_pairs(own, tmp_path)
+    finally:
+        RETRIEVALS.register("nearest")(nearest)
+    with pytest.raises(FreeBindError, match="no retrieval 'nearset'"):
+        replace_retrieval(spec, method="nearset").identity()
