@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -11,7 +10,7 @@ from jaxtyping import Float32, Integer
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.retrieval import retrieval
-from fb_jax.fusion import Factors, FusedSpace, Parts, presets_for
+from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of, uncut
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
@@ -31,13 +30,18 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     As rows: those of all the spaces side by side, zeros where one lacks the modality; it exists
     where two have it. Spaces that only give rows of a tuned encoder are no sources of their own.
     """
-    tuned = {name for stage in space.stages for name in stage.given.values()}
+    tuned = {name for stage in space.stages for name in stage.tuned_rows.values()}
     names = [name for name in space.spaces if name not in tuned]
     of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
     mean = {m: _side_by_side(list(of.values()), m) for m in of[space.spaces[0]]}
     mean = {m: rows for m, rows in mean.items() if sum(m in own for own in of.values()) > 1}
-    bases = {base.title: fused_rows(base, banks) for base in space.stages[:-1]}
+    bases = {base.title: fused_rows(base, banks) for base in bases_of(space)}
     return {"unified": of.pop(space.spaces[0]), **of, **bases, "mean_of_scores": mean}
+
+
+def bases_of(space: FusedSpace) -> list[FusedSpace]:
+    """Return the fused spaces that a space is built on, the first one first."""
+    return [] if space.base is None else [*bases_of(space.base), space.base]
 
 
 def _side_by_side(of: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.ndarray:
@@ -52,7 +56,7 @@ def _side_by_side(of: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.n
 
 def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
     """Return the rows of every modality that can be fused from these banks."""
-    return fused_at(space, space.parts_of(banks), {})
+    return fused_at(space, parts_of(space, banks), {})
 
 
 def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) -> Space:
@@ -104,13 +108,13 @@ def evaluate(
             where=banks.split.path,
             fix="add a pair table with: freebind bank pairs",
         )
-    parts = space.parts_of(banks)
-    points = presets_for(space) if points is None else points
+    parts = parts_of(space, banks)
+    points = space.presets if points is None else points
     models = sources_and_baseline(space, banks)
     mean = models.pop("mean_of_scores")
-    whole = replace(space, basis=None)
+    whole = uncut(space)
     models |= {name: fused_at(whole, parts, factors) for name, factors in points.items()}
-    if space.basis is not None:
+    if whole is not space:
         cut = {f"{name}, {space.dim} dimensions": at for name, at in points.items()}
         models |= {name: fused_at(space, parts, factors) for name, factors in cut.items()}
     models["mean_of_scores"] = mean

@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.evaluation.models import Space, fused_rows, pair_tables
 from fb_jax.evaluation.retrieval import retrieval
-from fb_jax.fusion import Factors, FusedSpace, Parts
+from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
 GRID = tuple(np.linspace(0, 1, 11).round(3).tolist())
 
@@ -56,7 +56,7 @@ def sweep(
         The surfaces.
     """
     first, second, *others = space.weighted
-    parts = space.parts_of(banks)
+    parts = parts_of(space, banks)
     places = range(len(grid))
     surfaces, unified = {}, {}
     unified_rows = _unified_rows(space, banks)

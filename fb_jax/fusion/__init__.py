@@ -4,10 +4,11 @@ from fb_jax.fusion.banks import write_fused
 from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
 from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
+from fb_jax.fusion.layout import digest
 from fb_jax.fusion.sources import fusable, licences_of, parts_of, sources
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Parts, Stage
-from fb_jax.fusion.storage import digest
+from fb_jax.fusion.storage import read_space, write_space
 from fb_jax.fusion.sums import DirectSum, WeightedSum
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "fusable",
     "licences_of",
     "parts_of",
+    "read_space",
     "sources",
     "uncut",
     "with_basis",
     "write_fused",
+    "write_space",
 ]

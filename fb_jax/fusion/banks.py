@@ -11,9 +11,9 @@ import numpy as np
 from fb_jax.banks import BankSet, Encoder, Progress, Split, bank_writer, files, no_progress
 from fb_jax.banks.root import require_name
 from fb_jax.errors import FreeBindError
+from fb_jax.fusion.layout import digest
 from fb_jax.fusion.sources import fusable, sources
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.fusion.storage import digest
 from fb_jax.numerics import Precision
 
 BLOCK_ROWS = 16384

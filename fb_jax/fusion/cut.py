@@ -6,6 +6,7 @@ retrieval compares dot products, not differences from a mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import jax.numpy as jnp
@@ -15,13 +16,11 @@ from jaxtyping import Float32, Float64
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.factors import Factors
 from fb_jax.fusion.sources import fusable, sources
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Stage
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.numerics import matmul
-from fb_jax.projector import Bond
 
 MAX_ROWS = 1 << 16
 """Maximum number of rows of a modality that a cut is fitted on, evenly spaced."""
@@ -66,9 +65,9 @@ class CutSum(DirectSum):
         """Return the direct sum in all dimensions."""
         return DirectSum(**{part.name: getattr(self, part.name) for part in fields(DirectSum)})
 
-    def with_bonds(self, bonds: tuple[Bond, ...], factors: Factors) -> Stage:
-        """See ``Stage``; other bonds have another basis, so that the result is uncut."""
-        return self.uncut().with_bonds(bonds, factors)
+    def with_experts(self, experts: Sequence[str]) -> Stage:
+        """See ``Stage``; the result is uncut, since other bonds have another basis."""
+        return self.uncut().with_experts(experts)
 
     def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
         return matmul(super()._mixed(modality, unified, expert), jnp.asarray(self.basis))

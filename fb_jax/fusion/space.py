@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +42,10 @@ class FusedSpace:
         for number, stage in enumerate(self.stages[1:], 1):
             base = FusedSpace(self.stages[:number])
             require_base(stage, base.name, base.modalities, base.dim, base.dims)
+
+    def __str__(self) -> str:
+        factors = ", ".join(f"{modality} {factor:g}" for modality, factor in self.factors.items())
+        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}"
 
     @classmethod
     def of(
@@ -113,13 +116,7 @@ class FusedSpace:
             FreeBindError: One of them is no expert of these bonds, or none is left.
         """
         wanted = [experts] if isinstance(experts, str) else list(experts)
-        for expert in wanted:
-            if expert not in self.experts:
-                raise unknown("expert", expert, self.experts, self.title)
-        kept = tuple(bond for bond in self.last.bonds if bond.expert in wanted)
-        weighted = {m for bond in kept for m in bond.weighted}
-        factors = {m: factor for m, factor in self.factors.items() if m in weighted}
-        return self.with_last(self.last.with_bonds(kept, factors))
+        return self.with_last(self.last.with_experts(wanted))
 
     def named(self, name: str) -> FusedSpace:
         """Return the space under a name."""
@@ -186,17 +183,12 @@ class FusedSpace:
             raise unknown("modality", modality, self.modalities)
         dims = {space: self.dims[space] for space in self.spaces_of(modality)}
         native = native_rows(modality, rows, dims)
-
-        def parts(stage: Stage, unified: np.ndarray) -> Parts:
-            if modality in stage.tuned_rows:
-                return Parts(native[stage.tuned_rows[modality]], None)
-            return stage.parts(modality, unified, native, precision)
-
-        # Tuned rows replace what earlier stages say, whose native rows are then not needed.
+        # Tuned rows replace what earlier stages fuse, so that their native rows are not needed.
         start = max((i for i, s in enumerate(self.stages) if modality in s.tuned_rows), default=0)
-        fuse = lambda unified, stage: stage.mix(modality, parts(stage, unified))  # noqa: E731
-        first = native.get(self.stages[0].unified, np.empty(0))
-        return parts(self.last, reduce(fuse, self.stages[start:-1], first))
+        fused = native.get(self.stages[0].unified, np.empty(0))
+        for stage in self.stages[start:-1]:
+            fused = stage.mix(modality, stage.parts(modality, fused, native, precision))
+        return self.last.parts(modality, fused, native, precision)
 
     def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
         """Return the fused rows ``[n, d]`` from ``parts``, at the last stage's factors."""

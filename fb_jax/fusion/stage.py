@@ -6,7 +6,7 @@ Every kind of stage brings each side's rows into one space (the parts) and mixes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
@@ -105,7 +105,6 @@ class Stage(ABC):
     def fitting_presets(self) -> dict[str, Factors]:
         """Return the presets that fit, by name; the first is the default."""
 
-    @abstractmethod
     def parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
@@ -113,10 +112,19 @@ class Stage(ABC):
 
         Args:
             modality: Name of the modality.
-            unified: ``[n, d]`` rows of the unified space.
-            native: Rows of the experts that have the modality.
+            unified: ``[n, d]`` rows of the unified space; not used for a modality of tuned rows.
+            native: Rows of the experts that have the modality, or the tuned rows.
             precision: Precision of the projectors' matrix products.
         """
+        if modality in self.tuned_rows:
+            return Parts(native[self.tuned_rows[modality]], None)
+        return self._parts(modality, unified, native, precision)
+
+    @abstractmethod
+    def _parts(
+        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+    ) -> Parts:
+        """See ``parts``, for a modality without tuned rows."""
 
     @abstractmethod
     def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
@@ -129,9 +137,19 @@ class Stage(ABC):
         mixed = self._mixed(modality, jnp.asarray(parts.unified), jnp.asarray(parts.expert))
         return np.asarray(mixing.unit(mixed) if self.normalise else mixed)
 
-    def with_bonds(self, bonds: tuple[Bond, ...], factors: Factors) -> Stage:
-        """Return the same kind of stage with other bonds and factors, without a name."""
-        return replace(self, bonds=bonds, factors=factors, name="")
+    def with_experts(self, experts: Sequence[str]) -> Stage:
+        """Return the stage with some of its experts, without a name.
+
+        Raises:
+            FreeBindError: One of them is not there, or none is left.
+        """
+        for expert in experts:
+            if expert not in self.experts:
+                raise unknown("expert", expert, self.experts, self.title)
+        kept = tuple(bond for bond in self.bonds if bond.expert in experts)
+        weighted = {m for bond in kept for m in bond.weighted}
+        factors = {m: factor for m, factor in self.factors.items() if m in weighted}
+        return replace(self, bonds=kept, factors=factors, name="")
 
     def at(self, preset: str) -> Self:
         """Return the stage at a preset's factors.

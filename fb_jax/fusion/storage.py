@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
@@ -25,36 +24,12 @@ from safetensors import SafetensorError
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.card import model_card
-from fb_jax.fusion.cut import CutSum
+from fb_jax.fusion.layout import AGAIN, digest, read_stage, stage_json, stage_tensors
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.fusion.stage import Stage
-from fb_jax.fusion.sums import FILL, DirectSum, make_stage
-from fb_jax.projector import Bond, BondSpec, Variables
 
 FORMAT, VERSION = "freebind-space", 1
 SPACE_FILE, WEIGHTS_FILE, CARD_FILE = "space.json", "weights.safetensors", "README.md"
 PACKAGES = ("freebind-jax", "jax", "numpy", "safetensors")
-AGAIN = "get the folder again from where it came"
-LEAVES = {
-    "linear": ("params", ("kernel",)),
-    "norm": ("params", ("scale", "shift")),
-    "running": ("batch_stats", ("mean", "var")),
-}
-
-
-def digest(space: FusedSpace) -> str:
-    """Return a SHA-256 of everything that a fused row depends on, except the native rows."""
-    return files.sha256_of_json([_row_identity(stage) for stage in space.stages])
-
-
-def _row_identity(stage: Stage) -> dict[str, Any]:
-    described = {name: part for name, part in _stage(stage).items() if name != "presets"}
-    numbers = {name: _sha256(leaf) for name, leaf in _stage_tensors(stage).items()}
-    return files.json_types({**described, "numbers": numbers, "name": ""})
-
-
-def _sha256(array: np.ndarray) -> str:
-    return files.sha256_of_bytes(np.ascontiguousarray(array).tobytes())
 
 
 def write_space(
@@ -93,7 +68,10 @@ def write_space(
     shutil.rmtree(partial, ignore_errors=True)
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
     _describe(partial, about, card)
-    _move(partial, path)
+    try:
+        partial.replace(path)  # also an empty folder
+    except OSError as error:
+        raise FreeBindError("a folder cannot get its name", where=path, got=error) from error
 
 
 def _metrics(path: Path) -> Mapping[str, Any]:
@@ -107,13 +85,6 @@ def _metrics(path: Path) -> Mapping[str, Any]:
 def _describe(folder: Path, about: dict[str, Any], card: bytes) -> None:
     files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
     files.write_json(folder / SPACE_FILE, about)
-
-
-def _move(partial: Path, path: Path) -> None:
-    try:
-        partial.replace(path)  # replaces an empty folder
-    except OSError as error:
-        raise FreeBindError("a folder cannot get its name", where=path, got=error) from error
 
 
 def _require_same(path: Path, about: dict[str, Any]) -> None:
@@ -132,20 +103,8 @@ def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
     return {
         f"{number}.{name}": np.ascontiguousarray(leaf, np.float32)
         for number, stage in enumerate(space.stages)
-        for name, leaf in _stage_tensors(stage).items()
+        for name, leaf in stage_tensors(stage).items()
     }
-
-
-def _stage_tensors(stage: Stage) -> dict[str, Any]:
-    """Return ``EXPERT.LAYER.NAME`` to numbers, leading axis of members, and the basis of a cut."""
-    tensors = {
-        f"{bond.expert}.{layer}.{name}": leaf
-        for bond in stage.bonds
-        for collection in jax.device_get(bond.variables) or ()
-        for layer, leaves in collection.items()
-        for name, leaf in leaves.items()
-    }
-    return tensors | ({"basis": stage.basis} if isinstance(stage, CutSum) else {})
 
 
 def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -160,24 +119,11 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None)
             }
             for name, dim in space.dims.items()
         },
-        "stages": [_stage(stage) for stage in space.stages],
+        "stages": [stage_json(stage) for stage in space.stages],
         "digest": digest(space),
         "weights": {"bytes": len(weights), "sha256": files.sha256_of_bytes(weights)},
         "metrics": metrics or {},
         "versions": {name: version(name) for name in PACKAGES},
-    }
-
-
-def _stage(stage: Stage) -> dict[str, Any]:
-    return {
-        "name": stage.name,
-        "factors": stage.factors,
-        "normalise": stage.normalise,
-        "given": stage.tuned_rows,
-        "fill": stage.fill if isinstance(stage, DirectSum) else FILL,
-        "cut": stage.basis.shape if isinstance(stage, CutSum) else None,
-        "presets": stage.presets,
-        "bonds": [bond.spec.to_json() for bond in stage.bonds],
     }
 
 
@@ -251,58 +197,12 @@ def _read_weights(path: Path, recorded: Mapping[str, Any]) -> dict[str, np.ndarr
 def _space(about: dict[str, Any], tensors: dict[str, np.ndarray], path: Path) -> FusedSpace:
     licences = {s: d["licence"] for s, d in about["spaces"].items() if d["licence"] != "unknown"}
     stages = [
-        _read_stage(stage, tensors, number, path) for number, stage in enumerate(about["stages"])
+        read_stage(stage, tensors, number, path / WEIGHTS_FILE)
+        for number, stage in enumerate(about["stages"])
     ]
     if not stages or tensors:
         raise ValueError(f"{len(stages)} stages, and numbers that belong to none: {list(tensors)}")
     return FusedSpace(tuple(stages), licences)
-
-
-def _read_stage(
-    about: dict[str, Any], tensors: dict[str, np.ndarray], number: int, path: Path
-) -> Stage:
-    """Build a stage, removing its numbers from ``tensors``."""
-    bonds = [_read_bond(bond, tensors, number, path) for bond in about["bonds"]]
-    options = {name: about[name] for name in ("normalise", "name", "presets")}
-    if bonds and bonds[0].direction.direct:
-        options["fill"] = about["fill"]
-    stage = make_stage(bonds, about["factors"], tuned_rows=about["given"], **options)
-    if about["cut"] is None:
-        return stage
-    basis = _take(tensors, f"{number}.basis", tuple(about["cut"]), path)
-    return CutSum(**vars(stage), basis=basis)
-
-
-def _read_bond(
-    about: dict[str, Any], tensors: dict[str, np.ndarray], stage: int, path: Path
-) -> Bond:
-    spec = BondSpec.from_json(about)
-    prefix, members = f"{stage}.{spec.expert}", len(spec.members)
-    widths = {"in": (spec.dim_in, spec.hidden), "out": (spec.hidden, spec.dim_out)}
-    collections: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for end, (rows, columns) in widths.items():
-        for kind, (collection, names) in LEAVES.items():
-            layer = f"{'norm' if kind == 'running' else kind}_{end}"
-            shape = (members, rows, columns) if kind == "linear" else (members, columns)
-            leaves = collections[collection].setdefault(layer, {})
-            for name in names:
-                leaves[name] = _take(tensors, f"{prefix}.{layer}.{name}", shape, path)
-    return Bond(spec, Variables(**collections))
-
-
-def _take(
-    tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...], path: Path
-) -> np.ndarray:
-    found = tensors.pop(name, None)
-    if found is None or found.shape != shape or found.dtype != np.float32:
-        raise FreeBindError(
-            "the weights do not fit this space",
-            where=f"{path / WEIGHTS_FILE}: {name}",
-            expected=f"float32 {list(shape)}",
-            got="nothing" if found is None else f"{found.dtype} {list(found.shape)}",
-            fix=AGAIN,
-        )
-    return found
 
 
 FusedSpace.save = write_space

@@ -49,7 +49,7 @@ class WeightedSum(Stage):
         """Return the presets for exactly the experts' modalities, or ``HALFWAY``."""
         return fitting(self.presets, self.weighted)
 
-    def parts(
+    def _parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
         """See ``Stage``. With n experts: unit(mean of all their members' unit outputs) [C]."""
@@ -93,7 +93,7 @@ class DirectSum(Stage):
         count = len(self.bonds)
         return {EQUAL: dict.fromkeys(self.weighted, count / (count + 1))}
 
-    def parts(
+    def _parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
         """See ``Stage``; an expert that lacks the modality has its part filled in."""
