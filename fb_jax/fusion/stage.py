@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -151,7 +151,7 @@ class Stage(ABC):
         factors = {m: factor for m, factor in self.factors.items() if m in weighted}
         return replace(self, bonds=kept, factors=factors, name="")
 
-    def at(self, preset: str) -> Self:
+    def at(self, preset: str) -> Stage:
         """Return the stage at a preset's factors.
 
         Raises:
