@@ -120,7 +120,7 @@ def test_16_bits_are_scaled_and_not_cut_off(tmp_path, suffix):
 @pytest.mark.parametrize("values", [np.float32([[0.5]]), np.int32([[-1]]), np.int32([[70000]])])
 def test_values_of_no_known_range_are_refused(tmp_path, values):
     Image.fromarray(values).save(tmp_path / "odd.tif")
-    with pytest.raises(FreeBindError, match=r"no known range\n.*odd.tif\n.*8 or 16 bits"):
+    with pytest.raises(FreeBindError, match=r"values is unknown\n.*odd.tif\n.*8 or 16 bits"):
         read_image(tmp_path / "odd.tif")
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from made import random_bond, random_product
 
-from encoders_torch.mixture import Mixture, read_displacement
+from encoders_torch.tuning.displacement import read_displacement
+from encoders_torch.tuning.mixture import Mixture
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, weights_digest
 
@@ -80,5 +81,5 @@ def test_an_altered_folder_is_refused(folder, name):
 
 
 def test_a_folder_that_is_no_space_is_refused(tmp_path):
-    with pytest.raises(FreeBindError, match=r"no fused space\n(.|\n)*--product internvl_ib"):
+    with pytest.raises(FreeBindError, match=r"no fused space here\n(.|\n)*--product internvl_ib"):
         read_displacement(tmp_path)

@@ -63,7 +63,7 @@ def test_a_folder_of_another_modality_is_taken_whole(tmp_path):
 
 def test_a_name_that_is_not_unicode_is_refused(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).touch()
-    with pytest.raises(FreeBindError, match=r"not UTF-8(.|\n)*caf"):
+    with pytest.raises(FreeBindError, match=r"no valid Unicode(.|\n)*caf"):
         open_source("image", tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_a_row_without_a_path_is_refused_by_its_number(listed, tmp_path):
 @pytest.mark.parametrize("row", [r'{"caption": "\ud800"}', r'{"id": "\udfff", "caption": "a"}'])
 def test_half_a_character_is_refused_by_its_row(tmp_path, row):
     (tmp_path / "list.jsonl").write_text(row)
-    with pytest.raises(FreeBindError, match=r"no Unicode text\n.*list\.jsonl, row 1"):
+    with pytest.raises(FreeBindError, match=r"no valid Unicode\n.*list\.jsonl, row 1"):
         open_source("text", tmp_path / "list.jsonl")
 
 

@@ -1,7 +1,6 @@
 """Tuning a toy ImageBind on real files, by the commands that a user types."""
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,23 +20,6 @@ from fb_jax.fusion import FusedSpace
 WEIGHTS = Path(__file__).parent / "fixtures/imagebind_tiny/weights.safetensors"
 COUNT, DIM = 12, 10
 OPTIONS = ["--batch", 4, "--epochs", 2, "--learning-rate", 0.001, "--workers", 0]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run a command; return its exit status and what it printed."""
-
-    def command(main, *args):
-        monkeypatch.setattr(sys, "argv", ["command", *map(str, args)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
-
-    return command
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +42,8 @@ def begun(command, media, tmp_path, monkeypatch):
     with torch.random.fork_rng():
         sources = ["--audio", media / "audio", "--image", media / "image"]
         where = ["--split", "tune", "--out", "pairs", "--device", "cpu", "--workers", 0]
-        status, told = command(
-            export.main, "--space", "imagebind", "--weights", WEIGHTS, *where, *sources
-        )
-        assert status == 0, told
+        done = command(export.main, "--space", "imagebind", "--weights", WEIGHTS, *where, *sources)
+        assert done.status == 0, done
     split = Split(Path("pairs/tune"))
     np.save("rows.npy", np.random.default_rng(1).normal(size=(COUNT, DIM)))
     import_bank(split, "internvl", "image", Path("rows.npy"))
@@ -73,8 +53,8 @@ def begun(command, media, tmp_path, monkeypatch):
     space = replace(FusedSpace.preset("it_expertise", bond), name="internvl_ib")
     space.save("space")
     fuse = ["fuse", "--space", "space", "--data", "pairs", "--split", "tune", "--dtype", "float32"]
-    status, told = command(freebind, *fuse)
-    assert status == 0, told
+    done = command(freebind, *fuse)
+    assert done.status == 0, done
     return tmp_path
 
 
@@ -84,16 +64,16 @@ def arguments(media, *more):
 
 
 def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, begun):
-    status, told = command(tune.main, *arguments(media, "--epochs", 30))
-    assert status == 0, told
-    assert "12 pairs, 90 steps of 4" in told
+    done = command(tune.main, *arguments(media, "--epochs", 30))
+    assert done.status == 0, done
+    assert "12 pairs, 90 steps of 4" in done.out
     losses = np.load("tuned/losses.npy")
     assert losses[-3:].mean() < losses[:3].mean() - 0.1
 
     where = ["--split", "tune", "--out", "pairs", "--device", "cpu", "--workers", 0]
     export_it = ["--space", "imagebind_tuned", "--weights", "tuned", "--audio", media / "audio"]
-    status, told = command(export.main, *export_it, *where, "--dtype", "float32")
-    assert status == 0, told
+    done = command(export.main, *export_it, *where, "--dtype", "float32")
+    assert done.status == 0, done
     banks = open_banks("pairs", "tune", spaces=["imagebind_tuned", "internvl_ib"])
     assert "audio tuned into internvl_ib" in banks["imagebind_tuned", "audio"].encoder.name
     images = banks["internvl_ib", "image"][:]
@@ -102,8 +82,8 @@ def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, be
 
 
 def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
-    status, told = command(tune.main, *arguments(media, "--learning-rate", 1e-12))
-    assert status == 0, told
+    done = command(tune.main, *arguments(media, "--learning-rate", 1e-12))
+    assert done.status == 0, done
     encoder = TunedImageBind(Path("tuned"))
     clips = [encoder.read("audio", path) for path in sorted((media / "audio").iterdir())]
     banks = open_banks("pairs", "tune", spaces=["internvl_ib"])
@@ -115,7 +95,7 @@ def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda: shutil.rmtree("space"), "this is no fused space"),
+        (lambda: shutil.rmtree("space"), "there is no fused space here"),
         (lambda: shutil.rmtree("pairs/tune/pairs"), "a pair table is missing"),
         (lambda: shutil.rmtree("pairs/tune/embeddings/internvl_ib"), "no space 'internvl_ib'"),
         (lambda: other_space(0.5), "holds rows of another space"),
@@ -125,8 +105,8 @@ def test_what_is_missing_or_does_not_fit_is_told_before_any_work(
     command, media, begun, change, says
 ):
     change()
-    status, told = command(tune.main, *arguments(media))
-    assert (status, says in told) == (2, True), told
+    done = command(tune.main, *arguments(media))
+    assert (done.status, says in done.err) == (2, True), done
     assert not Path("tuned").exists()
 
 
@@ -137,5 +117,5 @@ def other_space(factor):
 
 
 def test_too_small_a_batch_of_pairs_is_told(command, media, begun):
-    status, told = command(tune.main, *arguments(media, "--batch", 64))
-    assert (status, "fewer pairs than a batch" in told) == (2, True)
+    done = command(tune.main, *arguments(media, "--batch", 64))
+    assert (done.status, "fewer pairs than a batch" in done.err) == (2, True)

@@ -5,8 +5,7 @@ import pytest
 import torch
 from tiny.clap import tiny_model, write_clap
 
-from encoders_torch.clap.checkpoint import read_checkpoint
-from encoders_torch.clap.model import load_model
+from encoders_torch.clap.model import load_model, read_checkpoint
 from encoders_torch.clap.published import GENERAL, MUSIC
 from fb_jax.errors import FreeBindError
 
@@ -48,7 +47,7 @@ def test_code_in_a_checkpoint_is_told_and_not_run(tmp_path, monkeypatch, how):
         (tmp_path / "bad.pt").write_bytes(pickle.dumps({"state_dict": Harmful()}, protocol=2))
     else:
         torch.save({"state_dict": {"a": torch.ones(1)}, "args": Harmful()}, tmp_path / "bad.pt")
-    with pytest.raises(FreeBindError, match=r"more than weights(.|\n)*bad\.pt(.|\n)*run code"):
+    with pytest.raises(FreeBindError, match=r"more than tensors(.|\n)*bad\.pt(.|\n)*run any code"):
         read_checkpoint(tmp_path / "bad.pt")
     assert not (tmp_path / "harm").exists()
 
@@ -57,25 +56,21 @@ def test_code_in_a_checkpoint_is_told_and_not_run(tmp_path, monkeypatch, how):
 def test_a_truncated_file_is_told(checkpoints, tmp_path, part):
     whole = checkpoints["clap_general"].read_bytes()
     (tmp_path / "bad.pt").write_bytes(whole[: part if part == 1 else int(part * len(whole))])
-    with pytest.raises(
-        FreeBindError, match=r"checkpoint (cannot be read|holds more)(.|\n)*bad\.pt"
-    ):
+    with pytest.raises(FreeBindError, match=r"cannot be read: it is damaged(.|\n)*bad\.pt"):
         read_checkpoint(tmp_path / "bad.pt")
 
 
 @pytest.mark.parametrize("content", [b"no checkpoint at all", b"PK\x05\x06" + bytes(18)])
 def test_a_file_of_another_kind_is_told(tmp_path, content):
     (tmp_path / "bad.pt").write_bytes(content)
-    with pytest.raises(
-        FreeBindError, match=r"checkpoint (cannot be read|holds more)(.|\n)*bad\.pt"
-    ):
+    with pytest.raises(FreeBindError, match=r"cannot be read: it is damaged(.|\n)*bad\.pt"):
         read_checkpoint(tmp_path / "bad.pt")
 
 
 @pytest.mark.parametrize("saved", [[1, 2], {}, {"state_dict": {}}, {"state_dict": {"a": 1}}, 3])
 def test_a_file_without_a_table_of_tensors_is_told(tmp_path, saved):
     torch.save(saved, tmp_path / "bad.pt")
-    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*table of tensors"):
+    with pytest.raises(FreeBindError, match=r"no state dict(.|\n)*name: tensor"):
         read_checkpoint(tmp_path / "bad.pt")
 
 
