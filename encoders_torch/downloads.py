@@ -41,11 +41,7 @@ class Download:
         return weights
 
     def fetch(self) -> Path:
-        """Download the weights.
-
-        Raises:
-            FreeBindError: They cannot be downloaded.
-        """
+        """Download the weights, or raise a FreeBindError."""
         try:
             return Path(self.get())
         except Exception as error:  # by library and network, one of many kinds

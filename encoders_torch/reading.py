@@ -28,10 +28,10 @@ from fb_jax.banks import ItemList
 from fb_jax.errors import FreeBindError
 
 CHUNK = 16
-"""At most this many items are handed to a worker at once; one message a item would be slow."""
+"""A worker gets up to this many items at once, since each handover takes time."""
 
 CAPTION_SECONDS = 0.25
-"""Captions go to workers once reading them has taken this long; few are faster without."""
+"""Workers start on captions once reading them here has taken this long; few need no workers."""
 
 
 @dataclass(frozen=True)

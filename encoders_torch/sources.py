@@ -35,7 +35,7 @@ def open_source(modality: str, path: Path) -> Source:
     """Return the items of a list in its order, or of a folder in the order of their paths.
 
     Args:
-        modality: ``text``, ``image``, ``audio``, or another, whose folders count every file.
+        modality: ``text``, ``image``, ``audio``, or another (then every file of a folder counts).
         path: A ``.txt``, ``.csv``, ``.jsonl`` or ``.parquet`` list, or a folder of media.
 
     Raises:
@@ -111,7 +111,7 @@ def _unique(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
-    """Raise a FreeBindError if two items, of those whose ids have these hashes, share an id."""
+    """Raise a FreeBindError if two items share an id with one of these hashes."""
     seen: set[str] = set()
     for item in items if suspects else ():
         if hash(item["id"]) not in suspects:

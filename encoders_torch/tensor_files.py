@@ -62,7 +62,7 @@ def _load(path: Path) -> Any:
         return safetensors.torch.load_file(path)
     mapped = zipfile.is_zipfile(path)  # torch's format since 1.6; the older one cannot be mapped
     with (
-        warnings.catch_warnings(action="ignore"),  # whatever they warn of is checked below
+        warnings.catch_warnings(action="ignore"),  # what they warn of is an error here
         torch.serialization.safe_globals(_numpy_scalars()),
     ):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

@@ -39,11 +39,7 @@ def load_tokenizer(weights: Path, vocabulary: int) -> RobertaTokenizer:
 
 
 def tokenize(tokenizer: RobertaTokenizer, caption: str) -> list[int]:
-    """Return the token ids of a caption, at most 77 with start and end.
-
-    Raises:
-        FreeBindError: The caption is empty.
-    """
+    """Return the token ids of a caption that is not empty, at most 77 with start and end."""
     require_caption(caption)
     return tokenizer(caption, truncation=True, max_length=MAX_TOKENS)["input_ids"]
 

@@ -74,11 +74,7 @@ class ImageBind:
 
     @torch.inference_mode()
     def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
-        """Encode several items that ``read`` returned.
-
-        Returns:
-            Unit rows, the same within 1e-6 alone and in any batch.
-        """
+        """Encode what ``read`` returned; unit rows, the same within 1e-6 alone and in any batch."""
         if modality not in self.modalities:
             raise unknown("modality", modality, self.modalities)
         if not batch:

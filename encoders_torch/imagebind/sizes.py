@@ -70,11 +70,7 @@ def sizes_of(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
 
 
 def audio_sizes(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
-    """Return the sizes for a state dict of an audio tower alone; other towers as published.
-
-    Raises:
-        FreeBindError: See ``sizes_of``.
-    """
+    """Return the sizes for a state dict of an audio tower alone; the others are as published."""
     audio = _tower(state, "audio", HUGE.audio, where)
     return replace(
         HUGE, audio=audio, dim=_shape(state, "modality_heads.audio.2.weight", 2, where)[0]
