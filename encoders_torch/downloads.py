@@ -28,7 +28,7 @@ class Download:
     get: Callable[[], str | Path]
     by_hand: str
 
-    def file(self, weights: Path | None) -> Path:
+    def file(self, weights: Path | str | None) -> Path:
         """Return the user's own file, or download the published one.
 
         Raises:
@@ -36,9 +36,9 @@ class Download:
         """
         if weights is None:
             return self.fetch()
-        if not weights.is_file():
-            raise self.missing(weights, "no such file")
-        return weights
+        if not (path := Path(weights)).is_file():
+            raise self.missing(path, "no such file")
+        return path
 
     def fetch(self) -> Path:
         """Download the weights, or raise a FreeBindError."""

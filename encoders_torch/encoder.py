@@ -87,7 +87,7 @@ def load_encoder(
         FreeBindError: There is no such encoder or backend, it cannot be loaded, or it does not
             implement ``FrozenEncoder``.
     """
-    path = None if weights is None else Path(weights)
+    path = None if weights is None else Path(weights)  # users' own classes get a path, too
     encoder: object = find_encoder(name, backend)(weights=path, device=device)
     if not isinstance(encoder, FrozenEncoder):
         wanted = [*FrozenEncoder.__annotations__, "read", "encode"]

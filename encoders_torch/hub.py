@@ -15,7 +15,7 @@ NO_PART = ("README.md", "LICENSE")
 """Files that the model does not depend on."""
 
 
-def model_folder(name: str, weights: Path | None, licence: str) -> Path:
+def model_folder(name: str, weights: Path | str | None, licence: str) -> Path:
     """Return the folder of a model; download it if it is none of the user's.
 
     Args:
@@ -26,7 +26,7 @@ def model_folder(name: str, weights: Path | None, licence: str) -> Path:
     Raises:
         FreeBindError: There is no such folder, and it cannot be downloaded.
     """
-    folder = Path(name) if weights is None else weights
+    folder = Path(name if weights is None else weights)
     if (folder / "config.json").is_file():
         return folder
     download = Download(

@@ -41,7 +41,7 @@ class HuggingFace:
         FreeBindError: There is no such model, it is of another family, or weights are missing.
     """
 
-    def __init__(self, name: str, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, name: str, weights: Path | str | None = None, device: str = "cpu") -> None:
         folder = model_folder(name, weights, "see its model card")
         config = _load(transformers.AutoConfig, folder)
         self._family: str = config.model_type

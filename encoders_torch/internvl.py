@@ -40,7 +40,7 @@ class InternVL:
     modalities = ("image", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         folder = model_folder(HUB_NAME, weights, LICENCE)
         version = transformers.__version__
         with explained(

@@ -25,7 +25,7 @@ Larger files could take all memory. Environment variables of these names change 
 """
 
 
-def read_image(path: Path, mode: str = "RGB", max_pixels: int | None = None) -> Image.Image:
+def read_image(path: Path | str, mode: str = "RGB", max_pixels: int | None = None) -> Image.Image:
     """Read a picture: the first frame, in the orientation that its EXIF data give.
 
     Transparency is dropped, so the colours underneath show, as in the encoders' own readers. 16
@@ -58,7 +58,7 @@ def _unlimited() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+def _to_8_bits(image: Image.Image, path: Path | str) -> Image.Image:
     """Scale values that Pillow would clip to 255, and avoid its warning on transparent palettes."""
     if image.mode == "P":
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -72,7 +72,7 @@ def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
     return Image.fromarray((values >> 8).astype(np.uint8))  # as Pillow does with colours
 
 
-def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
+def read_audio(path: Path | str, rate: int) -> Float32[np.ndarray, " samples"]:
     """Read a recording: the mean of its channels, resampled.
 
     Args:
@@ -88,7 +88,7 @@ def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
     return resample(*read_mono(path), rate)
 
 
-def read_mono(path: Path) -> tuple[Float32[np.ndarray, " samples"], int]:
+def read_mono(path: Path | str) -> tuple[Float32[np.ndarray, " samples"], int]:
     """Read the mean of a recording's channels; return it with its samples a second."""
     samples, rate = read_channels(path)
     return samples.mean(axis=1), rate
@@ -102,7 +102,7 @@ def resample(
 
 
 def read_channels(
-    path: Path, max_samples: int | None = None
+    path: Path | str, max_samples: int | None = None
 ) -> tuple[Float32[np.ndarray, "samples channels"], int]:
     """Read a recording with all channels; of a truncated file, as much as libsndfile finds.
 
@@ -129,7 +129,7 @@ def read_channels(
     return samples, rate
 
 
-def _require_at_most(name: str, most: int | None, count: int, path: Path) -> None:
+def _require_at_most(name: str, most: int | None, count: int, path: Path | str) -> None:
     if most is None:
         most = int(os.environ.get(name, LIMITS[name]))
     if count > most:

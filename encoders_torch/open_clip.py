@@ -32,7 +32,7 @@ class OpenClip:
 
     modalities = ("image", "text")
 
-    def __init__(self, name: str, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, name: str, weights: Path | str | None = None, device: str = "cpu") -> None:
         with explained(
             "open_clip cannot be imported",
             expected="open_clip_torch, and a torchvision that was built for this torch",
@@ -66,7 +66,7 @@ class OpenClip:
             return embed(torch.from_numpy(np.stack(batch)).to(self._device)).float().cpu().numpy()
 
 
-def _find_checkpoint(open_clip: Any, arch: str, tag: str, weights: Path | None) -> Path:
+def _find_checkpoint(open_clip: Any, arch: str, tag: str, weights: Path | str | None) -> Path:
     known = open_clip.list_pretrained_tags_by_model(arch)
     if weights is None and tag not in known:
         raise unknown(f"tag of {arch}", tag, known, "open_clip")

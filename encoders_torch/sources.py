@@ -31,7 +31,7 @@ class Source:
     folder: Path | None = None
 
 
-def open_source(modality: str, path: Path) -> Source:
+def open_source(modality: str, path: Path | str) -> Source:
     """Return the items of a list in its order, or of a folder in the order of their paths.
 
     Args:
@@ -41,6 +41,7 @@ def open_source(modality: str, path: Path) -> Source:
     Raises:
         FreeBindError: It is missing, of another kind, or empty.
     """
+    path = Path(path)
     if path.suffix.lower() in LISTS and not path.is_dir():
         column = "caption" if modality == TEXT else "path"
         source = Source(OpenList(path, column), None if modality == TEXT else path.parent)

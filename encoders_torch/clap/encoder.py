@@ -62,7 +62,7 @@ class Clap:
     modalities = ("audio", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         path = self.published.find(weights)
         self.name = f"{describe(self.published, self.crop)}, transformers"
         self.device = device

@@ -41,7 +41,7 @@ class LaionClap:
     modalities = ("audio", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         path = self.published.find(weights)
         read_checkpoint(path)  # laion_clap would run code that is in it
         self.name = f"{describe(self.published, 'seeded')}, laion_clap"

@@ -27,7 +27,7 @@ class Published:
     audio_tower: str
     fused: bool
 
-    def find(self, weights: Path | None) -> Path:
+    def find(self, weights: Path | str | None) -> Path:
         """Return ``weights``, or the published file from the hub's cache or the network.
 
         Raises:

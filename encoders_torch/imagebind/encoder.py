@@ -43,7 +43,7 @@ class ImageBind:
     modalities: tuple[str, ...] = ("audio", "image", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         self.tokenizer = ClipTokenizer()
         path = find_weights(weights)
         self.towers = self._load(path).to(device)

@@ -34,8 +34,8 @@ class TunedImageBind:
 
     modalities: tuple[str, ...] = ("audio",)
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        if weights is None or not weights.exists():
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
+        if weights is None or not (path := Path(weights)).exists():
             raise FreeBindError(
                 "there is no tuned audio encoder",
                 where=weights,
@@ -43,7 +43,7 @@ class TunedImageBind:
                 "encoder that FreeBind's authors released, a .pt file",
                 fix="give it with --weights; it has the licence of ImageBind's weights",
             )
-        (self._load_folder if weights.is_dir() else self._load_released)(weights)
+        (self._load_folder if path.is_dir() else self._load_released)(path)
         self.model.to(device).eval().requires_grad_(False)
         self.dim: int = self.model.mixture.dim
         self.device = device

@@ -13,7 +13,7 @@ URL = "https://dl.fbaipublicfiles.com/imagebind/imagebind_huge.pth"
 LICENCE = "CC-BY-NC-SA-4.0 (ImageBind weights)"
 
 
-def find_weights(path: Path | None) -> Path:
+def find_weights(path: Path | str | None) -> Path:
     """Return the path of the weights. Without one they come from torch's cache or a download.
 
     Raises:

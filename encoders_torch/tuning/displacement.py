@@ -41,7 +41,7 @@ class Displacement:
     sha256: str
 
 
-def read_displacement(folder: Path) -> Displacement:
+def read_displacement(folder: Path | str) -> Displacement:
     """Read the folder of a fused space.
 
     Args:
@@ -50,7 +50,7 @@ def read_displacement(folder: Path) -> Displacement:
     Raises:
         FreeBindError: It is no fused space, is damaged, or has other bonds than one displacement.
     """
-    path = folder / SPACE_FILE
+    path = Path(folder) / SPACE_FILE
     fix = "train.py --product internvl_ib makes one: runs/internvl_ib/space"
     about, tensors = read_folder(path, "fused space", FORMAT, fix)
     signed = {name: value for name, value in about.items() if name != "sha256"}

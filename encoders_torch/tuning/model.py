@@ -45,12 +45,12 @@ def write_tuned(folder: Path, model: TunedModel, about: Mapping[str, Any]) -> No
     files.write_json(folder / ABOUT_FILE, {**head, **about, "weights": weights})
 
 
-def read_tuned(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tuned(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the state dict of a ``TunedModel``, and the content of ``tuned.json``.
 
     Raises:
         FreeBindError: The folder holds none, is unfinished or damaged, or has another version.
     """
     fix = "python -m encoders_torch.tune makes one, and continues one that was interrupted"
-    about, state = read_folder(folder / ABOUT_FILE, "tuned encoder", FORMAT, fix)
+    about, state = read_folder(Path(folder) / ABOUT_FILE, "tuned encoder", FORMAT, fix)
     return state, about

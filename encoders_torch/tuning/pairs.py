@@ -40,7 +40,7 @@ class Pairs:
         }
 
 
-def open_pairs(root: Path, split: str, space: str, folder: Path) -> Pairs:
+def open_pairs(root: Path | str, split: str, space: str, folder: Path | str) -> Pairs:
     """Open the pairs of a split, without those whose image has no fused row.
 
     Args:
@@ -52,7 +52,7 @@ def open_pairs(root: Path, split: str, space: str, folder: Path) -> Pairs:
     Raises:
         FreeBindError: One of them is missing or damaged.
     """
-    opened = open_split(root, split)
+    opened = open_split(root := Path(root), split)
     table = opened.read_pairs("audio", "image")
     banks = open_banks(root, split, spaces=[space])
     if "image" not in banks.modalities(space):
@@ -63,4 +63,4 @@ def open_pairs(root: Path, split: str, space: str, folder: Path) -> Pairs:
     positions = np.searchsorted(kept, table[:, 1])
     has_row = kept[np.minimum(positions, len(kept) - 1)] == table[:, 1]
     rows = np.stack([table[has_row, 0], positions[has_row]], axis=1)
-    return Pairs(opened.items("audio"), folder, images, rows)
+    return Pairs(opened.items("audio"), Path(folder), images, rows)

@@ -27,15 +27,6 @@ def test_without_torch_a_command_ends_with_an_error(tmp_path, name):
     assert re.fullmatch(r"error: encoders_torch needs torch: .*pip install.*\n", done.stderr)
 
 
-def test_without_torch_an_import_says_what_to_install(tmp_path):
-    code = "import sys; sys.modules['torch'] = None; import encoders_torch"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "ModuleNotFoundError: encoders_torch needs torch" in done.stderr
-
-
 @pytest.mark.parametrize("module", [export, tune])
 def test_help_fits_80_columns_shows_no_internals_and_ends_with_an_example(
     command, monkeypatch, module
