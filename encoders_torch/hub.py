@@ -11,7 +11,7 @@ from fb_jax.errors import FreeBindError
 
 WEIGHTS = ("*.safetensors", "*.bin")
 BESIDE = ("*.json", "*.txt", "*.model", "*.py", "README.md")
-NO_PART = ("README.md", "LICENSE")
+IGNORED = ("README.md", "LICENSE")
 """Files that the model does not depend on."""
 
 
@@ -59,13 +59,13 @@ def _download(name: str) -> Path:
 def folder_digest(folder: Path) -> str:
     """Return the SHA-256 over the names and digests of a model's files, at any depth."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    names = sorted(path.as_posix() for path in paths if _is_part(path.parts))
+    names = sorted(path.as_posix() for path in paths if _counts(path.parts))
     return files.sha256_of_json({name: files.sha256_of(folder / name) for name in names})
 
 
-def _is_part(parts: Sequence[str]) -> bool:
+def _counts(parts: Sequence[str]) -> bool:
     cached = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    return not cached and parts[-1] not in NO_PART
+    return not cached and parts[-1] not in IGNORED
 
 
 def folder_licence(folder: Path) -> str:

@@ -31,7 +31,7 @@ CHUNK = 16
 """A worker gets up to this many items at once, since each handover takes time."""
 
 CAPTION_SECONDS = 0.25
-"""Workers start on captions once reading them here has taken this long; few need no workers."""
+"""Captions are read in this process for this long before workers are started."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_ahead(
     rows = chain([first], rows)
     waiting: deque[tuple[int, Future[list[Read]]]] = deque()
     allowed, largest = workers, 1
-    with _pool(reader, workers) as pool:
+    with _worker_processes(reader, workers) as pool:
         while True:
             room = allowed - sum(count for count, _ in waiting)
             chunk = max(1, min(CHUNK, allowed // (2 * workers)))
@@ -119,7 +119,7 @@ def _read_here(reader: ItemReader, rows: Iterator[int], seconds: float) -> Itera
 
 
 @contextmanager
-def _pool(reader: ItemReader, workers: int) -> Iterator[ProcessPoolExecutor]:
+def _worker_processes(reader: ItemReader, workers: int) -> Iterator[ProcessPoolExecutor]:
     """Fork workers. They share the encoder's weights and use no GPU."""
     arguments = (reader, os.getpid())
     pool = ProcessPoolExecutor(workers, get_context("fork"), _start_worker, arguments)

@@ -63,7 +63,7 @@ def fill(samples: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " clip"]:
     return _fit(np.tile(samples, CLIP // len(samples)), CLIP)
 
 
-def parts(
+def clips(
     samples: Float32[np.ndarray, " n"], crop: Crop, seed: int
 ) -> list[Float32[np.ndarray, " clip"]]:
     """Return the clips of a recording of more than ten seconds.

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import RobertaTokenizer
 
-from encoders_torch.clap.audio import CLIP, Crop, fill, parts, read_waveform, seed_of
+from encoders_torch.clap.audio import CLIP, Crop, clips, fill, read_waveform, seed_of
 from encoders_torch.clap.mel import FRAMES, four_views, log_mel
 from encoders_torch.clap.model import load_model
 from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
@@ -38,7 +38,7 @@ class Spectrograms:
         fused: Whether there are four views.
     """
 
-    views: Float32[np.ndarray, "parts views frames bands"]
+    views: Float32[np.ndarray, "clips views frames bands"]
     fused: bool
 
 
@@ -113,17 +113,16 @@ class Clap:
             if len(mel) > FRAMES:
                 return Spectrograms(four_views(mel, self.crop, seed_of(path))[None].numpy(), True)
             return Spectrograms(mel[None, None].numpy(), False)  # less than a frame longer
-        clips = [fill(samples)]
-        if len(samples) > CLIP:
-            clips = parts(samples, self.crop, seed_of(path))
-        return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in clips]), False)
+        long = len(samples) > CLIP
+        cut = clips(samples, self.crop, seed_of(path)) if long else [fill(samples)]
+        return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in cut]), False)
 
     def _recordings(self, batch: Sequence[Spectrograms]) -> Float32[Tensor, "b d"]:
         views = [view for item in batch for view in item.views]
         longer = [item.fused for item in batch for _ in item.views]
         blocks = [slice(i, i + AT_ONCE) for i in range(0, len(views), AT_ONCE)]
         rows = torch.cat([self._clips(views[block], longer[block]) for block in blocks])
-        means = [clips.mean(0) for clips in rows.split([len(item.views) for item in batch])]
+        means = [block.mean(0) for block in rows.split([len(item.views) for item in batch])]
         return normalize(torch.stack(means), dim=1)
 
     def _clips(

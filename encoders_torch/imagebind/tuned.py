@@ -14,7 +14,7 @@ from encoders_torch.imagebind.checkpoint import load_trunk
 from encoders_torch.imagebind.encoder import ABOUT
 from encoders_torch.imagebind.tuned_release import read_released
 from encoders_torch.imagebind.weights import LICENCE
-from encoders_torch.tensor_files import part_of
+from encoders_torch.tensor_files import with_prefix
 from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import TunedModel, read_tuned
 from fb_jax.banks import files
@@ -50,8 +50,8 @@ class TunedImageBind:
 
     def _load_folder(self, folder: Path) -> None:
         state, about = read_tuned(folder)
-        trunk = load_trunk(part_of(state, "trunk."), folder)
-        self.model = TunedModel(trunk, Mixture.of(part_of(state, "mixture.")))
+        trunk = load_trunk(with_prefix(state, "trunk."), folder)
+        self.model = TunedModel(trunk, Mixture.of(with_prefix(state, "mixture.")))
         self.name = f"{about['encoder']['name']}, audio tuned into {about['space']['name']}"
         self.licence, self.weights_sha256 = about["licence"], about["weights"]["sha256"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from encoders_torch.explain import explained
 from encoders_torch.imagebind.checkpoint import load_trunk, of_towers
-from encoders_torch.tensor_files import part_of, read_state
+from encoders_torch.tensor_files import read_state, with_prefix
 from encoders_torch.tuning.mixture import Mixture, folded
 from encoders_torch.tuning.model import TunedModel
 from fb_jax.errors import FreeBindError
@@ -33,7 +33,7 @@ def read_released(path: Path) -> TunedModel:
     """
     state = read_state(path)
     model = TunedModel(
-        load_trunk(of_towers(part_of(state, "ib.")), path), released_mixture(state, path)
+        load_trunk(of_towers(with_prefix(state, "ib.")), path), released_mixture(state, path)
     )
     _require_keys([k for k in state if not k.startswith(("ib.", "ib_head.projectors."))], [], path)
     return model
@@ -47,7 +47,7 @@ def released_mixture(state: Mapping[str, Tensor], where: Path) -> Mixture:
     """
     numbers = {key.split(".")[2] for key in state if key.startswith("ib_head.projectors.")}
     _require_keys(numbers, map(str, range(MEMBERS)), where)
-    members = [part_of(state, f"ib_head.projectors.{i}.") for i in range(MEMBERS)]
+    members = [with_prefix(state, f"ib_head.projectors.{i}.") for i in range(MEMBERS)]
     members = [{k.removeprefix("Head2."): v for k, v in member.items()} for member in members]
     for member in members:
         _require_keys(member, _projector_keys(), where)

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from encoders_torch.explain import explained
-from encoders_torch.tensor_files import part_of, read_folder
+from encoders_torch.tensor_files import read_folder, with_prefix
 from encoders_torch.tuning.mixture import Mixture, folded
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
@@ -70,7 +70,7 @@ def read_displacement(folder: Path | str) -> Displacement:
             unified=bond["unified"],
             expert=bond["expert"],
             shared=tuple(bond["shared"]),
-            mixture=_mixture(part_of(tensors, f"0.{bond['expert']}.")),
+            mixture=_mixture(with_prefix(tensors, f"0.{bond['expert']}.")),
             digest=about["digest"],
             sha256=about["sha256"],
         )

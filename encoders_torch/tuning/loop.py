@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.reading import ItemReader, Read, read_ahead
-from encoders_torch.tensor_files import part_of, read_state, write_state
+from encoders_torch.tensor_files import read_state, with_prefix, write_state
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, write_tuned
 from encoders_torch.tuning.pairs import Pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
@@ -188,9 +188,9 @@ class Tuning:
         if not path.exists():
             return
         tensors = read_state(path, fix="delete it to begin again")
-        self.model.load_state_dict(part_of(tensors, "model."))
+        self.model.load_state_dict(with_prefix(tensors, "model."))
         state = self.optimiser.state_dict()
-        for key, value in part_of(tensors, "adam.").items():
+        for key, value in with_prefix(tensors, "adam.").items():
             number, name = key.split(".")
             state["state"].setdefault(int(number), {})[name] = value
         self.optimiser.load_state_dict(state)

@@ -27,7 +27,7 @@ from jaxtyping import Float32
 
 from encoders_torch.export import ExportConfig, export
 from encoders_torch.pipeline import ExportSettings
-from encoders_torch.tensor_files import part_of
+from encoders_torch.tensor_files import with_prefix
 from encoders_torch.tune import origin, require_fit
 from encoders_torch.tuning.displacement import read_displacement
 from encoders_torch.tuning.loop import Tuning
@@ -80,7 +80,7 @@ class TunedWordEncoder:
         self.name = f"{encoder.name}, audio tuned into {about['space']['name']}"
         self.licence, self.weights_sha256 = encoder.licence, about["weights"]["sha256"]
         self._encoder = encoder
-        self._tuned = TunedModel(encoder.tower("audio"), Mixture.of(part_of(state, "mixture.")))
+        self._tuned = TunedModel(encoder.tower("audio"), Mixture.of(with_prefix(state, "mixture.")))
         self._tuned.load_state_dict(state)
         self._tuned.eval().requires_grad_(False).to(device)
         self.dim = self._tuned.mixture.dim

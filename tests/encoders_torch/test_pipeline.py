@@ -234,7 +234,7 @@ def test_an_encoder_is_not_sent_to_the_workers_which_share_it(toy, media, split,
 
 
 def test_few_captions_start_no_worker(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_pool", pytest.fail)
+    monkeypatch.setattr(reading, "_worker_processes", pytest.fail)
     reader = ItemReader(toy, "text", write_items(tmp_path / "items.jsonl", words().items), None)
     reads = read_ahead(reader, range(11), workers=2, most_items=40, most_bytes=10**6)
     assert [read.item()[0] for read in reads] == [len(word) for word in WORDS]
