@@ -1,6 +1,3 @@
-import pickle
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -68,42 +65,6 @@ def test_a_member_without_its_file_is_refused(tmp_path):
         FreeBindError, match=r"member of a released family is missing\n.*mix/best.pt"
     ):
         read_families(tmp_path, [FAMILY])
-
-
-class Code:
-    """A pickle of this runs code."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("writer", ["torch", "pickle"])
-def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, writer):
-    witness, path = tmp_path / "ran", tmp_path / "best.pt"
-    if writer == "torch":
-        torch.save({"Head2.mlps.0.weight": Code(witness)}, path)
-    else:
-        path.write_bytes(pickle.dumps(Code(witness)))
-    with pytest.raises(FreeBindError, match=r"than tensors\n.*best.pt\n(.|\n)*any code"):
-        read_arrays(path)
-    assert not witness.exists()
-
-
-@pytest.mark.parametrize("cut", [0, 10, 500])
-def test_a_truncated_file_is_refused(tmp_path, state, cut):
-    path = put(tmp_path, state)
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(FreeBindError, match="it is damaged, or holds more"):
-        read_arrays(path)
-
-
-@pytest.mark.parametrize("content", [[torch.zeros(2)], {"epoch": 3}, torch.zeros(2)])
-def test_a_file_that_holds_no_state_dict_is_refused(tmp_path, content):
-    with pytest.raises(FreeBindError, match="this file is no state dict"):
-        read_arrays(put(tmp_path, content))
 
 
 def test_a_family_that_is_there_is_never_overwritten(tmp_path, state, contents):

@@ -213,3 +213,8 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     says = r"Parquet lists need pyarrow(.|\n)*pip install 'freebind-jax\[parquet\]'"
     with pytest.raises(FreeBindError, match=says):
         open_source("text", tmp_path / "a.parquet")
+
+
+def test_paths_may_be_strings(media):
+    for modality, path in (("text", media / "text.txt"), ("image", media / "image")):
+        assert items(modality, str(path)) == items(modality, path)

@@ -327,30 +327,3 @@ def test_weights_that_are_no_numbers_are_never_written(pairs, tmp_path, monkeypa
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(FreeBindError, match="must be positive"):
         TuneSettings(**settings)
-
-
-def with_version(folder):
-    about = files.read_json(folder / "tuned.json")
-    files.write_json(folder / "tuned.json", about | {"version": 2})
-
-
-def altered(folder):
-    content = bytearray((folder / "weights.safetensors").read_bytes())
-    content[-1] ^= 1
-    (folder / "weights.safetensors").write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (lambda folder: (folder / "tuned.json").unlink(), "there is no tuned encoder here"),
-        (lambda folder: (folder / "weights.safetensors").unlink(), "missing or were altered"),
-        (altered, "missing or were altered"),
-        (with_version, "another format"),
-    ],
-)
-def test_a_damaged_result_is_refused(pairs, tmp_path, damage, says):
-    tuning(pairs, tmp_path / "out").run(ALONE)
-    damage(tmp_path / "out")
-    with pytest.raises(FreeBindError, match=says):
-        read_tuned(tmp_path / "out")
