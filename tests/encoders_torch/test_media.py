@@ -28,13 +28,6 @@ def test_colours_of_any_mode_become_rgb(tmp_path, mode):
     assert np.abs(np.asarray(found, int) - np.asarray(two_pixels(), int)).max() <= 1
 
 
-def test_of_16_bits_the_upper_8_count(tmp_path):
-    levels = np.uint16([[0, 255, 256, 32768, 65535]])
-    Image.fromarray(levels).save(tmp_path / "deep.png")
-    found = np.asarray(read_image(tmp_path / "deep.png"))
-    assert found.tolist() == [[[level >> 8] * 3 for level in levels[0].tolist()]]
-
-
 def test_a_picture_is_turned_as_its_exif_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned

@@ -134,8 +134,3 @@ def other_space(factor):
     space = FusedSpace.load("space").with_factors(image=factor)
     shutil.rmtree("space")
     space.save("space")
-
-
-def test_too_small_a_batch_of_pairs_is_told(command, media, begun):
-    done = command(tune.main, *arguments(media, "--batch", 64))
-    assert (done.status, "fewer pairs than a batch" in done.err) == (2, True)
