@@ -16,8 +16,7 @@ from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
 from encoders_torch.pipeline import ExportSettings, export_bank
 from encoders_torch.report import ExportResult, Timings
 from encoders_torch.sources import Source, list_items, open_source
-from fb_jax.banks import POOL, Split, files
-from fb_jax.banks.root import require_name
+from fb_jax.banks import POOL, Split, files, require_name
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError, Interrupted, unknown
 
@@ -185,7 +184,7 @@ def _export_space(
     counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}
     for modality, source in sources.items():
         total = settings.share(counts[modality])
-        with ConsoleReporter().stage(f"{space}/{modality}", total) as advance:
+        with ConsoleReporter().task(f"{space}/{modality}", total) as advance:
 
             def show(rows: int, timings: Timings, advance=advance) -> None:  # type: ignore[no-untyped-def]
                 advance(rows, note=str(timings))

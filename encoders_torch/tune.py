@@ -88,7 +88,7 @@ def tune(config: TuneConfig) -> None:
     print(f"{len(pairs)} pairs, {tuning.steps} steps of {config.settings.batch}", flush=True)
     weights = 4 * sum(parameter.numel() for parameter in model.parameters())
     files.require_space({config.out: 2 * 3 * weights})  # two checkpoints, each with two moments
-    with ConsoleReporter().stage("tuning", tuning.steps) as advance:
+    with ConsoleReporter().task("tuning", tuning.steps) as advance:
         tuning.run(config.runtime, advance)
     if tuning.unreadable:
         print(f"{len(tuning.unreadable)} recordings could not be read and were skipped")

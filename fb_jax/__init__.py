@@ -1,9 +1,9 @@
 """FreeBind in JAX: fuse frozen embedding spaces.
 
     banks = open_banks("BANKS", spaces=["imagebind", "clap_general"])
-    pairs = build_pairs(PairSpec(banks, "imagebind", "clap_general"), Path("pairs"))
-    bond = train_bond(pairs, "combination", Path("bond"))
-    space = FusedSpace.preset("versatile", bond)
+    pairs = build_pairs(PairSpec(banks, "imagebind", "clap_general"), "pairs")
+    bond = train_bond(pairs, "combination", "bond")
+    space = FusedSpace.of(bond, at="versatile")
     metrics = evaluate(space, open_banks("BANKS", "test", spaces=["imagebind", "clap_general"]))
 
 Names are loaded when they are first used, so that ``fb_jax.banks`` runs without JAX.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fb_jax.banks import BankSet, import_bank, open_banks, write_synthetic
     from fb_jax.errors import FreeBindError, Interrupted
     from fb_jax.evaluation import evaluate, nearest, sweep
-    from fb_jax.fusion import FusedSpace, write_fused
+    from fb_jax.fusion import Embedder, FusedSpace, write_fused
     from fb_jax.projector import Bond
     from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
     from fb_jax.run import word_world
@@ -28,7 +28,7 @@ _HOMES = {
     "banks": ("BankSet", "import_bank", "open_banks", "write_synthetic"),
     "errors": ("FreeBindError", "Interrupted"),
     "evaluation": ("evaluate", "nearest", "sweep"),
-    "fusion": ("FusedSpace", "write_fused"),
+    "fusion": ("Embedder", "FusedSpace", "write_fused"),
     "projector": ("Bond",),
     "pseudo": ("PairSet", "PairSpec", "Retrieval", "build_pairs"),
     "run": ("word_world",),
@@ -38,6 +38,7 @@ _HOMES = {
 __all__ = [
     "BankSet",
     "Bond",
+    "Embedder",
     "FreeBindError",
     "FusedSpace",
     "Interrupted",

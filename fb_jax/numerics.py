@@ -1,30 +1,89 @@
-"""Two things that every stage computes alike: unit rows, and products of a stated precision."""
+"""Shared numerics: row normalisation and matmul precision."""
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fb_jax.errors import unknown
+from fb_jax.errors import FreeBindError, unknown
 
 Precision = Literal["float32", "tf32", "bf16"]
-"""How matrices are multiplied; sums are float32 in all of them. ``tf32`` needs a GPU."""
+"""How matrices are multiplied. It belongs to a computation, never to a model.
+
+``float32`` multiplies in the dtype of its inputs. ``tf32`` rounds the operands to TensorFloat-32
+and needs a GPU. ``bf16`` rounds the operands to bfloat16 on every device. All sum in float32.
+"""
+
+FULL = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # float64 where the inputs are
+TF32 = partial(jnp.matmul, precision=jax.lax.DotAlgorithmPreset.TF32_TF32_F32)
+BF16 = partial(jnp.matmul, precision=jax.lax.DotAlgorithmPreset.BF16_BF16_F32)
 
 
-def dot_precision(precision: Precision) -> jax.lax.Precision | jax.lax.DotAlgorithmPreset:
-    """Return what JAX's dot products take for a precision setting."""
-    presets = jax.lax.DotAlgorithmPreset
-    choices: dict[Precision, jax.lax.Precision | jax.lax.DotAlgorithmPreset] = {
-        "float32": jax.lax.Precision.HIGHEST,  # and float64 where the inputs are
-        "tf32": presets.TF32_TF32_F32,
-        "bf16": presets.BF16_BF16_F32,
-    }
-    if precision not in choices:
-        raise unknown("precision", precision, choices)
-    return choices[precision]
+def platform() -> str:
+    """Return what JAX computes on by default: "cpu", "gpu", "tpu"."""
+    device: Any = jax.config.jax_default_device or jax.devices()[0]  # type: ignore[attr-defined]
+    return device if isinstance(device, str) else device.platform
+
+
+def require_precision(name: str) -> None:
+    """Raise a FreeBindError unless there is such a precision."""
+    if name not in get_args(Precision):
+        raise unknown("precision", name, get_args(Precision))
+
+
+def require_supported(*precisions: Precision) -> None:
+    """Raise a FreeBindError if the default device cannot multiply at one of these precisions."""
+    if "tf32" in precisions and platform() == "cpu":
+        raise FreeBindError("tf32 needs a GPU", got="precision tf32 on a CPU", fix="use float32")
+
+
+def matmul(
+    x: Float[Array, "*n k"], y: Float[Array, "*m k d"], precision: Precision = "float32"
+) -> Float[Array, "*b d"]:
+    """Multiply matrices as ``jnp.matmul`` does, forward and backward at a stated precision.
+
+    Args:
+        x: ``[..., n, k]``.
+        y: ``[..., k, d]``.
+        precision: See ``Precision``.
+
+    Returns:
+        ``[..., n, d]`` in the dtype of the inputs.
+
+    Raises:
+        FreeBindError: The device cannot multiply at this precision.
+    """
+    if precision == "float32":
+        return FULL(x, y)
+    require_supported(precision)
+    if precision == "tf32":
+        return TF32(x, y)
+    operands = _round(x), _round(y)
+    # A CPU has no fast bfloat16 product; float32 ones of rounded operands are the same, exactly.
+    return _round_gradient(jax.lax.platform_dependent(*operands, cpu=FULL, default=BF16))
+
+
+@jax.custom_vjp
+def _round(x: Array) -> Array:
+    """Round to bfloat16 and keep the dtype; a gradient passes through unchanged.
+
+    A pair of casts would not do: XLA may remove it.
+    """
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+
+
+@jax.custom_vjp
+def _round_gradient(x: Array) -> Array:
+    """Return x; its gradient, an operand of the backward products, is rounded to bfloat16."""
+    return x
+
+
+_round.defvjp(lambda x: (_round(x), None), lambda _, gradient: (gradient,))
+_round_gradient.defvjp(lambda x: (x, None), lambda _, gradient: (_round(gradient),))
 
 
 def normalised(rows: Float[Array, "*n d"]) -> Float[Array, "*n d"]:

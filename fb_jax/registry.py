@@ -99,8 +99,11 @@ def _parts(method: Any, roots: set[str], seen: set[int]) -> Iterator[str]:
 
 
 def _is_own(value: Any, roots: set[str]) -> bool:
-    """Return whether a value is code of these packages."""
-    return isinstance(value, FunctionType | type) and value.__module__.partition(".")[0] in roots
+    """Return whether a value is code of these packages that can change a result."""
+    code = isinstance(value, FunctionType | type) and not (
+        isinstance(value, type) and issubclass(value, Exception)
+    )
+    return code and value.__module__.partition(".")[0] in roots
 
 
 def _source(method: Any) -> str:
@@ -116,8 +119,12 @@ def _source(method: Any) -> str:
 
 
 def _functions(method: Any) -> list[FunctionType]:
-    members = vars(method).values() if isinstance(method, type) else [method]
-    return [member for member in members if isinstance(member, FunctionType)]
+    if not isinstance(method, type):
+        return [method]
+    members = [inspect.unwrap(part) for part in vars(method).values() if callable(part)]
+    written = [member for member in members if isinstance(member, FunctionType)]
+    own = [member for member in written if member.__globals__["__name__"] == method.__module__]
+    return [member for member in own if member.__code__.co_filename != "<string>"]
 
 
 def _named(method: Any) -> Iterator[tuple[str, Any]]:

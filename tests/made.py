@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import jax
 import numpy as np
 
 from fb_jax.fusion import FusedSpace
-from fb_jax.projector import Bond, BondKind, Projector, Variables, init_mixture, subsets
+from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, init_mixture
 
 
 def random_bond(
@@ -20,35 +19,29 @@ def random_bond(
     seed: int = 0,
 ) -> Bond:
     """Return a bond of two spaces, name and dimension, with random numbers: never trained."""
-    ends = (expert[1], unified[1]) if kind == "combination" else (unified[1], expert[1])
-    projector, members = Projector(ends[1], hidden=8), subsets(["text", "image", "audio"])
-    init = partial(init_mixture, projector, dim=ends[0], members=len(members))
-    form, rng = jax.eval_shape(init, jax.random.key(0)), np.random.default_rng(seed)
-    draw = lambda low, leaf: rng.uniform(low, 1.5, leaf.shape).astype(np.float32)  # noqa: E731
-    return Bond(
-        kind=kind,
-        unified=unified[0],
-        expert=expert[0],
-        shared=shared,
-        modalities=members[-1],
-        members=members,
-        projector=projector,
-        variables=Variables(
-            params=jax.tree.map(partial(draw, -1.5), form.params),
-            batch_stats=jax.tree.map(partial(draw, 0.5), form.batch_stats),
-        ),
+    ends = (
+        End(unified[0], ("text", "image", "audio"), unified[1]),
+        End(expert[0], shared, expert[1]),
     )
+    spec = BondSpec.between(kind, *ends, hidden=8)
+    init = partial(init_mixture, spec.projector(), dim=spec.dim_in, members=7)
+    shapes, rng = jax.eval_shape(init, jax.random.key(0)), np.random.default_rng(seed)
+    draw = lambda low, leaf: rng.uniform(low, 1.5, leaf.shape).astype(np.float32)  # noqa: E731
+    variables = Variables(
+        params=jax.tree.map(partial(draw, -1.5), shapes.params),
+        batch_stats=jax.tree.map(partial(draw, 0.5), shapes.batch_stats),
+    )
+    return Bond(spec, variables)
 
 
 def random_product() -> FusedSpace:
     """internvl_ib_pp: imagebind (64) displaced into internvl (56), then two CLAPs (48) combined."""
-    base = FusedSpace.preset(
-        "it_expertise",
+    base = FusedSpace.of(
         random_bond("displacement", ("imagebind", 64), ("internvl", 56), ("text", "image")),
+        name="internvl_ib",
     )
     claps = [
         random_bond("combination", ("internvl_ib", 56), (name, 48), ("text", "audio"), seed)
         for seed, name in enumerate(("clap_music", "clap_general"), start=1)
     ]
-    space = FusedSpace.preset("versatile", *claps, base=replace(base, name="internvl_ib"))
-    return replace(space, name="internvl_ib_pp")
+    return FusedSpace.of(*claps, base=base, name="internvl_ib_pp")

@@ -1,18 +1,36 @@
-"""Fused spaces: weighted sums of bonded spaces, in memory and on disk."""
+"""Fused spaces: weighted sums and direct sums of bonded spaces, in memory and on disk."""
 
-from fb_jax.fusion.embed import ItemEncoder
-from fb_jax.fusion.fuse import weights_digest, write_fused
-from fb_jax.fusion.presets import PRESETS, Factors, presets_for
-from fb_jax.fusion.space import FusedSpace, Parts, fusable
+from fb_jax.fusion.banks import write_fused
+from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
+from fb_jax.fusion.embedder import Embedder, ItemEncoder
+from fb_jax.fusion.factors import PRESETS, Factors
+from fb_jax.fusion.layout import digest
+from fb_jax.fusion.sources import fusable, licences_of, parts_of, sources
+from fb_jax.fusion.space import FusedSpace
+from fb_jax.fusion.stage import Parts, Stage
+from fb_jax.fusion.storage import read_space, write_space
+from fb_jax.fusion.sums import DirectSum, WeightedSum
 
 __all__ = [
     "PRESETS",
+    "CutSum",
+    "DirectSum",
+    "Embedder",
     "Factors",
     "FusedSpace",
     "ItemEncoder",
     "Parts",
+    "Stage",
+    "WeightedSum",
+    "cut",
+    "digest",
     "fusable",
-    "presets_for",
-    "weights_digest",
+    "licences_of",
+    "parts_of",
+    "read_space",
+    "sources",
+    "uncut",
+    "with_basis",
     "write_fused",
+    "write_space",
 ]

@@ -1,13 +1,15 @@
-"""The model card of a fused space: what a person who finds the folder needs to know."""
+"""The model card of a fused space, for whoever finds the folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fb_jax.fusion.presets import presets_for
+from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.projector import subset_name
+from fb_jax.fusion.stage import Stage
+from fb_jax.fusion.sums import DirectSum
+from fb_jax.projector import Bond, subset_name
 
 KS = (1, 5)
 
@@ -17,12 +19,13 @@ def model_card(space: FusedSpace, metrics: Mapping[str, Any] | None = None) -> s
 
     Args:
         space: The fused space.
-        metrics: Split to model to pair to figures; none leaves the section out.
+        metrics: Split to model to pair to figures; without them the section is left out.
     """
     sections = [
         f"# {space.title}",
-        f"A fused embedding space of {space.dim} dimensions for {', '.join(space.modalities)}, made"
-        f" from {', '.join(space.spaces)} by FreeBind (Wang et al., ICML 2024, arXiv:2405.04883)."
+        f"A fused embedding space of {space.dim} dimensions for {', '.join(space.modalities)},"
+        f" fused from {', '.join(space.spaces)} by FreeBind (Wang et al., ICML 2024,"
+        " arXiv:2405.04883)."
         " It holds projectors between frozen spaces, not the encoders.",
         "## Spaces\n\n" + _spaces(space),
         "## How they are fused\n\n" + "\n".join(_stages(space)),
@@ -51,26 +54,33 @@ def _spaces(space: FusedSpace) -> str:
 
 def _stages(space: FusedSpace) -> Iterable[str]:
     for stage in space.stages:
-        for bond in stage.bonds:
-            direction, names = bond.direction, {"unified": bond.unified, "expert": bond.expert}
-            yield (
-                f"- {bond.kind}: {names[direction.source]} ({bond.dim(direction.source)}) is"
-                f" projected into {names[direction.target]} ({bond.projector.dim}) by"
-                f" {len(bond.members)} projectors of hidden width {bond.projector.hidden}, trained"
-                f" on {', '.join(map(subset_name, bond.members))}"
-            )
+        yield from map(_bond, stage.bonds)
         yield f"- weights of the experts in {stage.title}: {_factors(stage.factors)}"
-        if stage.direct:
-            cut = "" if stage.basis is None else f", cut from {len(stage.basis)} by PCA"
-            yield (
-                f"- {stage.title} is a direct sum of {stage.dim} dimensions{cut}: the spaces stand"
-                " side by side, and what a space lacks is filled in by the projectors, with"
-                f" {stage.fill:g} of the squared norm"
-            )
-        for modality, native in stage.given.items():
-            yield f"- {modality} of {stage.title} is {native} as it comes: its encoder was tuned"
-    for name, factors in presets_for(space).items():
+        if isinstance(stage, DirectSum):
+            yield _direct_sum(stage)
+        for modality, native in stage.tuned_rows.items():
+            yield f"- {modality} rows of {stage.title} are those of {native}, a tuned encoder"
+    for name, factors in space.presets.items():
         yield f"- preset `{name}`: {_factors(factors)}"
+
+
+def _bond(bond: Bond) -> str:
+    direction, names = bond.direction, {"unified": bond.unified, "expert": bond.expert}
+    return (
+        f"- {bond.kind}: {names[direction.source]} ({bond.spec.dim_in}) is projected into"
+        f" {names[direction.target]} ({bond.spec.dim_out}) by {len(bond.members)} projectors of"
+        f" hidden width {bond.spec.hidden}, trained on {', '.join(map(subset_name, bond.members))}"
+    )
+
+
+def _direct_sum(stage: Stage) -> str:
+    cut = f", cut from {len(stage.basis)} by PCA" if isinstance(stage, CutSum) else ""
+    fill = stage.fill if isinstance(stage, DirectSum) else 1
+    return (
+        f"- {stage.title} is a direct sum of {stage.dim} dimensions{cut}: the spaces stand side by"
+        f" side; where a space lacks a modality, the projectors fill it in with {fill:g} of the"
+        " squared norm"
+    )
 
 
 def _factors(factors: Mapping[str, float]) -> str:

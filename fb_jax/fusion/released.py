@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion.presets import presets_for
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.projector import Bond, BondKind, Projector
+from fb_jax.projector import Bond, BondKind, BondSpec
 from fb_jax.projector.released import (
     FOLDERS,
     State,
@@ -32,14 +32,13 @@ SHARED = {
 MODALITIES = ("text", "image", "audio")
 
 
-@dataclass(frozen=True)
-class Family:
-    """What a released folder of seven projectors is.
+class Family(NamedTuple):
+    """The bond of a released folder of seven projectors.
 
     Attributes:
         kind: Direction of the bond.
-        unified: Name of its unified space.
-        expert: Name of its expert.
+        unified: Name of the unified space.
+        expert: Name of the expert.
     """
 
     kind: BondKind
@@ -62,17 +61,17 @@ PRODUCTS: Mapping[str, tuple[str, ...]] = {
     "internvl_ib_pp": ("InternVL_IB_PP_M_Proj", "InternVL_IB_PP_G_Proj"),
     "internvl_ib_tuned_pp": ("InternVL_IB_FTPP_M_Proj", "InternVL_IB_FTPP_G_Proj"),
 }
-"""Product to the families of its last stage (Table 2)."""
+"""Product to the families in its last stage (Table 2)."""
 
 BASES: Mapping[str, str] = {
     "internvl_ib_pp": "internvl_ib",
     "internvl_ib_tuned_pp": "internvl_ib_tuned",
 }
-"""Product to the product that is its base."""
+"""Product to its base, another product."""
 
 TUNED = "internvl_ib_tuned"
-GIVEN: Mapping[str, str] = {"audio": "imagebind_tuned"}
-"""The product that is ``internvl_ib`` but for its audio: the tuned encoder's rows, as they come."""
+TUNED_ROWS: Mapping[str, str] = {"audio": "imagebind_tuned"}
+"""``internvl_ib_tuned`` is ``internvl_ib`` with the tuned encoder's rows as audio."""
 
 
 def bond_from_released(name: str, states: Mapping[str, State]) -> Bond:
@@ -86,17 +85,19 @@ def bond_from_released(name: str, states: Mapping[str, State]) -> Bond:
         FreeBindError: See ``mixture_from_released``; or its spaces have other dimensions.
     """
     family, variables = FAMILIES[name], mixture_from_released(states, name)
-    kernels = [variables.params[f"linear_{place}"]["kernel"] for place in ("in", "out")]
-    bond = Bond(
+    kernel_in, kernel_out = (variables.params[f"linear_{end}"]["kernel"] for end in ("in", "out"))
+    spec = BondSpec(
         kind=family.kind,
         unified=family.unified,
         expert=family.expert,
-        shared=SHARED[family.expert],
         modalities=MODALITIES,
+        shared=SHARED[family.expert],
         members=tuple(FOLDERS),
-        projector=Projector(dim=kernels[1].shape[2], hidden=kernels[0].shape[2]),
-        variables=variables,
+        dim_in=kernel_in.shape[1],
+        dim_out=kernel_out.shape[2],
+        hidden=kernel_in.shape[2],
     )
+    bond = Bond(spec, variables)
     _require_dims(name, bond)
     return bond
 
@@ -107,43 +108,39 @@ def products_from_released(
     """Return the products of Table 2 that some released families give, at their first preset.
 
     Args:
-        families: Name to folder of a member to state dict.
+        families: Family to folder of a member to state dict.
         licences: Native space to licence.
 
     Returns:
-        Product to fused space; one with a family of its two missing has one expert. With
-        ``internvl_ib`` comes that of the tuned encoder.
+        Product to fused space. A product with one of its two families has one expert. With
+        ``internvl_ib`` comes the product of the tuned encoder.
 
     Raises:
         FreeBindError: See ``bond_from_released``; or the family of a base is missing.
     """
     bonds = {name: bond_from_released(name, states) for name, states in families.items()}
-    made: dict[str, FusedSpace] = {}
+    spaces: dict[str, FusedSpace] = {}
     for product, names in PRODUCTS.items():
         if own := [bonds[name] for name in names if name in bonds]:
-            made[product] = _product(product, own, made, licences or {})
-        if product == "internvl_ib" and product in made:
-            tuned = replace(made[product], name=TUNED, given=GIVEN)
-            made[TUNED] = replace(tuned, licences=_known(tuned, licences or {}))
-    return made
+            spaces[product] = _product(product, own, spaces)
+        if product == "internvl_ib" and product in spaces:
+            last = replace(spaces[product].last, name=TUNED, tuned_rows=TUNED_ROWS)
+            spaces[TUNED] = spaces[product].with_last(last)
+    known = licences or {}
+    return {
+        name: replace(space, licences={s: known[s] for s in space.dims if s in known})
+        for name, space in spaces.items()
+    }
 
 
-def _product(
-    product: str, bonds: list[Bond], made: Mapping[str, FusedSpace], licences: Mapping[str, str]
-) -> FusedSpace:
+def _product(product: str, bonds: list[Bond], spaces: Mapping[str, FusedSpace]) -> FusedSpace:
     base = BASES.get(product)
-    if base is not None and base not in made:
+    if base is not None and base not in spaces:
         raise FreeBindError(
             f"{product} builds on {base}, which is not here",
             expected="the folder InternVL_IB_Proj beside the others",
         )
-    space = FusedSpace.halfway(*bonds, base=made[base] if base else None)
-    at = space.at(next(iter(presets_for(space))))
-    return replace(at, name=product, licences=_known(at, licences))
-
-
-def _known(space: FusedSpace, licences: Mapping[str, str]) -> dict[str, str]:
-    return {native: licences[native] for native in space.dims if native in licences}
+    return FusedSpace.of(*bonds, base=spaces[base] if base else None, name=product)
 
 
 def families_to_released(space: FusedSpace) -> dict[str, dict[str, State]]:
@@ -153,7 +150,7 @@ def families_to_released(space: FusedSpace) -> dict[str, dict[str, State]]:
         FreeBindError: A bond is none of the released families, or has other dimensions or members.
     """
     return {
-        name: mixture_to_released(bond.variables, bond.members)
+        name: mixture_to_released(bond.variables, bond.members)  # type: ignore[arg-type]
         for stage in space.stages
         for name, bond in zip(map(_family_of, stage.bonds), stage.bonds, strict=True)
     }
@@ -167,12 +164,12 @@ def _family_of(bond: Bond) -> str:
             return name
     raise FreeBindError(
         "the authors released no such bond",
-        expected="; ".join(_told(family) for family in FAMILIES.values()),
-        got=_told(wanted),
+        expected="; ".join(_described(family) for family in FAMILIES.values()),
+        got=_described(wanted),
     )
 
 
-def _told(family: Family) -> str:
+def _described(family: Family) -> str:
     return f"{family.kind} of {family.expert} and {family.unified}"
 
 

@@ -1,6 +1,6 @@
 """The projector, and the mixture of one projector for every subset of the starts."""
 
-from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, Direction, Ends
+from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, BondSpec, Direction, End
 from fb_jax.projector.fold import Folded, fold, mean_output
 from fb_jax.projector.mixture import (
     Subset,
@@ -19,8 +19,9 @@ __all__ = [
     "BatchNorm",
     "Bond",
     "BondKind",
+    "BondSpec",
     "Direction",
-    "Ends",
+    "End",
     "Folded",
     "Projector",
     "Subset",

@@ -1,22 +1,23 @@
-"""Bonds: a bond is a direction between two spaces, and the mixture trained in it."""
+"""A bond links a unified and an expert space: a description, and the numbers of a mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, Float32
 
 from fb_jax.banks import unit_rows
-from fb_jax.errors import unknown
+from fb_jax.errors import FreeBindError, unknown
+from fb_jax.numerics import Precision
 from fb_jax.projector.fold import Folded, fold, mean_output
-from fb_jax.projector.mixture import Subset, Variables, subset_name
+from fb_jax.projector.mixture import Subset, Variables, subset_name, subsets
 from fb_jax.projector.projector import Projector
-from fb_jax.pseudo import Side
+from fb_jax.pseudo import Side, in_order
 
 BondKind = Literal["combination", "displacement", "direct_sum"]
 
@@ -27,10 +28,10 @@ class Direction:
 
     Attributes:
         source: The side that is projected; its projectors are trained.
-        target: The side that is kept frozen.
-        epochs: Passes over a member's own pairs [P].
-        direct: Whether the spaces stand side by side and what is projected fills in what the target
-            lacks [O]; otherwise both are summed in the target.
+        target: The side that stays frozen.
+        epochs: Passes over a projector's own pairs [P].
+        direct: True if the two spaces stand side by side and the projection fills in what the
+            target lacks [O]; False if both are summed in the target space.
     """
 
     source: Side
@@ -46,50 +47,62 @@ DIRECTIONS: Mapping[BondKind, Direction] = {
 }
 
 
-@runtime_checkable
-class Ends(Protocol):
-    """The two spaces that a bond links, whether it is trained yet or not."""
+class End(NamedTuple):
+    """A space at one end of a bond: its name, its modalities and its dimension."""
 
-    @property
-    def unified(self) -> str:
-        """Name of the unified space."""
-
-    @property
-    def expert(self) -> str:
-        """Name of the expert space."""
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        """Modalities of the expert."""
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Modalities that pairs start from: those of the unified space."""
+    name: str
+    modalities: Iterable[str]
+    dim: int
 
 
 @dataclass(frozen=True)
-class Bond:
-    """A trained mixture between a unified and an expert space.
+class BondSpec:
+    """The description of a bond: everything but its numbers, and how to compute with them.
 
     Attributes:
         kind: Its direction.
         unified: Name of the unified space.
         expert: Name of the expert space.
-        shared: Modalities of the expert, all of which the unified space has.
-        modalities: Of the unified space.
-        members: The starts that each member was trained on.
-        projector: The members' form.
-        variables: The members' numbers, leading axis ``len(members)``.
+        modalities: Modalities of the unified space; pseudo pairs start from each of them.
+        shared: Modalities of the expert; the unified space has all of them.
+        members: For each projector of the mixture, the starts of the pairs that it is trained on.
+        dim_in: Dimension of the space that is projected.
+        dim_out: Dimension of the target space.
+        hidden: Width of the projectors.
     """
 
     kind: BondKind
     unified: str
     expert: str
-    shared: tuple[str, ...]
     modalities: tuple[str, ...]
+    shared: tuple[str, ...]
     members: tuple[Subset, ...]
-    projector: Projector
-    variables: Variables = field(repr=False)
+    dim_in: int
+    dim_out: int
+    hidden: int = 2048
+
+    @classmethod
+    def between(cls, kind: BondKind, unified: End, expert: End, hidden: int) -> BondSpec:
+        """Describe the bond of two spaces with one projector for every subset of the starts.
+
+        Raises:
+            FreeBindError: There is no such kind of bond.
+        """
+        if kind not in DIRECTIONS:
+            raise unknown("bond", kind, DIRECTIONS)
+        modalities, dims = in_order(unified.modalities), (unified.dim, expert.dim)
+        dim_in, dim_out = dims if DIRECTIONS[kind].source == "unified" else dims[::-1]
+        return cls(
+            kind=kind,
+            unified=unified.name,
+            expert=expert.name,
+            modalities=modalities,
+            shared=in_order(expert.modalities),
+            members=subsets(modalities),
+            dim_in=dim_in,
+            dim_out=dim_out,
+            hidden=hidden,
+        )
 
     @property
     def direction(self) -> Direction:
@@ -98,17 +111,116 @@ class Bond:
 
     @property
     def weighted(self) -> tuple[str, ...]:
-        """Modalities that have an expert part in the fused space."""
+        """Modalities with an expert part in the fused space."""
         return self.modalities if self.direction.direct else self.shared
 
     def dim(self, side: Side) -> int:
-        """Return the dimension of a side's space."""
-        dim_in = self.variables.params["linear_in"]["kernel"].shape[1]
-        return dim_in if side == self.direction.source else self.projector.dim
+        """Return the dimension of the unified or the expert space."""
+        return self.dim_in if side == self.direction.source else self.dim_out
+
+    def projector(self, precision: Precision = "float32") -> Projector:
+        """Return the module that every member of the mixture is."""
+        return Projector(self.dim_out, self.hidden, precision)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> BondSpec:
+        """Read a description; older ones have a precision too, or no modalities.
+
+        Raises:
+            KeyError, TypeError: A field is missing or unknown.
+        """
+        members = tuple(tuple(member) for member in fields["members"])
+        sequences = {
+            "members": members,
+            "shared": tuple(fields["shared"]),
+            "modalities": tuple(fields.get("modalities", members[-1])),
+        }
+        return cls(**{k: v for k, v in fields.items() if k != "precision"} | sequences)
+
+
+@dataclass(frozen=True, eq=False)
+class Bond:
+    """A description and its numbers.
+
+    Attributes:
+        spec: The description.
+        variables: The members' numbers, every leaf ``[members, ...]`` float32. None: the bond is
+            planned. It can be asked for anything except a projection.
+    """
+
+    spec: BondSpec
+    variables: Variables | None = field(default=None, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Bond) or self.spec != other.spec:
+            return False
+        leaves, theirs = (jax.tree.leaves(bond.variables) for bond in (self, other))
+        return len(leaves) == len(theirs) and all(map(np.array_equal, leaves, theirs))
+
+    def __hash__(self) -> int:
+        return hash(self.spec)
+
+    @property
+    def kind(self) -> BondKind:
+        """See ``BondSpec``, as for the properties below."""
+        return self.spec.kind
+
+    @property
+    def unified(self) -> str:
+        """Name of the unified space."""
+        return self.spec.unified
+
+    @property
+    def expert(self) -> str:
+        """Name of the expert space."""
+        return self.spec.expert
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities of the unified space."""
+        return self.spec.modalities
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Modalities of the expert."""
+        return self.spec.shared
+
+    @property
+    def members(self) -> tuple[Subset, ...]:
+        """The starts that each projector is trained on."""
+        return self.spec.members
+
+    @property
+    def direction(self) -> Direction:
+        """Which space is projected into which."""
+        return self.spec.direction
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Modalities with an expert part in the fused space."""
+        return self.spec.weighted
+
+    def dim(self, side: Side) -> int:
+        """Return the dimension of the unified or the expert space."""
+        return self.spec.dim(side)
 
     @cached_property
     def folded(self) -> Folded:
-        """The members as inference runs them; made once, when first needed."""
+        """The members as inference runs them; computed at the first use.
+
+        Raises:
+            FreeBindError: The bond is not trained yet.
+        """
+        if self.variables is None:
+            raise FreeBindError(
+                "this bond is not trained yet",
+                where=f"{self.kind} of {self.expert} and {self.unified}",
+                fix="train it first: fb_jax.train_bond, or freebind train",
+            )
         return fold(self.variables)
 
     def only(self, member: Subset) -> Bond:
@@ -122,30 +234,39 @@ class Bond:
             raise unknown("projector trained on", subset_name(member), known)
         i = self.members.index(member)
         alone = jax.tree.map(lambda leaf: leaf[i : i + 1], self.variables)
-        return replace(self, members=(member,), variables=alone)
+        return Bond(replace(self.spec, members=(member,)), alone)
 
-    def place(self, side: Side, x: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d_out"]:
-        """Bring a side's rows into the target space, a bounded number at a time.
+    def to_target(
+        self, side: Side, x: Float[np.ndarray, "n d"], precision: Precision = "float32"
+    ) -> Float32[np.ndarray, "n d_out"]:
+        """Bring rows of one side into the target space, in blocks of bounded size.
 
         Args:
-            side: Whose rows.
+            side: The side that the rows belong to.
             x: ``[n, d]`` unit rows, any modality.
+            precision: Precision of the matrix products.
 
         Returns:
-            ``[n, d_out]``: of the side that is projected the mean of its members' unit outputs, to
-            be normalised (more experts' members may join the mean); the other's as they are.
+            ``[n, d_out]``. For the projected side, the mean of the members' unit outputs, not
+            normalised (members of other experts may join the mean); for the target side, ``x``.
         """
         if side == self.direction.target:
             return x
-        return mean_output(self.folded, x, self.projector.precision)
+        return mean_output(self.folded, x, precision)
 
-    def project(self, x: Float[np.ndarray, "n d_in"]) -> Float32[np.ndarray, "n d_out"]:
+    def project(
+        self, x: Float[np.ndarray, "n d_in"], precision: Precision = "float32"
+    ) -> Float32[np.ndarray, "n d_out"]:
         """Psi(x): the mean of the members' unit outputs [P, C], then L2 norm [C].
 
         Args:
             x: ``[n, d_in]`` unit rows of the source space, any modality.
+            precision: Precision of the matrix products.
 
         Returns:
-            ``[n, d_out]`` unit rows in the target space.
+            ``[n, d_out]`` unit rows of the target space.
+
+        Raises:
+            FreeBindError: The bond is not trained yet.
         """
-        return unit_rows(self.place(self.direction.source, x))
+        return unit_rows(self.to_target(self.direction.source, x, precision))

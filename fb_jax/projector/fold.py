@@ -16,16 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fb_jax.numerics import Precision, dot_precision, normalised
+from fb_jax.numerics import Precision, matmul, normalised
 from fb_jax.projector.mixture import Variables
 from fb_jax.projector.projector import BatchNorm
 
-MOST_ROWS, LEAST_ROWS = 4096, 8
-"""Rows that are projected at a time; below the first, numbers of rows are powers of two."""
+MAX_ROWS, MIN_ROWS = 4096, 8
+"""Maximum and minimum block size; smaller blocks are padded to a power of two."""
 
 
 class Folded(NamedTuple):
-    """The numbers of p members in evaluation mode: relu(x W_in + b_in) W_out + b_out, unit.
+    """The numbers of p members in evaluation mode: unit(relu(x W_in + b_in) W_out + b_out).
 
     Attributes:
         weight_in: ``[p, d_in, h]``.
@@ -41,21 +41,21 @@ class Folded(NamedTuple):
 
 
 def fold(variables: Variables) -> Folded:
-    """Fold each BatchNorm into the Linear before it; computed in float64.
+    """Fold each BatchNorm into the Linear before it, in float64.
 
     Args:
-        variables: Of a mixture, leading axis p.
+        variables: Numbers of a mixture, leading axis p.
 
     Returns:
         The same functions, in the variables' dtype.
     """
-    layers = [_affine(variables, place) for place in ("in", "out")]
+    layers = [_affine(variables, layer) for layer in ("in", "out")]
     return Folded(*(jnp.asarray(array) for layer in layers for array in layer))
 
 
-def _affine(variables: Variables, place: str) -> tuple[np.ndarray, np.ndarray]:
-    linear, norm = variables.params[f"linear_{place}"], variables.params[f"norm_{place}"]
-    running = variables.batch_stats[f"norm_{place}"]
+def _affine(variables: Variables, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    linear, norm = variables.params[f"linear_{layer}"], variables.params[f"norm_{layer}"]
+    running = variables.batch_stats[f"norm_{layer}"]
     leaves = (linear["kernel"], norm["scale"], norm["shift"], running["mean"], running["var"])
     kernel, scale, shift, mean, var = (np.asarray(leaf, np.float64) for leaf in leaves)
     gain = (scale / np.sqrt(var + BatchNorm.epsilon))[:, None]
@@ -67,9 +67,9 @@ def _affine(variables: Variables, place: str) -> tuple[np.ndarray, np.ndarray]:
 def _mean_output(
     folded: Folded, x: Float[Array, "b d_in"], precision: Precision
 ) -> Float[Array, "b d_out"]:
-    product = partial(jnp.matmul, precision=dot_precision(precision))
-    hidden = jax.nn.relu(product(x[None], folded.weight_in) + folded.bias_in)
-    return normalised(product(hidden, folded.weight_out) + folded.bias_out).mean(axis=0)
+    hidden = jax.nn.relu(matmul(x[None], folded.weight_in, precision) + folded.bias_in)
+    outputs = matmul(hidden, folded.weight_out, precision) + folded.bias_out
+    return normalised(outputs).mean(axis=0)
 
 
 def mean_output(
@@ -77,24 +77,27 @@ def mean_output(
 ) -> Float[np.ndarray, "n d_out"]:
     """Return the mean of the members' unit outputs [P, C]; its direction is Psi(x).
 
-    Rows go through in blocks of bounded size, the last one filled up to a power of two: whatever
-    numbers of rows come, few programs are compiled.
+    Rows are projected in blocks of bounded size and the last block is padded to a power of two, so
+    that few programs are compiled. One block is on the device at a time.
 
     Args:
         folded: The mixture.
         x: ``[n, d_in]`` unit rows.
-        precision: Of the matrix products.
+        precision: Precision of the matrix products.
 
     Returns:
-        ``[n, d_out]`` rows, of norm 1 at most.
+        ``[n, d_out]`` rows of norm 1 at most.
     """
-    blocks = np.split(x, range(MOST_ROWS, len(x), MOST_ROWS))
-    found = [_mean_output(folded, jnp.asarray(_filled(block)), precision) for block in blocks]
-    kept = [np.asarray(rows)[: len(block)] for rows, block in zip(found, blocks, strict=True)]
-    return np.concatenate(kept)
+    blocks = np.split(x, range(MAX_ROWS, len(x), MAX_ROWS))
+    return np.concatenate(
+        [
+            np.asarray(_mean_output(folded, jnp.asarray(_padded(block)), precision))[: len(block)]
+            for block in blocks
+        ]
+    )
 
 
-def _filled(block: np.ndarray) -> np.ndarray:
-    """Return rows with zero rows behind them."""
-    rows = max(LEAST_ROWS, 1 << (len(block) - 1).bit_length()) if len(block) else LEAST_ROWS
+def _padded(block: np.ndarray) -> np.ndarray:
+    """Return rows followed by zero rows."""
+    rows = max(MIN_ROWS, 1 << (len(block) - 1).bit_length()) if len(block) else MIN_ROWS
     return np.pad(block, [(0, rows - len(block)), (0, 0)])

@@ -1,7 +1,8 @@
 """The mixture Psi: one projector for every non-empty subset of the starts, as one model.
 
-With starts T, V, A: 7 projectors, trained each on its own union of {D_T, D_V, D_A} (section
-3.2.3). Their variables are one pytree with a leading axis of members; nothing loops over members.
+With starts T, V, A there are 7 projectors, each trained on its own union of {D_T, D_V, D_A}
+(section 3.2.3). Their variables are one pytree with a leading axis of members, so that nothing
+loops over members.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from jaxtyping import Array, Float
 from fb_jax.projector.projector import Projector
 
 Subset = tuple[str, ...]
-"""Start modalities that one member is trained on."""
+"""The starts (modalities that pairs start from) that one member is trained on."""
 
 
 class Variables(NamedTuple):
     """The numbers of a projector or, with a leading axis, of a mixture.
 
     Attributes:
-        params: Linears' kernels, BatchNorms' scale and shift.
-        batch_stats: BatchNorms' running mean and variance.
+        params: The kernels of the Linears, scale and shift of the BatchNorms.
+        batch_stats: Running mean and variance of the BatchNorms.
     """
 
     params: Any
     batch_stats: Any
 
     def collections(self) -> dict[str, Any]:
-        """Return what Flax's ``apply`` takes."""
+        """Return the variables as Flax's ``apply`` takes them."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 def subsets(starts: Sequence[str]) -> tuple[Subset, ...]:
-    """Return the 2^m - 1 non-empty subsets of the starts, the small ones first."""
+    """Return the 2^m - 1 non-empty subsets of the starts, smallest first."""
     sizes = range(1, len(starts) + 1)
     return tuple(subset for size in sizes for subset in combinations(starts, size))
 
@@ -49,13 +50,13 @@ def subset_name(subset: Subset) -> str:
 
 
 def init_projector(projector: Projector, key: Array, dim: int) -> Variables:
-    """Return the first variables of one projector from a space of ``dim`` dimensions."""
-    made = projector.init(key, jnp.zeros((2, dim)), train=True)
-    return Variables(made["params"], made["batch_stats"])
+    """Return the initial variables of one projector from a space of ``dim`` dimensions."""
+    variables = projector.init(key, jnp.zeros((2, dim)), train=True)
+    return Variables(variables["params"], variables["batch_stats"])
 
 
 def init_mixture(projector: Projector, key: Array, dim: int, members: int) -> Variables:
-    """Return the first variables of a mixture: every leaf ``[members, ...]``, all different."""
+    """Return the initial variables of a mixture: every leaf ``[members, ...]``, all different."""
     init = partial(init_projector, projector, dim=dim)
     return jax.vmap(init)(jax.random.split(key, members))
 
@@ -69,5 +70,5 @@ def project_members(
 
 
 def parameter_count(dim_in: int, dim_out: int, hidden: int) -> int:
-    """Return the trained numbers of one projector: two kernels, two scales, two shifts."""
+    """Return the number of trained parameters: two kernels, two scales, two shifts."""
     return dim_in * hidden + hidden * dim_out + 2 * (hidden + dim_out)

@@ -1,7 +1,7 @@
 """The projector psi: Linear - BatchNorm - ReLU - Linear - BatchNorm, then L2 norm [C].
 
-The Linears carry no bias [O]: the BatchNorm behind each cancels it, its true gradient is zero, and
-Adam would blow the rounding noise of that gradient up to steps of the learning rate.
+The Linears have no bias [O]. The BatchNorm after each one cancels it, so that its true gradient is
+zero, and Adam would turn the rounding noise of that gradient into steps of the learning rate.
 """
 
 from __future__ import annotations
@@ -10,14 +10,33 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fb_jax.numerics import Precision, dot_precision, normalised
+from fb_jax.numerics import Precision, matmul, normalised
+
+
+class Linear(nn.Module):
+    """A linear map without a bias, initialised Xavier-uniform [C].
+
+    Attributes:
+        width: Dimension of the output.
+        precision: Precision of the matrix product.
+    """
+
+    width: int
+    precision: Precision = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b d_in"]) -> Float[Array, "b d_out"]:
+        """Return ``x W``, ``[b, width]``."""
+        shape, dtype = (x.shape[1], self.width), jnp.result_type(float)
+        kernel = self.param("kernel", nn.initializers.xavier_uniform(), shape, dtype)
+        return matmul(x, kernel, self.precision)
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation by torch's convention.
 
-    Flax's own module keeps the biased variance; torch, and with it the authors' checkpoints [C],
-    the unbiased one: ``running = (1 - momentum) * running + momentum * batch``.
+    Flax's own module keeps the biased variance. Torch keeps the unbiased one, and so do the
+    authors' checkpoints [C]: ``running = (1 - momentum) * running + momentum * batch``.
 
     Attributes:
         momentum: Weight of the newest batch, 0.1.
@@ -29,11 +48,11 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b d"], *, train: bool) -> Float[Array, "b d"]:
-        """Normalise over the batch (train) or by the running statistics (evaluation).
+        """Normalise by the batch (training) or by the running statistics (evaluation).
 
         Args:
             x: ``[b, d]``.
-            train: Use, and fold into the running statistics, those of this batch.
+            train: Use this batch's statistics and update the running ones with them.
 
         Returns:
             ``[b, d]``.
@@ -54,14 +73,14 @@ class BatchNorm(nn.Module):
 
 
 class Projector(nn.Module):
-    """psi, from the unit sphere of one space into that of another.
+    """psi, from the unit sphere of one space to the unit sphere of another.
 
     One projector serves every modality of its source space.
 
     Attributes:
         dim: Dimension of the target space.
-        hidden: Width of the hidden layer, 2048 in the paper's released weights [C].
-        precision: Of the matrix products.
+        hidden: Width of the hidden layer, 2048 in the authors' released weights [C].
+        precision: Precision of the matrix products; the parameters do not depend on it.
     """
 
     dim: int
@@ -75,23 +94,13 @@ class Projector(nn.Module):
         """Project rows.
 
         Args:
-            x: ``[b, d]`` unit rows of one modality.
+            x: ``[b, d_in]`` unit rows of one modality.
             train: See ``BatchNorm``.
 
         Returns:
             ``[b, dim]`` unit rows.
         """
-        x = self._linear(self.hidden, "linear_in")(x)
+        x = Linear(self.hidden, self.precision, name="linear_in")(x)
         x = nn.relu(BatchNorm(name="norm_in")(x, train=train))
-        x = self._linear(self.dim, "linear_out")(x)
+        x = Linear(self.dim, self.precision, name="linear_out")(x)
         return normalised(BatchNorm(name="norm_out")(x, train=train))
-
-    def _linear(self, width: int, name: str) -> nn.Dense:
-        return nn.Dense(
-            width,
-            use_bias=False,
-            kernel_init=nn.initializers.xavier_uniform(),  # [C]
-            precision=dot_precision(self.precision),
-            param_dtype=jnp.result_type(float),
-            name=name,
-        )

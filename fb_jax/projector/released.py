@@ -1,19 +1,20 @@
 """The layout of the authors' released projectors [C], as NumPy arrays: in and out.
 
-A family is seven folders, one a member, each holding a state dict with these keys:
+A family is seven folders, one for each member, each with a state dict of these keys:
 
     Head2.mlps.{0,3}.{weight,bias}                             the Linears, weight [out, in]
-    Head2.mlps.{1,4}.{weight,bias,running_mean,running_var}    the BatchNorms, and
-    Head2.mlps.{1,4}.num_batches_tracked                       how many batches they have seen
+    Head2.mlps.{1,4}.{weight,bias,running_mean,running_var}    the BatchNorms
+    Head2.mlps.{1,4}.num_batches_tracked                       batches seen in training
 
-Our Linears have no biases. In evaluation a BatchNorm subtracts its running mean from what the
-Linear gives, so a bias b is a running mean lower by b: on the way in it is folded into that, on
-the way out it is zero. The count of batches plays no part in evaluation; on the way out it is zero.
+Our Linears have no biases. In evaluation a BatchNorm subtracts its running mean from the output of
+the Linear, so a bias b is the same as a running mean lower by b. On import the bias goes into the
+running mean; on export it is zero. The count of batches plays no part in evaluation; on export it
+is zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.projector.mixture import Subset, Variables, subset_name
 
 State = Mapping[str, np.ndarray]
-"""Key of the released layout to array: one projector."""
+"""One projector: key of the released layout to array."""
 
 LAYERS = {"in": ("Head2.mlps.0", "Head2.mlps.1"), "out": ("Head2.mlps.3", "Head2.mlps.4")}
 VECTORS = ("weight", "bias", "running_mean", "running_var")
@@ -37,22 +38,22 @@ FOLDERS: Mapping[Subset, str] = {
     ("image", "audio"): "AV",
     ("text", "image", "audio"): "mix",
 }
-"""Member to the folder it lies in; ``mix`` was trained on all three starts."""
+"""Member to its folder; ``mix`` was trained on all three starts."""
 
 
 def mixture_from_released(states: Mapping[str, State], where: object) -> Variables:
-    """Return our variables of a released family.
+    """Return the variables of a released family.
 
     Args:
         states: Folder to state dict.
         where: The family, for messages.
 
     Returns:
-        Numbers of the members in the order of ``FOLDERS``, leading axis 7, float32.
+        The members' numbers in the order of ``FOLDERS``, leading axis 7, float32.
 
     Raises:
-        FreeBindError: A member or a key is missing or too many, members differ in shape, or a
-            number is not finite or a variance negative.
+        FreeBindError: A member or a key is missing or unknown, members differ in shape, a number
+            is not finite or a variance is negative.
     """
     _require_names("members", states, FOLDERS.values(), where)
     first = shapes_of(states["mix"], f"{where}/mix")
@@ -63,16 +64,16 @@ def mixture_from_released(states: Mapping[str, State], where: object) -> Variabl
 
 
 def shapes_of(state: State, where: object) -> dict[str, tuple[int, ...]]:
-    """Return the shape that every key must have, by the two matrices of a state dict.
+    """Return the shape that every key must have, given the two matrices of a state dict.
 
     Raises:
-        FreeBindError: The matrices are missing or do not follow each other.
+        FreeBindError: The matrices are missing or do not fit each other.
     """
     (first, _), (second, _) = LAYERS.values()
     matrices = [state.get(f"{layer}.weight", np.empty(())).shape for layer in (first, second)]
     if [len(shape) for shape in matrices] != [2, 2] or matrices[1][1] != matrices[0][0]:
         raise FreeBindError(
-            "this is no released projector",
+            "not a released projector",
             where=where,
             expected=f"{first}.weight [h, d_in] and {second}.weight [d_out, h]",
             got=" and ".join(str(list(shape)) for shape in matrices),
@@ -98,33 +99,35 @@ def _require_state(state: State, shapes: Mapping[str, tuple[int, ...]], where: o
         lowest = 0 if key.endswith(("running_var", COUNT)) else -np.inf
         if not (np.isfinite(found) & (found >= lowest)).all():
             raise FreeBindError(
-                "an array holds numbers that cannot be",
+                "an array holds impossible numbers",
                 where=f"{where}: {key}",
                 expected="finite numbers" if lowest else "finite numbers, none below 0",
             )
 
 
-def _require_names(kind: str, found: Mapping, wanted: object, where: object) -> None:
-    names = set(wanted)  # type: ignore[call-overload]
+def _require_names(
+    kind: str, found: Mapping[str, object], wanted: Iterable[str], where: object
+) -> None:
+    names = set(wanted)
     missing, extra = sorted(names - set(found)), sorted(set(found) - names)
     if missing or extra:
         raise FreeBindError(
-            f"these are not the {kind} of the released layout",
+            f"the {kind} are not those of the released layout",
             where=where,
             expected=", ".join(sorted(names)),
-            got=f"missing: {', '.join(missing) or 'none'}; too many: {', '.join(extra) or 'none'}",
+            got=f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(extra) or 'none'}",
         )
 
 
 def _variables(state: State) -> Variables:
     params: dict[str, dict[str, np.ndarray]] = {}
     running: dict[str, dict[str, np.ndarray]] = {}
-    for place, (linear, norm) in LAYERS.items():
+    for layer, (linear, norm) in LAYERS.items():
         keys = (f"{norm}.running_mean", f"{linear}.bias")
         mean, bias = (np.asarray(state[key], np.float64) for key in keys)
-        params[f"linear_{place}"] = {"kernel": state[f"{linear}.weight"].T}
-        params[f"norm_{place}"] = {"scale": state[f"{norm}.weight"], "shift": state[f"{norm}.bias"]}
-        running[f"norm_{place}"] = {"mean": mean - bias, "var": state[f"{norm}.running_var"]}
+        params[f"linear_{layer}"] = {"kernel": state[f"{linear}.weight"].T}
+        params[f"norm_{layer}"] = {"scale": state[f"{norm}.weight"], "shift": state[f"{norm}.bias"]}
+        running[f"norm_{layer}"] = {"mean": mean - bias, "var": state[f"{norm}.running_var"]}
     return Variables(params, running)
 
 
@@ -132,11 +135,11 @@ def mixture_to_released(variables: Variables, members: tuple[Subset, ...]) -> di
     """Return a mixture in the released layout: folder to state dict, float32.
 
     Args:
-        variables: Of the mixture, leading axis of members.
+        variables: The mixture's numbers, leading axis of members.
         members: The starts that each member was trained on.
 
     Raises:
-        FreeBindError: They are not the seven subsets of text, image and audio.
+        FreeBindError: The members are not the seven subsets of text, image and audio.
     """
     folders = {tuple(sorted(subset)): folder for subset, folder in FOLDERS.items()}
     found = [tuple(sorted(member)) for member in members]
@@ -151,9 +154,9 @@ def mixture_to_released(variables: Variables, members: tuple[Subset, ...]) -> di
 
 def _state(variables: Variables, member: int) -> State:
     state: dict[str, np.ndarray] = {}
-    for place, (linear, norm) in LAYERS.items():
-        own = {**variables.params[f"norm_{place}"], **variables.batch_stats[f"norm_{place}"]}
-        kernel = np.asarray(variables.params[f"linear_{place}"]["kernel"][member], np.float32)
+    for layer, (linear, norm) in LAYERS.items():
+        own = {**variables.params[f"norm_{layer}"], **variables.batch_stats[f"norm_{layer}"]}
+        kernel = np.asarray(variables.params[f"linear_{layer}"]["kernel"][member], np.float32)
         scale, shift, mean, var = (
             np.array(own[name][member], np.float32) for name in ("scale", "shift", "mean", "var")
         )

@@ -1,8 +1,8 @@
-"""Pseudo pairs: soft retrieval, the plans as data, and their execution over banks."""
+"""Pseudo pairs: soft retrieval, the plans as data, and running a plan over banks."""
 
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
 from fb_jax.pseudo.execute import BankStream, Retrieval, complete
-from fb_jax.pseudo.pairs import PairSet, PairSpec, build_pairs
+from fb_jax.pseudo.pairs import PairSet, build_pairs
 from fb_jax.pseudo.plans import (
     SIDES,
     Column,
@@ -14,6 +14,7 @@ from fb_jax.pseudo.plans import (
     in_order,
     plan_for,
 )
+from fb_jax.pseudo.spec import PairSpec
 
 __all__ = [
     "SIDES",

@@ -1,8 +1,8 @@
 """Soft retrieval ``A(q; K -> V) = softmax(q K^T / tau) V`` (section 3.2.1), in chunks.
 
-Keys and values stream past a block of queries; per query only a running maximum, the softmax mass
-and the weighted sums of the values are held. Memory is bounded by the chunk sizes and does not
-grow with the bank. Chunking changes nothing but the order of the sums.
+Keys and values stream past a block of queries. For each query only a running maximum, the softmax
+mass and the weighted sums of the values are held, so memory is bounded by the chunk sizes and does
+not grow with the bank. Chunking changes only the order of the sums.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from fb_jax.errors import require_positive
-from fb_jax.numerics import Precision, dot_precision
+from fb_jax.numerics import Precision, matmul
+from fb_jax.registry import RETRIEVALS
 
 TAU = 0.01
 """Temperature of the soft retrieval [P]."""
@@ -28,7 +29,7 @@ class Chunks:
     """Sizes that bound the memory of an aggregation, in rows.
 
     Attributes:
-        queries: Queries that the keys stream past at a time; more means fewer passes over the keys.
+        queries: Queries in a block; larger blocks mean fewer passes over the keys.
         keys: Keys read at a time.
         inner: Queries whose scores are held at a time: ``inner x keys`` numbers.
     """
@@ -38,16 +39,16 @@ class Chunks:
     inner: int = 512
 
     def __post_init__(self) -> None:
-        require_positive("chunk of", queries=self.queries, keys=self.keys, inner=self.inner)
+        require_positive("chunk size", queries=self.queries, keys=self.keys, inner=self.inner)
 
 
 class KeyBlock(NamedTuple):
-    """Some keys and the values that go with them.
+    """Some keys and their values.
 
     Attributes:
-        keys: ``[k, d]`` unit rows; rows behind ``size`` are padding.
-        values: One ``[k, d_v]`` a value bank.
-        size: How many rows are real.
+        keys: ``[k, d]`` unit rows; those from ``size`` on are padding.
+        values: ``[k, d_v]`` for each value bank.
+        size: Number of rows that are not padding.
     """
 
     keys: Float[Array, "k d"]
@@ -59,9 +60,9 @@ class Sums(NamedTuple):
     """The running state of ``q`` queries.
 
     Attributes:
-        peak: ``[q]`` the largest score so far.
-        mass: ``[q]`` the sum of exp(score - peak).
-        values: One ``[q, d_v]`` a value bank: the sum of exp(score - peak) times the value.
+        peak: ``[q]``, the largest score so far.
+        mass: ``[q]``, the sum of exp(score - peak).
+        values: ``[q, d_v]`` for each value bank: the sum of exp(score - peak) times the value.
     """
 
     peak: Float[Array, " q"]
@@ -86,8 +87,8 @@ def _add_keys(
     temperature: float,
     precision: Precision,
 ) -> Sums:
-    """Return the state after one more block of keys, with the softmax's maximum kept online."""
-    dot = partial(jnp.matmul, precision=dot_precision(precision))
+    """Return the state after one more block of keys; the softmax's maximum is kept online."""
+    dot = partial(matmul, precision=precision)
     scores = dot(queries, block.keys.T) / temperature
     scores = jnp.where(jnp.arange(len(block.keys)) < block.size, scores, -jnp.inf)
     peak = jnp.maximum(sums.peak, scores.max(axis=1))
@@ -113,15 +114,15 @@ def add_keys(
     inner: int,
     precision: Precision,
 ) -> Sums:
-    """Stream one block of keys past the queries, ``inner`` queries at a time.
+    """Add one block of keys to the state, ``inner`` queries at a time.
 
     Args:
         sums: The state so far; its memory is reused.
-        queries: Unit rows; their number is a multiple of ``inner``, or at most ``inner``.
+        queries: ``[q, d]`` unit rows; q is a multiple of ``inner``, or at most ``inner``.
         block: The keys and their values.
         temperature: tau.
         inner: Queries at a time.
-        precision: Of the two products.
+        precision: Precision of the two products.
 
     Returns:
         The state after these keys.
@@ -135,10 +136,11 @@ def add_keys(
 
 @jax.jit
 def finish(sums: Sums) -> tuple[Float[Array, "q _"], ...]:
-    """Divide by the softmax mass: one ``[q, d_v]`` a value bank."""
+    """Divide by the softmax mass: ``[q, d_v]`` for each value bank."""
     return tuple(total / sums.mass[:, None] for total in sums.values)
 
 
+@RETRIEVALS.register("softmax")
 def aggregate(
     queries: Float[Array, "q d"],
     blocks: Iterable[KeyBlock],
@@ -148,18 +150,18 @@ def aggregate(
     inner: int = Chunks.inner,
     precision: Precision = "float32",
 ) -> tuple[Float[Array, "q _"], ...]:
-    """Compute ``softmax(q K^T / tau) V`` for every value bank that goes with one key bank.
+    """Compute ``softmax(q K^T / tau) V`` for every value bank of one key bank [P].
 
     Args:
         queries: ``[q, d]`` unit rows.
         blocks: The keys with their values, in order.
-        dims: d_v of each value bank.
+        dims: Dimension d_v of each value bank.
         temperature: tau.
         inner: See ``Chunks``.
         precision: See ``Precision``.
 
     Returns:
-        One ``[q, d_v]`` a value bank, in the dtype of the queries: convex combinations of the
+        ``[q, d_v]`` for each value bank, in the dtype of the queries: convex combinations of the
         values, not unit rows.
     """
     count = len(queries)

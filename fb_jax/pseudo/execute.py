@@ -1,4 +1,4 @@
-"""Running a plan: complete items of one start modality by its hops."""
+"""Running a plan: complete the items of one start modality by its hops."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
 from fb_jax.errors import require_positive
-from fb_jax.numerics import Precision, dot_precision, normalised
-from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
+from fb_jax.numerics import Precision, normalised, require_precision
+from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock
 from fb_jax.pseudo.plans import Column, Hop, Ref, shared_scores
+from fb_jax.registry import RETRIEVALS
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How soft retrieval is done.
+    """Settings of the soft retrieval.
 
     Attributes:
-        temperature: tau, 1/100 in the paper [P].
-        normalise: L2-normalise every aggregated embedding, before it queries a second hop or is
-            stored [O].
-        anchor: The modality that the unified space was trained around, which decides the plan
-            (``plan_for``). None takes image, or the first if there is none [O].
-        precision: Of the matrix products.
-        dtype: How aggregated embeddings are stored.
-        chunks: Memory bounds.
+        method: Name of the retrieval: softmax, or your own as module:function.
+        temperature: Temperature tau of the softmax; the paper's is 1/100.
+        normalise: L2-normalise every aggregated embedding before it queries a second hop or is
+            stored. The paper leaves this open.
+        anchor: The modality that the unified space was trained around; it decides which soft
+            retrievals complete an item. By default image, or the first modality without one.
+        precision: Precision of the matrix products: float32, tf32 (on a GPU) or bf16.
+        dtype: Format in which aggregated embeddings are stored.
+        chunks: Block sizes, which bound the memory.
     """
 
+    method: str = "softmax"
     temperature: float = TAU
     normalise: bool = True
     anchor: str | None = None
@@ -41,11 +44,11 @@ class Retrieval:
 
     def __post_init__(self) -> None:
         require_positive("retrieval", temperature=self.temperature)
-        dot_precision(self.precision)
+        require_precision(self.precision)
 
 
 class BankStream:
-    """Streams banks to the device in padded blocks; keeps blocks there when told they fit.
+    """Streams banks to the device in padded blocks, and keeps the blocks there if they fit.
 
     Args:
         banks: Column to rows.
@@ -61,11 +64,11 @@ class BankStream:
         self._kept: dict[tuple[Column, int], Array] | None = {} if resident else None
 
     def dim(self, column: Column) -> int:
-        """Return the columns of a bank."""
+        """Return the dimension of a bank."""
         return self.banks[column].shape[1]
 
     def blocks(self, keys: Column, values: Sequence[Column]) -> Iterator[KeyBlock]:
-        """Yield a key bank with the value banks that go with it, row by row the same items."""
+        """Yield blocks of a key bank and its value banks; row i is the same item in all of them."""
         total = len(self.banks[keys])
         for start in range(0, total, self.block_rows):
             loaded = {column: self._load(column, start) for column in {keys, *values}}
@@ -86,30 +89,30 @@ def complete(
     hops: Sequence[Hop],
     native: Mapping[Ref, Float[Array, "q _"]],
     stream: BankStream,
-    how: Retrieval,
+    retrieval: Retrieval,
 ) -> dict[Ref, Float[Array, "q _"]]:
-    """Run the hops of one start modality (such as one of Eq. 4-6, 11-13) on a block of its items.
+    """Run the hops of one start modality (one of Eq. 4-6, 11-13) on a block of its items.
 
     Args:
-        hops: In the order they run: a soft query must have been made by an earlier hop.
-        native: The items' own embeddings, unit rows.
+        hops: The hops in the order they run; a soft query is the output of an earlier hop.
+        native: The items' native embeddings, unit rows.
         stream: The banks of keys and values.
-        how: Temperature and the like.
+        retrieval: Settings of the soft retrieval.
 
     Returns:
-        The soft embeddings, by what made them.
+        The soft embeddings.
     """
-    known = dict(native)
+    known, aggregate = dict(native), RETRIEVALS.get(retrieval.method)
     for (query, keys), group in shared_scores(hops).items():
         values = [hop.values.column for hop in group]
         outputs = aggregate(
             known[query],
             stream.blocks(keys.column, values),
             [stream.dim(column) for column in values],
-            temperature=how.temperature,
-            inner=how.chunks.inner,
-            precision=how.precision,
+            temperature=retrieval.temperature,
+            inner=retrieval.chunks.inner,
+            precision=retrieval.precision,
         )
         for hop, output in zip(group, outputs, strict=True):
-            known[hop.output] = normalised(output) if how.normalise else output
+            known[hop.output] = normalised(output) if retrieval.normalise else output
     return {ref: rows for ref, rows in known.items() if ref.soft}

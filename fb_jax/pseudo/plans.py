@@ -1,20 +1,21 @@
-"""The pseudo-pair plans: which soft retrievals complete an item, as data.
+"""Plans of pseudo pairs: which soft retrievals complete an item, as data.
 
 A plan belongs to the kind of expert, not to a bond: one set of pairs serves both directions [P].
-One rule [O] gives it for any expert; it gives Eq. 4-6 for an image-text and Eq. 11-13 for an
-audio-text expert, hop by hop:
+One rule [O] gives the plan for any expert. For an image-text expert it gives Eq. 4-6, for an
+audio-text expert Eq. 11-13, hop by hop:
 
-    A space *links* two modalities if its scores between them can be trusted: the expert links any
-    two that it has, the unified space links its anchor with every other. The *anchor* is the
-    modality that the unified space was trained around: image, for ImageBind [P].
+    A space *links* two modalities if its scores between them can be trusted. The expert links any
+    two of its modalities; the unified space links its anchor with every other modality. The
+    *anchor* is the modality that the unified space was trained around: image for ImageBind [P].
 
-    1. What some space links with the start takes one hop, by the scores of the space that the
-       embedding is of, if it is linked there, else by those of the other space.
-    2. What none links takes two, by unified scores: the soft anchor asks in the start's place.
+    1. An embedding that some space links with the start takes one hop. The scores come from the
+       space of the embedding if it links the two, else from the other space.
+    2. Any other embedding takes two hops with unified scores: from the start to the soft anchor,
+       and from there to the embedding.
 
-The two tables differ because the anchor is in one expert and not in the other. Among modalities
-other than the anchor the rule makes no difference: an audio-image expert has the plan of an
-image-text one with text and audio exchanged.
+The paper's two tables differ because one expert has the anchor and the other has not. The rule
+treats all modalities except the anchor alike: an audio-image expert has the plan of an image-text
+expert with text and audio exchanged.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ Column = tuple[Side, str]
 
 
 class Ref(NamedTuple):
-    """An embedding of the item at hand or, as keys and values, a bank.
+    """An embedding of an item or, as keys and values, a bank.
 
     Attributes:
         side: The unified or the expert space (superscripts u, e).
         modality: Name of the modality.
-        soft: Whether it was aggregated (the paper's ``~``) rather than native.
+        soft: True if it is aggregated (the paper's ``~``), False if it is native.
     """
 
     side: Side
@@ -53,10 +54,7 @@ class Ref(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """One soft retrieval, ``A(query; keys -> values)``; keys and values are native banks.
-
-    Its output is the soft embedding of the values' side and modality.
-    """
+    """One soft retrieval, ``A(query; keys -> values)``; keys and values are native banks."""
 
     query: Ref
     keys: Ref
@@ -64,7 +62,7 @@ class Hop(NamedTuple):
 
     @property
     def output(self) -> Ref:
-        """What the hop makes."""
+        """The soft embedding of the values' side and modality."""
         return self.values._replace(soft=True)
 
     def __str__(self) -> str:
@@ -75,17 +73,17 @@ Plan = Mapping[str, tuple[Hop, ...]]
 """Start modality to the hops that complete an item of it, in the order they run."""
 
 ORDER = ("text", "image", "audio")
-"""The order of starts and of modalities wherever one is needed [O]; others follow by name."""
+"""The order of starts and modalities wherever one is needed [O]; others follow by name."""
 
 
 def in_order(modalities: Iterable[str]) -> tuple[str, ...]:
     """Return modalities in ``ORDER``, then the others alphabetically."""
-    known = {modality: place for place, modality in enumerate(ORDER)}
+    known = {modality: rank for rank, modality in enumerate(ORDER)}
     return tuple(sorted(modalities, key=lambda m: (known.get(m, len(ORDER)), m)))
 
 
 def anchor_of(unified: Iterable[str]) -> str:
-    """Return the anchor of a unified space unless told: image, else its first modality [O]."""
+    """Return the default anchor of a unified space: image, else its first modality [O]."""
     known = in_order(unified)
     return "image" if "image" in known else known[0]
 
@@ -93,24 +91,24 @@ def anchor_of(unified: Iterable[str]) -> str:
 def plan_for(unified: Iterable[str], expert: Iterable[str], anchor: str | None = None) -> Plan:
     """Return the plan for an expert that covers some or all modalities of a unified space.
 
-    An expert of one modality is refused: it links nothing that the unified space could learn from.
-    One of all the unified space's modalities is not: every item then has a native embedding in
-    both, and what the unified space does not link is retrieved by the expert's scores.
+    An expert with one modality is refused: it links nothing that the unified space could learn
+    from. An expert with all modalities of the unified space is accepted: every item then has a
+    native embedding in both, and the expert's scores retrieve what the unified space does not link.
 
     Args:
         unified: Modalities of the unified space.
-        expert: Two or more of them.
+        expert: Modalities of the expert, two or more of the unified space's.
         anchor: The modality that the unified space was trained around; None: see ``anchor_of``.
 
     Raises:
-        FreeBindError: The expert has one modality, or one that the unified space lacks, or there
-            is no such anchor.
+        FreeBindError: The expert has one modality only, or one that the unified space lacks, or
+            there is no such anchor.
     """
     unified, expert = frozenset(unified), frozenset(expert)
     if len(expert) < 2 or not expert <= unified:
         raise FreeBindError(
-            "there is no plan of pseudo pairs for these spaces",
-            expected="an expert of two or more of the unified space's modalities",
+            "these spaces have no plan of pseudo pairs",
+            expected="an expert with two or more of the unified space's modalities",
             got=f"unified: {', '.join(sorted(unified))}; expert: {', '.join(sorted(expert))}",
         )
     anchor = anchor_of(unified) if anchor is None else anchor
@@ -122,7 +120,7 @@ def plan_for(unified: Iterable[str], expert: Iterable[str], anchor: str | None =
 def _hops(
     start: str, unified: frozenset[str], expert: frozenset[str], anchor: str
 ) -> tuple[Hop, ...]:
-    """Return the hops from a start; the soft anchor stands before what it is asked for."""
+    """Return the hops from a start; the soft anchor comes before the hops that it queries."""
     hops = [
         _hop(start, Ref(side, modality), expert, anchor)
         for modality in in_order(unified - {start})
@@ -132,7 +130,7 @@ def _hops(
 
 
 def _hop(start: str, values: Ref, expert: frozenset[str], anchor: str) -> Hop:
-    """Return the hop that makes an embedding, by the rule above."""
+    """Return the hop to an embedding, by the rule above."""
     ends = {start, values.modality}
     links = {"expert": ends <= expert, "unified": anchor in ends}
     for side in sorted(SIDES, key=lambda side: side != values.side):
@@ -142,21 +140,21 @@ def _hop(start: str, values: Ref, expert: frozenset[str], anchor: str) -> Hop:
 
 
 def native(plan: Plan, start: str) -> tuple[Ref, ...]:
-    """Return the embeddings that an item of the start modality has of its own."""
+    """Return the native embeddings of an item of the start modality."""
     hops = [hop for hops in plan.values() for hop in hops]
     refs = {ref for hop in hops for ref in (hop.keys, hop.values) if ref.modality == start}
     return tuple(sorted(refs))
 
 
 def columns(plan: Plan) -> tuple[Column, ...]:
-    """Return every (side, modality) that an item has once it is completed, in a fixed order."""
+    """Return every (side, modality) of a completed item, in a fixed order."""
     hops = [hop for hops in plan.values() for hop in hops]
     found = {hop.values.column for hop in hops} | {hop.keys.column for hop in hops}
     return tuple((s, m) for s in SIDES for m in in_order({m for o, m in found if o == s}))
 
 
 def shared_scores(hops: Sequence[Hop]) -> dict[tuple[Ref, Ref], list[Hop]]:
-    """Group hops by query and keys: a group's values share one score matrix."""
+    """Group hops by query and keys: the hops of a group share one score matrix."""
     groups: dict[tuple[Ref, Ref], list[Hop]] = {}
     for hop in hops:
         groups.setdefault((hop.query, hop.keys), []).append(hop)

@@ -1,10 +1,10 @@
-"""Checkpoints: Orbax writes them, digests of our own tell whether they are still what was written.
+"""Checkpoints written by Orbax, verified by SHA-256.
 
-    FOLDER/<step>/            Orbax: ``state`` (arrays by name) and ``place`` (JSON)
-    FOLDER/<step>.json        SHA-256 of every file of it, written last
+    FOLDER/<step>/            Orbax: ``state`` (arrays by name) and ``place`` (iterator state, JSON)
+    FOLDER/<step>.json        SHA-256 of each of its files, written last
 
-Orbax checks no content: an altered byte comes back as another number. A step without its digests
-was cut off while it was written, and does not count.
+Orbax does not check content: an altered byte is read back as another number. A step without its
+digests was interrupted while it was written and does not count.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Tree = TypeVar("Tree")
 
 
 class Checkpoints:
-    """The checkpoints of one training, newest last; older ones than ``keep`` are deleted.
+    """The checkpoints of one training; all but the newest ``keep`` are deleted.
 
     Args:
         folder: Where they are.
-        keep: How many to keep.
+        keep: Number of checkpoints to keep.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
@@ -36,17 +36,17 @@ class Checkpoints:
         self.keep = keep
 
     def steps(self) -> list[int]:
-        """Return the steps that have a whole checkpoint, in ascending order."""
+        """Return the steps with a complete checkpoint, in ascending order."""
         digests = self.folder.glob("*.json")
         return sorted(int(path.stem) for path in digests if (self.folder / path.stem).is_dir())
 
-    def save(self, step: int, state: Any, place: dict[str, Any]) -> None:
+    def save(self, step: int, state: Any, iterator_state: dict[str, Any]) -> None:
         """Write a checkpoint; it counts once its digests are on disk.
 
         Args:
             step: Steps taken.
             state: A pytree of arrays.
-            place: What else is needed to go on, as JSON types.
+            iterator_state: State of the batch iterator, as JSON types.
 
         Raises:
             FreeBindError: It cannot be written; earlier checkpoints are kept.
@@ -55,21 +55,21 @@ class Checkpoints:
             return
         target = self.folder / str(step)
         items = ocp.args.Composite(
-            # From the host: arrays on a device would come back only where there is the same one.
+            # From the host: arrays saved from a device can only be restored where it exists.
             state=ocp.args.StandardSave(_by_name(jax.device_get(state))),
-            place=ocp.args.JsonSave(place),
+            place=ocp.args.JsonSave(iterator_state),
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-                checkpointer.save(target, items, force=True)  # over what a kill left behind
+                checkpointer.save(target, items, force=True)  # over what a killed process left
         except (OSError, ValueError) as error:
             raise FreeBindError(
                 "a checkpoint could not be written",
                 where=target,
                 got=f"{type(error).__name__}: {error}",
-                fix="free some space and run the same command again; it goes on from "
+                fix="free some space and run the same command again; it continues from "
                 + (f"step {self.steps()[-1]}" if self.steps() else "the start"),
             ) from error
         files.write_json(target.with_suffix(".json"), _digests(target))
@@ -78,7 +78,7 @@ class Checkpoints:
             shutil.rmtree(self.folder / str(old))
 
     def _remove_leftovers(self) -> None:
-        """Remove what a kill cut off: steps without digests, temporary folders, lone digests."""
+        """Remove what a killed process left: steps without digests, digests without steps."""
         whole = {str(step) for step in self.steps()}
         for path in self.folder.iterdir():
             if path.is_dir() and path.name not in whole:
@@ -91,16 +91,16 @@ class Checkpoints:
 
         Args:
             step: One of ``steps()``.
-            like: A pytree with the shapes and dtypes to expect.
+            like: A pytree with the expected shapes and dtypes.
 
         Returns:
-            The state, in NumPy arrays, and the place.
+            The state, in NumPy arrays, and the iterator state.
 
         Raises:
             FreeBindError: Its bytes were altered, or its arrays are not as expected.
         """
         target = self.folder / str(step)
-        fix = f"delete {target} and {step}.json beside it to go on from an earlier checkpoint"
+        fix = f"delete {target} and {step}.json beside it to continue from an earlier checkpoint"
         _require_digests(target, fix)
         expected = _by_name(like)
         saved = ocp.args.Composite(state=ocp.args.StandardRestore(), place=ocp.args.JsonRestore())
@@ -134,18 +134,18 @@ def _require_digests(target: Path, fix: str) -> None:
             )
 
 
-def _forms(arrays: Any) -> dict[str, str]:
+def _shapes(arrays: Any) -> dict[str, str]:
     return {name: f"{np.dtype(x.dtype)}{list(x.shape)}" for name, x in arrays.items()}
 
 
 def _require_shapes(arrays: Any, like: dict[str, Any], target: Path) -> None:
-    found, wanted = _forms(arrays), _forms(like)
+    found, wanted = _shapes(arrays), _shapes(like)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise FreeBindError(
-                "a checkpoint is of another model",
+                "a checkpoint belongs to another model",
                 where=f"{target}, array {name}",
                 expected=wanted.get(name, "no such array"),
                 got=found.get(name, "no such array"),
-                fix="use the configuration that it was trained with",
+                fix="use the options that it was trained with",
             )

@@ -1,4 +1,4 @@
-"""Feeding batches: Grain over whole batches of row numbers, rows from the device or from disk."""
+"""Feeding batches: Grain yields whole batches of row numbers; rows come from device or disk."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Table = Mapping[Column, Float[Array, "n _"]]
 
 
 class Feed:
-    """An iterator of batches whose place can be saved and restored.
+    """An iterator of batches whose state can be saved and restored.
 
-    Each element that Grain hands out is a whole step: row by row it is 20 times slower.
+    An element of Grain's iterator is a whole step: row by row it is 20 times slower.
 
     Args:
         schedule: Step to rows of the table of pairs, ``[lanes, b]``.
-        columns: (side, modality) to that column of the table.
-        resident: Hold the table on the device; else rows are read from disk by threads ahead of
-            the step that needs them.
-        place: Where to go on; None starts at the beginning.
+        columns: (side, modality) to a column of the table.
+        resident: Hold the table on the device. Otherwise threads read rows from disk ahead of the
+            step that needs them.
+        iterator_state: Where to continue; None starts at the beginning.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Feed:
         columns: Mapping[Column, Rows],
         *,
         resident: bool,
-        place: dict[str, Any] | None = None,
+        iterator_state: dict[str, Any] | None = None,
     ) -> None:
         steps = grain.MapDataset.source(schedule)
         if resident:
@@ -51,14 +51,14 @@ class Feed:
             self._finish = jax.device_put
         options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_THREADS)
         self._iterator = iter(steps.to_iter_dataset(options))
-        if place is not None:
-            self._iterator.set_state(place)
+        if iterator_state is not None:
+            self._iterator.set_state(iterator_state)
 
     def __next__(self) -> Batch:
         return self._finish(next(self._iterator))
 
     @property
-    def place(self) -> dict[str, Any]:
+    def iterator_state(self) -> dict[str, Any]:
         """Grain's iterator state, as JSON types."""
         return self._iterator.get_state()
 

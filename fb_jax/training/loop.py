@@ -1,4 +1,4 @@
-"""The loop of a training: steps, and what happens between them."""
+"""The training loop: steps, and what happens between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import subset_name
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
-from fb_jax.training.log import TrainLog
+from fb_jax.training.log import LOSS, Logger
 from fb_jax.training.schedule import Schedule, Segment
 from fb_jax.training.settings import Runtime
 from fb_jax.training.step import TrainState, put_members, take_members
@@ -26,13 +26,13 @@ StepProgress = Callable[[int, float], None]
 
 @dataclass
 class Loop:
-    """Steps, and what happens between them: logging, checkpoints, stopping."""
+    """Steps with logging, checkpoints and stopping between them; no checkpoints in memory."""
 
     schedule: Schedule
     feed: Feed
     advance: Callable[..., tuple[TrainState, jax.Array]]
-    checkpoints: Checkpoints
-    log: TrainLog
+    checkpoints: Checkpoints | None
+    log: Logger
     runtime: Runtime
     progress: StepProgress
     last_loss: float = float("nan")
@@ -71,9 +71,11 @@ class Loop:
 
     def _log(self, step: int, members: tuple[int, ...], losses: jax.Array) -> None:
         self._check_losses()
-        named = dict(zip(self._names(members), losses.tolist(), strict=True))
+        names = [f"{LOSS}{name}" for name in self._names(members)]
         now = time.monotonic()
-        self.log.write(step, named, self.rows / max(now - self.logged_at, 1e-9))
+        rate = self.rows / max(now - self.logged_at, 1e-9)
+        values = dict(zip(names, losses.tolist(), strict=True))
+        self.log.log(step, {**values, "rows_per_second": rate})
         self.last_loss, self.rows, self.logged_at = float(losses.mean()), 0, now
 
     def _check_losses(self) -> None:
@@ -88,12 +90,12 @@ class Loop:
     def _require_finite(self, finite: np.ndarray, members: Sequence[int], step: int) -> None:
         if finite.all():
             return
-        last = (self.checkpoints.steps() or [0])[-1]
+        last = (self.checkpoints.steps() if self.checkpoints else []) or [0]
         raise FreeBindError(
             "the loss is not finite",
             where=f"step {step}, projector {self._names(members)[int(np.argmin(finite))]}",
             expected="a finite loss and finite weights",
-            got=f"NaN or infinity; the last good checkpoint, step {last}, is kept",
+            got=f"NaN or infinity; the last good checkpoint, step {last[-1]}, is kept",
             fix="look for outliers in the banks (freebind bank verify); train into another --out "
             "with a lower --training.learning-rate, or with --training.precision float32",
         )
@@ -107,7 +109,8 @@ class Loop:
         self._check_losses()
         everyone = range(len(self.schedule.members))
         self._require_finite(np.asarray(_finite_members(state)), everyone, step)
-        self.checkpoints.save(step, state, self.feed.place)
+        if self.checkpoints:
+            self.checkpoints.save(step, state, self.feed.iterator_state)
         self.saved_at = time.monotonic()
 
 

@@ -1,18 +1,41 @@
-"""The objective: InfoNCE between every projected and every target modality (Eq. 7, 8)."""
+"""Losses by name. The paper's: InfoNCE of every projected with every target modality (Eq. 7, 8)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fb_jax.numerics import Precision, dot_precision
+from fb_jax.numerics import Precision, matmul
+from fb_jax.registry import LOSSES
 
 TEMPERATURE = 0.02
 """Temperature of InfoNCE, 1/50 [P]."""
+
+Rows = Mapping[str, Float[Array, "b d"]]
+"""Modality to ``[b, d]`` unit rows."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """What a projector minimises; register one in ``LOSSES``, or name it as module:function."""
+
+    def __call__(
+        self, projected: Rows, target: Rows, *, temperature: float, symmetric: bool, precision: Any
+    ) -> Float[Array, ""]:
+        """Return a scalar.
+
+        Args:
+            projected: The projector's outputs by modality.
+            target: Rows of the frozen space by modality; row i of all belongs to one pair.
+            temperature: Setting ``Training.temperature``.
+            symmetric: Setting ``Training.symmetric``.
+            precision: Setting ``Training.precision``, for ``fb_jax.numerics.matmul``.
+        """
 
 
 def info_nce(
@@ -25,28 +48,29 @@ def info_nce(
 ) -> Float[Array, ""]:
     """InfoNCE: the cross-entropy of finding row i of ``y`` from row i of ``x``.
 
-    ``mean_i [ logsumexp_j(s_ij) - s_ii ]`` with ``s = x y^T / temperature``; symmetric: the mean
-    of that and of the same for ``s^T`` [O].
+    ``mean_i [ logsumexp_j(s_ij) - s_ii ]`` with ``s = x y^T / temperature``. The symmetric form is
+    the mean of this for ``s`` and for ``s^T`` [O].
 
     Args:
         x: ``[b, d]`` unit rows.
         y: ``[b, d]`` unit rows.
         temperature: 1/50 [P].
         symmetric: Also find x from y [O].
-        precision: Of the product.
+        precision: Precision of the matrix product.
 
     Returns:
         A scalar, in nats.
     """
-    scores = jnp.matmul(x, y.T, precision=dot_precision(precision)) / temperature
+    scores = matmul(x, y.T, precision) / temperature
     rows = jax.nn.logsumexp(scores, axis=1).mean()
     both = (rows + jax.nn.logsumexp(scores, axis=0).mean()) / 2 if symmetric else rows
     return both - jnp.diagonal(scores).mean()
 
 
+@LOSSES.register("info_nce")
 def bond_loss(
-    projected: Mapping[str, Float[Array, "b d"]],
-    target: Mapping[str, Float[Array, "b d"]],
+    projected: Rows,
+    target: Rows,
     *,
     temperature: float = TEMPERATURE,
     symmetric: bool = True,

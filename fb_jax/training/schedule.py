@@ -1,9 +1,10 @@
 """Which member of a mixture trains on which pairs at which step.
 
-A member's epoch is one pass over its own pairs, shuffled, the last partial batch dropped [O]. So
-members differ in steps: T + VA, V + TA and A + TV together take as many as TVA (up to a partial
-batch an epoch). Packed one behind the other they are 4 equal lanes that hold all 7 members: a
-subset and its complement in each. Of m starts, 2^(m-1) lanes hold 2^m - 1 members.
+A member's epoch is one pass over its own pairs, shuffled; the last partial batch is dropped [O]. So
+members differ in their number of steps: T + VA, V + TA and A + TV take as many steps together as
+TVA (up to a partial batch in an epoch). A *lane* is a sequence of members that are trained one
+after another. Four equal lanes hold all 7 members: a subset and its complement in each. In general
+2^(m-1) lanes hold the 2^m - 1 members of m starts.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from fb_jax.projector import Subset, subset_name, subsets
 
 @dataclass(frozen=True)
 class Segment:
-    """Steps over which the same members train.
+    """A range of steps in which the same members train.
 
     Attributes:
         start: First step.
-        stop: Step behind the last one.
-        members: The member in every lane that is not idle.
-        first: The step of its own that each of them takes at ``start``.
+        stop: Step after the last one.
+        members: The active member of every lane that is not idle.
+        first: For each of them, its own step number at ``start``.
     """
 
     start: int
@@ -39,13 +40,13 @@ class Segment:
 
 
 def pack(steps: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Pack members into as few lanes as hold them, none longer than the longest member.
+    """Pack members into few lanes, none longer than the longest member.
 
     Args:
         steps: Steps of every member.
 
     Returns:
-        The members of every lane, in the order that they run: longest first (first-fit decreasing).
+        The members of every lane in the order they train: longest first (first-fit decreasing).
     """
     lanes: list[list[int]] = []
     for member in sorted(range(len(steps)), key=lambda i: (-steps[i], i)):
@@ -62,9 +63,9 @@ class Schedule:
 
     Args:
         starts: Start modality to its rows in the table of pairs.
-        batch: Pairs of a step.
+        batch: Pairs in a batch.
         epochs: Passes of every member over its own pairs.
-        seed: Of the shuffling.
+        seed: Seed of the shuffling.
 
     Raises:
         FreeBindError: A batch is larger than a subset.
@@ -81,10 +82,10 @@ class Schedule:
         self.lanes = pack(self.steps)
         self.segments = tuple(self._segments())
         self._order = lru_cache(maxsize=2 * len(self.lanes))(self._shuffle)
-        self._lock = Lock()  # reading threads wait for a shuffle rather than repeat it
+        self._lock = Lock()  # threads that read wait for a shuffle instead of repeating it
 
     def size(self, subset: Subset) -> int:
-        """Return the pairs that a subset of starts has."""
+        """Return the number of pairs from a subset of starts."""
         return sum(len(self.starts[start]) for start in subset)
 
     def _require_batches(self) -> None:
@@ -93,7 +94,7 @@ class Schedule:
             raise FreeBindError(
                 "a batch is larger than a subset of the pairs",
                 where=f"subset {subset_name(smallest)}",
-                expected=f"at most {self.size(smallest)} pairs a batch",
+                expected=f"at most {self.size(smallest)} pairs in a batch",
                 got=self.batch,
                 fix=f"set --training.batch {max(2, self.size(smallest) // 8)}: 8 steps an epoch",
             )
@@ -122,13 +123,13 @@ class Schedule:
         return max(self.steps)
 
     def __getitem__(self, step: int) -> Int[np.ndarray, "lanes batch"]:
-        """Return the rows of the table of pairs that every active lane trains on at a step."""
+        """Return the rows of the table of pairs for every active lane at a step."""
         segment = next(s for s in self.segments if s.start <= step < s.stop)
         own = [first + step - segment.start for first in segment.first]
         return np.stack([self.rows(m, i) for m, i in zip(segment.members, own, strict=True)])
 
     def rows(self, member: int, step: int) -> Int[np.ndarray, " batch"]:
-        """Return the rows that a member trains on at a step of its own."""
+        """Return the rows of the table for a member at its own step number."""
         epoch, within = divmod(step, self.epoch_steps[member])
         with self._lock:
             order = self._order(member, epoch)

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from fb_jax.errors import FreeBindError, require_positive
-from fb_jax.numerics import Precision, dot_precision
+from fb_jax.numerics import Precision, require_precision
 from fb_jax.projector import DIRECTIONS, BondKind
+from fb_jax.registry import LOSSES
 from fb_jax.training.loss import TEMPERATURE
 from fb_jax.training.schedule import Schedule
-from fb_jax.training.step import Across
+from fb_jax.training.step import LaneExecution
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a bond is trained: the same settings on the same pairs give the same bits.
+    """Settings that the result depends on: the same ones on the same pairs give the same bits.
 
     Attributes:
-        batch: Pairs a step and member, 4096 in the paper [P].
-        epochs: Passes over a member's own pairs; None takes the bond's: 5 for displacement, 20
-            for combination [P].
-        hidden: Width of the projectors.
-        learning_rate: Of Adam, 1e-3 [P].
-        temperature: Of InfoNCE, 1/50 [P].
-        symmetric: InfoNCE in both directions [O].
-        precision: Of the matrix products.
-        seed: Of first weights and shuffling.
+        batch: Pairs in a batch; the paper's is 4096.
+        epochs: Passes over a projector's own pairs. By default the paper's: 5 for a displacement or
+            a direct sum, 20 for a combination.
+        hidden: Width of the projectors' hidden layer.
+        loss: Name of the loss: info_nce, or your own as module:function.
+        learning_rate: Learning rate of Adam.
+        temperature: Temperature of the loss; the paper's is 1/50.
+        symmetric: Use InfoNCE in both directions.
+        precision: Precision of the matrix products: float32, tf32 (on a GPU) or bf16.
+        seed: Seed of the initial weights and of the shuffling.
     """
 
     batch: int = 4096
     epochs: int | None = None
     hidden: int = 2048
+    loss: str = "info_nce"
     learning_rate: float = 1e-3
     temperature: float = TEMPERATURE
     symmetric: bool = True
@@ -49,7 +53,7 @@ class Training:
         )
         if self.seed < 0:
             raise FreeBindError("a seed is a whole number from 0", got=self.seed)
-        dot_precision(self.precision)
+        require_precision(self.precision)
 
     def resolved(self, kind: BondKind) -> Training:
         """Return the settings with the epochs filled in."""
@@ -62,24 +66,32 @@ class Training:
         assert epochs is not None
         return Schedule(starts, batch=self.batch, epochs=epochs, seed=self.seed)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes a result with these settings, as JSON: also the loss's code."""
+        return {**asdict(self), "loss": LOSSES.identity(self.loss)}
+
 
 @dataclass(frozen=True)
 class Runtime:
-    """What does not change the result: how a training runs and how often it saves and tells.
+    """Settings that the result does not depend on: speed, memory, saving and logging.
 
     Attributes:
         checkpoint_steps: Steps between checkpoints.
-        checkpoint_minutes: At most so long between checkpoints, whichever comes first.
+        checkpoint_minutes: Minutes between checkpoints, if that comes first.
         log_steps: Steps between log lines; losses are checked for NaN at each.
-        resident_bytes: Pairs of up to so many bytes (as float32) are held on the device.
-        across: How lanes run; None takes what is faster on the device, see docs/benchmarks.md.
+        resident_bytes: Pairs of at most this size (bytes as float32) are held on the device.
+        lane_execution: map runs the lanes one after another, vmap batched. By default map on a CPU
+            and vmap on a GPU.
+        loggers: Where losses go, apart from metrics.jsonl: tensorboard, wandb, mlflow, or your own
+            as module:function.
     """
 
     checkpoint_steps: int = 1000
     checkpoint_minutes: float = 10.0
     log_steps: int = 10
     resident_bytes: int = 4 << 30
-    across: Across | None = None
+    lane_execution: LaneExecution | None = None
+    loggers: tuple[str, ...] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         require_positive(

@@ -1,4 +1,4 @@
-"""One training step of one member, and of all active lanes at once."""
+"""One training step of one member, or of the active member of every lane."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from fb_jax.numerics import normalised
-from fb_jax.projector import Direction, Projector, Variables, init_mixture
+from fb_jax.projector import BondSpec, Direction, Projector, Variables, init_mixture
 from fb_jax.pseudo import Column
-from fb_jax.training.loss import TEMPERATURE, bond_loss
+from fb_jax.training.loss import TEMPERATURE, Loss, bond_loss
 
 Batch = Mapping[Column, Float[Array, "*lanes b _"]]
 """Pseudo pairs: (side, modality) to unit rows."""
 
-Across = Literal["map", "vmap"]
-"""How lanes run: one behind the other, or batched. Each gives the same numbers up to rounding."""
+LaneExecution = Literal["map", "vmap"]
+"""Run the lanes one after another, or batched. Both give the same numbers up to rounding."""
 
 
 def adam(learning_rate: float) -> optax.GradientTransformation:
@@ -30,16 +30,17 @@ def adam(learning_rate: float) -> optax.GradientTransformation:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a member minimises, and how.
+    """What a member minimises, and with which settings.
 
     Attributes:
-        projector: Its form; its precision is also the loss's.
+        projector: The member's module; the loss uses its precision too.
         direction: Which side is projected into which.
         source: Modalities of the projected side, in the order that BatchNorm sees them [O].
         target: Modalities of the target side.
-        learning_rate: Of Adam, 1e-3 [P].
-        temperature: Of InfoNCE, 1/50 [P].
-        symmetric: InfoNCE in both directions [O].
+        learning_rate: Learning rate of Adam, 1e-3 [P].
+        temperature: Temperature of the loss, 1/50 [P].
+        symmetric: True for InfoNCE in both directions [O].
+        criterion: The loss.
     """
 
     projector: Projector
@@ -49,11 +50,12 @@ class Objective:
     learning_rate: float = 1e-3
     temperature: float = TEMPERATURE
     symmetric: bool = True
+    criterion: Loss = bond_loss
 
     def loss(self, variables: Variables, batch: Batch) -> tuple[Float[Array, ""], Any]:
         """Return a member's loss (Eq. 7, 8) on a batch ``[b, d]`` and its new statistics.
 
-        BatchNorm sees one modality at a time [C], and keeps running statistics of each in turn.
+        BatchNorm sees one modality at a time [C] and updates its running statistics after each.
         """
         stats, projected = variables.batch_stats, {}
         for modality in self.source:
@@ -66,7 +68,7 @@ class Objective:
             stats = updated["batch_stats"]
         rows = {modality: batch[self.direction.target, modality] for modality in self.target}
         target = {modality: normalised(x) for modality, x in rows.items()}
-        value = bond_loss(
+        value = self.criterion(
             projected,
             target,
             temperature=self.temperature,
@@ -77,21 +79,21 @@ class Objective:
 
 
 class TrainState(NamedTuple):
-    """Everything that training changes; with a leading axis, of several members.
+    """Everything that training changes; with a leading axis, for several members.
 
     Attributes:
         variables: The projector's numbers.
-        optimiser: Adam's moments and count.
+        optimiser: Adam's moments and step count.
     """
 
     variables: Variables
     optimiser: Any
 
 
-@partial(jax.jit, static_argnames=("projector", "dim", "members"))
-def init_state(key: Array, *, projector: Projector, dim: int, members: int) -> TrainState:
-    """Return the first state of a mixture from a space of ``dim`` dimensions."""
-    variables = init_mixture(projector, key, dim, members)
+@partial(jax.jit, static_argnames="spec")
+def init_state(spec: BondSpec, key: Array) -> TrainState:
+    """Return the state of a bond's mixture before the first step."""
+    variables = init_mixture(spec.projector(), key, spec.dim_in, len(spec.members))
     return TrainState(variables, jax.vmap(adam(1e-3).init)(variables.params))
 
 
@@ -102,11 +104,11 @@ def member_step(
 
     Args:
         objective: What to minimise.
-        state: Of the member.
-        batch: Its ``[b, d]`` rows.
+        state: The member's state.
+        batch: The member's ``[b, d]`` rows.
 
     Returns:
-        Its next state, and the loss before the step.
+        The next state, and the loss before the step.
     """
 
     def loss(params: Any) -> tuple[Float[Array, ""], Any]:
@@ -118,34 +120,34 @@ def member_step(
     return TrainState(Variables(params, stats), optimiser), value
 
 
-@partial(jax.jit, static_argnames=("objective", "across"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("objective", "execution"), donate_argnames="state")
 def lanes_step(
-    state: TrainState, batch: Batch, *, objective: Objective, across: Across
+    state: TrainState, batch: Batch, *, objective: Objective, execution: LaneExecution
 ) -> tuple[TrainState, Float[Array, " lanes"]]:
-    """Take one step with every lane's member.
+    """Take one step with the active member of every lane.
 
     Args:
-        state: One member a lane; its memory is reused for the next state.
+        state: One member for each lane; its memory is reused for the next state.
         batch: ``[lanes, b, d]`` rows.
         objective: What to minimise.
-        across: How lanes run.
+        execution: One lane after another, or batched.
 
     Returns:
         The lanes' next state, and their losses before the step.
     """
     one = partial(member_step, objective)
-    if across == "vmap":
+    if execution == "vmap":
         return jax.vmap(one)(state, batch)
     return jax.lax.map(lambda lane: one(*lane), (state, batch))
 
 
 @jax.jit
 def take_members(state: TrainState, members: Int[Array, " lanes"]) -> TrainState:
-    """Return a copy of some members' states, one a lane."""
+    """Return a copy of some members' states, one for each lane."""
     return jax.tree.map(lambda x: x[members], state)
 
 
 @jax.jit
 def put_members(state: TrainState, members: Int[Array, " lanes"], lanes: TrainState) -> TrainState:
-    """Return the state with the lanes' members put back."""
+    """Return the state with the lanes' members written back."""
     return jax.tree.map(lambda x, lane: x.at[members].set(lane), state, lanes)

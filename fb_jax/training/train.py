@@ -2,56 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import jax.numpy as jnp
+from typing import Any
 
 from fb_jax.banks import files
-from fb_jax.errors import unknown
-from fb_jax.projector import DIRECTIONS, Bond, BondKind
-from fb_jax.pseudo import PairSet
+from fb_jax.numerics import platform, require_supported
+from fb_jax.projector import DIRECTIONS, Bond, BondKind, BondSpec, End
+from fb_jax.pseudo import PairSet, PairSpec
+from fb_jax.registry import LOSSES
+from fb_jax.training.bond_folder import checkpoints_of, claim_folder, first_state
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
-from fb_jax.training.form import BondForm, claim_folder, form_for
-from fb_jax.training.log import TrainLog
+from fb_jax.training.log import Logger, Loggers
 from fb_jax.training.loop import Loop, StepProgress
 from fb_jax.training.schedule import Schedule
 from fb_jax.training.settings import Runtime, Training
-from fb_jax.training.step import Across, Objective, TrainState, lanes_step
+from fb_jax.training.step import LaneExecution, Objective, TrainState, lanes_step
 
 
-def objective_for(pairs: PairSet, form: BondForm, how: Training) -> Objective:
-    """Return what the members of a bond minimise on these pairs."""
-    direction = DIRECTIONS[form.kind]
+def describe_bond(pairs: PairSpec, kind: BondKind, hidden: int) -> BondSpec:
+    """Return the description of a bond that is trained on some pairs.
+
+    Args:
+        pairs: The pseudo pairs.
+        kind: Its direction.
+        hidden: Width of the projectors.
+
+    Raises:
+        FreeBindError: There is no such kind of bond.
+    """
+    unified, expert = (
+        End(name, pairs.banks.modalities(name), pairs.banks.dim(name))
+        for name in (pairs.unified, pairs.expert)
+    )
+    return BondSpec.between(kind, unified, expert, hidden)
+
+
+def objective_for(pairs: PairSet, spec: BondSpec, training: Training) -> Objective:
+    """Return what the members of a bond minimise on some pairs."""
+    direction = DIRECTIONS[spec.kind]
     return Objective(
-        projector=form.projector,
+        projector=spec.projector(training.precision),
         direction=direction,
         source=pairs.spec.modalities(direction.source),
         target=pairs.spec.modalities(direction.target),
-        learning_rate=how.learning_rate,
-        temperature=how.temperature,
-        symmetric=how.symmetric,
+        learning_rate=training.learning_rate,
+        temperature=training.temperature,
+        symmetric=training.symmetric,
+        criterion=LOSSES.get(training.loss),
     )
 
 
 def train_bond(
     pairs: PairSet,
     kind: BondKind,
-    folder: Path,
-    how: Training | None = None,
+    folder: Path | str | None = None,
+    training: Training | None = None,
     runtime: Runtime | None = None,
     progress: StepProgress = lambda _steps, _loss: None,
+    loggers: Sequence[Logger] = (),
 ) -> Bond:
-    """Train a bond, or go on training it, or just read it if it is trained.
+    """Train a bond; continue if its training was interrupted, and only read it if it is finished.
 
     Args:
         pairs: Finished pseudo pairs.
         kind: The direction.
-        folder: Of checkpoints and logs; belongs to these pairs and settings.
-        how: Settings that the result depends on.
+        folder: For checkpoints and logs: an empty folder, or that of this training. None: nothing
+            is written, and an interrupted training starts again.
+        training: Settings that the result depends on.
         runtime: Settings that it does not depend on.
-        progress: Told of steps; when it raises ``Interrupted``, the state is saved first.
+        progress: Called at every step. If it raises ``Interrupted``, the state is saved first.
+        loggers: Loggers in addition to those of ``runtime``.
 
     Returns:
         The trained bond.
@@ -60,43 +84,73 @@ def train_bond(
         FreeBindError: A batch is larger than a subset, the loss is not finite, the folder belongs
             to another training, a checkpoint is damaged, or the disk is full.
     """
-    if kind not in DIRECTIONS:
-        raise unknown("bond", kind, DIRECTIONS)
-    how, runtime = (how or Training()).resolved(kind), runtime or Runtime()
-    schedule = how.schedule(kind, pairs.spec.ranges)
-    form = form_for(pairs.spec, kind, how)
+    training, runtime = training or Training(), runtime or Runtime()
+    spec = describe_bond(pairs.spec, kind, training.hidden)
+    training = training.resolved(kind)
+    require_supported(training.precision)
+    schedule = training.schedule(kind, pairs.spec.ranges)
+    work = _Work(pairs, spec, training, runtime, schedule, progress, loggers)
+    if folder is None:
+        return Bond(spec, work.in_memory().variables)
+    folder = Path(folder)
     with files.locked(folder):
-        claim_folder(folder, form, how, len(schedule), pairs.fingerprint())
-        state = _train(pairs, form, folder, how, runtime, schedule, progress)
-    return form.bond(state.variables)
+        claim_folder(folder, spec, training, len(schedule), pairs.fingerprint())
+        return Bond(spec, work.in_folder(folder).variables)
 
 
-def _train(
-    pairs: PairSet,
-    form: BondForm,
-    folder: Path,
-    how: Training,
-    runtime: Runtime,
-    schedule: Schedule,
-    progress: StepProgress,
-) -> TrainState:
-    checkpoints = Checkpoints(folder / "checkpoints")
-    step, place, state = 0, None, form.first_state(how.seed)
-    if steps := checkpoints.steps():
-        step = steps[-1]
-        state, place = checkpoints.restore(step, state)
-    if step == len(schedule):
-        return state
-    resident = pairs.spec.table_bytes() <= runtime.resident_bytes
-    feed = Feed(schedule, pairs.columns, resident=resident, place=place)
-    across = runtime.across or default_across()
-    advance = partial(lanes_step, objective=objective_for(pairs, form, how), across=across)
-    with TrainLog(folder, step) as log:
-        loop = Loop(schedule, feed, advance, checkpoints, log, runtime, progress)
-        return loop.run(state, step)
+@dataclass(frozen=True)
+class _Work:
+    """One training, once everything is checked."""
+
+    pairs: PairSet
+    spec: BondSpec
+    training: Training
+    runtime: Runtime
+    schedule: Schedule
+    progress: StepProgress
+    loggers: Sequence[Logger]
+
+    def in_memory(self) -> TrainState:
+        """Train without writing anything."""
+        state = first_state(self.spec, self.training.seed)
+        return self._run(state, 0, self._feed(), Loggers(), None)
+
+    def in_folder(self, folder: Path) -> TrainState:
+        """Train, or continue, with checkpoints and logs in a folder."""
+        checkpoints, step, position = checkpoints_of(folder), 0, None
+        state = first_state(self.spec, self.training.seed)
+        if steps := checkpoints.steps():
+            step = steps[-1]
+            state, position = checkpoints.restore(step, state)
+        if step == len(self.schedule):
+            return state
+        log = Loggers.of_folder(folder, step, self.runtime.loggers)
+        return self._run(state, step, self._feed(position), log, checkpoints)
+
+    def _feed(self, iterator_state: dict[str, Any] | None = None) -> Feed:
+        resident = self.pairs.spec.table_bytes() <= self.runtime.resident_bytes
+        return Feed(
+            self.schedule, self.pairs.columns, resident=resident, iterator_state=iterator_state
+        )
+
+    def _run(
+        self,
+        state: TrainState,
+        step: int,
+        feed: Feed,
+        log: Loggers,
+        checkpoints: Checkpoints | None,
+    ) -> TrainState:
+        objective = objective_for(self.pairs, self.spec, self.training)
+        execution = self.runtime.lane_execution or default_execution()
+        advance = partial(lanes_step, objective=objective, execution=execution)
+        with log:
+            for logger in self.loggers:
+                log.add(logger)
+            loop = Loop(self.schedule, feed, advance, checkpoints, log, self.runtime, self.progress)
+            return loop.run(state, step)
 
 
-def default_across() -> Across:
-    """Return how lanes run fastest here: one behind the other on a CPU, whose caches they share."""
-    (device,) = jnp.zeros(()).devices()
-    return "map" if device.platform == "cpu" else "vmap"
+def default_execution() -> LaneExecution:
+    """Return how lanes run fastest: on a CPU one after another, since they share its caches."""
+    return "map" if platform() == "cpu" else "vmap"

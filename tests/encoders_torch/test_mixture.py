@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from made import random_bond, random_product
 from encoders_torch.tuning.displacement import read_displacement
 from encoders_torch.tuning.mixture import Mixture
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace, weights_digest
+from fb_jax.fusion import FusedSpace, digest
 
 ENDS = ("imagebind", 10), ("internvl", 6), ("text", "image")
 
@@ -17,8 +16,8 @@ ENDS = ("imagebind", 10), ("internvl", 6), ("text", "image")
 @pytest.fixture
 def space():
     """internvl_ib with random numbers: never trained."""
-    space = FusedSpace.preset("it_expertise", random_bond("displacement", *ENDS))
-    return replace(space, name="internvl_ib")
+    bond = random_bond("displacement", *ENDS)
+    return FusedSpace.of(bond, at="it_expertise", name="internvl_ib")
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def test_the_mixture_gives_the_products_audio_rows(space, folder):
 def test_what_the_folder_tells_is_read(space, folder):
     found = read_displacement(folder)
     assert (found.name, found.unified, found.expert) == ("internvl_ib", "imagebind", "internvl")
-    assert (found.shared, found.digest) == (("text", "image"), weights_digest(space))
+    assert (found.shared, found.digest) == (("text", "image"), digest(space))
     assert (found.mixture.dim_in, found.mixture.dim) == (10, 6)
 
 
@@ -53,7 +52,7 @@ def test_a_space_that_is_no_displacement_is_refused(tmp_path):
     random_product().save(tmp_path / "two_stages")
     with pytest.raises(FreeBindError, match="this fused space is no displacement"):
         read_displacement(tmp_path / "two_stages")
-    combination = FusedSpace.preset("it_expertise", random_bond("combination", *ENDS))
+    combination = FusedSpace.of(random_bond("combination", *ENDS), at="it_expertise")
     combination.save(tmp_path / "combination")
     with pytest.raises(FreeBindError, match="combination"):
         read_displacement(tmp_path / "combination")

@@ -1,7 +1,6 @@
 """Tuning a toy ImageBind on real files, by the commands that a user types."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from PIL import Image
 from encoders_torch import export, tune
 from encoders_torch.imagebind.tuned import TunedImageBind
 from fb_jax.banks import Split, import_bank, import_pairs, open_banks
-from fb_jax.cli.main import main as freebind
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, write_fused
 
 WEIGHTS = Path(__file__).parent / "fixtures/imagebind_tiny/weights.safetensors"
 COUNT, DIM = 12, 10
@@ -52,7 +50,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def begun(command, media, built, tmp_path, monkeypatch):
-    """A root PAIRS with its fused images, and the product's folder, by the documented commands."""
+    """A root PAIRS with its fused images, and the product's folder."""
     if not (built / "space").exists():
         monkeypatch.chdir(built)
         build(command, media)
@@ -71,11 +69,10 @@ def build(command, media):
     np.save("table.npy", np.stack([np.arange(COUNT)] * 2, axis=1))
     import_pairs(split, "audio", "image", Path("table.npy"))
     bond = random_bond("displacement", ("imagebind", 48), ("internvl", DIM), ("text", "image"))
-    space = replace(FusedSpace.preset("it_expertise", bond), name="internvl_ib")
-    fuse = ["fuse", "--space", "space", "--data", "pairs", "--split", "tune", "--dtype", "float32"]
+    space = FusedSpace.of(bond, at="it_expertise", name="internvl_ib")
     space.save("space")
-    done = command(freebind, *fuse)
-    assert done.status == 0, done
+    banks = open_banks("pairs", "tune", spaces=["imagebind", "internvl"])
+    write_fused(space, banks, Path("pairs"), "internvl_ib", dtype="float32")
 
 
 def arguments(media, *more):

@@ -24,23 +24,31 @@ def linear_bond(kind, *maps: np.ndarray) -> Bond:
     kernel_in = np.tile(np.hstack([np.eye(dim_in), -np.eye(dim_in)]), (members, 1, 1))
     kernel_out = np.concatenate([maps, np.negative(maps)], axis=1)
     dims = {"norm_in": 2 * dim_in, "norm_out": dim_out}
-    return Bond(
+    spec = BondSpec(
         kind=kind,
         unified="u",
         expert="e",
-        shared=("text", "audio"),
         modalities=("text", "image", "audio"),
+        shared=("text", "audio"),
         members=(("text",),) * members,
-        projector=Projector(dim_out, hidden=2 * dim_in),
-        variables=Variables(
-            {
-                "linear_in": {"kernel": kernel_in.astype(np.float32)},
-                "linear_out": {"kernel": kernel_out.astype(np.float32)},
-                **{name: {"scale": fill(1, d), "shift": fill(0, d)} for name, d in dims.items()},
-            },
-            {name: {"mean": fill(0, d), "var": fill(1 - 1e-5, d)} for name, d in dims.items()},
-        ),
+        dim_in=dim_in,
+        dim_out=dim_out,
+        hidden=2 * dim_in,
     )
+    variables = Variables(
+        {
+            "linear_in": {"kernel": kernel_in.astype(np.float32)},
+            "linear_out": {"kernel": kernel_out.astype(np.float32)},
+            **{name: {"scale": fill(1, d), "shift": fill(0, d)} for name, d in dims.items()},
+        },
+        {name: {"mean": fill(0, d), "var": fill(1 - 1e-5, d)} for name, d in dims.items()},
+    )
+    return Bond(spec, variables)
+
+
+def changed(bond: Bond, **fields) -> Bond:
+    """A bond with other fields in its description."""
+    return Bond(replace(bond.spec, **fields), bond.variables)
 
 
 def space(kind="combination", *maps, text=0.25, audio=0.5, normalise=True) -> FusedSpace:

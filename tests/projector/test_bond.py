@@ -1,3 +1,7 @@
+import json
+import pickle
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,29 +12,26 @@ from fb_jax.errors import FreeBindError
 from fb_jax.projector import (
     DIRECTIONS,
     Bond,
+    BondSpec,
+    End,
     Projector,
     init_mixture,
     project_members,
-    subsets,
 )
 
 PROJECTOR = Projector(6, 8)
+SPEC = BondSpec.between(
+    "combination",
+    End("imagebind", ["audio", "image", "text"], 6),
+    End("clap_general", ["audio", "text"], 5),
+    hidden=8,
+)
 
 
 @pytest.fixture(scope="module")
 def bond():
-    return Bond(
-        kind="combination",
-        unified="imagebind",
-        expert="clap_general",
-        shared=("text", "audio"),
-        modalities=("text", "image", "audio"),
-        members=subsets(["text", "image", "audio"]),
-        projector=PROJECTOR,
-        variables=jax.jit(init_mixture, static_argnums=(0, 2, 3))(
-            PROJECTOR, jax.random.key(0), 5, 7
-        ),
-    )
+    init = jax.jit(init_mixture, static_argnums=(0, 2, 3))
+    return Bond(SPEC, init(PROJECTOR, jax.random.key(0), 5, 7))
 
 
 @pytest.mark.parametrize("count", [1, 4096, 4097, 9000])
@@ -77,4 +78,41 @@ def test_a_member_that_does_not_exist_is_refused(bond):
 
 def test_the_side_that_is_kept_stays_as_it_is(bond):
     rows = np.eye(6, dtype=np.float32)
-    assert bond.place("unified", rows) is rows
+    assert bond.to_target("unified", rows) is rows
+
+
+def test_a_bond_is_described_by_its_two_ends():
+    assert (SPEC.modalities, SPEC.shared) == (("text", "image", "audio"), ("text", "audio"))
+    assert (len(SPEC.members), SPEC.members[-1]) == (7, SPEC.modalities)
+    assert (SPEC.dim_in, SPEC.dim_out, SPEC.dim("unified"), SPEC.dim("expert")) == (5, 6, 6, 5)
+    displacement = BondSpec.between("displacement", End("u", "ab", 6), End("e", "ab", 5), 8)
+    assert (displacement.dim_in, displacement.dim_out) == (6, 5)
+
+
+def test_a_description_comes_back_from_json():
+    assert BondSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
+    older = {k: v for k, v in SPEC.to_json().items() if k != "modalities"} | {"precision": "tf32"}
+    assert BondSpec.from_json(older) == SPEC
+
+
+def test_bonds_compare_hash_copy_and_print(bond):
+    again = pickle.loads(pickle.dumps(bond))
+    other = Bond(SPEC, jax.tree.map(lambda leaf: leaf + 1, bond.variables))
+    assert (again == bond, hash(again) == hash(bond)) == (True, True)
+    assert bond not in (other, Bond(SPEC), replace(bond, spec=replace(SPEC, expert="e")), "bond")
+    assert len({bond, again, other}) == 2
+    assert "clap_general" in repr(bond)
+    assert len(repr(bond)) < 600
+
+
+def test_a_planned_bond_can_be_asked_for_anything_but_a_projection():
+    planned = Bond(SPEC)
+    assert (planned.dim("unified"), planned.only(("text",)).members) == (6, (("text",),))
+    with pytest.raises(FreeBindError, match=r"not trained yet\n.*clap_general and imagebind"):
+        planned.project(np.eye(5, dtype=np.float32))
+
+
+def test_precision_is_chosen_when_rows_are_projected(bond):
+    rows = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    half = error(bond.project(rows, "bf16"), bond.project(rows))
+    assert 1e-4 < half < 1e-1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fb_jax.projector import Projector, Variables, fold, init_mixture, mean_output, project_members
-from fb_jax.projector.fold import LEAST_ROWS, MOST_ROWS, _mean_output
+from fb_jax.projector.fold import MAX_ROWS, MIN_ROWS, _mean_output
 
 D_IN, HIDDEN, D_OUT = 12, 24, 10
 PROJECTOR = Projector(D_OUT, HIDDEN)
@@ -68,9 +68,9 @@ def test_one_member_by_hand():
     np.testing.assert_allclose(affine, [2 * 1.5, 0.5 - 1.5, -0.25, 1 - 1], atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, MOST_ROWS - 1, MOST_ROWS, MOST_ROWS + 1])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, MAX_ROWS - 1, MAX_ROWS, MAX_ROWS + 1])
 def test_rows_do_not_depend_on_how_many_come_with_them(variables, count):
-    x, folded = unit_rows(MOST_ROWS + 1), fold(variables)
+    x, folded = unit_rows(MAX_ROWS + 1), fold(variables)
     found = mean_output(folded, x[:count])
     assert found.shape == (count, D_OUT)
     np.testing.assert_allclose(found, mean_output(folded, x)[:count], atol=1e-6)
@@ -81,4 +81,4 @@ def test_few_programs_are_compiled_whatever_numbers_of_rows_come(variables):
     _mean_output.clear_cache()
     for count in range(71):
         mean_output(folded, x[:count])
-    assert _mean_output._cache_size() == len([LEAST_ROWS, 16, 32, 64, 128])
+    assert _mean_output._cache_size() == len([MIN_ROWS, 16, 32, 64, 128])

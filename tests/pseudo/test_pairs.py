@@ -15,8 +15,9 @@ from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
 from fb_jax.banks import files, open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import DIRECTIONS
-from fb_jax.pseudo import BankStream, PairSet, PairSpec, build_pairs, complete
+from fb_jax.pseudo import BankStream, PairSet, PairSpec, aggregate, build_pairs, complete
 from fb_jax.pseudo.plans import columns, native
+from fb_jax.registry import RETRIEVALS
 
 STARTS = {"text": range(0, 130), "image": range(130, 220), "audio": range(220, 330)}
 SHARD = "text/unified_image/emb_00001.npy"
@@ -160,7 +161,7 @@ def test_interrupted_and_resumed_is_the_same_as_undisturbed(spec, pairs, tmp_pat
     with pytest.raises(Interrupted):
         build_pairs(spec, tmp_path, progress=stop_at(call))
     with pytest.raises(FreeBindError):
-        PairSet(tmp_path, spec)
+        PairSet.open(tmp_path, spec)
     build_pairs(spec, tmp_path)
     assert contents(tmp_path) == contents(pairs.folder)
 
@@ -228,16 +229,16 @@ def truncate(path):
 def test_a_shard_that_is_not_whole_is_noticed_when_pairs_are_opened(spec, copied, damage):
     damage(copied / SHARD)
     with pytest.raises(FreeBindError, match=r"emb_00001\.npy"):
-        PairSet(copied, spec)
+        PairSet.open(copied, spec)
 
 
 def test_an_altered_shard_is_noticed_when_pairs_are_verified(spec, copied):
     verified = []
-    PairSet(copied, spec).verify(verified.append)
+    PairSet.open(copied, spec).verify(verified.append)
     assert sum(verified) == 3 * 130 + 4 * 90 + 3 * 110
     alter(copied / SHARD)
     with pytest.raises(FreeBindError, match=r"altered.*\n.*text/unified_image/emb_00001\.npy"):
-        PairSet(copied, spec).verify()
+        PairSet.open(copied, spec).verify()
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_an_altered_shard_is_noticed_when_pairs_are_verified(spec, copied):
 def test_a_folder_of_pairs_that_were_made_otherwise_is_refused(spec, copied, changed, contents):
     other = replace(spec, retrieval=replace(spec.retrieval, **changed))
     before = contents(copied)
-    for use in (partial(build_pairs, other, copied), partial(PairSet, copied, other)):
+    for use in (partial(build_pairs, other, copied), partial(PairSet.open, copied, other)):
         with pytest.raises(FreeBindError, match="something else") as refused:
             use()
         assert next(iter(changed)) in str(refused.value)
@@ -257,7 +258,7 @@ def test_a_folder_of_pairs_that_were_made_otherwise_is_refused(spec, copied, cha
 
 def test_opening_pairs_that_are_not_there_leaves_nothing_behind(spec, tmp_path):
     with pytest.raises(FreeBindError, match="missing"):
-        PairSet(tmp_path / "none", spec)
+        PairSet.open(tmp_path / "none", spec)
     assert not (tmp_path / "none").exists()
 
 
@@ -265,9 +266,9 @@ def test_an_anchor_names_pairs_by_the_plan_that_comes_of_it(spec, copied):
     around = {m: replace(spec, retrieval=replace(spec.retrieval, anchor=m)) for m in STARTS}
     assert {m: other.anchor for m, other in around.items()} == {m: m for m in STARTS}
     assert spec.anchor == "image"
-    assert len(PairSet(copied, around["image"])) == 330  # what is there by default
+    assert len(PairSet.open(copied, around["image"])) == 330  # what is there by default
     with pytest.raises(FreeBindError, match="something else"):
-        PairSet(copied, around["audio"])
+        PairSet.open(copied, around["audio"])
 
 
 def test_a_space_is_no_expert_of_its_own(root):
@@ -313,10 +314,54 @@ def test_items_that_a_space_lacks_are_left_out_of_starts_keys_and_values(root, s
 
 
 def test_the_fingerprint_tells_these_bytes_from_any_others(pairs, copied, spec, single, tmp_path):
-    assert PairSet(copied, spec).fingerprint() == pairs.fingerprint()
+    assert PairSet.open(copied, spec).fingerprint() == pairs.fingerprint()
     assert build_pairs(single, tmp_path / "single").fingerprint() != pairs.fingerprint()
 
 
 def test_two_processes_do_not_write_one_folder(pairs, tmp_path):
     with files.locked(tmp_path), pytest.raises(FreeBindError, match="another process"):
         build_pairs(pairs.spec, tmp_path)
+
+
+def test_without_a_folder_pairs_stay_in_memory_and_are_the_same(spec, pairs):
+    held = build_pairs(spec)
+    assert held.folder is None
+    assert len(held) == len(pairs)
+    for column, rows in pairs.columns.items():
+        np.testing.assert_array_equal(held.columns[column][:], rows[:], strict=True)
+    assert held.fingerprint() == build_pairs(spec).fingerprint()
+    assert (
+        held.fingerprint() != build_pairs(replace_retrieval(spec, temperature=0.02)).fingerprint()
+    )
+    held.verify()
+
+
+def replace_retrieval(spec, **changed):
+    return replace(spec, retrieval=replace(spec.retrieval, **changed))
+
+
+@RETRIEVALS.register("nearest")
+def nearest(queries, blocks, dims, **_settings):
+    """The values of the nearest key alone, by a softmax so sharp that nothing else counts."""
+    return aggregate(queries, blocks, dims, temperature=1e-6)
+
+
+def test_a_retrieval_is_chosen_by_name_and_its_code_names_the_pairs(spec, pairs, tmp_path):
+    own = replace_retrieval(spec, method="nearest")
+    found = build_pairs(own, tmp_path)
+    rows = found.columns["unified", "image"][:130]  # soft images of the texts
+    bank = spec.bank(("unified", "image"))[:]
+    assert np.abs(rows - bank[(rows @ bank.T).argmax(axis=1)]).max() < 1e-3
+    assert own.identity()["retrieval"]["method"] != spec.identity()["retrieval"]["method"]
+
+    @RETRIEVALS.register("nearest")
+    def edited(queries, blocks, dims, **_settings):
+        return aggregate(queries, blocks, dims, temperature=1e-5)
+
+    try:
+        with pytest.raises(FreeBindError, match=r"retrieval\.method\.code"):
+            build_pairs(own, tmp_path)
+    finally:
+        RETRIEVALS.register("nearest")(nearest)
+    with pytest.raises(FreeBindError, match="no retrieval 'nearset'"):
+        replace_retrieval(spec, method="nearset").identity()

@@ -35,9 +35,9 @@ def test_a_restored_place_goes_on_with_the_next_batch_wherever_rows_are(
     feed = Feed(schedule, pairs.columns, resident=resident)
     for _ in range(taken):
         next(feed)
-    place = json.loads(json.dumps(feed.place))
+    state = json.loads(json.dumps(feed.iterator_state))
     for elsewhere in (resident, not resident):
-        restored = Feed(schedule, pairs.columns, resident=elsewhere, place=place)
+        restored = Feed(schedule, pairs.columns, resident=elsewhere, iterator_state=state)
         batch, rows = next(restored), schedule[taken]
         for column, found in batch.items():
             np.testing.assert_array_equal(found[0], pairs.columns[column][rows[0]])

@@ -1,7 +1,12 @@
+import re
+import sys
+
 import pytest
 
+from fb_jax.errors import FreeBindError
+from fb_jax.registry import LOGGERS
 from fb_jax.training import read_log
-from fb_jax.training.log import TrainLog
+from fb_jax.training.log import Loggers
 
 LINES = [
     {"step": step, "losses": {"text": 3.0 / step, "text+audio": 0.1}, "rows_per_second": 1e6}
@@ -9,12 +14,21 @@ LINES = [
 ]
 
 
+def open_log(folder, step):
+    return Loggers.of_folder(folder, step, ("tensorboard",))
+
+
+def write(log, step, losses, rows_per_second):
+    values = {f"loss/{member}": loss for member, loss in losses.items()}
+    log.log(step, {**values, "rows_per_second": rows_per_second})
+
+
 @pytest.fixture
 def log(tmp_path):
     """A training folder with the lines of three steps."""
-    with TrainLog(tmp_path, 0) as log:
+    with open_log(tmp_path, 0) as log:
         for line in LINES:
-            log.write(**line)
+            write(log, **line)
     return tmp_path
 
 
@@ -23,8 +37,8 @@ def test_lines_are_read_as_they_were_written(log):
 
 
 def test_lines_can_be_read_while_the_training_runs(tmp_path):
-    with TrainLog(tmp_path, 0) as log:
-        log.write(**LINES[0])
+    with open_log(tmp_path, 0) as log:
+        write(log, **LINES[0])
         assert list(read_log(tmp_path / "metrics.jsonl")) == LINES[:1]
 
 
@@ -42,16 +56,16 @@ def test_a_last_line_that_was_cut_off_is_passed_over(log, kept):
 
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_going_on_drops_the_lines_of_later_steps(log, step):
-    with TrainLog(log, step) as again:
-        again.write(**LINES[2])
+    with open_log(log, step) as again:
+        write(again, **LINES[2])
     assert list(read_log(log / "metrics.jsonl")) == [*LINES[:step], LINES[2]]
 
 
 def test_going_on_behind_a_line_that_was_cut_off_leaves_whole_lines(log):
     path = log / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
-    with TrainLog(log, 3) as again:
-        again.write(**LINES[2])
+    with open_log(log, 3) as again:
+        write(again, **LINES[2])
     assert list(read_log(path)) == LINES
 
 
@@ -60,3 +74,60 @@ def test_tensorboard_gets_a_curve_for_every_member_and_the_rate(log):
     written = events.read_bytes()
     for tag in (b"loss/text\x15", b"loss/text_audio\x15", b"rows_per_second\x15"):
         assert written.count(tag) == 3  # TensorBoard allows no plus in a name
+
+
+def test_loggers_are_chosen_by_name_and_closed(tmp_path):
+    closed = []
+
+    @LOGGERS.register("own")
+    class Own:
+        def __init__(self, folder, step):
+            self.values = {"folder": folder, "step": step}
+
+        def log(self, step, values):
+            self.values |= {step: dict(values)}
+
+        def close(self):
+            closed.append(self.values)
+
+    try:
+        with Loggers.of_folder(tmp_path, 7, ("own",)) as log:
+            log.log(8, {"loss/text": 1.0})
+    finally:
+        del LOGGERS._methods["own"]
+    assert closed == [{"folder": tmp_path, "step": 7, 8: {"loss/text": 1.0}}]
+    assert not (tmp_path / "tensorboard").exists()
+    with pytest.raises(FreeBindError, match=r"no logger 'tensorbord'(.|\n)*mean 'tensorboard'"):
+        Loggers.of_folder(tmp_path, 0, ("tensorbord",))
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_logger_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(FreeBindError, match=rf"pip install 'freebind-jax\[{name}\]'"):
+        Loggers.of_folder(tmp_path, 0, (name,))
+
+
+def test_mlflow_gets_every_figure(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    uri = (tmp_path / "runs").as_uri()
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(uri)
+    with Loggers.of_folder(tmp_path / "run" / "bond", 0, ("mlflow",)) as log:
+        for line in LINES:
+            write(log, **line)
+        run_id = mlflow.active_run().info.run_id
+    assert mlflow.active_run() is None
+    history = mlflow.MlflowClient(uri).get_metric_history(run_id, "loss/text")
+    assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 1.5), (3, 1.0)]
+    assert mlflow.MlflowClient(uri).get_metric_history(run_id, "loss/text_audio")
+
+
+def test_weights_and_biases_gets_every_figure(tmp_path, monkeypatch, capfd):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with Loggers.of_folder(tmp_path / "run" / "bond", 0, ("wandb",)) as log:
+        write(log, **LINES[0])
+        assert (wandb.run.project, wandb.run.name) == ("freebind", "run")
+    assert re.search(r"loss/text 3\n(.|\n)*rows_per_second 1000000", capfd.readouterr().err)
+    assert list((tmp_path / "run" / "bond" / "wandb").glob("offline-run-*/*.wandb"))

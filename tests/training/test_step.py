@@ -7,7 +7,7 @@ import pytest
 import torch
 from twin import PARITY, error, load, named, numbers, to_torch, train
 
-from fb_jax.projector import DIRECTIONS, Projector
+from fb_jax.projector import DIRECTIONS, BondSpec, Projector, subsets
 from fb_jax.projector.mixture import project_members
 from fb_jax.training import Schedule
 from fb_jax.training.step import (
@@ -51,17 +51,28 @@ def objective(pairs):
 
 
 def first_state(objective):
-    dim = DIMS[objective.direction.source]
-    return init_state(jax.random.key(0), projector=objective.projector, dim=dim, members=7)
+    starts, projector = ("text", "image", "audio"), objective.projector
+    spec = BondSpec(
+        kind=next(kind for kind, known in DIRECTIONS.items() if known == objective.direction),
+        unified="imagebind",
+        expert="clap_general",
+        modalities=starts,
+        shared=("text", "audio"),
+        members=subsets(starts),
+        dim_in=DIMS[objective.direction.source],
+        dim_out=projector.dim,
+        hidden=projector.hidden,
+    )
+    return init_state(spec, jax.random.key(0))
 
 
-def run(objective, table, schedule, steps, *, members=range(7), across="map", dtype="float32"):
+def run(objective, table, schedule, steps, *, members=range(7), execution="map", dtype="float32"):
     """Train some members, one a lane, each on its own batches; their state and losses."""
     state, losses = take_members(first_state(objective), jnp.asarray(members)), []
     for step in range(steps):
         rows = np.stack([schedule.rows(member, step) for member in members])
         batch = {column: jnp.asarray(values[rows], dtype) for column, values in table.items()}
-        state, value = lanes_step(state, batch, objective=objective, across=across)
+        state, value = lanes_step(state, batch, objective=objective, execution=execution)
         losses.append(np.asarray(value))
     return state, np.array(losses)
 
@@ -99,10 +110,10 @@ def test_training_all_members_is_training_each_with_torch(table, schedule, objec
         assert error(outputs[member], projector.eval()(to_torch(rows))) < PARITY[dtype]
 
 
-@pytest.mark.parametrize("across", ["map", "vmap"])
-def test_a_member_trains_in_company_as_it_does_alone(table, schedule, objective, across):
+@pytest.mark.parametrize("execution", ["map", "vmap"])
+def test_a_member_trains_in_company_as_it_does_alone(table, schedule, objective, execution):
     train = partial(run, objective["combination"], table, schedule, 5)
-    together, _ = train(across=across)
+    together, _ = train(execution=execution)
     for member in (0, 6):
         alone, _ = train(members=[member])
         for found, wanted in zip(*map(jax.tree.leaves, (together, alone)), strict=True):

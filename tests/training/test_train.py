@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import count
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -15,15 +16,17 @@ from fb_jax.banks import files
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import subset_name
 from fb_jax.pseudo import build_pairs
+from fb_jax.registry import LOSSES
 from fb_jax.training import (
     Runtime,
     Training,
-    form_for,
+    describe_bond,
     is_trained,
     load_bond,
     read_log,
     train_bond,
 )
+from fb_jax.training.bond_folder import first_state
 from fb_jax.training.checkpoint import Checkpoints
 
 HOW = Training(batch=10, epochs=1, hidden=16, seed=21)  # a seed far from ReLU's kink: test_step.py
@@ -81,7 +84,7 @@ def test_a_trained_bond_tells_what_it_is(bond, pairs):
 
 def assert_trained_as_by_torch(bond, pairs, how):
     schedule = how.schedule(bond.kind, pairs.spec.ranges)
-    first = form_for(pairs.spec, bond.kind, how).first_state(how.seed).variables
+    first = first_state(describe_bond(pairs.spec, bond.kind, how.hidden), how.seed).variables
     for member, steps in enumerate(schedule.steps):
         batches = (
             [
@@ -212,7 +215,7 @@ def progress(steps, _loss):
 root = {str(pairs.spec.banks.split.path.parent)!r}
 banks = open_banks(root, spaces=("imagebind", "clap_general"))
 spec = PairSpec(banks, "imagebind", "clap_general", {pairs.spec.retrieval!r})
-pairs = PairSet(Path({str(pairs.folder)!r}), spec)
+pairs = PairSet.open({str(pairs.folder)!r}, spec)
 train_bond(pairs, "combination", Path({str(tmp_path)!r}), {HOW!r}, {OFTEN!r}, progress)
 """
     command = [sys.executable, "-c", script]
@@ -235,7 +238,7 @@ def test_a_trained_bond_is_only_read(pairs, bond, copied):
 
 def test_a_loaded_bond_is_the_trained_one_without_pairs_or_banks(bond, folder):
     loaded = load_bond(folder)
-    assert replace(loaded, variables=bond.variables) == bond
+    assert loaded == bond
     assert_same_bits(loaded, bond)
 
 
@@ -354,3 +357,79 @@ def test_a_batch_that_a_subset_cannot_fill_is_refused_before_anything_is_written
     with pytest.raises(FreeBindError, match="subset image\n"):
         train_bond(pairs, "combination", tmp_path / "bond", replace(HOW, batch=91))
     assert not (tmp_path / "bond").exists()
+
+
+# Without a folder
+
+
+def test_without_a_folder_a_bond_is_trained_in_memory_to_the_same_bits(pairs, bond, tmp_path):
+    class Seen:
+        steps: ClassVar[list] = []
+
+        def log(self, step, values):
+            self.steps.append((step, set(values)))
+
+    assert train_bond(pairs, "combination", None, HOW, OFTEN, loggers=[Seen()]) == bond
+    assert len(Seen.steps) == STEPS
+    assert Seen.steps[0][1] >= {"loss/text+image+audio", "rows_per_second"}
+    assert not list(tmp_path.iterdir())
+
+
+# A loss of one's own
+
+
+@pytest.fixture
+def mse():
+    """A registered loss, to be replaced by tests."""
+
+    @LOSSES.register("mse")
+    def mse(projected, target, **_settings):
+        terms = [(x - y) ** 2 for x in projected.values() for y in target.values()]
+        return sum(term.sum(axis=1).mean() for term in terms)
+
+    yield mse
+    del LOSSES._methods["mse"]
+
+
+def test_a_loss_is_chosen_by_name(pairs, bond, mse):
+    own = train_bond(pairs, "combination", None, replace(HOW, loss="mse"))
+    assert own.spec == bond.spec
+    assert own != bond
+    with pytest.raises(FreeBindError, match=r"no loss 'mes'(.|\n)*did you mean 'mse'"):
+        train_bond(pairs, "combination", None, replace(HOW, loss="mes"))
+
+
+def test_an_edited_loss_never_brings_back_the_old_bond(pairs, mse, tmp_path):
+    """Neither from its folder nor, in the same session, from what was compiled before."""
+    how = replace(HOW, loss="mse")
+    before = train_bond(pairs, "combination", tmp_path / "a", how, OFTEN)
+
+    @LOSSES.register("mse")
+    def edited(projected, target, **_settings):
+        terms = [abs(x - y) for x in projected.values() for y in target.values()]
+        return sum(term.sum(axis=1).mean() for term in terms)
+
+    with pytest.raises(FreeBindError, match=r"something else(.|\n)*training\.loss\.code"):
+        train_bond(pairs, "combination", tmp_path / "a", how, OFTEN)
+    assert train_bond(pairs, "combination", tmp_path / "b", how, OFTEN) != before
+    assert load_bond(tmp_path / "a") == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.5}, {"symmetric": False}, {"precision": "bf16"}]
+)
+def test_a_setting_of_the_loss_reaches_it(pairs, bond, change):
+    assert train_bond(pairs, "combination", None, replace(HOW, **change)) != bond
+
+
+def test_half_precision_trains_near_full_precision(pairs, bond):
+    half = train_bond(pairs, "combination", None, replace(HOW, precision="bf16"))
+    rows = pairs.columns["expert", "text"][:50]
+    cosine = (half.project(rows) * bond.project(rows)).sum(axis=1)
+    assert 1e-7 < 1 - cosine.mean() < 1e-2
+
+
+def test_tensor_float_on_a_cpu_is_refused_before_the_folder_is_touched(pairs, tmp_path):
+    with pytest.raises(FreeBindError, match="tf32 needs a GPU"):
+        train_bond(pairs, "combination", tmp_path / "a", replace(HOW, precision="tf32"))
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,78 @@
+"""Checks of what goes into a fused space: the rows, and the base of a later stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fb_jax.banks import to_numpy, unit_rows
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion.stage import Stage
+
+
+def native_rows(
+    modality: str, rows: Mapping[str, Any], dims: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Check the embeddings of some items of one modality and return them as unit rows.
+
+    Args:
+        modality: Name of the modality, for messages.
+        rows: Native space to ``[n, d]``: NumPy, JAX or torch.
+        dims: Native space to dimension, for every space that must be there.
+
+    Raises:
+        FreeBindError: A space is missing or too many, or an array has another shape.
+    """
+    arrays = {space: to_numpy(array) for space, array in rows.items()}
+    if set(arrays) != set(dims):
+        raise FreeBindError(
+            f"{modality} is fused from the embeddings of every space that has it",
+            expected=", ".join(dims),
+            got=", ".join(arrays) or "none",
+        )
+    first, count = next((space, len(array)) for space, array in arrays.items())
+    for space, array in arrays.items():
+        if array.shape != (count, dims[space]):
+            raise FreeBindError(
+                f"{space} needs one embedding for each item that {first} has",
+                expected=[count, dims[space]],
+                got=list(array.shape),
+            )
+    return {space: unit_rows(array) for space, array in arrays.items()}
+
+
+def require_base(
+    stage: Stage, name: str, modalities: Iterable[str], dim: int, dims: Mapping[str, int]
+) -> None:
+    """Raise a FreeBindError unless the unified space of a stage can be the space before it.
+
+    Args:
+        stage: The stage.
+        name: Name of the space before it, or nothing.
+        modalities: Its modalities.
+        dim: Its dimension.
+        dims: Its native spaces and their dimensions.
+    """
+    first = stage.bonds[0]
+    fits = first.dim("unified") == dim and set(first.modalities) <= set(modalities)
+    if not fits or (name and name != first.unified):
+        raise FreeBindError(
+            "the base is not the unified space of these bonds",
+            expected=_signature(first.unified, first.dim("unified"), first.modalities),
+            got=_signature(name or "a space without a name", dim, modalities),
+            fix="give the fused space whose rows these bonds were trained on",
+        )
+    for bond in stage.bonds:
+        if dims.get(bond.expert, bond.dim("expert")) != bond.dim("expert"):
+            raise FreeBindError(
+                "the base has another space of this name",
+                where=bond.expert,
+                expected=f"{bond.dim('expert')} dimensions",
+                got=f"{dims[bond.expert]} dimensions",
+            )
+
+
+def _signature(name: str, dim: int, modalities: Iterable[str]) -> str:
+    return f"{name}, {dim} dimensions, {', '.join(modalities)}"

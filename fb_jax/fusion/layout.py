@@ -1,0 +1,119 @@
+"""The stages of a fused space as JSON and tensors, and the digest of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion.cut import CutSum
+from fb_jax.fusion.space import FusedSpace
+from fb_jax.fusion.stage import Stage
+from fb_jax.fusion.sums import FILL, DirectSum, make_stage
+from fb_jax.projector import Bond, BondSpec, Variables
+
+AGAIN = "get the folder again from where it came"
+LEAVES = {
+    "linear": ("params", ("kernel",)),
+    "norm": ("params", ("scale", "shift")),
+    "running": ("batch_stats", ("mean", "var")),
+}
+
+
+def digest(space: FusedSpace) -> str:
+    """Return a SHA-256 of everything that a fused row depends on, except the native rows."""
+    return files.sha256_of_json([_row_identity(stage) for stage in space.stages])
+
+
+def _row_identity(stage: Stage) -> dict[str, Any]:
+    described = {name: part for name, part in stage_json(stage).items() if name != "presets"}
+    tensors = {name: np.ascontiguousarray(x) for name, x in stage_tensors(stage).items()}
+    numbers = {name: files.sha256_of_bytes(x.tobytes()) for name, x in tensors.items()}
+    return files.json_types({**described, "numbers": numbers, "name": ""})
+
+
+def stage_tensors(stage: Stage) -> dict[str, Any]:
+    """Return ``EXPERT.LAYER.NAME`` to numbers, leading axis of members, and the basis of a cut."""
+    tensors = {
+        f"{bond.expert}.{layer}.{name}": leaf
+        for bond in stage.bonds
+        for collection in jax.device_get(bond.variables) or ()
+        for layer, leaves in collection.items()
+        for name, leaf in leaves.items()
+    }
+    return tensors | ({"basis": stage.basis} if isinstance(stage, CutSum) else {})
+
+
+def stage_json(stage: Stage) -> dict[str, Any]:
+    """Return everything about a stage but its numbers, as JSON types."""
+    return {
+        "name": stage.name,
+        "factors": stage.factors,
+        "normalise": stage.normalise,
+        "given": stage.tuned_rows,
+        "fill": stage.fill if isinstance(stage, DirectSum) else FILL,
+        "cut": stage.basis.shape if isinstance(stage, CutSum) else None,
+        "presets": stage.presets,
+        "bonds": [bond.spec.to_json() for bond in stage.bonds],
+    }
+
+
+def read_stage(
+    about: dict[str, Any], tensors: dict[str, np.ndarray], number: int, where: object
+) -> Stage:
+    """Build a stage, and remove its numbers from ``tensors``.
+
+    Args:
+        about: See ``stage_json``.
+        tensors: ``STAGE.EXPERT.LAYER.NAME`` to numbers.
+        number: Of the stage, from 0.
+        where: The file of the tensors, for messages.
+
+    Raises:
+        FreeBindError: A tensor is missing or has another shape.
+        KeyError, TypeError, ValueError: The description is not one of a stage.
+    """
+    bonds = [_read_bond(bond, tensors, number, where) for bond in about["bonds"]]
+    options = {name: about[name] for name in ("normalise", "name", "presets")}
+    if bonds and bonds[0].direction.direct:
+        options["fill"] = about["fill"]
+    stage = make_stage(bonds, about["factors"], tuned_rows=about["given"], **options)
+    if about["cut"] is None:
+        return stage
+    basis = _take(tensors, f"{number}.basis", tuple(about["cut"]), where)
+    return CutSum(**vars(stage), basis=basis)
+
+
+def _read_bond(
+    about: dict[str, Any], tensors: dict[str, np.ndarray], stage: int, where: object
+) -> Bond:
+    spec = BondSpec.from_json(about)
+    prefix, members = f"{stage}.{spec.expert}", len(spec.members)
+    widths = {"in": (spec.dim_in, spec.hidden), "out": (spec.hidden, spec.dim_out)}
+    collections: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for end, (rows, columns) in widths.items():
+        for kind, (collection, names) in LEAVES.items():
+            layer = f"{'norm' if kind == 'running' else kind}_{end}"
+            shape = (members, rows, columns) if kind == "linear" else (members, columns)
+            leaves = collections[collection].setdefault(layer, {})
+            for name in names:
+                leaves[name] = _take(tensors, f"{prefix}.{layer}.{name}", shape, where)
+    return Bond(spec, Variables(**collections))
+
+
+def _take(
+    tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...], where: object
+) -> np.ndarray:
+    found = tensors.pop(name, None)
+    if found is None or found.shape != shape or found.dtype != np.float32:
+        raise FreeBindError(
+            "the weights do not fit this space",
+            where=f"{where}: {name}",
+            expected=f"float32 {list(shape)}",
+            got="nothing" if found is None else f"{found.dtype} {list(found.shape)}",
+            fix=AGAIN,
+        )
+    return found

@@ -1,0 +1,211 @@
+"""A stage of a fused space: bonds that fuse a unified space with one or several experts.
+
+Every kind of stage brings each side's rows into one space (the parts) and mixes them at a factor.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float32
+
+from fb_jax.errors import FreeBindError, unknown
+from fb_jax.fusion import mixing
+from fb_jax.fusion.factors import PRESETS, Factors
+from fb_jax.numerics import Precision
+from fb_jax.projector import Bond
+
+NativeRows = Mapping[str, Float32[np.ndarray, "n _"]]
+"""Native space to ``[n, d]`` unit rows of the same items."""
+
+
+class Parts(NamedTuple):
+    """The contribution of each side to a modality.
+
+    Attributes:
+        unified: ``[n, d]``, the unified space's rows, projected if the bond projects them. They are
+            unit rows, except after a stage with ``normalise=False`` that is not projected [P].
+        expert: ``[n, d_e]`` unit rows of the experts, projected if the bond projects them; None if
+            no expert has the modality. In a direct sum, the experts' dimensions side by side.
+    """
+
+    unified: Float32[np.ndarray, "n d"]
+    expert: Float32[np.ndarray, "n _"] | None
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """Bonds at some factors; each kind of stage checks itself.
+
+    Attributes:
+        bonds: One bond, or bonds of the same unified space with several experts. Planned bonds do
+            for everything but fusing.
+        factors: Weight of the expert part for every modality that has one.
+        normalise: L2-normalise the fused rows [C]; False leaves the bare equations [P].
+        name: Name of the result. The bonds of a next stage name it as their unified space.
+        tuned_rows: Modality that no expert has to a native space, whose rows are taken as they are:
+            those of an encoder that was tuned into this space (the dagger products [P]).
+        presets: Factors by name; only those for this stage's modalities count.
+    """
+
+    bonds: tuple[Bond, ...]
+    factors: Factors = field(hash=False)
+    normalise: bool = True
+    name: str = ""
+    tuned_rows: Mapping[str, str] = field(default_factory=dict, hash=False)
+    presets: Mapping[str, Factors] = field(default_factory=lambda: PRESETS, hash=False)
+
+    def __post_init__(self) -> None:
+        _require_compatible(self.bonds)
+        self._require_factors()
+        self._require_tuned_rows()
+
+    @property
+    def unified(self) -> str:
+        """Name of the unified space."""
+        return self.bonds[0].unified
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of the experts."""
+        return tuple(bond.expert for bond in self.bonds)
+
+    @property
+    def title(self) -> str:
+        """The name, or ``UNIFIED+EXPERT+...`` if there is none."""
+        return self.name or "+".join([self.unified, *self.experts])
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities of the result: those of the unified space."""
+        return self.bonds[0].modalities
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Modalities that some expert has."""
+        return tuple(dict.fromkeys(m for bond in self.bonds for m in bond.shared))
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Modalities with an expert part, and so with a factor."""
+        return tuple(dict.fromkeys([*self.shared, *(m for b in self.bonds for m in b.weighted)]))
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Dimension of the result."""
+
+    @abstractmethod
+    def fitting_presets(self) -> dict[str, Factors]:
+        """Return the presets that fit, by name; the first is the default."""
+
+    def parts(
+        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+    ) -> Parts:
+        """Bring both sides into the target space; factors play no part in it.
+
+        Args:
+            modality: Name of the modality.
+            unified: ``[n, d]`` rows of the unified space; not used for a modality of tuned rows.
+            native: Rows of the experts that have the modality, or the tuned rows.
+            precision: Precision of the projectors' matrix products.
+        """
+        if modality in self.tuned_rows:
+            return Parts(native[self.tuned_rows[modality]], None)
+        return self._parts(modality, unified, native, precision)
+
+    @abstractmethod
+    def _parts(
+        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+    ) -> Parts:
+        """See ``parts``, for a modality without tuned rows."""
+
+    @abstractmethod
+    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
+        """Mix two parts at the stage's factors; the result is not normalised."""
+
+    def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
+        """Return the fused rows ``[n, d]`` of a modality from its parts (Eq. 3, 9, 10)."""
+        if parts.expert is None:
+            return parts.unified
+        mixed = self._mixed(modality, jnp.asarray(parts.unified), jnp.asarray(parts.expert))
+        return np.asarray(mixing.unit(mixed) if self.normalise else mixed)
+
+    def with_experts(self, experts: Sequence[str]) -> Stage:
+        """Return the stage with some of its experts, without a name.
+
+        Raises:
+            FreeBindError: One of them is not there, or none is left.
+        """
+        for expert in experts:
+            if expert not in self.experts:
+                raise unknown("expert", expert, self.experts, self.title)
+        kept = tuple(bond for bond in self.bonds if bond.expert in experts)
+        weighted = {m for bond in kept for m in bond.weighted}
+        factors = {m: factor for m, factor in self.factors.items() if m in weighted}
+        return replace(self, bonds=kept, factors=factors, name="")
+
+    def at(self, preset: str) -> Stage:
+        """Return the stage at a preset's factors.
+
+        Raises:
+            FreeBindError: There is no such preset for these experts.
+        """
+        if preset not in (presets := self.fitting_presets()):
+            raise unknown("preset", preset, presets, f"{self.unified} + {', '.join(self.experts)}")
+        return replace(self, factors=presets[preset])
+
+    def _require_factors(self) -> None:
+        for modality, factor in self.factors.items():
+            if modality not in self.weighted:
+                experts = " and ".join(self.experts)
+                raise unknown(f"factor of {experts} for", modality, self.weighted)
+            if not 0 <= factor <= 1:
+                raise FreeBindError(
+                    "a factor is a weight", where=modality, expected="0 to 1", got=factor
+                )
+        for modality in self.weighted:
+            if modality not in self.factors:
+                raise FreeBindError(
+                    "a factor is missing", where=modality, expected="0 to 1", got=self.factors
+                )
+
+    def _require_tuned_rows(self) -> None:
+        for modality, native in self.tuned_rows.items():
+            if modality not in self.modalities:
+                raise unknown("modality", modality, self.modalities, self.title)
+            if modality in self.weighted or native in (self.unified, *self.experts):
+                raise FreeBindError(
+                    "tuned rows cannot be fused",
+                    where=f"{self.title}: {modality}",
+                    expected="a modality that no expert of this stage has, from a native space "
+                    "that is neither the unified one nor an expert",
+                    got=f"{native}; experts: {', '.join(self.experts)}, with "
+                    f"{', '.join(self.shared)}",
+                )
+
+
+def _require_compatible(bonds: tuple[Bond, ...]) -> None:
+    """Raise a FreeBindError unless the bonds go into one frozen space, each from another."""
+    if not bonds:
+        raise FreeBindError("a fused space needs a bond", got="none")
+    first, kinds = bonds[0], {bond.kind for bond in bonds}
+    ends = {(bond.unified, bond.modalities, bond.dim("unified")) for bond in bonds}
+    experts = [bond.expert for bond in bonds]
+    mixed = len(kinds) > 1 or "displacement" in kinds or len(ends) > 1
+    if len(bonds) > 1 and mixed:
+        raise FreeBindError(
+            "these bonds do not go into one space",
+            expected="combinations into one unified space, or direct sums with it",
+            got="; ".join(f"{b.kind} of {b.expert} and {b.unified}" for b in bonds),
+        )
+    if len(set(experts)) < len(experts) or first.unified in experts:
+        raise FreeBindError(
+            "a space is fused with itself", got=", ".join([first.unified, *experts])
+        )

@@ -1,0 +1,134 @@
+"""The two kinds of stage: the paper's weighted sum, and a direct sum.
+
+    weighted sum   fused[m] = unit((1 - s_m) * unified part + s_m * expert part)        Eq. 3, 9, 10
+    direct sum     fused[m] = [sqrt(1 - s_m) * unified part ; sqrt(s_m) * expert part]  [O]
+
+In a weighted sum, the side that the bond projects goes through the mixture Psi and the other side
+is taken as it is. A modality that one side lacks is the other side's alone. That is Eq. 3 for a
+displacement, and Eq. 9 and 10 for a combination: the two differ in the side that is projected.
+
+A direct sum keeps the spaces' vectors side by side, so nothing is lost. With one factor for all
+modalities, a score is the weighted sum of the unified and the expert score. Where an expert lacks
+a modality, the mixture of a displacement fills its part in: Psi(unified row). A filled-in part is
+only an estimate; at full norm its noise would dominate text-image scores, so its squared norm is
+scaled by ``fill``. Several experts stand side by side with equal shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from fb_jax.banks import unit_rows
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import mixing
+from fb_jax.fusion.factors import EQUAL, Factors, fitting, halfway
+from fb_jax.fusion.stage import NativeRows, Parts, Stage
+from fb_jax.numerics import Precision
+from fb_jax.projector import Bond
+
+FILL = 0.05
+"""Default squared norm of a filled-in part, relative to a native one (docs/word_world.md)."""
+
+
+@dataclass(frozen=True)
+class WeightedSum(Stage):
+    """A displacement, or combinations with one or several experts."""
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the target space."""
+        return self.bonds[0].spec.dim_out
+
+    def fitting_presets(self) -> dict[str, Factors]:
+        """Return the presets for exactly the experts' modalities, or ``HALFWAY``."""
+        return fitting(self.presets, self.weighted)
+
+    def _parts(
+        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+    ) -> Parts:
+        """See ``Stage``. With n experts: unit(mean of all their members' unit outputs) [C]."""
+        if self.bonds[0].direction.source == "unified":
+            unified = self.bonds[0].project(unit_rows(unified), precision)
+        outputs = [
+            bond.to_target("expert", native[bond.expert], precision)
+            for bond in self.bonds
+            if modality in bond.shared
+        ]
+        return Parts(unified, unit_rows(np.mean(outputs, axis=0)) if outputs else None)
+
+    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
+        return mixing.weighted_sum(unified, expert, jnp.float32(self.factors[modality]))
+
+
+@dataclass(frozen=True)
+class DirectSum(Stage):
+    """The spaces side by side [O].
+
+    Attributes:
+        fill: Squared norm of a filled-in part relative to a native one, above 0 to 1.
+    """
+
+    fill: float = FILL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.fill <= 1:
+            raise FreeBindError(
+                "a share of a weight", where="fill", expected="above 0 to 1", got=self.fill
+            )
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of all spaces together."""
+        return self.bonds[0].dim("unified") + sum(bond.dim("expert") for bond in self.bonds)
+
+    def fitting_presets(self) -> dict[str, Factors]:
+        """Return ``EQUAL``."""
+        count = len(self.bonds)
+        return {EQUAL: dict.fromkeys(self.weighted, count / (count + 1))}
+
+    def _parts(
+        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+    ) -> Parts:
+        """See ``Stage``; an expert that lacks the modality has its part filled in."""
+        unit = unit_rows(unified)
+        blocks = [
+            native[bond.expert] if modality in bond.shared else bond.project(unit, precision)
+            for bond in self.bonds
+        ]
+        expert = mixing.side_by_side(list(map(jnp.asarray, blocks)), self._norms(modality))
+        return Parts(unified, np.asarray(expert))
+
+    def _norms(self, modality: str) -> list[float]:
+        """Return the squared norm of each expert's part, 1 for a native one."""
+        return [1.0 if modality in bond.shared else self.fill for bond in self.bonds]
+
+    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
+        weight = self.factors[modality] * float(np.mean(self._norms(modality)))
+        return mixing.direct_sum(unified, expert, weight)
+
+
+def make_stage(bonds: Iterable[Bond], factors: Factors | None = None, **options: Any) -> Stage:
+    """Return the stage of some bonds: a direct sum of bonds of that kind, else a weighted sum.
+
+    Args:
+        bonds: See ``Stage``.
+        factors: None: the default preset's.
+        **options: Other fields of ``WeightedSum`` or ``DirectSum``.
+
+    Raises:
+        FreeBindError: The bonds or factors do not fit.
+    """
+    bonds = tuple(bonds)
+    kind = DirectSum if bonds and bonds[0].direction.direct else WeightedSum
+    if factors is not None:
+        return kind(bonds, factors, **options)
+    every = halfway([m for bond in bonds for m in bond.weighted])
+    stage = kind(bonds, every, **options)
+    return stage.at(next(iter(stage.fitting_presets())))

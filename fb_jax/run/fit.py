@@ -1,0 +1,80 @@
+"""Arrays in, a fused space out, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fb_jax.banks import BankSet
+from fb_jax.evaluation import sweep
+from fb_jax.fusion import FusedSpace
+from fb_jax.projector import BondKind
+from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
+from fb_jax.run.reporter import Reporter, Silent
+from fb_jax.training import Runtime, Training, train_bond
+
+PAPER_BATCH, EPOCH_STEPS = 4096, 8
+
+
+def batch_for(items: int) -> int:
+    """Return the paper's batch if a pool has 8 of them, else the largest power of two it has 8 of.
+
+    Args:
+        items: Items of the smallest modality in the pool.
+    """
+    return min(PAPER_BATCH, max(2, 1 << max(1, items // EPOCH_STEPS).bit_length() - 1))
+
+
+def fit(
+    unified: Mapping[str, Any],
+    expert: Mapping[str, Any],
+    *,
+    names: tuple[str, str] = ("unified", "expert"),
+    kind: BondKind = "combination",
+    validation: BankSet | None = None,
+    folder: Path | str | None = None,
+    retrieval: Retrieval | None = None,
+    training: Training | None = None,
+    runtime: Runtime | None = None,
+    reporter: Reporter | None = None,
+) -> FusedSpace:
+    """Fuse a unified space with an expert, from embeddings in memory (or memory maps).
+
+    Args:
+        unified: Modality to ``[n, d]`` embeddings of the unified space: NumPy, JAX or torch, of any
+            norm. The modalities need not be paired.
+        expert: Modality to ``[n, d_e]`` embeddings of the same items in the expert space, for two
+            or more of these modalities; row i is the same item in both spaces.
+        names: Names of both spaces.
+        kind: Direction of the bond.
+        validation: Both spaces over other items, with pairs: ``BankSet.from_arrays``. The factors
+            with the best mean R@1 on it are chosen. None: the first preset that fits the expert.
+        folder: Where to keep pseudo pairs, checkpoints and logs, so that an interrupted call
+            continues. None: nothing is written.
+        retrieval: Settings of the pseudo pairs.
+        training: Settings of the training. None: the paper's, with a batch that fits the pool.
+        runtime: Settings of speed, memory and logging.
+        reporter: Shows progress.
+
+    Returns:
+        The fused space. ``space.fuse(modality, {name: rows, ...})`` takes rows of both spaces.
+
+    Raises:
+        FreeBindError: Arrays do not fit each other or hold rows without a direction.
+    """
+    reporter, runtime = reporter or Silent(), runtime or Runtime()
+    pool = BankSet.from_arrays({names[0]: unified, names[1]: expert})
+    spec = PairSpec(pool, *names, retrieval or Retrieval())
+    training = training or Training(batch=batch_for(min(map(spec.count, spec.starts))))
+    schedule = training.schedule(kind, spec.ranges)
+    pairs_folder, bond_folder = (
+        None if folder is None else Path(folder) / part for part in ("pairs", "bond")
+    )
+    with reporter.task("pseudo pairs", sum(map(len, spec.ranges.values()))) as advance:
+        pairs = build_pairs(
+            spec, pairs_folder, resident_bytes=runtime.resident_bytes, progress=advance
+        )
+    with reporter.task("training", len(schedule)) as advance:
+        space = FusedSpace.of(train_bond(pairs, kind, bond_folder, training, runtime, advance))
+    return space if validation is None else space.at(sweep(space, validation).best())
