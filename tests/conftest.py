@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import jax
 import pytest
+from made import random_bond
 
 from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
+from fb_jax.projector import Bond, BondKind
 from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval, build_pairs
 
 SPACES = ("imagebind", "clap_general")
@@ -104,3 +107,14 @@ def run_folder(
     assert done.returncode == 0, done.stderr
     (cwd / "log.txt").write_text(done.stdout)
     return cwd / "run"
+
+
+@pytest.fixture(scope="session")
+def make_bond() -> Callable[[BondKind], Bond]:
+    """Return a bond of imagebind (64) and clap_general (48) with random numbers: never trained."""
+
+    @cache
+    def make_bond(kind: BondKind) -> Bond:
+        return random_bond(kind, ("imagebind", 64), ("clap_general", 48), ("text", "audio"))
+
+    return make_bond

@@ -13,9 +13,9 @@ from fb_jax.evaluation.retrieval import RECALLS
 
 COLUMNS = 80
 CAPTION = (
-    "Means of both directions; R@k in %. unified, and each expert by its name: a space alone\n"
-    "(blank where it lacks a modality). mean_of_scores: no bond, the mean of the scores of\n"
-    "all spaces that have both modalities."
+    "Means of both directions, R@k in %. unified, and each expert by its name: a space\n"
+    "alone (blank where it lacks a modality). mean_of_scores: no bond, the mean of the\n"
+    "scores of all spaces that have both modalities."
 )
 
 Figures = dict[str, dict[str, dict[str, float]]]
@@ -53,7 +53,7 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         """Return a table of at most 80 columns: a row for each model."""
         pairs = sorted({pair for by_pair in self.values() for pair in by_pair})
         shown = self.title + " (" + " / ".join(self.metrics) + ")"
-        table = Table("model", title=shown, title_justify="left", width=None)
+        table = Table("model", title=shown.strip(), title_justify="left")
         for pair in pairs:
             table.add_column(pair, justify="right", no_wrap=True)
         for model, by_pair in self.items():

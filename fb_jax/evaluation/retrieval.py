@@ -16,7 +16,7 @@ RECALLS = tuple(f"R@{k}" for k in KS)
 SCORE_BYTES = 256 << 20
 """Memory for the scores of a block of queries."""
 
-Ranks = Int[np.ndarray, " q"]
+Ranks = Int[np.ndarray, " asked"]
 Metric = Callable[[Ranks], float]
 
 

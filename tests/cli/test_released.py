@@ -5,7 +5,7 @@ import torch
 from twin.released import random_projector
 
 from fb_jax.cli.main import main
-from fb_jax.fusion import FusedSpace, weights_digest
+from fb_jax.fusion import FusedSpace, digest
 from fb_jax.projector.released import FOLDERS
 
 
@@ -37,7 +37,7 @@ def test_released_checkpoints_come_in_go_out_and_come_back(invoke, theirs):
     assert files("ours") == files(theirs)
     assert invoke(main, "released", "import", "ours", "--out", "again").status == 0
     again = FusedSpace.load("again/internvl_ib_pp")
-    assert weights_digest(again) == weights_digest(first)
+    assert digest(again) == digest(first)
 
 
 def test_a_folder_that_holds_none_is_refused(invoke, tmp_path):

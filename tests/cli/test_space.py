@@ -8,7 +8,7 @@ import pytest
 from fb_jax.banks import files, open_banks
 from fb_jax.cli.main import main
 from fb_jax.evaluation import evaluate
-from fb_jax.fusion import FusedSpace, weights_digest
+from fb_jax.fusion import FusedSpace, digest
 from fb_jax.run import Run, default_space
 
 NATIVE = ("imagebind", "clap_general")
@@ -25,7 +25,7 @@ def test_the_space_of_a_run_is_exported_with_what_is_known_of_it(export, run_fol
     assert "kept: mine, 64 dimensions, from imagebind, clap_general\n" in done.out
     assert "audio 0.5, text 0.1; FusedSpace.load('kept') reads it" in done.out
     loaded = FusedSpace.load("kept")
-    assert weights_digest(loaded) == weights_digest(default_space(Run(run_folder).bond))
+    assert digest(loaded) == digest(default_space(Run(run_folder).bond))
     assert loaded.licences == dict.fromkeys(NATIVE, "Apache-2.0")
     metrics = files.read_json(run_folder / "metrics.json")["retrieval"]
     assert files.read_json(Path("kept/space.json"))["metrics"] == metrics

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from fb_jax.cli.train import main
+from fb_jax.cli.main import main as freebind
 from fb_jax.run import default
 from fb_jax.training import load_bond
 

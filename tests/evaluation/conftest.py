@@ -1,7 +1,7 @@
 import pytest
 
 from fb_jax.banks import BankSet
-from fb_jax.evaluation import Metrics, evaluate
+from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import FusedSpace
 from fb_jax.training import load_bond
 
@@ -9,10 +9,10 @@ from fb_jax.training import load_bond
 @pytest.fixture(scope="session")
 def space(run_folder) -> FusedSpace:
     """A trained combination of clap_general into imagebind."""
-    return FusedSpace.preset("versatile", load_bond(run_folder / "bond"))
+    return FusedSpace.of(load_bond(run_folder / "bond"), at="versatile")
 
 
 @pytest.fixture(scope="session")
-def metrics(space: FusedSpace, test_banks: BankSet) -> Metrics:
-    """What ``evaluate`` says of it. Read only."""
+def metrics(space: FusedSpace, test_banks: BankSet) -> Results:
+    """Its results. Read only."""
     return evaluate(space, test_banks)

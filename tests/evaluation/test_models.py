@@ -8,8 +8,8 @@ from made import random_product
 from fb_jax.banks import Split, files, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate, retrieval
-from fb_jax.fusion import FusedSpace
-from fb_jax.fusion.space import sources
+from fb_jax.fusion import FusedSpace, sources
+from fb_jax.registry import METRICS
 
 SPACES = ("imagebind", "clap_general")
 EXPERT = "clap_general"
@@ -48,7 +48,7 @@ def test_every_cell_has_the_same_figures(metrics):
 
 
 def test_results_are_json(metrics):
-    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert json.loads(json.dumps(metrics.to_dict(), allow_nan=False)) == metrics
 
 
 # The models
@@ -64,7 +64,7 @@ def test_a_source_is_evaluated_on_its_own_rows(metrics, test_banks, model, owner
 @pytest.mark.parametrize("preset", ["versatile", "at_expertise"])
 @pytest.mark.parametrize("pair", ALL)
 def test_a_preset_is_evaluated_on_the_fused_rows(metrics, space, test_banks, preset, pair):
-    fused = FusedSpace.preset(preset, *space.bonds)
+    fused = FusedSpace.of(*space.last.bonds, at=preset)
     sides = pair.split("-")
     rows = [
         fused.fuse(m, {owner: test_banks[owner, m][:] for owner in fused.spaces_of(m)})
@@ -186,3 +186,30 @@ def test_a_fused_space_without_the_experts_side_of_a_modality_leaves_it_out(spac
     found = evaluate(space, reopen(split))
     assert found["unified"] == metrics["unified"]
     assert found["versatile"] == {"image-text": metrics["versatile"]["image-text"]}
+
+
+# Metrics by name
+
+
+def test_metrics_are_chosen_by_name_and_ones_own_has_a_column(space, test_banks, metrics):
+    @METRICS.register("first")
+    def first(ranks):
+        return float(np.mean(ranks == 0))
+
+    try:
+        found = evaluate(space, test_banks, metrics=("R@1", "MRR", "median rank", "first"))
+        identity = METRICS.identity("first")
+    finally:
+        del METRICS._methods["first"]
+    for model, by_pair in metrics.items():
+        for pair, figures in by_pair.items():
+            own = found[model][pair]
+            assert own["first"] == pytest.approx(figures["R@1"] / 100)
+            assert figures["R@1"] <= own["MRR"] <= 100
+            assert own["median rank"] >= 1
+    assert "R@1 / MRR / median rank / first" in str(found)
+    METRICS.register("first")(lambda ranks: 0.0)
+    assert METRICS.identity("first") != identity
+    del METRICS._methods["first"]
+    with pytest.raises(FreeBindError, match="no metric 'R@7'"):
+        evaluate(space, test_banks, metrics=("R@7",))

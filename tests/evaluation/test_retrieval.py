@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fb_jax.evaluation import KS, best_ranks, recall, retrieval
+from fb_jax.evaluation import KS, best_ranks, retrieval
+from fb_jax.registry import METRICS
 
 MODULE = import_module("fb_jax.evaluation.retrieval")  # the package has a function of this name
 
@@ -48,9 +49,18 @@ def test_nothing_is_asked_without_pairs():
     assert best_ranks(FALLING, AXES, np.empty((0, 2), int)).tolist() == []
 
 
-@pytest.mark.parametrize(("k", "percent"), [(1, 25.0), (2, 50.0), (5, 75.0), (10, 100.0)])
-def test_recall_is_the_percentage_of_ranks_below_k(k, percent):
-    assert recall(np.array([0, 1, 4, 9]), k) == percent
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("R@1", 25.0),
+        ("R@5", 75.0),
+        ("R@10", 100.0),
+        ("median rank", 3.5),
+        ("MRR", 100 * (1 + 1 / 2 + 1 / 5 + 1 / 10) / 4),
+    ],
+)
+def test_metrics_of_ranks_by_hand(name, value):
+    assert METRICS.get(name)(np.array([0, 1, 4, 9])) == pytest.approx(value)
 
 
 LEFT = rows([1, 0], [0, 1], [1, 1])

@@ -1,3 +1,5 @@
+import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +9,7 @@ from made import random_product
 from fb_jax.banks import open_banks
 from fb_jax.evaluation import GRID, Sweep, evaluate, plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
+from fb_jax.projector import Bond
 
 PAIRS = ["audio-image", "audio-text", "image-text"]
 ALL = ("text", "audio", "image")
@@ -62,8 +65,9 @@ def test_the_factors_of_the_space_do_not_matter(space, test_banks, swept):
 @pytest.fixture
 def three(space):
     """A space whose one expert takes images for texts: three modalities have a factor."""
-    (bond,) = space.bonds
-    return FusedSpace((replace(bond, shared=("text", "audio", "image")),), dict.fromkeys(ALL, 0.3))
+    (bond,) = space.last.bonds
+    wider = Bond(replace(bond.spec, shared=ALL), bond.variables)
+    return FusedSpace.of(wider, at=dict.fromkeys(ALL, 0.3))
 
 
 def test_of_three_factors_the_first_two_are_swept_and_the_third_stays(three, with_images):
@@ -97,3 +101,24 @@ def test_a_product_is_swept_from_its_base_on(root):
     swept, own = sweep(product, native, grid=(0.0, 0.5)), evaluate(product, native)
     for pair in PAIRS:
         assert swept.surfaces[pair][0, 0] == swept.unified[pair] == own["internvl_ib"][pair]["R@1"]
+
+
+def test_the_best_point_has_the_best_mean_and_of_equals_the_lowest_factors():
+    surfaces = {
+        "a-b": np.array([[0.0, 8.0], [4.0, 0.0]]),
+        "a-c": np.array([[0.0, 0.0], [4.0, 8.0]]),
+    }
+    swept = Sweep(("text", "audio"), (0.0, 0.5), surfaces, {}, {"image": 0.3}, "lambda")
+    assert swept.best() == {"text": 0.0, "audio": 0.5, "image": 0.3}
+    assert "lambda text 0, lambda audio 0.5" in str(swept)
+    again = pickle.loads(pickle.dumps(swept))
+    assert (again == swept, hash(again) == hash(swept)) == (True, True)
+    assert swept != replace(swept, surfaces={"a-b": surfaces["a-b"]})
+    assert json.loads(json.dumps(swept.to_dict()))["surfaces"]["a-b"] == [[0.0, 8.0], [4.0, 0.0]]
+
+
+def test_factors_are_called_as_in_the_paper(swept, make_bond, root):
+    assert swept.symbol == "sigma"
+    displaced = FusedSpace.of(make_bond("displacement"))
+    banks = open_banks(root, "test", spaces=displaced.spaces)
+    assert sweep(displaced, banks, grid=(0.0,)).symbol == "lambda"

@@ -1,0 +1,61 @@
+import json
+import pickle
+
+import pytest
+
+from fb_jax.evaluation import Results
+
+
+def figures(*recalls):
+    return {f"R@{k}": recall for k, recall in zip((1, 5, 10), recalls, strict=True)}
+
+
+METRICS = {
+    "unified": {
+        "audio-text": figures(9.24, 27.47, 40.0),
+        "image-text": figures(57.28, 79.54, 88.0),
+    },
+    "expert": {"audio-text": figures(40.25, 76.21, 100.0)},
+    "a model": {"image-text": figures(57.0, 79.0, 88.0)},
+}
+RESULTS = Results(METRICS, "test: u + e")
+
+
+@pytest.fixture
+def lines():
+    return [
+        [cell.strip() for cell in line.strip("│┃").split("│" if "│" in line else "┃")]
+        for line in str(RESULTS).splitlines()
+        if set("│┃") & set(line)
+    ]
+
+
+def test_a_row_has_r_at_1_5_and_10_for_every_pair(lines):
+    assert lines[0] == ["model", "audio-text", "image-text"]
+    assert lines[1] == ["unified", "9.2/27.5/40.0", "57.3/79.5/88.0"]
+
+
+def test_cells_that_make_no_sense_are_blank(lines):
+    assert lines[2:] == [["expert", "40.2/76.2/100.0", ""], ["a model", "", "57.0/79.0/88.0"]]
+
+
+def test_the_table_says_what_it_shows():
+    assert str(RESULTS).startswith("test: u + e (R@1 / R@5 / R@10)")
+
+
+def test_a_table_fits_80_columns():
+    pairs = ("audio-image", "audio-text", "image-text")
+    wide = {
+        f"a model with a long name {i}": dict.fromkeys(pairs, figures(100.0, 100.0, 100.0))
+        for i in range(3)
+    }
+    assert max(map(len, str(Results(wide, "internvl_ib_tuned_pp")).splitlines())) <= 80
+
+
+def test_results_read_compare_and_pickle_like_the_figures_they_hold():
+    assert RESULTS["unified"]["audio-text"]["R@1"] == 9.24
+    assert RESULTS == METRICS == RESULTS.to_dict()
+    assert pickle.loads(pickle.dumps(RESULTS)) == RESULTS
+    assert Results({"unified": {}}) != RESULTS
+    assert json.loads(json.dumps(RESULTS.to_dict())) == METRICS
+    assert len(repr(RESULTS)) < 80
