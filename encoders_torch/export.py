@@ -17,7 +17,7 @@ from encoders_torch.pipeline import ExportSettings, export_bank
 from encoders_torch.report import Export, Spent
 from encoders_torch.sources import Source, list_items, open_source
 from fb_jax.banks import POOL, Split, files
-from fb_jax.banks.root import require_name
+from fb_jax.banks import require_name
 from fb_jax.console import ConsoleReporter, run_command
 from fb_jax.errors import FreeBindError, Interrupted, unknown
 
@@ -186,7 +186,7 @@ def _export_space(
         getattr(encoder, "prepare", lambda _: None)(modality)
     counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}
     for modality, source in sources.items():
-        with ConsoleReporter().stage(f"{space}/{modality}", how.share(counts[modality])) as advance:
+        with ConsoleReporter().task(f"{space}/{modality}", how.share(counts[modality])) as advance:
 
             def tell(rows: int, spent: Spent, advance=advance) -> None:  # type: ignore[no-untyped-def]
                 advance(rows, note=str(spent))

@@ -91,7 +91,7 @@ def tune(config: TuneConfig) -> None:
     )
     print(f"{len(pairs)} pairs, {tuning.steps} steps of {config.settings.batch}", flush=True)
     files.require_space({config.out: checkpoint_bytes(tuned)})
-    with ConsoleReporter().stage("tuning", tuning.steps) as advance:
+    with ConsoleReporter().task("tuning", tuning.steps) as advance:
         tuning.run(config.runtime, advance)
     if tuning.unreadable:
         print(f"{len(tuning.unreadable)} recordings could not be read and were passed over")

@@ -1,8 +1,9 @@
-"""How the commands talk: progress, errors, interruption."""
+"""Progress bars, error output and Ctrl-C handling."""
 
 from __future__ import annotations
 
 import math
+import os
 import resource
 import signal
 import sys
@@ -25,29 +26,29 @@ from rich.progress import (
 from fb_jax.errors import FreeBindError, Interrupted
 
 QUIET_SECONDS = 15.0
-"""Where output is not a terminal, a line of progress is printed this often."""
+"""Seconds between two lines of progress where output is not a terminal."""
 
 OPEN_FILES = 8192
 
 console = Console()
 STOP = threading.Event()
-"""Set by the first Ctrl-C or SIGTERM."""
+"""Set by the first Ctrl-C or SIGTERM during a task; cleared when the next task begins."""
 
 
 class ConsoleReporter:
-    """Shows stages with rate and time left: a live bar in a terminal, lines in a log."""
+    """Shows tasks with rate and time left: a live bar in a terminal, lines in a log."""
 
     @contextmanager
-    def stage(self, title: str, total: int) -> Iterator[Callable[..., None]]:
-        """Show one stage.
+    def task(self, title: str, total: int) -> Iterator[Callable[..., None]]:
+        """Show one task.
 
         Args:
-            title: Name of the stage.
-            total: Units in all; 0 where that is not known.
+            title: Name of the task.
+            total: Units in all; 0 if that is not known.
 
         Yields:
             A function that takes the units just done and, optionally, a loss or a note to show. It
-            raises ``Interrupted`` once Ctrl-C or SIGTERM has come.
+            raises ``Interrupted`` after Ctrl-C or SIGTERM.
         """
         columns = (
             TextColumn("{task.description:<20}"),
@@ -75,26 +76,26 @@ class ConsoleReporter:
 
 
 class _Lines:
-    """Progress as lines of text, and the rate that a bar shows too."""
+    """Progress as lines of text, and the rate for both lines and bar."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.done = title, total, 0
-        self.started = self.told = time.monotonic()
+        self.started = self.printed = time.monotonic()
         self.skipped: int | None = None
 
     @property
     def rate(self) -> str:
-        """Units a second of what this process did."""
+        """Units that this process did in a second."""
         seconds = time.monotonic() - self.started
         return f"{(self.done - (self.skipped or 0)) / max(seconds, 1e-9):,.1f}/s"
 
     def advance(self, done: int, note: str) -> None:
-        """Count units; what comes first was found done already."""
+        """Count units; the first call counts those that were done before."""
         if self.skipped is None:
             self.skipped = done
         self.done += done
-        if not console.is_terminal and time.monotonic() - self.told > QUIET_SECONDS:
-            self.told = time.monotonic()
+        if not console.is_terminal and time.monotonic() - self.printed > QUIET_SECONDS:
+            self.printed = time.monotonic()
             print(f"{self.title}: {self._progress()} {self.rate} {note}", flush=True)
 
     def _progress(self) -> str:
@@ -108,7 +109,7 @@ class _Lines:
         return f", {seconds:,.0f} s left"
 
     def end(self) -> None:
-        """Print the stage's sum, where there is no bar that shows it."""
+        """Print the sum of the task where no bar shows it."""
         if not console.is_terminal:
             seconds = time.monotonic() - self.started
             before = f", {self.skipped:,} of them before" if self.total and self.skipped else ""
@@ -117,7 +118,14 @@ class _Lines:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the next safe point of the stage."""
+    """Let Ctrl-C and SIGTERM wait for the next safe point of the task.
+
+    Only the main thread can set signal handlers; in others the handlers stay as they are.
+    """
+    STOP.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {n: signal.signal(n, _request_stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -127,7 +135,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _allow_open_files() -> None:
-    """Raise the limit of open files: every mapped shard holds one."""
+    """Raise the limit on open files: every mapped shard needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -138,14 +146,19 @@ def _request_stop(_signal: int, _frame: FrameType | None) -> None:
     if STOP.is_set():
         raise KeyboardInterrupt
     STOP.set()
-    print("stopping at the next safe point; once more to stop at once", file=sys.stderr, flush=True)
+    message = "stopping at the next safe point; press again to stop at once"
+    print(message, file=sys.stderr, flush=True)
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run a command; end with exit status 2 on a FreeBindError, 130 when interrupted."""
+    """Run a command; exit with 2 on a FreeBindError, 130 when interrupted, 141 on a closed pipe."""
     _allow_open_files()
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # output went into ``head``; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (Interrupted, KeyboardInterrupt) as error:
         print(str(error) or "interrupted: run the same command again", file=sys.stderr)
         sys.exit(130)

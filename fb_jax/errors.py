@@ -1,4 +1,4 @@
-"""The one exception that users of this package are meant to read."""
+"""An error the user can act on."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class FreeBindError(Exception):
-    """Bad input, or a machine that cannot do what was asked, told so that a person can act on it.
+    """Bad input, or a machine that cannot do what was asked, with what to do about it.
 
     Args:
         what: One sentence that says what is wrong.
-        where: The file, folder, field or row in question.
-        expected: What should have been there.
-        got: What was there.
+        where: The file, folder, field or row.
+        expected: What should be there.
+        got: What is there.
         fix: What to do next.
     """
 
@@ -45,7 +45,7 @@ def require_positive(owner: str, **values: int | float | None) -> None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: object = None) -> FreeBindError:
-    """Return the error for a name that does not exist, naming what does and what is nearest."""
+    """Return the error for an unknown name, with the known names and the nearest one."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return FreeBindError(

@@ -1,14 +1,15 @@
-"""Banks: the embeddings of a corpus on disk, and what rows mean. NumPy only, no JAX."""
+"""Banks: the embeddings of a corpus, on disk or in memory, and what rows mean. No JAX."""
 
 from fb_jax.banks.arrays import to_numpy
-from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, unit_rows
+from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, find_bad_rows, unit_rows
+from fb_jax.banks.bankset import BankSet, describe_bank, open_banks, verify_split
 from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
-from fb_jax.banks.parts import PartWriter
-from fb_jax.banks.root import POOL, BankSet, Split, open_banks, open_split, splits, verify_split
 from fb_jax.banks.rows import Concatenated, Rows
-from fb_jax.banks.shards import Progress, ShardedArray, ShardWriter, no_progress
+from fb_jax.banks.shards import Progress, ShardedArray, no_progress
+from fb_jax.banks.split import POOL, Split, open_split, require_name, splits
 from fb_jax.banks.synthetic import Synthetic, write_synthetic
+from fb_jax.banks.writers import PartWriter, ShardWriter
 
 __all__ = [
     "POOL",
@@ -26,11 +27,14 @@ __all__ = [
     "Synthetic",
     "bank_writer",
     "describe",
+    "describe_bank",
+    "find_bad_rows",
     "import_bank",
     "import_pairs",
     "no_progress",
     "open_banks",
     "open_split",
+    "require_name",
     "splits",
     "to_numpy",
     "unit_rows",

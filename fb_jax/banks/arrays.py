@@ -1,14 +1,123 @@
-"""Arrays from other libraries."""
+"""Embeddings in memory as banks: from NumPy arrays and memory maps, JAX or torch."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import Integer
+
+from fb_jax.banks import files
+from fb_jax.banks.bank import Bank, BankAbout, Encoder, require_directions
+from fb_jax.banks.items import write_items
+from fb_jax.banks.shards import Progress, no_progress
+from fb_jax.banks.split import Pair, Split, check_pairs, pair_key
+from fb_jax.errors import FreeBindError
+
+BLOCK_ROWS = 16384
 
 
 def to_numpy(array: Any) -> np.ndarray:
     """Return a NumPy, JAX or torch array as NumPy's; a torch tensor leaves its device and graph."""
     if hasattr(array, "detach"):  # torch, which need not be installed
         array = array.detach().cpu().float()  # NumPy has no bfloat16
-    return np.asarray(array)
+    return np.asanyarray(array)
+
+
+class MemoryArray:
+    """An ``[n, d]`` array in memory, or a memory map, that is read like one on disk."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self._rows = rows
+        self.shape = rows.shape
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | Integer[np.ndarray, " r"]) -> np.ndarray:
+        return np.asarray(self._rows[rows])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of shape, dtype and rows, block by block."""
+        digest = hashlib.sha256(f"{self.shape} {self._rows.dtype.str}".encode())
+        for _, block in self.verified():
+            digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
+
+    def verified(self, progress: Progress = no_progress) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first row, block)`` over the array; there are no digests to compare."""
+        for start in range(0, len(self), BLOCK_ROWS):
+            block = self[start : start + BLOCK_ROWS]
+            yield start, block
+            progress(len(block))
+
+
+def array_bank(space: str, modality: str, array: Any) -> Bank:
+    """Return a bank of an array in memory.
+
+    Raises:
+        FreeBindError: It is not a matrix of finite, non-zero float rows.
+    """
+    rows = to_numpy(array)
+    if rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
+        raise FreeBindError(
+            "not a matrix of embeddings",
+            where=f"{space}/{modality}",
+            expected="[n, d] floats",
+            got=f"{list(rows.shape)} {rows.dtype}",
+        )
+    memory = MemoryArray(rows)
+    for start, block in memory.verified():
+        require_directions(block, f"{space}/{modality}", start)
+    return Bank(memory, BankAbout(space, modality, Encoder("an array in memory")))
+
+
+@dataclass(frozen=True)
+class MemorySplit:
+    """A split without files: its name, and pair tables."""
+
+    name: str
+    counts: Mapping[str, int]
+    tables: Mapping[Pair, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, counts: Mapping[str, int], pairs: Mapping[Pair, Any]) -> MemorySplit:
+        """Return a split with some pair tables; see ``BankSet.from_arrays``."""
+        tables = {}
+        for pair, table in pairs.items():
+            known = [counts[m] for m in pair if m in counts]
+            rows = np.repeat(np.arange(min(known or [0]))[:, None], 2, axis=1)
+            rows = rows if table is None else np.asarray(table)
+            check_pairs(rows, [counts.get(m, np.iinfo(np.int64).max) for m in pair], pair)
+            tables[pair_key(*pair)] = rows if pair == pair_key(*pair) else rows[:, ::-1]
+        return cls(name, dict(counts), tables)
+
+    @property
+    def path(self) -> str:
+        """What messages call the split."""
+        return f"{self.name} (in memory)"
+
+    def paired(self) -> list[Pair]:
+        """Return the pairs of modalities that have a table."""
+        return sorted(self.tables)
+
+    def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
+        """Return the pair table of two modalities, columns in this order."""
+        table = self.tables[pair_key(left, right)].astype(np.int64)
+        return table if (left, right) == pair_key(left, right) else table[:, ::-1]
+
+    def pairs_digest(self, left: str, right: str) -> str:
+        """Return the SHA-256 of the pair table of two modalities."""
+        return files.sha256_of_bytes(self.tables[pair_key(left, right)].tobytes())
+
+    def copy_items_to(self, target: Split) -> None:
+        """Write numbered items, and the pair tables, to a split on disk."""
+        for modality, count in self.counts.items():
+            write_items(target.items_path(modality), ({"id": str(row)} for row in range(count)))
+        for pair, table in self.tables.items():
+            files.write_npy(target.pairs_path(*pair), table)

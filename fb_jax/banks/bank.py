@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
-from fb_jax.banks.shards import Progress, ShardedArray, ShardWriter, no_progress
+from fb_jax.banks.manifest import Manifest
+from fb_jax.banks.shards import Progress, ShardedArray, no_progress
+from fb_jax.banks.writers import ShardWriter
 from fb_jax.errors import FreeBindError
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Where embeddings come from: what made them, by which weights, under which licence."""
+    """What computed embeddings: a name, the digest of its weights, their licence."""
 
     name: str
     weights_sha256: str = "unknown"
@@ -25,69 +27,138 @@ class Encoder:
 
 def unit_rows(rows: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     """Return rows as float32, each divided by its L2 norm; a zero row stays zero."""
-    rows = np.array(rows, np.float32)
+    rows = np.array(rows, np.float32, order="C")  # one order, so one rounding
     norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))
     rows /= np.where(norm == 0, np.float32(1), norm)[:, None]
     return rows
 
 
-class Bank:
-    """The embeddings of one modality in one space; row i belongs to item i of the modality.
+@dataclass(frozen=True)
+class BankAbout:
+    """What the rows of a bank are.
 
-    Indexing gives float32 unit rows ``[r, d]``, read from disk when asked for.
-
-    Args:
-        folder: A sharded array with a bank's ``about``.
-        keep: Row numbers ``[n]`` to restrict the bank to; None keeps all.
-
-    Raises:
-        FreeBindError: The folder holds no bank, or a damaged one.
+    Attributes:
+        space: Name of the space.
+        modality: Name of the modality.
+        encoder: What computed the embeddings.
+        items_sha256: Digest of the item list.
+        missing: Rows of the item list without an embedding, ascending.
     """
 
-    def __init__(self, folder: Path, keep: Integer[np.ndarray, " n"] | None = None) -> None:
-        self.array = ShardedArray(folder)
-        self.keep = keep
-        about = self.array.manifest.about
-        try:
-            self.space: str = about["space"]
-            self.modality: str = about["modality"]
-            self.items_sha256: str = about["items_sha256"]
-            self.missing = np.asarray(about["missing"], np.int64)
-            self.encoder = Encoder(**about["encoder"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise FreeBindError("this array is no bank", where=folder, got=repr(error)) from error
+    space: str
+    modality: str
+    encoder: Encoder
+    items_sha256: str = ""
+    missing: Integer[np.ndarray, " m"] = field(
+        default_factory=lambda: np.empty(0, np.int64), repr=False, compare=False
+    )
+
+
+@runtime_checkable
+class BankArray(Protocol):
+    """Where the rows of a bank are: a ``ShardedArray``, or an array in memory."""
 
     @property
-    def folder(self) -> Path:
-        """Where the bank is."""
-        return self.array.folder
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the exact bytes of the whole bank, whatever rows are kept here."""
-        return self.array.manifest.fingerprint
+        """A digest of the exact bytes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
+
+    def verified(self, progress: Progress) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first row, block)``, each after its bytes were compared with their digest."""
+
+
+class Bank:
+    """The embeddings of one modality in one space; row i belongs to item i of the modality.
+
+    Indexing gives float32 unit rows ``[r, d]``, read when they are asked for.
+
+    Args:
+        array: The rows.
+        about: What they are.
+        keep: Row numbers ``[n]`` to which the bank is restricted; None keeps all.
+    """
+
+    def __init__(
+        self,
+        array: BankArray,
+        about: BankAbout,
+        keep: Integer[np.ndarray, " n"] | None = None,
+    ) -> None:
+        self.array, self.about, self.keep = array, about, keep
+        self.space, self.modality, self.encoder = about.space, about.modality, about.encoder
+        self.items_sha256, self.missing = about.items_sha256, about.missing
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Bank:
+        """Open a bank on disk.
+
+        Raises:
+            FreeBindError: The folder holds no bank, or a damaged one.
+        """
+        array = ShardedArray(Path(folder))
+        fields = array.manifest.about
+        try:
+            about = BankAbout(
+                space=fields["space"],
+                modality=fields["modality"],
+                encoder=Encoder(**fields["encoder"]),
+                items_sha256=fields["items_sha256"],
+                missing=np.asarray(fields["missing"], np.int64),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FreeBindError("this array is no bank", where=folder, got=repr(error)) from error
+        return cls(array, about)
+
+    @property
+    def folder(self) -> Path | str:
+        """Where the bank is."""
+        return getattr(self.array, "folder", f"{self.space}/{self.modality}, in memory")
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of a bank on disk."""
+        assert isinstance(self.array, ShardedArray)
+        return self.array.manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the exact bytes of the whole bank, whatever rows are kept here."""
+        return self.array.fingerprint
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows kept and dimensions."""
-        return len(self), self.array.manifest.dim
+        return len(self), self.array.shape[1]
 
     def __len__(self) -> int:
         return len(self.array) if self.keep is None else len(self.keep)
 
     def __getitem__(self, rows: slice | Integer[np.ndarray, " r"]) -> Float32[np.ndarray, "r d"]:
-        return unit_rows(self.array[rows if self.keep is None else self.keep[rows]])
+        if self.keep is None:
+            return unit_rows(self.array[rows])
+        kept = self.keep[rows]
+        if not isinstance(rows, slice) or not _nearly_contiguous(kept):
+            return unit_rows(self.array[kept])
+        span = self.array[kept[0] : kept[-1] + 1]  # faster than to gather rows
+        return unit_rows(span if len(span) == len(kept) else span[kept - kept[0]])
 
     def present(self) -> Integer[np.ndarray, " n"]:
-        """Return the rows of the item list that this space has an embedding of."""
-        return np.setdiff1d(np.arange(len(self.array)), self.missing)
+        """Return the rows of the item list that have an embedding in this space."""
+        present = np.ones(len(self.array), bool)
+        present[self.missing] = False
+        return np.flatnonzero(present)
 
     def restrict(self, keep: Integer[np.ndarray, " n"]) -> Bank:
         """Return the bank of some rows of the item list."""
         every = np.array_equal(keep, np.arange(len(self.array)))
-        restricted = copy.copy(self)
-        restricted.keep = None if every else keep
-        return restricted
+        return Bank(self.array, self.about, None if every else keep)
 
     def verify(self, progress: Progress = no_progress) -> None:
         """Read the whole bank: every digest, every number.
@@ -97,22 +168,48 @@ class Bank:
                 as missing.
         """
         bad: dict[str, list[int]] = {"NaN or infinite": [], "zero": []}
-        for start, shard in self.array.verified(progress):
-            for kind, rows in find_bad_rows(shard).items():
-                bad[kind] += (start + np.setdiff1d(rows, self.missing - start)).tolist()
-        for kind, found in bad.items():
-            if found:
+        for start, block in self.array.verified(progress):
+            low, high = np.searchsorted(self.missing, [start, start + len(block)])
+            for kind, rows in find_bad_rows(block).items():
+                bad[kind] += (np.setdiff1d(start + rows, self.missing[low:high])).tolist()
+        for kind, numbers in bad.items():
+            if numbers:
                 raise FreeBindError(
                     f"a bank holds {kind} rows",
                     where=self.folder,
                     expected="finite, non-zero rows, or their numbers listed as missing",
-                    got=f"{len(found)} {kind} rows, the first is row {found[0]}",
+                    got=f"{len(numbers)} {kind} rows, the first is row {numbers[0]}",
                     fix="export these items again, or import with --bad-rows missing",
                 )
 
 
+def _nearly_contiguous(rows: Integer[np.ndarray, " n"]) -> bool:
+    """Return whether rows ascend and are more than half of the range that they span."""
+    if len(rows) < 2 or rows[-1] - rows[0] >= 2 * len(rows):
+        return False
+    return bool((np.diff(rows) > 0).all())
+
+
+def require_directions(rows: Float[np.ndarray, "n d"], where: object, first: int = 0) -> None:
+    """Raise a FreeBindError unless all rows are finite and none is zero.
+
+    Args:
+        rows: ``[n, d]``.
+        where: What they are, for the message.
+        first: Number of the first row.
+    """
+    for kind, numbers in find_bad_rows(rows).items():
+        if len(numbers):
+            raise FreeBindError(
+                f"an array holds {kind} rows",
+                where=where,
+                expected="finite, non-zero rows",
+                got=f"row {first + numbers[0]}, {len(numbers)} of {len(rows)} rows",
+            )
+
+
 def find_bad_rows(rows: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
-    """Return the numbers of the rows that have no direction, by kind."""
+    """Return the numbers of the rows without a direction, by kind."""
     with np.errstate(invalid="ignore", over="ignore"):
         norm = np.linalg.norm(np.asarray(rows, np.float32), axis=1)
     return {
@@ -145,11 +242,11 @@ def bank_writer(
         space: Name of the space.
         modality: Name of the modality.
         items_sha256: Digest of the item list.
-        encoder: What made the embeddings.
-        missing: Rows that this space has no embedding of.
-        made_from: Digest of what the rows are computed from, so that a writer never goes on with
-            another source's rows.
-        **options: Passed on to ``ShardWriter``.
+        encoder: What computed the embeddings.
+        missing: Rows without an embedding in this space.
+        made_from: Digest of what the rows are computed from, so that a writer never continues with
+            the rows of another source.
+        **options: Further arguments of ``ShardWriter``.
     """
     about = describe(space, modality, items_sha256, encoder, made_from)
     about["missing"] = sorted(missing)
@@ -159,7 +256,7 @@ def bank_writer(
 def describe(
     space: str, modality: str, items_sha256: str, encoder: Encoder, made_from: str
 ) -> dict[str, Any]:
-    """Return what a bank's manifest says of its rows, but for those that are missing."""
+    """Return the manifest's description of a bank, without the missing rows."""
     return {
         "space": space,
         "modality": modality,

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from fb_jax.banks import files
 from fb_jax.banks.bank import Bank, Encoder, bank_writer, find_bad_rows, unit_rows
 from fb_jax.banks.items import Item, ItemList, write_items
-from fb_jax.banks.root import Split, check_pairs, pair_key, require_name
 from fb_jax.banks.rows import Rows
 from fb_jax.banks.shards import Progress, no_progress
+from fb_jax.banks.split import Split, check_pairs, pair_key, require_name
 from fb_jax.errors import FreeBindError
 
 BLOCK_ROWS = 16384
@@ -129,7 +129,7 @@ def import_bank(
         writer.append(_storable(matrix[start : start + BLOCK_ROWS], missing - start))
         progress(min(BLOCK_ROWS, len(matrix) - start))
     writer.close()
-    return Bank(writer.folder)
+    return Bank.open(writer.folder)
 
 
 def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:

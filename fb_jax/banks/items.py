@@ -1,14 +1,14 @@
-"""Item lists: what row i of a modality is. One JSON object a line: ``{"id": ..., ...}``.
+"""Item lists: what row i of a modality is. Each line is a JSON object: ``{"id": ..., ...}``.
 
-``id`` names the item; ``caption`` (text) or ``path`` (a media file) say what it is. The list is
-fixed: every bank records its digest, so rows cannot silently come to mean other items.
+``id`` names the item; ``caption`` (text) or ``path`` (a media file) is its content. You cannot add
+rows to a list later: every bank records its digest, so that rows never mean other items.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import zip_longest
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -39,8 +39,9 @@ class ItemList:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file."""
-        return files.sha256_of(self.path)
+        """SHA-256 of the file; computed once in a process while the file stays the same."""
+        stat = self.path.stat()
+        return _digest(self.path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
     @cached_property
     def _offsets(self) -> np.ndarray:
@@ -50,7 +51,7 @@ class ItemList:
 
     @cached_property
     def _bytes(self) -> mmap:
-        """The file, mapped: opening it for a row takes longer than reading most captions."""
+        """The file, mapped: to open it for every row would take longer than to read it."""
         with self.path.open("rb") as file:
             return mmap(file.fileno(), 0, access=ACCESS_READ)
 
@@ -101,7 +102,7 @@ class ItemList:
         """Read every item.
 
         Raises:
-            FreeBindError: A line is malformed, or an id stands twice.
+            FreeBindError: A line is malformed, or an id occurs twice.
         """
         seen: dict[str, int] = {}
         for row, item in enumerate(self):
@@ -113,8 +114,13 @@ class ItemList:
                 )
 
 
+@lru_cache(maxsize=256)
+def _digest(path: Path, _inode: int, _size: int, _changed: int) -> str:
+    return files.sha256_of(path)
+
+
 def write_items(path: Path, items: Iterable[Item]) -> ItemList:
-    """Write an item list, atomically; the same list may be written again, another one may not.
+    """Write an item list, atomically; the same list may be written again.
 
     Args:
         path: Of the list.
@@ -136,7 +142,7 @@ def _require_same(path: Path, lines: Iterator[bytes]) -> None:
         for number, (here, asked) in enumerate(zip_longest(file, lines), 1):
             if here != asked:
                 raise FreeBindError(
-                    "another item list is here already",
+                    "another item list is already here",
                     where=f"{path}, line {number}",
                     expected=f"the same items: a list is fixed once written ({_shown(here)})",
                     got=f"other items ({_shown(asked)})",

@@ -16,7 +16,7 @@ import numpy as np
 from fb_jax.banks import files
 from fb_jax.banks.bank import Encoder, bank_writer, unit_rows
 from fb_jax.banks.items import write_items
-from fb_jax.banks.root import Split
+from fb_jax.banks.split import Split
 
 MODALITIES = ("text", "image", "audio")
 NOISE: dict[str, dict[str, float]] = {

@@ -20,7 +20,7 @@ from fb_jax.banks import (
     verify_split,
     write_synthetic,
 )
-from fb_jax.banks.root import describe_bank
+from fb_jax.banks import describe_bank
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 
@@ -36,7 +36,7 @@ def info(root: Annotated[Path, Positional]) -> None:
         print(name)
         for space, modalities in split.spaces().items():
             for modality in modalities:
-                found = Bank(split.bank_path(space, modality))
+                found = Bank.open(split.bank_path(space, modality))
                 print(f"  {space}/{modality}: {describe_bank(found)}")
         for pair in split.paired():
             print(f"  pairs {'-'.join(pair)}: {len(split.read_pairs(*pair))}")
@@ -51,7 +51,7 @@ def verify(root: Annotated[Path, Positional], split: str | None = None) -> None:
         split: Only this split.
     """
     for name in [split] if split else _splits(root):
-        with ConsoleReporter().stage(f"verify {name}", 0) as advance:
+        with ConsoleReporter().task(f"verify {name}", 0) as advance:
             found = verify_split(open_split(root, name), advance)
         print("\n".join(f"  {line}" for line in found))
 
@@ -81,7 +81,7 @@ def import_(
         bad_rows: NaN, infinite and zero rows: refuse them, or list them as missing.
         encoder: What made the embeddings; recorded in the manifest.
     """
-    with ConsoleReporter().stage("import", 0) as advance:
+    with ConsoleReporter().task("import", 0) as advance:
         made = import_bank(
             Split(root / split),
             space,

@@ -54,7 +54,7 @@ def fuse(
     name = name or fused.title
     root = out or _beside(banks.split.path.parent, run or (space and space.parent))
     total = sum(len(banks.split.items(m)) for m in fused.fusable(banks))
-    with ConsoleReporter().stage(f"fuse {split}", total) as advance:
+    with ConsoleReporter().task(f"fuse {split}", total) as advance:
         counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)
     told = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     at = ", ".join(f"{modality} {factor:g}" for modality, factor in fused.factors.items())

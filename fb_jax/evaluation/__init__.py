@@ -1,18 +1,21 @@
-"""Evaluation: retrieval metrics, the models of a table, factor sweeps, tables, plots, search."""
+"""Evaluation: metrics, the models of a table, factor sweeps, pictures, search."""
 
 from fb_jax.evaluation.bootstrap import Interval, paired_bootstrap
-from fb_jax.evaluation.models import Metrics, evaluate
+from fb_jax.evaluation.models import evaluate
 from fb_jax.evaluation.plots import plot_losses, plot_sweep
-from fb_jax.evaluation.retrieval import KS, best_ranks, direction_ranks, recall, retrieval
+from fb_jax.evaluation.results import CAPTION, Figures, Results
+from fb_jax.evaluation.retrieval import KS, RECALLS, best_ranks, direction_ranks, retrieval
 from fb_jax.evaluation.search import nearest
 from fb_jax.evaluation.sweep import GRID, Sweep, sweep
-from fb_jax.evaluation.tables import results_table
 
 __all__ = [
+    "CAPTION",
     "GRID",
     "KS",
+    "RECALLS",
+    "Figures",
     "Interval",
-    "Metrics",
+    "Results",
     "Sweep",
     "best_ranks",
     "direction_ranks",
@@ -21,8 +24,6 @@ __all__ = [
     "paired_bootstrap",
     "plot_losses",
     "plot_sweep",
-    "recall",
-    "results_table",
     "retrieval",
     "sweep",
 ]

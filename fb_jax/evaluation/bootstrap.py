@@ -1,4 +1,4 @@
-"""Paired bootstrap: how sure a difference between two models is, given the items they share."""
+"""Paired bootstrap: the interval of a difference between two models on the same items."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ def paired_bootstrap(
 ) -> Interval:
     """Bootstrap the mean of paired differences over items, within each of several samples.
 
-    Each sample (a gallery under one seed) is resampled by itself and weighs the same, so the
-    interval says how the mean over these samples would change with other items, not with other
-    samples.
+    Each sample (a gallery under one seed) is resampled by itself and has the same weight. So the
+    interval is about other items in these samples, not about other samples.
 
     Args:
         differences: For each sample, ``[n]`` differences of the two models by item.
-        seed: Of the resampling.
-        resamples: Their number.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
 
     Returns:
         The mean and its percentile interval.
@@ -39,7 +38,7 @@ def paired_bootstrap(
     rng = np.random.default_rng(seed)
     means = np.zeros(resamples)
     for sample in differences:
-        values, counts = np.unique(sample, return_counts=True)  # few values: count, not gather
+        values, counts = np.unique(sample, return_counts=True)  # few values: faster than to gather
         drawn = rng.multinomial(len(sample), counts / len(sample), size=resamples)
         means += drawn @ values / len(sample) / len(differences)
     tail = (1 - LEVEL) / 2

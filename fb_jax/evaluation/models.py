@@ -1,4 +1,4 @@
-"""What a table compares: each model is modality to rows, and is evaluated alike."""
+"""What a table compares: every model is a mapping from modality to rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from jaxtyping import Float32, Integer
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.retrieval import retrieval
+from fb_jax.evaluation.results import Results
+from fb_jax.evaluation.retrieval import RECALLS, retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of, uncut
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
@@ -18,25 +19,22 @@ Space = Mapping[str, Float32[np.ndarray, "n d"]]
 Tables = Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
 """Pair of modalities to the rows of both that belong together."""
 
-Metrics = dict[str, dict[str, dict[str, float]]]
-"""Model to pair of modalities (``audio-text``) to metric to percent."""
-
 
 def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
-    """Return what a fused space is measured against: its sources, and the mean of their scores.
+    """Return what a fused space is compared with: its sources, and the mean of their scores.
 
-    ``unified`` is the native unified space; a base, itself a fused space, goes by its name. The
-    mean of scores averages the similarities of the spaces that have both modalities, with no bond.
-    As rows: those of all the spaces side by side, zeros where one lacks the modality; it exists
-    where two have it. Spaces that only give rows of a tuned encoder are no sources of their own.
+    ``unified`` is the native unified space; earlier stages go by their names. The mean of scores
+    is the mean similarity over the spaces that have both modalities, without any bond. As rows it
+    is all spaces side by side, with zeros where one lacks the modality; it exists for modalities
+    that two spaces have. Spaces that only hold rows of a tuned encoder are no sources.
     """
     tuned = {name for stage in space.stages for name in stage.tuned_rows.values()}
     names = [name for name in space.spaces if name not in tuned]
-    of = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
-    mean = {m: _side_by_side(list(of.values()), m) for m in of[space.spaces[0]]}
-    mean = {m: rows for m, rows in mean.items() if sum(m in own for own in of.values()) > 1}
+    rows = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
+    shared = [m for m in rows[names[0]] if sum(m in own for own in rows.values()) > 1]
+    mean = {m: _side_by_side(list(rows.values()), m) for m in shared}
     bases = {base.title: fused_rows(base, banks) for base in bases_of(space)}
-    return {"unified": of.pop(space.spaces[0]), **of, **bases, "mean_of_scores": mean}
+    return {"unified": rows.pop(names[0]), **rows, **bases, "mean_of_scores": mean}
 
 
 def bases_of(space: FusedSpace) -> list[FusedSpace]:
@@ -44,12 +42,12 @@ def bases_of(space: FusedSpace) -> list[FusedSpace]:
     return [] if space.base is None else [*bases_of(space.base), space.base]
 
 
-def _side_by_side(of: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.ndarray:
-    """Return unit rows: those of every space, zeros for one that lacks the modality."""
-    count = len(of[0][modality])
+def _side_by_side(spaces: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.ndarray:
+    """Return unit rows of all spaces side by side, zeros for one that lacks the modality."""
+    count = len(spaces[0][modality])
     blocks = [
         rows.get(modality, np.zeros((count, next(iter(rows.values())).shape[1]), np.float32))
-        for rows in of
+        for rows in spaces
     ]
     return unit_rows(np.hstack(blocks))
 
@@ -60,15 +58,17 @@ def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
 
 
 def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) -> Space:
-    """Return the fused rows at some factors, from parts that were computed before."""
+    """Return the fused rows at some factors, from their parts."""
     at = space.with_factors(**factors)
     return {modality: at.mix(modality, part) for modality, part in parts.items()}
 
 
-def compare(model: Space, tables: Tables) -> dict[str, dict[str, float]]:
+def compare(
+    model: Space, tables: Tables, metrics: Sequence[str] = RECALLS
+) -> dict[str, dict[str, float]]:
     """Evaluate retrieval for every pair of modalities that the model and the tables have."""
     return {
-        f"{left}-{right}": retrieval(model[left], model[right], table, (left, right))
+        f"{left}-{right}": retrieval(model[left], model[right], table, (left, right), metrics)
         for (left, right), table in tables.items()
         if left in model and right in model
     }
@@ -77,7 +77,7 @@ def compare(model: Space, tables: Tables) -> dict[str, dict[str, float]]:
 def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
     """Return a split's pair tables between some modalities.
 
-    Tables that are empty once rows are missing, and labels, are left out.
+    Labels are left out, and tables without a pair of rows that all spaces have.
     """
     pairs = [pair for pair in banks.paired() if set(pair) <= set(modalities)]
     tables = {pair: banks.pairs(*pair) for pair in pairs}
@@ -85,18 +85,22 @@ def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
 
 
 def evaluate(
-    space: FusedSpace, banks: BankSet, points: Mapping[str, Factors] | None = None
-) -> Metrics:
+    space: FusedSpace,
+    banks: BankSet,
+    points: Mapping[str, Factors] | None = None,
+    metrics: Sequence[str] = RECALLS,
+) -> Results:
     """Evaluate a fused space, its sources and the mean of scores on a split with pairs.
 
     Args:
         space: The fused space.
         banks: All its native spaces over an evaluation split.
-        points: Name to factors; None takes the presets of the experts' kind. A direct sum that is
-            cut is evaluated uncut too.
+        points: Name to factors; None takes the presets that fit the experts. A cut direct sum is
+            also evaluated uncut.
+        metrics: Names of metrics; your own as module:function, see ``retrieval``.
 
     Returns:
-        Percentages; cells that make no sense (an expert on a modality that it lacks) are left out.
+        The figures; impossible ones (an expert on a modality that it lacks) are left out.
 
     Raises:
         FreeBindError: The split has no pairs between items that all the spaces have.
@@ -118,4 +122,5 @@ def evaluate(
         cut = {f"{name}, {space.dim} dimensions": at for name, at in points.items()}
         models |= {name: fused_at(space, parts, factors) for name, factors in cut.items()}
     models["mean_of_scores"] = mean
-    return {name: compare(model, tables) for name, model in models.items()}
+    figures = {name: compare(model, tables, metrics) for name, model in models.items()}
+    return Results(figures, banks.split.name, tuple(metrics))

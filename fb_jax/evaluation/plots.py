@@ -1,4 +1,4 @@
-"""Pictures: how training went, and what the factors do."""
+"""Pictures: the losses of a training, and retrieval over the factors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -20,67 +21,77 @@ def _save(figure: Figure, path: Path) -> None:
     files.write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def plot_losses(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Draw the loss of every member of a mixture over the steps of the training.
+def _own_steps(records: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Return, for each projector, its own step numbers and losses.
+
+    A projector begins after the last step of the one before it in its lane, which is always logged.
+    """
+    curves: dict[str, list[tuple[int, float]]] = {}
+    begin: dict[str, int] = {}
+    before = 0
+    for record in records:
+        for member, loss in record["losses"].items():
+            step = record["step"] - begin.setdefault(member, before)
+            curves.setdefault(member, []).append((step, loss))
+        before = record["step"]
+    return curves
+
+
+def plot_losses(records: Iterable[Mapping[str, Any]], path: Path | str) -> None:
+    """Draw the loss of every projector over its own steps.
 
     Args:
         records: Lines of ``metrics.jsonl``.
-        path: Of the PNG.
+        path: The PNG file.
     """
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for record in records:
-        for member, loss in record["losses"].items():
-            curves.setdefault(member, []).append((record["step"], loss))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for member, points in sorted(curves.items(), key=lambda curve: len(curve[0])):
+    for member, points in sorted(_own_steps(records).items(), key=lambda curve: len(curve[0])):
         axes.plot(*np.transpose(points), label=member, linewidth=1.2)
     axes.set(
-        title="InfoNCE of each member on its own pairs (Eq. 7, 8: sum of the terms)",
-        xlabel="step (members that share a lane run one behind the other)",
-        ylabel="loss in nats",
+        title="Loss of each projector on its own pairs (Eq. 7, 8)",
+        xlabel="steps of the projector (they are trained in turn, in four lanes)",
+        ylabel="loss in nats, sum of the terms",
     )
     axes.legend(title="trained on pairs from", fontsize="small")
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    _save(figure, Path(path))
 
 
-def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: Path) -> None:
+def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: Path | str) -> None:
     """Draw the change of R@1 against the unified space over both factors (Figures 3-6).
+
+    All panels share one colour scale. The factors with the best mean R@1 are marked.
 
     Args:
         swept: The surfaces.
         presets: Points to mark.
         title: Above the panels.
-        path: Of the PNG.
+        path: The PNG file.
     """
-    first, second = swept.modalities
-    figure = Figure(figsize=(4.4 * len(swept.surfaces), 4.2), layout="constrained")
-    figure.suptitle(
-        ", ".join([title, *(f"{m} at {factor:g}" for m, factor in swept.fixed.items())])
-    )
+    figure = Figure(figsize=(3.8 * len(swept.surfaces) + 1.2, 4.4), layout="constrained")
+    fixed = (f"{m} at {factor:g}" for m, factor in swept.fixed.items())
+    figure.suptitle(", ".join([title, *fixed]))
     panels = figure.subplots(1, len(swept.surfaces), squeeze=False)[0]
-    for axes, (pair, surface) in zip(panels, swept.surfaces.items(), strict=True):
-        change = surface - swept.unified[pair]
-        limit = max(np.abs(change).max(), 1e-6)
-        image = axes.pcolormesh(
-            swept.grid, swept.grid, change, cmap="RdBu", vmin=-limit, vmax=limit, shading="nearest"
-        )
-        for name, factors in presets.items():
-            axes.plot(factors[second], factors[first], "k*", markersize=9)
-            axes.annotate(
-                name,
-                (factors[second], factors[first]),
-                textcoords="offset points",
-                xytext=(0, 8),
-                ha="center",
-                fontsize="small",
-            )
-        axes.set(
-            title=f"{pair}: unified {swept.unified[pair]:.1f} %",
-            xlabel=f"weight of the expert, {second}",
-            ylabel=f"weight of the expert, {first}",
-            aspect="equal",
-        )
-        figure.colorbar(image, ax=axes, label="change of R@1, points", shrink=0.8)
-    _save(figure, path)
+    changes = {pair: surface - swept.unified[pair] for pair, surface in swept.surfaces.items()}
+    limit = max(*(np.abs(change).max() for change in changes.values()), 1e-6)
+    for axes, (pair, change) in zip(panels, changes.items(), strict=True):
+        colours = {"cmap": "RdBu", "vmin": -limit, "vmax": limit, "shading": "nearest"}
+        image = axes.pcolormesh(swept.grid, swept.grid, change, **colours)
+        for name, factors in {**presets, "best mean": swept.best()}.items():
+            _mark(axes, swept, name, factors)
+        names = [f"${chr(92)}{swept.symbol}$ {modality}" for modality in swept.modalities]
+        heading = f"{pair}: unified {swept.unified[pair]:.1f} %"
+        axes.set(title=heading, ylabel=names[0], xlabel=names[1], aspect="equal")
+    figure.colorbar(image, ax=list(panels), label="change of R@1, points", shrink=0.8)
+    _save(figure, Path(path))
+
+
+def _mark(axes: Axes, swept: Sweep, name: str, factors: Factors) -> None:
+    first, second = swept.modalities
+    at = (factors[second], factors[first])
+    axes.plot(*at, "ko" if name == "best mean" else "k*", markersize=8, fillstyle="none")
+    below = -14 if name == "best mean" else 8
+    axes.annotate(
+        name, at, textcoords="offset points", xytext=(0, below), ha="center", fontsize="small"
+    )

@@ -1,15 +1,23 @@
-"""Retrieval: recall at k from two sets of embeddings and a table of which belong together."""
+"""Retrieval between two sets of embeddings: ranks, and metrics of ranks by name."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
+from fb_jax.registry import METRICS
+
 KS = (1, 5, 10)
+RECALLS = tuple(f"R@{k}" for k in KS)
 SCORE_BYTES = 256 << 20
-"""Memory for scores at a time."""
+"""Memory for the scores of a block of queries."""
+
+Ranks = Int[np.ndarray, " q"]
+Metric = Callable[[Ranks], float]
 
 
 @jax.jit
@@ -18,10 +26,10 @@ def _best_ranks(
 ) -> Int[Array, " q"]:
     scores = jnp.matmul(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
     best = jnp.where(positive, scores, -jnp.inf).max(axis=1, keepdims=True)
-    place = jnp.arange(len(gallery))
-    first = jnp.where(positive & (scores == best), place, len(gallery)).min(axis=1, keepdims=True)
+    row = jnp.arange(len(gallery))
+    first = jnp.where(positive & (scores == best), row, len(gallery)).min(axis=1, keepdims=True)
     # Not "scores > best": a NaN must count against its query, not for it.
-    ahead = ~((scores < best) | ((scores == best) & (place >= first)))
+    ahead = ~((scores < best) | ((scores == best) & (row >= first)))
     return ahead.sum(axis=1)
 
 
@@ -29,11 +37,11 @@ def best_ranks(
     queries: Float[np.ndarray, "q d"],
     gallery: Float[np.ndarray, "n d"],
     pairs: Integer[np.ndarray, "p 2"],
-) -> Int[np.ndarray, " asked"]:
+) -> Ranks:
     """Return the rank of the best positive of every query that has one.
 
-    The score is the dot product. Of equal scores the lower row of the gallery ranks first, so
-    ranks do not depend on chance.
+    The score is the dot product. Among equal scores the lower row of the gallery ranks first, so
+    that ranks do not depend on chance.
 
     Args:
         queries: ``[q, d]``.
@@ -41,7 +49,7 @@ def best_ranks(
         pairs: ``[p, 2]`` (query, gallery) rows that belong together, many-to-many.
 
     Returns:
-        Ranks from 0, in the order of the queries' rows; queries without a pair are not asked.
+        Ranks from 0, in the order of the queries' rows; queries without a pair are left out.
     """
     asked, query_of = np.unique(pairs[:, 0], return_inverse=True)
     chunk = max(1, SCORE_BYTES // (4 * len(gallery)))
@@ -56,9 +64,29 @@ def best_ranks(
     return np.concatenate([np.asarray(part) for part in ranks]) if ranks else np.empty(0, int)
 
 
-def recall(ranks: Int[np.ndarray, " q"], k: int) -> float:
+def recall_at(k: int) -> Metric:
     """Return R@k: the percentage of queries whose best positive is among the first k."""
-    return float(100 * np.mean(ranks < k))
+
+    def recall(ranks: Ranks) -> float:
+        return float(100 * np.mean(ranks < k))
+
+    return METRICS.register(f"R@{k}")(recall)
+
+
+for _k in KS:
+    recall_at(_k)
+
+
+@METRICS.register("median rank")
+def median_rank(ranks: Ranks) -> float:
+    """Return the median rank of the best positive, from 1."""
+    return float(np.median(ranks) + 1)
+
+
+@METRICS.register("MRR")
+def mean_reciprocal_rank(ranks: Ranks) -> float:
+    """Return the mean of 1 / rank of the best positive, in percent; ranks from 1."""
+    return float(100 * np.mean(1 / (ranks + 1)))
 
 
 def direction_ranks(
@@ -66,7 +94,7 @@ def direction_ranks(
     right: Float[np.ndarray, "m d"],
     pairs: Integer[np.ndarray, "p 2"],
     names: tuple[str, str] = ("left", "right"),
-) -> dict[str, Int[np.ndarray, " q"]]:
+) -> dict[str, Ranks]:
     """Return the ranks of ``left->right`` and of ``right->left``; see ``best_ranks``."""
     return {
         "->".join(names): best_ranks(left, right, pairs),
@@ -79,6 +107,7 @@ def retrieval(
     right: Float[np.ndarray, "m d"],
     pairs: Integer[np.ndarray, "p 2"],
     names: tuple[str, str] = ("left", "right"),
+    metrics: Sequence[str] = RECALLS,
 ) -> dict[str, float]:
     """Evaluate retrieval between two modalities.
 
@@ -86,14 +115,20 @@ def retrieval(
         left: ``[n, d]`` rows.
         right: ``[m, d]`` rows.
         pairs: ``[p, 2]`` (left, right) rows that belong together.
-        names: Of both modalities, for the keys.
+        names: Names of both modalities, for the keys.
+        metrics: Names of metrics: functions of the ranks of the best positives, from 0.
 
     Returns:
-        In percent: ``R@k`` for k of 1, 5, 10, the mean of both directions (which fits the paper's
-        figures [O]), and ``R@k left->right`` and ``R@k right->left``.
+        Each metric, the mean of both directions (which fits the paper's figures [O]); then
+        ``METRIC left->right`` and ``METRIC right->left``.
+
+    Raises:
+        FreeBindError: There is no such metric.
     """
     directions = direction_ranks(left, right, pairs, names)
-    found = {f"R@{k}": float(np.mean([recall(r, k) for r in directions.values()])) for k in KS}
-    for direction, ranks in directions.items():
-        found |= {f"R@{k} {direction}": recall(ranks, k) for k in KS}
-    return found
+    values = {
+        direction: {name: METRICS.get(name)(ranks) for name in metrics}
+        for direction, ranks in directions.items()
+    }
+    means = {name: float(np.mean([v[name] for v in values.values()])) for name in metrics}
+    return means | {f"{name} {d}": v for d, own in values.items() for name, v in own.items()}

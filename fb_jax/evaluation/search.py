@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +14,16 @@ from fb_jax.banks.bank import find_bad_rows
 from fb_jax.errors import FreeBindError, require_positive
 
 BLOCK_ROWS, QUERY_ROWS = 65536, 256
-"""Rows and queries whose scores are held at a time."""
+"""Maximum number of rows and of queries whose scores are held at a time."""
 
 
-@jax.jit
-def _scores(queries: Float[Array, "q d"], block: Float[Array, "n d"]) -> Float[Array, "q n"]:
-    return jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
+@partial(jax.jit, static_argnames="top")
+def _best(
+    queries: Float[Array, "q d"], block: Float[Array, "n d"], top: int
+) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
+    """Return the best scores of a block of rows; among equal ones the lower row comes first."""
+    scores = jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.top_k(scores, min(top, len(block)))
 
 
 def nearest(
@@ -28,10 +34,10 @@ def nearest(
     Args:
         queries: ``[q, d]``, of any norm.
         gallery: ``[n, d]`` unit rows.
-        top: How many to find; at most n are returned.
+        top: Number of rows to find; at most n are returned.
 
     Returns:
-        Cosines in descending order, and the rows they belong to; of equal ones the lower row first.
+        Cosines in descending order, and their rows; among equal ones the lower row comes first.
 
     Raises:
         FreeBindError: Queries and gallery differ in dimension, a query has no direction, or
@@ -58,10 +64,10 @@ def _nearest(queries: np.ndarray, gallery: Rows, top: int) -> tuple[np.ndarray, 
     cosines = np.empty((len(queries), 0), np.float32)
     rows = np.empty((len(queries), 0), np.int64)
     for start in range(0, len(gallery), BLOCK_ROWS):
-        block = np.asarray(_scores(on_device, jnp.asarray(gallery[start : start + BLOCK_ROWS])))
-        numbers = np.broadcast_to(np.arange(start, start + block.shape[1]), block.shape)
-        cosines, rows = np.hstack([cosines, block]), np.hstack([rows, numbers])
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
-        cosines = np.take_along_axis(cosines, best, axis=1)
-        rows = np.take_along_axis(rows, best, axis=1)
+        block = jnp.asarray(gallery[start : start + BLOCK_ROWS])
+        best, numbers = _best(on_device, block, top)
+        cosines, rows = np.hstack([cosines, best]), np.hstack([rows, start + np.asarray(numbers)])
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :top]  # of 2 top candidates at most
+        cosines = np.take_along_axis(cosines, order, axis=1)
+        rows = np.take_along_axis(rows, order, axis=1)
     return cosines, rows

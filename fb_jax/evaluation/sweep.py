@@ -1,10 +1,11 @@
-"""Sweeps over the factors: how retrieval changes as the expert weighs more (Figures 3-6)."""
+"""Sweeps over the factors: retrieval against the weights of the expert (Figures 3-6)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -17,16 +18,17 @@ from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 GRID = tuple(np.linspace(0, 1, 11).round(3).tolist())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """R@1 over a grid of two factors.
 
     Attributes:
-        modalities: Of the first and the second factor.
+        modalities: Modalities of the first and the second factor.
         grid: Values that each factor takes.
         surfaces: Pair of modalities to ``[g, g]`` R@1 in percent, first factor down the rows.
-        unified: Pair of modalities to R@1 of the unified space, native or base.
+        unified: Pair of modalities to R@1 of the unified space, native or an earlier stage.
         fixed: Factors of the other modalities.
+        symbol: The paper's name of a factor: lambda after a displacement, else sigma.
     """
 
     modalities: tuple[str, str]
@@ -34,6 +36,30 @@ class Sweep:
     surfaces: dict[str, Float[np.ndarray, "g g"]]
     unified: dict[str, float]
     fixed: Factors = field(default_factory=dict)
+    symbol: str = "sigma"
+
+    def best(self) -> dict[str, float]:
+        """Return the factors with the best mean R@1 over all pairs; of equal ones the lowest."""
+        mean = np.mean(list(self.surfaces.values()), axis=0)
+        i, j = (int(k) for k in np.unravel_index(np.argmax(mean), mean.shape))
+        first, second = self.modalities
+        return {first: self.grid[i], second: self.grid[j], **self.fixed}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the surfaces as JSON types."""
+        surfaces = {pair: surface.tolist() for pair, surface in self.surfaces.items()}
+        own = {part.name: getattr(self, part.name) for part in fields(self)}
+        return own | {"surfaces": surfaces, "grid": list(self.grid)}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sweep) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.modalities, tuple(self.grid), self.symbol))
+
+    def __str__(self) -> str:
+        best = ", ".join(f"{self.symbol} {m} {factor:g}" for m, factor in self.best().items())
+        return f"R@1 of {', '.join(self.surfaces)} over {len(self.grid)}^2 factors; best at {best}"
 
 
 def sweep(
@@ -44,20 +70,20 @@ def sweep(
 ) -> Sweep:
     """Evaluate R@1 for every pair of modalities at every pair of factors.
 
-    The first two modalities that have a factor are swept; more stay at the space's factors [O].
+    The first two modalities with a factor are swept; others stay at the space's factors [O].
 
     Args:
         space: The fused space.
-        banks: Its spaces over a split with pairs. Factors are chosen on validation.
+        banks: Its native spaces over a split with pairs. Choose factors on validation.
         grid: Values of a factor.
-        progress: Told of pairs of modalities that were done.
+        progress: Called with the number of pairs of modalities just done.
 
     Returns:
         The surfaces.
     """
     first, second, *others = space.weighted
     parts = parts_of(space, banks)
-    places = range(len(grid))
+    steps = range(len(grid))
     surfaces, unified = {}, {}
     unified_rows = _unified_rows(space, banks)
     for (left, right), table in pair_tables(space.modalities, banks).items():
@@ -66,13 +92,14 @@ def sweep(
         score = cache(partial(_recall_at, space, parts, left, right, table))
         at = lambda m, i, j: {first: grid[i], second: grid[j]}.get(m)  # noqa: E731
         surfaces[f"{left}-{right}"] = np.array(
-            [[score(at(left, i, j), at(right, i, j)) for j in places] for i in places]
+            [[score(at(left, i, j), at(right, i, j)) for j in steps] for i in steps]
         )
         own = [unified_rows[m] for m in (left, right)]
         unified[f"{left}-{right}"] = retrieval(own[0], own[1], table)["R@1"]
         progress(1)
     fixed = {modality: space.factors[modality] for modality in others}
-    return Sweep((first, second), grid, surfaces, unified, fixed)
+    symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
+    return Sweep((first, second), grid, surfaces, unified, fixed, symbol)
 
 
 def _unified_rows(space: FusedSpace, banks: BankSet) -> Space:
@@ -89,7 +116,7 @@ def _recall_at(
     table: Integer[np.ndarray, "p 2"],
     *factors: float | None,
 ) -> float:
-    """R@1 of a pair of modalities at their factors; None for a modality that is not swept."""
+    """Return R@1 of two modalities at their factors; None for one that is not swept."""
     named = {m: f for m, f in zip((left, right), factors, strict=True) if f is not None}
     at = space.with_factors(**named)
     return retrieval(at.mix(left, parts[left]), at.mix(right, parts[right]), table)["R@1"]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fb_jax.banks import BankSet, Encoder, Progress, Split, bank_writer, files, no_progress
-from fb_jax.banks.root import require_name
-from fb_jax.errors import FreeBindError
+from fb_jax.banks import (
+    BankSet,
+    Encoder,
+    Progress,
+    Split,
+    bank_writer,
+    files,
+    no_progress,
+    require_name,
+)
 from fb_jax.fusion.layout import digest
 from fb_jax.fusion.sources import fusable, sources
 from fb_jax.fusion.space import FusedSpace
@@ -52,7 +57,7 @@ def write_fused(
     """
     require_name("space", name)
     target = Split(Path(root) / banks.split.name)
-    _copy_items(banks.split, target)
+    banks.split.copy_items_to(target)
     modalities = fusable(space, banks)
     for modality in modalities:
         _write_modality(space, banks, target, modality, name, dtype, progress, precision)
@@ -69,7 +74,7 @@ def _write_modality(
     progress: Progress,
     precision: Precision,
 ) -> None:
-    items, kept = banks.split.items(modality), banks.rows[modality]
+    items, kept = target.items(modality), banks.rows[modality]
     writer = bank_writer(
         target.bank_path(name, modality),
         dim=space.dim,
@@ -93,22 +98,6 @@ def _write_modality(
         writer.append(block)
         progress(stop - start)
     writer.close()
-
-
-def _copy_items(source: Split, target: Split) -> None:
-    """Copy item lists and pair tables; other ones that are there already are an error."""
-    for path in sorted([*source.path.glob("items/*.jsonl"), *source.path.glob("pairs/*.npy")]):
-        copy = target.path / path.relative_to(source.path)
-        if not copy.exists():
-            with path.open("rb") as original:
-                files.write_atomic(copy, partial(shutil.copyfileobj, original))
-        elif files.sha256_of(copy) != files.sha256_of(path):
-            raise FreeBindError(
-                "this root holds other items or pairs under the same split",
-                where=copy,
-                expected=f"the content of {path}",
-                fix="choose another --out",
-            )
 
 
 def _derived_licence(banks: BankSet) -> str:

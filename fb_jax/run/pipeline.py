@@ -42,21 +42,21 @@ Advance = Callable[..., None]
 class Reporter(Protocol):
     """Shows how long work goes."""
 
-    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
+    def task(self, title: str, total: int) -> AbstractContextManager[Advance]:
         """Return a context for one stage; call what it gives with the units just done."""
 
 
 class Silent:
     """Shows nothing."""
 
-    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
+    def task(self, title: str, total: int) -> AbstractContextManager[Advance]:
         """Return a context whose advance does nothing."""
         return contextlib.nullcontext(lambda *_: None)
 
 
 def prepare(config: RunConfig, reporter: Reporter) -> Job:
     """Run every check; see ``preflight``."""
-    with reporter.stage("checking the banks", 0) as advance:
+    with reporter.task("checking the banks", 0) as advance:
         return preflight(config, advance)
 
 
@@ -74,12 +74,12 @@ def train(job: Job, reporter: Reporter) -> Bond:
     _write_head(job)
     if is_trained(folder):
         return load_bond(folder)
-    with reporter.stage("pseudo pairs", sum(map(len, job.spec.ranges.values()))) as advance:
+    with reporter.task("pseudo pairs", sum(map(len, job.spec.ranges.values()))) as advance:
         resident = config.runtime.resident_bytes
         pairs = build_pairs(job.spec, job.pairs_folder, resident_bytes=resident, progress=advance)
-    with reporter.stage("checking the pairs", 0) as advance:
+    with reporter.task("checking the pairs", 0) as advance:
         pairs.verify(advance)
-    with reporter.stage("training", len(job.schedule)) as advance:
+    with reporter.task("training", len(job.schedule)) as advance:
         how, runtime = config.training, config.runtime
         return train_bond(pairs, config.bond, folder, how, runtime, advance)
 
@@ -127,7 +127,7 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
         Split to model to pair to metric.
     """
     space = _cut(job, default_space(bond), reporter)
-    with reporter.stage("evaluation", len(job.evaluation)) as advance:
+    with reporter.task("evaluation", len(job.evaluation)) as advance:
         results = {}
         advance(0)
         for name, banks in job.evaluation.items():
@@ -138,7 +138,7 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Metrics]:
     plot_losses(read_log(folder / "bond" / "metrics.jsonl"), folder / "losses.png")
     if job.evaluation:
         split = "val" if "val" in job.evaluation else next(iter(job.evaluation))
-        with reporter.stage("factor sweep", 0) as advance:
+        with reporter.task("factor sweep", 0) as advance:
             swept = sweep(space, job.evaluation[split], progress=advance)
         title = f"{bond.kind} of {bond.expert} and {bond.unified}, split {split}"
         plot_sweep(swept, presets_for(space), title, folder / "sweep.png")
@@ -151,7 +151,7 @@ def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:
     if dim is None:
         path.unlink(missing_ok=True)
         return space
-    with reporter.stage(f"cut to {dim} dimensions", 0):
+    with reporter.task(f"cut to {dim} dimensions", 0):
         cut = space.cut(dim, job.spec.banks)
     assert cut.basis is not None
     files.write_npy(path, cut.basis)
@@ -212,7 +212,7 @@ class Run:
             for space, modality in (key.split("/") for key in banks if "pairs/" not in key):
                 folder = Split(root / split).bank_path(space, modality)
                 if folder.is_dir():
-                    found[space] = Bank(folder).encoder
+                    found[space] = Bank.open(folder).encoder
         return found
 
     def open_banks(self, split: str, data: Path | None = None) -> BankSet:

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from fb_jax.banks.root import require_name
+from fb_jax.banks import require_name
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion import Factors
 from fb_jax.projector import DIRECTIONS, BondKind

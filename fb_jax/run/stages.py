@@ -219,7 +219,7 @@ def _finish(
         "weights": weights_digest(space),
     }
     files.claim(folder / "product.json", identity, "results")
-    with reporter.stage(f"evaluation of {space.title}", len(evaluation)) as advance:
+    with reporter.task(f"evaluation of {space.title}", len(evaluation)) as advance:
         results = {}
         advance(0)
         for split, banks in evaluation.items():
@@ -268,7 +268,7 @@ def _fused_banks(space: FusedSpace, config: RunConfig, reporter: Reporter) -> Pa
     rows = sum(len(b.split.items(m)) for b in sets.values() for m in space.fusable(b))
     done = files.folder_bytes(root) if root.exists() else 0
     files.require_space({root: FLOAT16 * space.dim * rows - done})
-    with reporter.stage(f"rows of {space.name}", rows) as advance:
+    with reporter.task(f"rows of {space.name}", rows) as advance:
         for name, banks in sets.items():
             write_fused(space, banks, root, space.name, progress=advance)
             _link(banks.split, Split(root / name))

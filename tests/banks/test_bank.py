@@ -15,7 +15,7 @@ ROWS = [[3, 4], [0, 2], [-1, 0], [8, 6], [1 / 3, 1]]
 
 @pytest.fixture
 def bank(make_bank) -> Bank:
-    return Bank(make_bank("clap", "text", ROWS, missing=[3, 1]))
+    return Bank.open(make_bank("clap", "text", ROWS, missing=[3, 1]))
 
 
 @settings(deadline=None, max_examples=50)
@@ -56,11 +56,11 @@ def test_a_restricted_bank_is_numbered_anew_and_remains_the_same_bank(bank, keep
 )
 def test_verify_counts_bad_rows_that_are_not_listed_as_missing(make_bank, bad, kind):
     rows = [[1, 0], bad, [0, 1], bad, bad]
-    Bank(make_bank("clap", "text", rows, missing=[1, 3, 4])).verify()
+    Bank.open(make_bank("clap", "text", rows, missing=[1, 3, 4])).verify()
     for missing, got in ([], "3 .* row 1"), ([1], "2 .* row 3"), ([3, 1, 0], "1 .* row 4"):
         folder = make_bank(f"clap{len(missing)}", "text", rows, missing)
         with pytest.raises(FreeBindError, match=got.replace(".*", f"{kind} rows, the first is")):
-            Bank(folder).verify()
+            Bank.open(folder).verify()
 
 
 def test_verify_reads_every_row_and_notices_altered_bytes(bank):
@@ -78,7 +78,7 @@ def test_an_array_without_the_description_of_a_bank_is_refused(bank, about):
     manifest["about"] = manifest["about"] | about if about else {}
     files.write_json(bank.folder / "manifest.json", manifest)
     with pytest.raises(FreeBindError, match="this array is no bank"):
-        Bank(bank.folder)
+        Bank.open(bank.folder)
 
 
 def test_banks_are_imported_without_the_heavy_libraries():

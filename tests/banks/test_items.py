@@ -32,7 +32,7 @@ def test_the_same_list_may_be_written_again(path):
 @pytest.mark.parametrize("other", [ITEMS[:2], ITEMS[::-1], []], ids=["shorter", "turned", "empty"])
 def test_another_list_is_refused_and_the_first_stays(path, other):
     write_items(path, ITEMS)
-    with pytest.raises(FreeBindError, match="another item list is here already"):
+    with pytest.raises(FreeBindError, match="another item list is already here"):
         write_items(path, other)
     assert list(ItemList(path)) == ITEMS
 

@@ -3,8 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fb_jax.banks import Bank, open_banks, splits, verify_split, write_items
-from fb_jax.banks.root import require_name
+from fb_jax.banks import Bank, open_banks, require_name, splits, verify_split, write_items
 from fb_jax.errors import FreeBindError
 
 ROWS = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -49,7 +48,7 @@ def test_banks_are_restricted_to_the_rows_that_all_spaces_have(two_spaces, split
     opened = open_banks(two_spaces, spaces=list(spaces))
     assert {modality: rows.tolist() for modality, rows in opened.rows.items()} == kept
     for (space, modality), bank in opened.banks.items():
-        whole = Bank(split.bank_path(space, modality))
+        whole = Bank.open(split.bank_path(space, modality))
         np.testing.assert_array_equal(bank[:], whole[:][kept[modality]])
 
 
@@ -57,7 +56,7 @@ def test_opened_banks_know_their_modalities_dimensions_and_fingerprints(two_spac
     opened = open_banks(two_spaces, spaces=["a", "b"])
     assert opened.modalities("a") == ("audio", "image", "text")
     assert (opened.dim("a"), opened.dim("b")) == (2, 3)
-    assert opened.fingerprints()["b/text"] == Bank(split.bank_path("b", "text")).fingerprint
+    assert opened.fingerprints()["b/text"] == Bank.open(split.bank_path("b", "text")).fingerprint
     assert len(set(opened.fingerprints().values())) == 5
 
 

@@ -263,7 +263,7 @@ def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, st
     stopped = write_disturbed(tmp_path / "a", dim, step, FILL_DISK)
     assert "FreeBindError: a file could not be written" in stopped.stderr
     finished = {f"emb_{shard:05d}.npy" for shard in range(step // 4)}
-    assert contents(tmp_path / "a").keys() - {"partial.json"} == finished
+    assert {name for name in contents(tmp_path / "a") if name.startswith("emb")} == finished
     for name in ("a", "undisturbed"):
         write_row_by_row(tmp_path / name, dim)
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")

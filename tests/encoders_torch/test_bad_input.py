@@ -103,7 +103,7 @@ def test_every_bad_item_is_a_line_of_the_report_and_no_other(tmp_path, modality)
     WRITE[modality](given)
     source = {modality: given / "list.jsonl" if modality == "text" else given}
     export(ExportConfig(space=("toy",), encoder=(ENCODER,), out=tmp_path / "banks", **source))
-    bank = Bank(Split(tmp_path / "banks/pool").bank_path("toy", modality))
+    bank = Bank.open(Split(tmp_path / "banks/pool").bank_path("toy", modality))
     lines = (bank.folder / "failures.jsonl").read_text().splitlines()
     reasons = {line["id"]: line["reason"] for line in map(json.loads, lines)}
     assert reasons.keys() == BAD[modality].keys()

@@ -187,7 +187,7 @@ def test_one_space_must_have_every_modality_that_is_given(media, tmp_path):
 
 def test_the_licence_may_be_told(media, tmp_path):
     export_config(config(media, tmp_path, licence="CC-BY-4.0"))
-    assert Bank(Split(tmp_path / "pool").bank_path("toy", "text")).encoder.licence == "CC-BY-4.0"
+    assert Bank.open(Split(tmp_path / "pool").bank_path("toy", "text")).encoder.licence == "CC-BY-4.0"
 
 
 def test_a_place_where_nothing_can_be_written_is_told_first(media, tmp_path):
@@ -238,4 +238,4 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(media, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     export_config(full)
-    assert len(Bank(Split(tmp_path / "pool").bank_path("toy", "text"))) == 2000
+    assert len(Bank.open(Split(tmp_path / "pool").bank_path("toy", "text"))) == 2000

@@ -73,7 +73,7 @@ def test_items_that_fail_are_left_out_with_their_reason(toy, split):
     ]
     lines = made.report.read_text().splitlines()
     assert [Failure(**json.loads(line)) for line in lines] == made.failures
-    bank = Bank(split.bank_path("toy", "text"))
+    bank = Bank.open(split.bank_path("toy", "text"))
     assert bank.missing.tolist() == [11, 12, 13]
     assert bank.array[11:].any() == np.False_
     bank.verify()
@@ -83,7 +83,7 @@ def test_items_that_fail_are_left_out_with_their_reason(toy, split):
 def test_one_bad_item_costs_its_batch_nothing(toy, split, tmp_path):
     mixed = Source([{"id": c, "caption": c} for c in ("ab", "thirteen12345", "abc", "abcd")])
     run(toy, mixed, split, replace(HOW, batch=4))
-    rows = Bank(split.bank_path("toy", "text"))[:]
+    rows = Bank.open(split.bank_path("toy", "text"))[:]
     np.testing.assert_allclose(
         rows[[0, 2, 3]], unit(np.float32([[2, 1, 0, 1], [3, 1, 0, 1], [4, 1, 0, 1]]))
     )

@@ -64,7 +64,7 @@ def test_fused_banks_hold_the_rows_that_are_fused_in_memory(
 
 def test_items_that_a_space_lacks_are_listed_as_missing(space, banks, home):
     write_fused(space, banks, home, "fused")
-    missing = {m: Bank(banks.split.bank_path("fused", m)).missing.tolist() for m in MODALITIES}
+    missing = {m: Bank.open(banks.split.bank_path("fused", m)).missing.tolist() for m in MODALITIES}
     assert missing == {"audio": [], "image": [59], "text": [0, 33]}
 
 
@@ -117,7 +117,7 @@ def test_the_licences_of_all_sources_are_carried_over(space, home):
         change_about(bank, encoder={"name": "CLAP", "licence": "CC-BY-NC-4.0"})
     write_fused(space, open_banks(home, "test", spaces=SPACES), home, "fused")
     for modality in MODALITIES:
-        encoder = Bank(home / "test/embeddings/fused" / modality).encoder
+        encoder = Bank.open(home / "test/embeddings/fused" / modality).encoder
         assert encoder.licence == (
             "derived from Apache-2.0 (imagebind), CC-BY-NC-4.0 (clap_general)"
         )
@@ -125,7 +125,7 @@ def test_the_licences_of_all_sources_are_carried_over(space, home):
 
 def test_banks_name_the_space_that_they_were_fused_by(space, banks, home):
     write_fused(space, banks, home, "fused")
-    assert Bank(home / "test/embeddings/fused/text").encoder.weights_sha256 == digest(space)
+    assert Bank.open(home / "test/embeddings/fused/text").encoder.weights_sha256 == digest(space)
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -22,7 +22,7 @@ def sparse_bank(split, space, modality, count) -> Bank:
     shards = (Shard("emb.npy", count, "never read"),)
     manifest = Manifest(DIMS[space], "float16", count, count, about, shards)
     files.write_json(folder / MANIFEST, manifest.to_json())
-    return Bank(folder)
+    return Bank.open(folder)
 
 
 @pytest.fixture(scope="module", params=[1_800_000, 2_000_000], ids="{} audios".format)

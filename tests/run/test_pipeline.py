@@ -187,9 +187,9 @@ def test_altered_banks_are_not_evaluated(finished, root, tmp_path):
 
 def test_a_finished_run_is_checked_and_evaluated_stage_by_stage(job):
     class Recorder(Silent):
-        def stage(self, title, total):
+        def task(self, title, total):
             stages.append((title, total))
-            return super().stage(title, total)
+            return super().task(title, total)
 
     stages = []
     assert isinstance(Recorder(), Reporter)

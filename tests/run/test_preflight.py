@@ -27,7 +27,7 @@ def refusal(config) -> str:
 
 def write_bank(folder, rows, **about):
     """Put other rows into the place of a bank."""
-    old = Bank(folder)
+    old = Bank.open(folder)
     shutil.rmtree(folder)
     writer = bank_writer(
         folder,
@@ -84,7 +84,7 @@ def test_a_split_without_a_space_or_pairs_is_not_for_this_run(config, lacks):
 
 def test_a_split_whose_pairs_are_all_of_missing_items_is_not_for_this_run(config):
     folder = config.data / "val/embeddings/clap_general/text"
-    write_bank(folder, Bank(folder)[:], missing=[0])
+    write_bank(folder, Bank.open(folder)[:], missing=[0])
     shutil.rmtree(config.data / "val/pairs")
     files.write_npy(config.data / "val/pairs/audio-text.npy", np.array([[0, 0]]))
     assert list(preflight(config).evaluation) == ["test"]
@@ -177,17 +177,17 @@ def one_modality(split):
 
 def other_items(split):
     folder = split.bank_path("clap_general", "text")
-    write_bank(folder, Bank(folder)[:], items_sha256="another list")
+    write_bank(folder, Bank.open(folder)[:], items_sha256="another list")
 
 
 def fewer_rows(split):
     folder = split.bank_path("clap_general", "text")
-    write_bank(folder, Bank(folder)[:-1])
+    write_bank(folder, Bank.open(folder)[:-1])
 
 
 def other_dimension(split):
     folder = split.bank_path("clap_general", "text")
-    write_bank(folder, np.hstack([Bank(folder)[:], Bank(folder)[:]]))
+    write_bank(folder, np.hstack([Bank.open(folder)[:], Bank.open(folder)[:]]))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_banks_that_do_not_go_together_are_refused(config, damage, says):
 )
 def test_rows_without_a_direction_are_counted_and_the_first_is_named(config, split, value, kind):
     folder = config.data / split / "embeddings/clap_general/text"
-    rows = Bank(folder)[:]
+    rows = Bank.open(folder)[:]
     rows[[7, 31]] = value
     write_bank(folder, rows)
     told = refusal(config)
@@ -240,7 +240,7 @@ def test_a_damaged_shard_is_named(config, split, damage, says):
 def test_a_split_of_another_dimension_than_the_pool_is_refused(config):
     for modality in ("text", "audio"):
         folder = config.data / "val/embeddings/clap_general" / modality
-        write_bank(folder, np.hstack([Bank(folder)[:], Bank(folder)[:]]))
+        write_bank(folder, np.hstack([Bank.open(folder)[:], Bank.open(folder)[:]]))
     told = refusal(config)
     assert "val" in told
     assert "48" in told

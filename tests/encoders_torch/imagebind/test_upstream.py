@@ -55,7 +55,7 @@ def test_a_bank_of_one_backend_is_not_continued_by_the_other(package, weights, t
     source = {"text": tmp_path / "captions.txt", "out": tmp_path / "banks"}
     how = ExportSettings(workers=0)
     export(ExportConfig(**given, **source, settings=how, backend=("upstream",)))
-    bank = Bank(Split(tmp_path / "banks/pool").bank_path("imagebind", "text"))
+    bank = Bank.open(Split(tmp_path / "banks/pool").bank_path("imagebind", "text"))
     assert bank.encoder.name.endswith("package imagebind")
     with pytest.raises(FreeBindError, match=r"own towers(.|\n)*package imagebind"):
         export(ExportConfig(**given, **source, settings=how))

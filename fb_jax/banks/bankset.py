@@ -1,158 +1,80 @@
-"""Bank roots: the folders that hold splits, and what of a split several spaces share.
-
-    ROOT/<split>/items/<modality>.jsonl                    what row i is
-    ROOT/<split>/embeddings/<space>/<modality>/            a bank: emb_00000.npy ..., manifest.json
-    ROOT/<split>/pairs/<modality>-<modality>.npy           [p, 2] rows that belong together
-
-``pool`` holds unpaired training items, every other split is for evaluation. Labels are a pair
-table whose second modality is ``class``. docs/banks.md has the details.
-"""
+"""The banks of some spaces over one split, from disk or from arrays."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
 
 from fb_jax.banks import files
+from fb_jax.banks.arrays import MemorySplit, array_bank
 from fb_jax.banks.bank import Bank
-from fb_jax.banks.items import ItemList
-from fb_jax.banks.shards import MANIFEST, PARTIAL, Progress, no_progress
+from fb_jax.banks.manifest import MANIFEST, PARTIAL
+from fb_jax.banks.shards import Progress, no_progress
+from fb_jax.banks.split import POOL, Pair, Split, open_split
 from fb_jax.errors import FreeBindError, unknown
-
-POOL = "pool"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
-
-Pair = tuple[str, str]
-
-
-def pair_key(left: str, right: str) -> Pair:
-    """Return two modalities in the order that pair tables are named by: the alphabet's."""
-    return (left, right) if left <= right else (right, left)
-
-
-def require_name(kind: str, name: str) -> None:
-    """Raise a FreeBindError unless ``name`` can name a folder and a part of a file name."""
-    if not NAME.fullmatch(name):
-        raise FreeBindError(
-            f"{name!r} cannot name a {kind}",
-            expected="letters, digits, and _ . + behind the first",
-        )
-
-
-@dataclass(frozen=True)
-class Split:
-    """The paths of one split; nothing is opened until asked for."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Name of the split."""
-        return self.path.name
-
-    def items(self, modality: str) -> ItemList:
-        """Open the item list of a modality."""
-        return ItemList(self.items_path(modality))
-
-    def items_path(self, modality: str) -> Path:
-        """Where the item list of a modality is."""
-        return self.path / "items" / f"{modality}.jsonl"
-
-    def bank_path(self, space: str, modality: str) -> Path:
-        """Where the bank of a modality in a space is."""
-        return self.path / "embeddings" / space / modality
-
-    def pairs_path(self, left: str, right: str) -> Path:
-        """Where the pair table of two modalities is."""
-        return self.path / "pairs" / f"{'-'.join(pair_key(left, right))}.npy"
-
-    def spaces(self) -> dict[str, list[str]]:
-        """Return the modalities of every space that has finished banks here."""
-        found: dict[str, list[str]] = {}
-        for manifest in sorted(self.path.glob(f"embeddings/*/*/{MANIFEST}")):
-            found.setdefault(manifest.parent.parent.name, []).append(manifest.parent.name)
-        return found
-
-    def paired(self) -> list[Pair]:
-        """Return the pairs of modalities that have a table."""
-        stems = sorted(path.stem.split("-") for path in self.path.glob("pairs/*-*.npy"))
-        return [(stem[0], stem[1]) for stem in stems if len(stem) == 2]
-
-    def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
-        """Return the pair table of two modalities, columns in the order asked for.
-
-        Raises:
-            FreeBindError: It is missing, malformed, or points past an item list.
-        """
-        path = self.pairs_path(left, right)
-        if not path.exists():
-            raise FreeBindError("a pair table is missing", where=path)
-        table = files.read_npy(path, "a pair table")
-        check_pairs(table, [len(self.items(m)) for m in pair_key(left, right)], path)
-        table = table.astype(np.int64)
-        return table if (left, right) == pair_key(left, right) else table[:, ::-1]
-
-
-def check_pairs(table: np.ndarray, counts: Sequence[int], where: object) -> None:
-    """Raise a FreeBindError unless ``table`` is ``[p, 2]`` rows below ``counts``, none twice."""
-    if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "iu" or not len(table):
-        raise FreeBindError(
-            "a pair table has the wrong form",
-            where=where,
-            expected="integers [p, 2], p > 0",
-            got=f"{table.dtype} {list(table.shape)}",
-        )
-    outside = np.flatnonzero(((table < 0) | (table >= np.asarray(counts))).any(axis=1))
-    if len(outside):
-        raise FreeBindError(
-            "a pair table points past an item list",
-            where=where,
-            expected=f"rows below {counts[0]} and {counts[1]}",
-            got=f"{len(outside)} pairs outside, the first is {table[outside[0]].tolist()}",
-        )
-    if len(np.unique(table, axis=0)) != len(table):
-        raise FreeBindError("a pair table holds a pair twice", where=where)
-
-
-def open_split(root: Path | str, split: str) -> Split:
-    """Return a split of a bank root.
-
-    Raises:
-        FreeBindError: There is no such root or split; names what exists.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise FreeBindError("there is no such bank root", where=root.absolute())
-    if (root / "items").is_dir():
-        raise FreeBindError("this is a split, not a bank root", where=root, fix="name its parent")
-    if split not in (known := splits(root)):
-        raise unknown("split", split, known, root)
-    return Split(root / split)
-
-
-def splits(root: Path | str) -> list[str]:
-    """Return the names of the splits of a bank root."""
-    return sorted(path.parent.name for path in Path(root).glob("*/items") if path.is_dir())
 
 
 @dataclass(frozen=True)
 class BankSet:
-    """The banks of some spaces over one split, restricted to the rows that all of them have.
+    """The banks of some spaces over one split, restricted to the rows that all spaces have.
 
     Attributes:
         split: The split.
         banks: ``(space, modality)`` to bank; the banks of a modality have the same length.
-        rows: Modality to ``[n]`` rows of the item list that were kept, ascending.
+        rows: Modality to ``[n]`` rows of the item list that are kept, ascending.
     """
 
-    split: Split
+    split: Split | MemorySplit
     banks: Mapping[tuple[str, str], Bank]
     rows: Mapping[str, np.ndarray]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spaces: Mapping[str, Mapping[str, Any]],
+        pairs: Mapping[Pair, Any] | None = None,
+        split: str = POOL,
+    ) -> BankSet:
+        """Return banks of arrays; nothing is written, and memory maps stay on disk.
+
+        Args:
+            spaces: Space to modality to ``[n, d]`` embeddings of any norm: NumPy, JAX or torch. Row
+                i of a modality is the same item in every space.
+            pairs: Two modalities to ``[p, 2]`` rows that belong together; None as the table means
+                that row i goes with row i.
+            split: Name of the split, for messages.
+
+        Raises:
+            FreeBindError: An array is not a matrix of finite, non-zero float rows; spaces differ in
+                their number of items; the modalities of a space differ in dimension; or a table
+                does not fit.
+        """
+        banks = {
+            (space, modality): array_bank(space, modality, array)
+            for space, modalities in spaces.items()
+            for modality, array in modalities.items()
+        }
+        counts: dict[str, int] = {}
+        for (space, modality), bank in banks.items():
+            if counts.setdefault(modality, len(bank)) != len(bank):
+                raise FreeBindError(
+                    f"the spaces differ in their number of {modality} items",
+                    where=f"{space}/{modality}",
+                    expected=f"{counts[modality]} rows",
+                    got=f"{len(bank)} rows",
+                )
+        for space in spaces:
+            _require_one_dim(split, space, [b for (owner, _), b in banks.items() if owner == space])
+        return cls(
+            MemorySplit.of(split, counts, pairs or {}),
+            banks,
+            {modality: np.arange(count) for modality, count in counts.items()},
+        )
 
     def __getitem__(self, key: tuple[str, str]) -> Bank:
         return self.banks[key]
@@ -171,17 +93,14 @@ class BankSet:
 
     def pair_fingerprints(self) -> dict[str, str]:
         """Return ``pairs/modality-modality`` to the digest of that table."""
-        return {
-            f"pairs/{'-'.join(pair)}": files.sha256_of(self.split.pairs_path(*pair))
-            for pair in self.paired()
-        }
+        return {f"pairs/{'-'.join(pair)}": self.split.pairs_digest(*pair) for pair in self.paired()}
 
     def paired(self) -> list[Pair]:
         """Return the pairs of modalities, both opened here, that have a table."""
         return [pair for pair in self.split.paired() if all(m in self.rows for m in pair)]
 
     def pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
-        """Return the pair table of two modalities, in numbers of the rows kept here."""
+        """Return the pair table of two modalities, as positions in the rows kept here."""
         table = self.split.read_pairs(left, right)
         for i, modality in enumerate((left, right)):
             if modality in self.rows:  # classes need not be embedded
@@ -222,7 +141,7 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
         _require_space(where, space, known)
         for modality in known[space]:
             banks[space, modality] = _open_bank(where, space, modality)
-        _require_one_dim(where, space, [banks[space, m] for m in known[space]])
+        _require_one_dim(where.path, space, [banks[space, m] for m in known[space]])
     rows = {m: _shared_rows(where, m, banks) for m in dict.fromkeys(m for _, m in banks)}
     return BankSet(where, {key: bank.restrict(rows[key[1]]) for key, bank in banks.items()}, rows)
 
@@ -240,7 +159,7 @@ def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
 
 
 def _open_bank(split: Split, space: str, modality: str) -> Bank:
-    bank = Bank(split.bank_path(space, modality))
+    bank = Bank.open(split.bank_path(space, modality))
     if (bank.space, bank.modality) != (space, modality):
         raise FreeBindError(
             "a bank lies in the wrong folder",
@@ -260,12 +179,12 @@ def _open_bank(split: Split, space: str, modality: str) -> Bank:
     return bank
 
 
-def _require_one_dim(split: Split, space: str, banks: Sequence[Bank]) -> None:
+def _require_one_dim(where: object, space: str, banks: Sequence[Bank]) -> None:
     dims = {bank.modality: bank.shape[1] for bank in banks}
     if len(set(dims.values())) > 1:
         raise FreeBindError(
             "the modalities of a space differ in dimension",
-            where=split.path / "embeddings" / space,
+            where=f"{where}: {space}",
             got=", ".join(f"{modality} {dim}" for modality, dim in dims.items()),
             fix="they must come from one model: export or import them again",
         )
@@ -303,7 +222,7 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
         found.append(f"items {path.stem}: {len(split.items(path.stem))}, ids unique")
     for space, modalities in split.spaces().items():
         banks = [_open_bank(split, space, modality) for modality in modalities]
-        _require_one_dim(split, space, banks)
+        _require_one_dim(split.path, space, banks)
         for bank in banks:
             bank.verify(progress)
             found.append(f"{space}/{bank.modality}: {describe_bank(bank)}")
@@ -313,8 +232,8 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
 
 
 def describe_bank(bank: Bank) -> str:
-    """Return one line about a bank."""
-    manifest = bank.array.manifest
+    """Return one line about a bank on disk."""
+    manifest = bank.manifest
     size = manifest.count * manifest.dim * np.dtype(manifest.dtype).itemsize
     return (
         f"{manifest.count} x {manifest.dim} {manifest.dtype}, {len(bank.missing)} missing, "

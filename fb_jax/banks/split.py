@@ -1,0 +1,164 @@
+"""Bank roots and their splits: folders, item lists, and pair tables.
+
+    ROOT/<split>/items/<modality>.jsonl                    what row i is
+    ROOT/<split>/embeddings/<space>/<modality>/            a bank: emb_00000.npy ..., manifest.json
+    ROOT/<split>/pairs/<modality>-<modality>.npy           [p, 2] rows that belong together
+
+``pool`` holds unpaired training items; every other split is for evaluation. Labels are a pair table
+whose second modality is ``class``. docs/banks.md has the details.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer
+
+from fb_jax.banks import files
+from fb_jax.banks.items import ItemList
+from fb_jax.banks.manifest import MANIFEST
+from fb_jax.errors import FreeBindError, unknown
+
+POOL = "pool"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
+
+Pair = tuple[str, str]
+
+
+def pair_key(left: str, right: str) -> Pair:
+    """Return two modalities in the order in which pair tables name them: alphabetical."""
+    return (left, right) if left <= right else (right, left)
+
+
+def require_name(kind: str, name: str) -> None:
+    """Raise a FreeBindError unless ``name`` can name a folder and a part of a file name."""
+    if not NAME.fullmatch(name):
+        raise FreeBindError(
+            f"{name!r} cannot name a {kind}",
+            expected="a letter or digit, then letters, digits and _ . +",
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a bank root; nothing is opened until it is needed."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the split."""
+        return self.path.name
+
+    def items(self, modality: str) -> ItemList:
+        """Open the item list of a modality."""
+        return ItemList(self.items_path(modality))
+
+    def items_path(self, modality: str) -> Path:
+        """Where the item list of a modality is."""
+        return self.path / "items" / f"{modality}.jsonl"
+
+    def bank_path(self, space: str, modality: str) -> Path:
+        """Where the bank of a modality in a space is."""
+        return self.path / "embeddings" / space / modality
+
+    def pairs_path(self, left: str, right: str) -> Path:
+        """Where the pair table of two modalities is."""
+        return self.path / "pairs" / f"{'-'.join(pair_key(left, right))}.npy"
+
+    def spaces(self) -> dict[str, list[str]]:
+        """Return the modalities of every space that has finished banks here."""
+        found: dict[str, list[str]] = {}
+        for manifest in sorted(self.path.glob(f"embeddings/*/*/{MANIFEST}")):
+            found.setdefault(manifest.parent.parent.name, []).append(manifest.parent.name)
+        return found
+
+    def paired(self) -> list[Pair]:
+        """Return the pairs of modalities that have a table."""
+        stems = sorted(path.stem.split("-") for path in self.path.glob("pairs/*-*.npy"))
+        return [(stem[0], stem[1]) for stem in stems if len(stem) == 2]
+
+    def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
+        """Return the pair table of two modalities, columns in this order.
+
+        Raises:
+            FreeBindError: It is missing, malformed, or points past an item list.
+        """
+        path = self.pairs_path(left, right)
+        if not path.exists():
+            raise FreeBindError("a pair table is missing", where=path)
+        table = files.read_npy(path, "a pair table")
+        check_pairs(table, [len(self.items(m)) for m in pair_key(left, right)], path)
+        table = table.astype(np.int64)
+        return table if (left, right) == pair_key(left, right) else table[:, ::-1]
+
+    def pairs_digest(self, left: str, right: str) -> str:
+        """Return the SHA-256 of the pair table of two modalities."""
+        return files.sha256_of(self.pairs_path(left, right))
+
+    def copy_items_to(self, target: Split) -> None:
+        """Copy item lists and pair tables to another split, unless it has them already.
+
+        Raises:
+            FreeBindError: It has others.
+        """
+        for path in sorted([*self.path.glob("items/*.jsonl"), *self.path.glob("pairs/*.npy")]):
+            copy = target.path / path.relative_to(self.path)
+            if not copy.exists():
+                with path.open("rb") as original:
+                    files.write_atomic(copy, partial(shutil.copyfileobj, original))
+            elif files.sha256_of(copy) != files.sha256_of(path):
+                raise FreeBindError(
+                    "this root holds other items or pairs under the same split",
+                    where=copy,
+                    expected=f"the content of {path}",
+                    fix="choose another --out",
+                )
+
+
+def check_pairs(table: np.ndarray, counts: Sequence[int], where: object) -> None:
+    """Raise a FreeBindError unless a table is ``[p, 2]`` distinct pairs below ``counts``."""
+    if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "iu" or not len(table):
+        raise FreeBindError(
+            "a pair table has the wrong form",
+            where=where,
+            expected="integers [p, 2], p > 0",
+            got=f"{table.dtype} {list(table.shape)}",
+        )
+    outside = np.flatnonzero(((table < 0) | (table >= np.asarray(counts))).any(axis=1))
+    if len(outside):
+        raise FreeBindError(
+            "a pair table points past an item list",
+            where=where,
+            expected=f"rows below {counts[0]} and {counts[1]}",
+            got=f"{len(outside)} pairs outside, the first is {table[outside[0]].tolist()}",
+        )
+    if len(np.unique(table, axis=0)) != len(table):
+        raise FreeBindError("a pair table holds a pair twice", where=where)
+
+
+def open_split(root: Path | str, split: str) -> Split:
+    """Return a split of a bank root.
+
+    Raises:
+        FreeBindError: There is no such root or split; names what exists.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FreeBindError("there is no such bank root", where=root.absolute())
+    if (root / "items").is_dir():
+        raise FreeBindError("this is a split, not a bank root", where=root, fix="name its parent")
+    if split not in (known := splits(root)):
+        raise unknown("split", split, known, root)
+    return Split(root / split)
+
+
+def splits(root: Path | str) -> list[str]:
+    """Return the names of the splits of a bank root."""
+    return sorted(path.parent.name for path in Path(root).glob("*/items") if path.is_dir())

@@ -1,0 +1,76 @@
+"""Results of an evaluation, as an object that prints as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fb_jax.evaluation.retrieval import RECALLS
+
+COLUMNS = 80
+CAPTION = (
+    "Means of both directions; R@k in %. unified, and each expert by its name: a space alone\n"
+    "(blank where it lacks a modality). mean_of_scores: no bond, the mean of the scores of\n"
+    "all spaces that have both modalities."
+)
+
+Figures = dict[str, dict[str, dict[str, float]]]
+"""Model to pair of modalities (``audio-text``) to metric to value."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Results(Mapping[str, dict[str, dict[str, float]]]):
+    """The figures of one split: ``results["versatile"]["audio-text"]["R@1"]``.
+
+    Attributes:
+        figures: Model to pair of modalities to metric to value.
+        title: Name of the split or space, shown above the table.
+        metrics: Metrics that the table shows.
+    """
+
+    figures: Figures
+    title: str = ""
+    metrics: tuple[str, ...] = RECALLS
+
+    def __getitem__(self, model: str) -> dict[str, dict[str, float]]:
+        return self.figures[model]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def to_dict(self) -> Figures:
+        """Return the figures as plain dictionaries."""
+        return self.figures
+
+    def table(self) -> Table:
+        """Return a table of at most 80 columns: a row for each model."""
+        pairs = sorted({pair for by_pair in self.values() for pair in by_pair})
+        shown = self.title + " (" + " / ".join(self.metrics) + ")"
+        table = Table("model", title=shown, title_justify="left", width=None)
+        for pair in pairs:
+            table.add_column(pair, justify="right", no_wrap=True)
+        for model, by_pair in self.items():
+            table.add_row(model, *(self._cell(by_pair.get(pair)) for pair in pairs))
+        return table
+
+    def _cell(self, figures: Mapping[str, float] | None) -> str:
+        return "/".join(f"{figures[name]:.1f}" for name in self.metrics) if figures else ""
+
+    def __str__(self) -> str:
+        console = Console(width=COLUMNS, no_color=True, force_terminal=False)
+        with console.capture() as capture:
+            console.print(self.table())
+        return capture.get()
+
+    def __repr__(self) -> str:
+        return f"Results({self.title!r}, {', '.join(self)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Results, (self.figures, self.title, self.metrics)

@@ -1,0 +1,65 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fb_jax.console import STOP, ConsoleReporter
+from fb_jax.errors import Interrupted
+
+
+def stop_within_a_task() -> None:
+    with ConsoleReporter().task("work", 3) as advance:
+        os.kill(os.getpid(), signal.SIGINT)
+        advance(1)
+
+
+def test_ctrl_c_stops_at_the_next_safe_point():
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match="interrupted: work"):
+        stop_within_a_task()
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
+def test_after_an_interruption_the_next_task_runs(capsys):
+    """As in a notebook, where the process lives on."""
+    with pytest.raises(Interrupted):
+        stop_within_a_task()
+    with ConsoleReporter().task("more", 2) as advance:
+        advance(0)
+        advance(2)
+    assert "more: 2 done" in capsys.readouterr().out
+    assert not STOP.is_set()
+
+
+def test_a_task_runs_in_any_thread():
+    errors, handler = [], signal.getsignal(signal.SIGINT)
+
+    def work():
+        try:
+            with ConsoleReporter().task("work", 1) as advance:
+                advance(1)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert errors == []
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
+def test_output_into_a_closed_pipe_ends_without_a_traceback():
+    code = """
+from fb_jax.console import run_command
+run_command(lambda: [print("line " * 100) for _ in range(10000)])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 128 + signal.SIGPIPE)
+    process.stderr.close()
