@@ -1,6 +1,6 @@
-"""Evaluate a run: ``python eval.py --run FOLDER``, at any factors: ``--sigma-audio 0.3``."""
+"""Evaluate a run or a product: the same as ``freebind eval``."""
 
-from fb_jax.cli.evaluate import main
+from fb_jax.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main("eval")

@@ -1,6 +1,6 @@
-"""Train a bond: ``python train.py --bond combination --expert clap_general --data BANK_ROOT``."""
+"""Train a bond or a product: the same as ``freebind train``."""
 
-from fb_jax.cli.train import main
+from fb_jax.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main("train")

@@ -28,7 +28,7 @@ from rich.table import Table
 from encoders_torch.encoder import FrozenEncoder, load_encoder
 from encoders_torch.media import read_audio, read_image
 from encoders_torch.pipeline import ExportSettings, export_bank
-from encoders_torch.report import Spent
+from encoders_torch.report import Timings
 from encoders_torch.sources import Source, open_source
 from fb_jax.banks import Split, unit_rows
 
@@ -110,30 +110,30 @@ def given_media(sizes: Sizes) -> dict[str, Source]:
 
 def plain_loop(
     encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes, out: Path
-) -> Spent:
+) -> Timings:
     """Read, encode and write in turn: what one would write first."""
-    spent, rows, batch = Spent(), [], sizes.settings.batch
+    timings, rows, batch = Timings(), [], sizes.settings.batch
     folder = source.folder
     items = [i["caption"] if folder is None else folder / i["path"] for i in source.items]
     for first in range(0, len(items), batch):
-        with spent.on("read"):
+        with timings.measure("read"):
             read = [encoder.read(modality, item) for item in items[first : first + batch]]
-        with spent.on("encode"):
+        with timings.measure("encode"):
             rows.append(unit_rows(encoder.encode(modality, read)))
-    with spent.on("write"):
+    with timings.measure("write"):
         np.save(out / "rows.npy", np.concatenate(rows).astype(np.float16))
-    return spent
+    return timings
 
 
 def whole_export(
     encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes, out: Path
-) -> Spent:
+) -> Timings:
     """Export as the command does, from the item list to the manifest."""
-    made = export_bank(encoder, source, Split(out / "pool"), "space", modality, sizes.settings)
-    return made.spent
+    split = Split(out / "pool")
+    return export_bank(encoder, source, split, "space", modality, sizes.settings).timings
 
 
-Side = Callable[[FrozenEncoder, str, Source, Sizes, Path], Spent | None]
+Side = Callable[[FrozenEncoder, str, Source, Sizes, Path], Timings | None]
 """Encodes all items into a folder; tells where time went, if it can."""
 
 SIDES: Mapping[str, Side] = {"plain loop": plain_loop, "export": whole_export}
@@ -145,7 +145,7 @@ class Took:
 
     seconds: float
     processors: float
-    spent: Spent | None
+    spent: Timings | None
 
 
 def timed(side: Side, *given: Any) -> Took:

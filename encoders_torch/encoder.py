@@ -1,4 +1,4 @@
-"""What an encoder is to the export, and how one is found by name."""
+"""The interface of an encoder, and finding an encoder by its name."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from encoders_torch.explain import explained
 from fb_jax.banks import Encoder
 from fb_jax.errors import FreeBindError, unknown
 
 ENTRY_POINTS = "freebind.encoders"
-"""Group of entry points under which installed packages offer encoders by the name of a space."""
-
+"""Installed packages offer encoders in this group of entry points, each named as its space."""
 
 BACKENDS = {
     "clap_general": {"laion_clap": "encoders_torch.clap.laion:LaionClapGeneral"},
     "clap_music": {"laion_clap": "encoders_torch.clap.laion:LaionClapMusic"},
     "imagebind": {"upstream": "encoders_torch.imagebind.upstream:UpstreamImageBind"},
 }
-"""What else can run the encoder of a space: the package of those who published the weights."""
+"""Other implementations of an encoder: the packages of those who published the weights."""
 
 FAMILIES = {
     "hf": "encoders_torch.huggingface:HuggingFace",
     "open_clip": "encoders_torch.open_clip:OpenClip",
 }
-"""Families of encoders, named ``FAMILY:MEMBER``; their classes take the member first."""
+"""Families of encoders, named ``FAMILY:MEMBER``. Their classes take the member first."""
 
 
 @runtime_checkable
 class FrozenEncoder(Protocol):
-    """A frozen encoder of one space: what a user writes to plug in an own one.
+    """Implement this interface to add your own encoder.
 
-    Its class is called with ``weights`` (a path or None) and ``device`` (torch's name of one).
-    Results must depend on the item alone: no gradients, no dropout, no crop that is not fixed by
-    the item. It may have a method ``prepare(modality)`` besides, called before the first item of
-    the first modality is read, once for each that is asked for: to load what only that one needs.
+    The class is called with ``weights`` (a path or None) and ``device`` (torch's name of one). A
+    row must depend on its item alone: no dropout, no random crop. An optional method
+    ``prepare(modality)`` is called once for each modality before any item is read; it can load
+    what only that modality needs.
 
     Attributes:
-        name: Of the model, for manifests.
-        dim: Of the embeddings.
-        modalities: That it encodes.
+        name: Name of the model, for manifests.
+        dim: Dimensions of the embeddings.
+        modalities: What it encodes.
         weights_sha256: Digest of the weights.
-        licence: Of the weights, which embeddings inherit.
+        licence: Licence of the weights. It applies to the embeddings too.
     """
 
     name: str
@@ -57,63 +57,65 @@ class FrozenEncoder(Protocol):
     licence: str
 
     def read(self, modality: str, item: str | Path) -> Any:
-        """Read and prepare one item; runs in worker processes, so on the CPU.
+        """Read and prepare one item. This runs in worker processes, on the CPU.
 
         Args:
             modality: One of ``modalities``.
             item: A caption, or the path of a media file.
 
         Raises:
-            Exception: Any, if the item cannot be used; the export lists it as missing.
+            Exception: Any, if the item cannot be used. The export lists the item as missing.
         """
 
     def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
-        """Encode what ``read`` gave for some items; rows of any norm."""
+        """Encode several items that ``read`` returned; rows may have any norm."""
 
 
 def load_encoder(
-    name: str, weights: Path | None, device: str, backend: str | None = None
+    name: str, weights: Path | str | None, device: str, backend: str | None = None
 ) -> FrozenEncoder:
-    """Make an encoder.
+    """Load an encoder by its name.
 
     Args:
-        name: Of one that comes with this package; ``FAMILY:MEMBER`` of a family, as
-            ``hf:openai/clip-vit-base-patch32``; of an entry point in the group
-            ``freebind.encoders``; or ``module:Class``.
-        weights: What to load it from; None if it needs none, or finds its own.
+        name: A space that has an encoder; ``FAMILY:MEMBER``, such as
+            ``hf:openai/clip-vit-base-patch32``; or ``MODULE:CLASS``.
+        weights: File or folder to load. None if the encoder needs none, or finds its own.
         device: Of torch.
-        backend: One of ``BACKENDS`` of this name; None is our own code.
+        backend: One of ``BACKENDS[name]``. None is the code of this package.
 
     Raises:
-        FreeBindError: There is no such encoder or backend, it cannot be loaded, or it does not keep
-            to ``FrozenEncoder``.
+        FreeBindError: There is no such encoder or backend, it cannot be loaded, or it does not
+            implement ``FrozenEncoder``.
     """
-    made: object = find_encoder(name, backend)(weights=weights, device=device)
-    if not isinstance(made, FrozenEncoder):
+    path = None if weights is None else Path(weights)  # users' own classes get a path, too
+    encoder: object = find_encoder(name, backend)(weights=path, device=device)
+    if not isinstance(encoder, FrozenEncoder):
         wanted = [*FrozenEncoder.__annotations__, "read", "encode"]
         raise FreeBindError(
             "this is no encoder",
             where=name,
             expected=f"a class with {', '.join(wanted)}",
-            got=f"without {', '.join(part for part in wanted if not hasattr(made, part))}",
+            got=f"without {', '.join(part for part in wanted if not hasattr(encoder, part))}",
             fix="see FrozenEncoder in encoders_torch/encoder.py",
         )
-    return made
+    return encoder
 
 
 def known_encoders() -> list[str]:
-    """Return the names of spaces that have an encoder: of this package or another installed one."""
+    """Return the names of the spaces for which an installed package has an encoder."""
     return sorted(_installed())
 
 
 def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
-    """Return what makes an encoder, called with ``weights`` and ``device``; see ``load_encoder``.
+    """Return the class or function that loads an encoder; it takes ``weights`` and ``device``.
 
     Raises:
         FreeBindError: There is no such encoder or backend, or it cannot be imported.
     """
     if backend is not None:
-        return _import(_backend(name, backend))
+        if backend not in (known := BACKENDS.get(name, {})):
+            raise unknown("backend", backend, known, name)
+        return _import(known[backend])
     first, colon, rest = name.partition(":")
     if colon and first in FAMILIES:
         return partial(_import(FAMILIES[first]), rest)
@@ -126,30 +128,17 @@ def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
     )
 
 
-def _backend(name: str, backend: str) -> str:
-    known = BACKENDS.get(name, {})
-    if backend not in known:
-        raise unknown("backend", backend, known, name)
-    return known[backend]
-
-
 def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def _import(name: str) -> Any:
     module, _, attribute = name.partition(":")
-    try:
+    fix = "give --encoder MODULE:CLASS"
+    with explained("an encoder cannot be imported", where=name, fix=fix):
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise FreeBindError(
-            "an encoder cannot be imported",
-            where=name,
-            got=error,
-            fix="give --encoder MODULE:CLASS",
-        ) from error
 
 
 def provenance(encoder: FrozenEncoder) -> Encoder:
-    """Return what a bank's manifest says of an encoder."""
+    """Return the description of an encoder for a bank's manifest."""
     return Encoder(encoder.name, encoder.weights_sha256, encoder.licence)

@@ -1,84 +1,75 @@
-"""Model folders: of one's own, or from the Hugging Face hub; what they say of themselves."""
+"""Model folders: the user's own, or from the Hugging Face hub; their digest and licence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from encoders_torch.downloads import Download
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 
 WEIGHTS = ("*.safetensors", "*.bin")
 BESIDE = ("*.json", "*.txt", "*.model", "*.py", "README.md")
-NO_PART = ("README.md", "LICENSE")
+IGNORED = ("README.md", "LICENSE")
+"""Files that the model does not depend on."""
 
 
-def model_folder(name: str, weights: Path | None, licence: str) -> Path:
-    """Return the folder of a model.
+def model_folder(name: str, weights: Path | str | None, licence: str) -> Path:
+    """Return the folder of a model; download it if it is none of the user's.
 
     Args:
-        name: Of the folder itself, or of a model on the hub, as ``openai/clip-vit-base-patch32``.
+        name: A folder, or a model on the hub, such as ``openai/clip-vit-base-patch32``.
         weights: The folder, if it is not ``name``.
         licence: Of the weights, as far as it is known, for the message.
 
     Raises:
-        FreeBindError: There is no such folder, nor can it be downloaded.
+        FreeBindError: There is no such folder, and it cannot be downloaded.
     """
-    given = Path(name) if weights is None else weights
-    if (given / "config.json").is_file():
-        return given
-    if weights is not None or given.exists() or name.count("/") != 1:
+    folder = Path(name if weights is None else weights)
+    if (folder / "config.json").is_file():
+        return folder
+    download = Download(
+        space=name,
+        what=f"https://huggingface.co/{name}",
+        licence=licence,
+        get=lambda: _download(name),
+        by_hand=f"on a machine with a network: hf download {name} --local-dir FOLDER; "
+        "then give --weights FOLDER",
+    )
+    if weights is not None or folder.exists() or name.count("/") != 1:
         raise FreeBindError(
             "this is no folder of a transformers model",
-            where=given,
+            where=folder,
             expected="config.json, weights and the files of its processor",
-            fix=None if weights is None else _how_to_get(name, licence),
+            fix=None if weights is None else download.by_hand,
         )
-    return _download(name, licence)
+    return download.fetch()
 
 
-def _download(name: str, licence: str) -> Path:
-    from huggingface_hub import snapshot_download
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # not needed with a local folder
 
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS[0], *BESIDE]))
-        if not any(folder.glob(WEIGHTS[0])):  # most have both, and one is enough
-            folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS[1], *BESIDE]))
-    except Exception as error:  # of several libraries, by how the network fails
-        raise FreeBindError(
-            "the weights are not here, and cannot be downloaded",
-            where=name,
-            got=" ".join(str(error).split()),
-            fix=_how_to_get(name, licence),
-        ) from error
+    folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS[0], *BESIDE]))
+    if not any(folder.glob(WEIGHTS[0])):  # most models have both kinds, and one is enough
+        folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS[1], *BESIDE]))
     return folder
-
-
-def _how_to_get(name: str, licence: str) -> str:
-    return (
-        f"where there is a network, run: hf download {name} --local-dir FOLDER "
-        f"(https://huggingface.co/{name}, licence: {licence}); then give --weights FOLDER"
-    )
 
 
 def folder_digest(folder: Path) -> str:
     """Return the SHA-256 over the names and digests of a model's files, at any depth."""
-    names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.as_posix() for path in paths if _counts(path.parts))
     return files.sha256_of_json({name: files.sha256_of(folder / name) for name in names})
 
 
-def _files(folder: Path) -> list[Path]:
-    below = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [folder / path for path in below if not _aside(path.parts)]
-
-
-def _aside(parts: Sequence[str]) -> bool:
+def _counts(parts: Sequence[str]) -> bool:
     cached = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    return cached or parts[-1] in NO_PART
+    return not cached and parts[-1] not in IGNORED
 
 
 def folder_licence(folder: Path) -> str:
-    """Return the licence in the head of a model card, ``README.md``, or ``unknown``."""
+    """Return the licence in the head of the model card ``README.md``, or ``unknown``."""
     card = folder / "README.md"
     head = card.read_text(encoding="utf-8", errors="replace").split("---") if card.exists() else []
     for line in head[1].splitlines() if len(head) > 2 and not head[0].strip() else []:
@@ -88,11 +79,11 @@ def folder_licence(folder: Path) -> str:
 
 
 def require_all_loaded(info: dict, folder: Path) -> None:
-    """Raise a FreeBindError unless a checkpoint held every weight of its model, in its shape.
+    """Raise a FreeBindError unless a checkpoint had every weight of its model, in its shape.
 
     Args:
-        info: What ``from_pretrained(..., output_loading_info=True)`` gives second.
-        folder: Of the model.
+        info: Second result of ``from_pretrained(..., output_loading_info=True)``.
+        folder: Folder of the model.
     """
     lacking = [k for k in info["missing_keys"] if not k.endswith("position_ids")]
     lacking += [str(key) for key in info.get("mismatched_keys") or ()]
@@ -101,5 +92,5 @@ def require_all_loaded(info: dict, folder: Path) -> None:
             "a checkpoint lacks weights of its model",
             where=folder,
             expected="every weight, in the shape that config.json says",
-            got=f"{len(lacking)} missing or of another shape, as {sorted(lacking)[0]}",
+            got=f"{len(lacking)} missing or of another shape, such as {sorted(lacking)[0]}",
         )

@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and CLAP of transformers, by folder or name on the hub: ``hf:NAME``."""
+"""CLIP, SigLIP and CLAP models of transformers, by folder or name on the hub: ``hf:NAME``."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ import torch
 import transformers
 from jaxtyping import Float32
 
+from encoders_torch.explain import explained
 from encoders_torch.hub import folder_digest, folder_licence, model_folder, require_all_loaded
 from encoders_torch.media import read_audio, read_image
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import unknown
 
 MODALITIES = {"clip": "image", "siglip": "image", "clap": "audio"}
-"""What a family, by its ``model_type``, encodes beside text."""
+"""What a model encodes beside text, by its ``model_type``."""
 
 CLAP_TOKENS = 77
-"""CLAP was trained with no longer captions, though its text tower takes them."""
+"""CLAP was trained on captions up to this length, though its text tower takes longer ones."""
 
 Features = dict[str, np.ndarray]
-"""What one item is to the model: the names of its arguments, and arrays without a batch axis."""
+"""Arguments of the model for one item: name to array without a batch axis."""
 
 
 class HuggingFace:
-    """A model of one of the families, as ``encoders_torch.export`` takes it.
+    """A model of one of the families, as a ``FrozenEncoder``.
 
-    Recordings that are longer than CLAP's window are cut to its middle, so that the same file has
+    Of recordings longer than CLAP's window the middle is taken, so that the same file always has
     the same embedding.
 
     Args:
-        name: Of a folder, or of a model on the hub.
-        weights: The folder, if ``name`` is something else.
+        name: A folder, or a model on the hub.
+        weights: The folder, if it is not ``name``.
         device: Of torch.
 
     Raises:
-        FreeBindError: There is no such model, it is of another family, or its weights are not all
-            there.
+        FreeBindError: There is no such model, it is of another family, or weights are missing.
     """
 
-    def __init__(self, name: str, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, name: str, weights: Path | str | None = None, device: str = "cpu") -> None:
         folder = model_folder(name, weights, "see its model card")
         config = _load(transformers.AutoConfig, folder)
         self._family: str = config.model_type
         if self._family not in MODALITIES:
             raise unknown("family of encoders", self._family, MODALITIES, folder)
-        self._beside = MODALITIES[self._family]
+        other = MODALITIES[self._family]
         self._model, info = _load(transformers.AutoModel, folder, output_loading_info=True)
         require_all_loaded(info, folder)
         self._model.float().eval().requires_grad_(False).to(device)
         self._tokenizer = _load(transformers.AutoTokenizer, folder)
-        self._processor = _load_processor(folder, self._beside)
+        self._processor = _load_processor(folder, other)
         self._tokens = _tokens(config)
         self._device = device
-        cut = ", of long audio the middle" if self._beside == "audio" else ""
+        cut = ", of long audio the middle" if other == "audio" else ""
         self.name = f"transformers {self._family}: {name}{cut}"
-        self.modalities = tuple(sorted((self._beside, "text")))
+        self.modalities = tuple(sorted((other, "text")))
         self.weights_sha256 = folder_digest(folder)
         self.licence = folder_licence(folder)
         self.dim = self.encode("text", [self.read("text", "a")]).shape[1]
@@ -68,34 +68,34 @@ class HuggingFace:
             return self._read_text(str(item))
         if modality == "audio":
             return self._read_audio(Path(item))
-        found = self._processor(images=read_image(Path(item)), return_tensors="np")
-        return {"pixel_values": found["pixel_values"][0]}
+        features = self._processor(images=read_image(Path(item)), return_tensors="np")
+        return {"pixel_values": features["pixel_values"][0]}
 
     def _read_text(self, caption: str) -> Features:
-        """Return tokens, cut or padded to one length, so that a batch changes nothing."""
+        """Return tokens, all cut or padded to one length, so a row does not depend on its batch."""
         length = {"truncation": True, "padding": "max_length", "max_length": self._tokens}
-        found = self._tokenizer(caption, return_tensors="np", **length)
-        masked = self._family != "siglip"  # which was trained on padding as on any token
+        tokens = self._tokenizer(caption, return_tensors="np", **length)
+        masked = self._family != "siglip"  # SigLIP was trained to attend to padding
         names = ("input_ids", "attention_mask") if masked else ("input_ids",)
-        return {name: found[name][0] for name in names}
+        return {name: tokens[name][0] for name in names}
 
     def _read_audio(self, path: Path) -> Features:
-        wave = read_audio(path, self._processor.sampling_rate)
-        over = max(len(wave) - self._processor.nb_max_samples, 0)
-        wave = wave[over // 2 : over // 2 + self._processor.nb_max_samples]
-        rate = self._processor.sampling_rate
-        found = self._processor(wave, sampling_rate=rate, return_tensors="np")
-        # The extractor calls one clip of a batch long, at random, if none is.
-        return {"input_features": found["input_features"][0], "is_longer": np.array([False])}
+        rate, window = self._processor.sampling_rate, self._processor.nb_max_samples
+        wave = read_audio(path, rate)
+        over = max(len(wave) - window, 0)
+        wave = wave[over // 2 : over // 2 + window]
+        features = self._processor(wave, sampling_rate=rate, return_tensors="np")
+        # The extractor marks a random clip of a batch as long if none is.
+        return {"input_features": features["input_features"][0], "is_longer": np.array([False])}
 
     def encode(self, modality: str, batch: Sequence[Features]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows."""
         embed = getattr(self._model, f"get_{modality}_features")
         stacked = {name: np.stack([item[name] for item in batch]) for name in batch[0]}
         with torch.inference_mode():
-            inputs = {k: torch.from_numpy(v).to(self._device) for k, v in stacked.items()}
-            found = embed(**inputs)
-        rows = found if isinstance(found, torch.Tensor) else found.pooler_output  # 4.x, or 5
+            output = embed(**{k: torch.from_numpy(v).to(self._device) for k, v in stacked.items()})
+        # transformers 4 returns the rows themselves
+        rows = output if isinstance(output, torch.Tensor) else output.pooler_output
         return rows.float().cpu().numpy()
 
 
@@ -106,19 +106,16 @@ def _tokens(config: Any) -> int:
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
-    try:
+    with explained(
+        "a model cannot be loaded",
+        where=folder,
+        expected="the folder of a complete transformers model and its processor",
+    ):
         return kind.from_pretrained(folder, local_files_only=True, **options)
-    except Exception as error:  # of several libraries, by what is broken
-        raise FreeBindError(
-            "a model cannot be loaded",
-            where=folder,
-            expected="the folder of a whole transformers model and its processor",
-            got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-        ) from error
 
 
 def _load_processor(folder: Path, modality: str) -> Any:
-    """Load what prepares pictures or sound; pictures by Pillow, also where torchvision is."""
+    """Load what prepares pictures or sound; pictures by Pillow, even if torchvision is here."""
     if modality == "audio":
         return _load(transformers.AutoFeatureExtractor, folder)
     pillow = {"backend": "pil"} if _major() >= 5 else {"use_fast": False}

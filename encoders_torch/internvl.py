@@ -1,6 +1,6 @@
-"""InternVL-C (image, text; 768-d): the model folder's own code does the work.
+"""InternVL-C (image, text; 768-d), run by the code in the model's folder.
 
-It needs an environment of its own, transformers below 5: see docs/encoders.md.
+It needs an environment of its own with transformers below 5: see docs/encoders.md.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 import transformers
 from jaxtyping import Float32, Int64
 
+from encoders_torch.explain import explained
 from encoders_torch.hub import folder_digest, model_folder, require_all_loaded
 from encoders_torch.media import read_image
-from fb_jax.errors import FreeBindError
 
 HUB_NAME = "OpenGVLab/InternVL-14B-224px"
 LICENCE = "MIT"
@@ -23,37 +23,33 @@ MODE = "InternVL-C"
 PREFIX = "summarize:"
 TOKENS = 80
 PAD = 0
-"""The model takes tokens above this one for text."""
+"""The model takes only tokens above this one for text."""
 
 
 class InternVL:
-    """InternVL-C, as ``encoders_torch.export`` takes it.
+    """InternVL-C, as a ``FrozenEncoder``.
 
     Args:
-        weights: The model folder, with its code; None downloads it (28 GB).
+        weights: The model folder, with its code. None downloads it (28 GB).
         device: Of torch.
 
     Raises:
-        FreeBindError: There is no such folder, or it does not load.
+        FreeBindError: There is no such folder, or it cannot be loaded.
     """
 
     modalities = ("image", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         folder = model_folder(HUB_NAME, weights, LICENCE)
-        try:
+        version = transformers.__version__
+        with explained(
+            "a model folder cannot be loaded",
+            where=folder,
+            expected=f"{HUB_NAME}, in its own environment (here: transformers {version})",
+            fix="see docs/encoders.md",
+        ):
             self._load(folder)
-        except FreeBindError:
-            raise
-        except Exception as error:  # whatever the folder's own code raises
-            raise FreeBindError(
-                "a model folder cannot be loaded",
-                where=folder,
-                expected=f"{HUB_NAME}, in its environment: see docs/encoders.md",
-                got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]} "
-                f"(transformers {transformers.__version__})",
-            ) from error
         self._model.eval().requires_grad_(False).to(device)
         self._device = device
         self.name = f"{HUB_NAME}, mode {MODE}"
@@ -70,7 +66,7 @@ class InternVL:
             folder, trust_remote_code=True, use_fast=False, add_eos_token=True
         )
         self._tokenizer.pad_token_id = PAD
-        self._tokenizer.padding_side = "right"  # the model counts tokens to find the last
+        self._tokenizer.padding_side = "right"  # the model finds the last token by counting
         pillow = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
         self._processor = pillow.from_pretrained(folder)
 
@@ -78,13 +74,13 @@ class InternVL:
         """Return one item's pixels, or its tokens."""
         if modality == "text":
             return self._read_text(str(item))
-        found = self._processor(images=read_image(Path(item)), return_tensors="np")
-        return found["pixel_values"][0]
+        features = self._processor(images=read_image(Path(item)), return_tensors="np")
+        return features["pixel_values"][0]
 
     def _read_text(self, caption: str) -> Int64[np.ndarray, " tokens"]:
         length = {"truncation": True, "padding": "max_length", "max_length": TOKENS}
-        found = self._tokenizer(PREFIX + caption, return_tensors="np", **length)
-        return found["input_ids"][0].astype(np.int64)
+        tokens = self._tokenizer(PREFIX + caption, return_tensors="np", **length)
+        return tokens["input_ids"][0].astype(np.int64)
 
     def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows."""

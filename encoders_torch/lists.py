@@ -1,4 +1,4 @@
-"""Lists of items: a text file, CSV, JSON lines or Parquet, read a row at a time."""
+"""Lists of items in text, CSV, JSON lines or Parquet files, read row by row."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from encoders_torch.explain import explained
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError
 
@@ -17,14 +18,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class OpenList:
-    """Items of a list; iterated as often as one likes, never held.
+    """Items of a list. Every iteration reads the file again; errors come then.
 
-    An item's id is the column ``id``; without it, a path is its own id, and a caption's is the
-    number of its row.
+    An item's id is in the column ``id``. Without it, a path is its own id, and a caption's id is
+    the number of its row.
 
     Attributes:
-        path: Of the list.
-        column: ``caption`` or ``path``: what an item is.
+        path: The list.
+        column: Column of the items: ``caption`` or ``path``.
     """
 
     path: Path
@@ -51,25 +52,21 @@ class OpenList:
         name = row.get("id")
         if name is None or name == "":
             name = value if self.column == "path" else number
-        _require_unicode(f"{name}{value}", f"{self.path}, row {number + 1}")
+        require_unicode(f"{name}{value}", "a row of a list", f"{self.path}, row {number + 1}")
         return {"id": str(name), self.column: value}
 
 
-def open_list(path: Path, column: str) -> OpenList:
-    """Return the items of a list; see ``OpenList``. Errors come when it is read."""
-    return OpenList(path, column)
-
-
-def _require_unicode(text: str, where: str) -> None:
+def require_unicode(text: str, what: str, where: object) -> None:
+    """Raise a FreeBindError if a text has half a character, as file names and JSON can have."""
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # JSON can spell half a character
-        raise FreeBindError("a row of a list is no Unicode text", where=where, got=error) from error
+    except UnicodeEncodeError as error:
+        raise FreeBindError(f"{what} is no valid Unicode", where=where, got=repr(text)) from error
 
 
 def _shown(value: object, row: Row) -> str:
-    found = ", ".join(map(str, row)) or "no columns"
-    return f"columns: {found}" if value is None else repr(value)
+    columns = ", ".join(map(str, row)) or "no columns"
+    return f"columns: {columns}" if value is None else repr(value)
 
 
 def _read_text(path: Path, column: str) -> Iterator[Row]:
@@ -101,20 +98,14 @@ def _read_jsonl(path: Path, column: str) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Row]:
-    try:
-        import pyarrow
+    fix = "pip install 'freebind-jax[parquet]'"
+    with explained("Parquet lists need pyarrow", where=path, fix=fix):
         import pyarrow.parquet
-    except ImportError as error:
-        raise FreeBindError(
-            "Parquet lists need pyarrow", where=path, fix="pip install 'freebind-jax[parquet]'"
-        ) from error
-    try:
+    with explained("a Parquet file cannot be read", where=path):
         file = pyarrow.parquet.ParquetFile(path)
         columns = [name for name in ("id", column) if name in file.schema_arrow.names]
         for batch in file.iter_batches(4096, columns=columns):
             yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        raise FreeBindError("a Parquet file cannot be read", where=path, got=error) from error
 
 
 LISTS: Mapping[str, Callable[[Path, str], Iterator[Row]]] = {
@@ -123,4 +114,4 @@ LISTS: Mapping[str, Callable[[Path, str], Iterator[Row]]] = {
     ".parquet": _read_parquet,
     ".txt": _read_text,
 }
-"""How to read a list, by its suffix: the list, and the column that is wanted."""
+"""Reader of a list by its suffix. It takes the path, and the column of the items."""

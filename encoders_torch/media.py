@@ -1,4 +1,4 @@
-"""Reading media files: pictures as Pillow images, sound as mono samples at one rate."""
+"""Reads media files: pictures as Pillow images, recordings as samples."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from fb_jax.errors import FreeBindError
 MAX_PIXELS = "FREEBIND_MAX_PIXELS"
 MAX_SAMPLES = "FREEBIND_MAX_SAMPLES"
 LIMITS = {MAX_PIXELS: 178_956_970, MAX_SAMPLES: 500_000_000}
-"""Pixels of a picture (what Pillow refuses), samples of all channels of a recording (2 GB).
+"""Most pixels of a picture (Pillow's limit), and samples of all channels of a recording (2 GB).
 
-What is larger would take all memory, and is hardly meant. The environment may say otherwise.
+Larger files could take all memory. Environment variables of these names change the limits.
 """
 
 
-def read_image(path: Path, mode: str = "RGB", max_pixels: int | None = None) -> Image.Image:
-    """Read a picture: the first frame, turned as its EXIF says.
+def read_image(path: Path | str, mode: str = "RGB", max_pixels: int | None = None) -> Image.Image:
+    """Read a picture: the first frame, in the orientation that its EXIF data give.
 
-    Transparency is dropped as Pillow does, so that the colours underneath show: so do the encoders'
-    own readers. 16 bits are scaled to 8.
+    Transparency is dropped, so the colours underneath show, as in the encoders' own readers. 16
+    bits are scaled to 8.
 
     Args:
-        path: Anything that Pillow reads.
-        mode: Pillow's name of the colours, as ``RGB`` or ``L``.
-        max_pixels: Bound; default: of the environment, ``FREEBIND_MAX_PIXELS``.
+        path: A file that Pillow reads.
+        mode: Pillow's name of the colours, such as ``RGB`` or ``L``.
+        max_pixels: Limit; None takes ``FREEBIND_MAX_PIXELS``.
 
     Raises:
-        FreeBindError: It is missing, unreadable, truncated, too large, or has colours of no known
-            range.
+        FreeBindError: It is missing, unreadable, truncated or too large, or its values have no
+            known range.
     """
     try:
         with _unlimited(), Image.open(path) as image:
@@ -50,7 +50,7 @@ def read_image(path: Path, mode: str = "RGB", max_pixels: int | None = None) -> 
 
 @contextmanager
 def _unlimited() -> Iterator[None]:
-    """Lift Pillow's own limit, which warns at half of it and is no argument, in favour of ours."""
+    """Switch off Pillow's global limit, which warns at half its value; ours is checked instead."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -58,8 +58,8 @@ def _unlimited() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Scale what Pillow would clip to 255, and keep it from warning of transparent palettes."""
+def _to_8_bits(image: Image.Image, path: Path | str) -> Image.Image:
+    """Scale values that Pillow would clip to 255, and avoid its warning on transparent palettes."""
     if image.mode == "P":
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     if not image.mode.startswith(("I", "F")):
@@ -67,20 +67,20 @@ def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise FreeBindError(
-            "a picture has values of no known range", where=path, expected="8 or 16 bits"
+            "the range of a picture's values is unknown", where=path, expected="8 or 16 bits"
         )
-    return Image.fromarray((values >> 8).astype(np.uint8))  # as Pillow does where there are colours
+    return Image.fromarray((values >> 8).astype(np.uint8))  # as Pillow does with colours
 
 
-def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
+def read_audio(path: Path | str, rate: int) -> Float32[np.ndarray, " samples"]:
     """Read a recording: the mean of its channels, resampled.
 
     Args:
-        path: Anything that libsndfile reads.
-        rate: Samples a second of what is returned.
+        path: A file that libsndfile reads.
+        rate: Samples a second of the result.
 
     Returns:
-        Samples, in -1 to 1 for integer formats.
+        Samples, from -1 to 1 for integer formats.
 
     Raises:
         FreeBindError: See ``read_channels``.
@@ -88,8 +88,8 @@ def read_audio(path: Path, rate: int) -> Float32[np.ndarray, " samples"]:
     return resample(*read_mono(path), rate)
 
 
-def read_mono(path: Path) -> tuple[Float32[np.ndarray, " samples"], int]:
-    """Read a recording as ``read_audio`` does, at its own rate, which comes second."""
+def read_mono(path: Path | str) -> tuple[Float32[np.ndarray, " samples"], int]:
+    """Read the mean of a recording's channels; return it with its samples a second."""
     samples, rate = read_channels(path)
     return samples.mean(axis=1), rate
 
@@ -102,17 +102,16 @@ def resample(
 
 
 def read_channels(
-    path: Path, max_samples: int | None = None
+    path: Path | str, max_samples: int | None = None
 ) -> tuple[Float32[np.ndarray, "samples channels"], int]:
-    """Read a recording as it is; of a truncated file, what libsndfile finds there.
+    """Read a recording with all channels; of a truncated file, as much as libsndfile finds.
 
     Args:
-        path: Anything that libsndfile reads.
-        max_samples: Bound, over all channels; default: of the environment,
-            ``FREEBIND_MAX_SAMPLES``.
+        path: A file that libsndfile reads.
+        max_samples: Limit over all channels; None takes ``FREEBIND_MAX_SAMPLES``.
 
     Returns:
-        Samples, in -1 to 1 for integer formats, and how many there are a second.
+        Samples, from -1 to 1 for integer formats, and how many there are a second.
 
     Raises:
         FreeBindError: It is missing, unreadable, empty, too long, or holds NaN or infinity.
@@ -120,7 +119,7 @@ def read_channels(
     try:
         with soundfile.SoundFile(path) as file:
             _require_at_most(MAX_SAMPLES, max_samples, file.frames * file.channels, path)
-            # By their number: of kinds that cannot be wound back, "all" is refused.
+            # With their number, since "all" fails for formats that cannot seek.
             samples, rate = file.read(file.frames, "float32", always_2d=True), file.samplerate
     except (OSError, soundfile.SoundFileError) as error:
         raise FreeBindError("a recording cannot be read", where=path, got=error) from error
@@ -130,14 +129,14 @@ def read_channels(
     return samples, rate
 
 
-def _require_at_most(name: str, most: int | None, found: int, path: Path) -> None:
+def _require_at_most(name: str, most: int | None, count: int, path: Path | str) -> None:
     if most is None:
         most = int(os.environ.get(name, LIMITS[name]))
-    if found > most:
+    if count > most:
         raise FreeBindError(
-            "a file is too large to be read whole",
+            "a file is too large to be read",
             where=path,
             expected=f"at most {most:,} ({name})",
-            got=f"{found:,}",
-            fix=f"if it is what it should be: export {name}={found}",
+            got=f"{count:,}",
+            fix=f"if you do want to read it: export {name}={count}",
         )

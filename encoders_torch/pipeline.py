@@ -1,4 +1,4 @@
-"""Reader, encoder and writer of one bank: others read ahead and write while a batch is encoded."""
+"""Writes one bank: workers read ahead, and a thread writes, while a batch is encoded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from encoders_torch.encoder import FrozenEncoder, provenance
-from encoders_torch.reading import ItemReader, Read, read_ahead, reason
+from encoders_torch.explain import in_one_line
+from encoders_torch.reading import ItemReader, Read, read_ahead
 from encoders_torch.report import (
     REPORT,
-    Export,
+    ExportResult,
     Failure,
-    Spent,
+    Timings,
     read_failures,
     require_none,
     require_some,
@@ -31,25 +32,26 @@ from fb_jax.errors import FreeBindError, require_positive
 
 BATCHES_AHEAD = 4
 HOPELESS = 8
-"""A batch of so many items or more that fail one and all is not the items' fault."""
+"""If a batch of this many items or more fails completely, the items are not to blame."""
 
-Tell = Callable[[int, Spent], None]
-"""Told of items that were just done, and where time went so far."""
+Progress = Callable[[int, Timings], None]
+"""Takes the number of items just done, and the time of each phase so far."""
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How to export; rows differ in the last bits between batch sizes.
+    """Rows differ in their last bits between batch sizes.
 
     Attributes:
-        dtype: How to store the rows.
-        batch: Items encoded at a time.
-        batch_mb: A batch is cut before ``batch`` once its items, as read, hold this much.
-        workers: Processes that read; 0 reads between the batches.
-        read_ahead_mb: Bound of what is read and not yet encoded, beside one batch.
-        shard_rows: Rows of a shard, the unit of resuming and of sharing the work.
-        shard_id: Which of ``num_shards`` processes, started by you, this one is.
-        num_shards: Processes that write this bank together; each takes every so many-th shard.
+        dtype: Number format of the stored rows.
+        batch: Items encoded together.
+        batch_mb: A batch also ends when its items, as read, take this many megabytes.
+        workers: Processes that read. 0 reads between the batches.
+        read_ahead_mb: At most this many megabytes are read ahead, beside one batch.
+        shard_rows: Rows in a shard. Finished shards are kept when an export is stopped.
+        shard_id: Number of this process, from 0 to --num-shards - 1.
+        num_shards: Number of processes that you start to write this bank together. Each takes
+            every num-shards-th shard.
     """
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -72,7 +74,7 @@ class ExportSettings:
             )
 
     def share(self, count: int) -> int:
-        """Return how many of ``count`` rows are this process's."""
+        """Return how many of ``count`` rows this process encodes."""
         starts = range(self.shard_id * self.shard_rows, count, self.num_shards * self.shard_rows)
         return sum(min(self.shard_rows, count - start) for start in starts)
 
@@ -83,44 +85,44 @@ def export_bank(
     split: Split,
     space: str,
     modality: str,
-    how: ExportSettings,
+    settings: ExportSettings,
     *,
     strict: bool = False,
-    progress: Tell = lambda _rows, _spent: None,
-) -> Export:
-    """Encode the items of one modality into a bank, but for shards that are finished.
+    progress: Progress = lambda _rows, _timings: None,
+) -> ExportResult:
+    """Encode the items of one modality into a bank. Shards that are finished are kept.
 
     Args:
-        encoder: What encodes.
+        encoder: Encodes the items.
         source: The items.
-        split: Where the bank goes.
+        split: The bank is written there.
         space: Name of the space.
         modality: Name of the modality.
-        how: Settings.
+        settings: Batches, workers and shards.
         strict: Raise at the first item that fails.
-        progress: Told of items that are done.
+        progress: Called after every batch.
 
     Returns:
-        What came of it. After an interruption the same call ends in the same bytes.
+        Failures and timings. After an interruption the same call ends in the same bytes.
 
     Raises:
-        FreeBindError: The split holds other items or another bank under this name, another process
-            writes the same shards, the encoder breaks its promises, every item fails, or (strict)
+        FreeBindError: The split has other items or another bank of this name, another process
+            writes the same shards, the encoder returns wrong rows, every item fails, or (strict)
             one does.
     """
     items = list_items(split, modality, source)
-    writer = _open_bank(encoder, items, split, space, modality, how)
-    made = Export(writer.folder / REPORT)
+    writer = _open_bank(encoder, items, split, space, modality, settings)
+    result = ExportResult(writer.folder / REPORT)
     if not writer.finished:
         reader = ItemReader(encoder, modality, items, source.folder)
-        _Job(reader, writer, how, strict, made, progress).run()
+        _Job(reader, writer, settings, strict, result, progress).run()
     else:
-        progress(how.share(len(items)), made.spent)
-    made.whole = writer.close(lambda notes: _sum_up(notes, len(items), made))
-    made.failures = read_failures(made.report) if made.whole else _noted(writer)
+        progress(settings.share(len(items)), result.timings)
+    result.complete = writer.close(lambda notes: _sum_up(notes, len(items), result))
+    result.failures = read_failures(result.report) if result.complete else _failures_so_far(writer)
     if strict:
-        require_none(made.failures)
-    return made
+        require_none(result.failures)
+    return result
 
 
 def _open_bank(
@@ -129,28 +131,30 @@ def _open_bank(
     split: Split,
     space: str,
     modality: str,
-    how: ExportSettings,
+    settings: ExportSettings,
 ) -> PartWriter:
-    made_from = files.sha256_of_json([items.digest, how.batch, how.batch_mb])
+    inputs = files.sha256_of_json([items.digest, settings.batch, settings.batch_mb])
     return PartWriter(
         split.bank_path(space, modality),
         dim=encoder.dim,
         count=len(items),
-        dtype=how.dtype,
-        about=describe(space, modality, items.digest, provenance(encoder), made_from),
+        dtype=settings.dtype,
+        about=describe(space, modality, items.digest, provenance(encoder), inputs),
         late=("missing",),
-        shard_rows=how.shard_rows,
+        shard_rows=settings.shard_rows,
     )
 
 
-def _sum_up(notes: Sequence[list[dict[str, Any]]], count: int, made: Export) -> dict[str, Any]:
+def _sum_up(
+    notes: Sequence[list[dict[str, Any]]], count: int, result: ExportResult
+) -> dict[str, Any]:
     failures = [Failure(**failure) for note in notes for failure in note]
-    require_some(count, failures, made.report.parent)
-    write_failures(made.report, failures)
+    require_some(count, failures, result.report.parent)
+    write_failures(result.report, failures)
     return {"missing": [failure.row for failure in failures]}
 
 
-def _noted(writer: PartWriter) -> list[Failure]:
+def _failures_so_far(writer: PartWriter) -> list[Failure]:
     done = (shard for shard in writer.shards if writer.done(shard))
     return [Failure(**failure) for shard in done for failure in writer.note(shard)]
 
@@ -161,42 +165,42 @@ class _Job:
 
     reader: ItemReader
     writer: PartWriter
-    how: ExportSettings
+    settings: ExportSettings
     strict: bool
-    made: Export
-    progress: Tell
+    result: ExportResult
+    progress: Progress
 
     def run(self) -> None:
         """Encode the shards that are not done, each while the one before is written."""
-        writer, how = self.writer, self.how
-        mine = writer.shards[how.shard_id :: how.num_shards]
+        writer, settings = self.writer, self.settings
+        mine = writer.shards[settings.shard_id :: settings.num_shards]
         with writer.claimed(mine), ThreadPoolExecutor(1) as thread:
             todo = [shard for shard in mine if not writer.done(shard)]
             done = sum(len(writer.rows_of(shard)) for shard in set(mine) - set(todo))
-            self.progress(done, self.made.spent)
+            self.progress(done, self.result.timings)
             pending: Future[None] | None = None
             with closing(self._read(todo)) as reads:
                 for shard in todo:
-                    found = self._encode(shard, islice(reads, len(writer.rows_of(shard))))
+                    content = self._encode(shard, islice(reads, len(writer.rows_of(shard))))
                     self._wait(pending)
-                    pending = thread.submit(writer.write, shard, *found)
+                    pending = thread.submit(writer.write, shard, *content)
             self._wait(pending)
 
     def _read(self, shards: Sequence[int]) -> Generator[Read, None, None]:
-        """Read the items of shards, and count the time that is waited for them."""
+        """Read the items of shards, and measure how long this process waits for them."""
         with closing(
             read_ahead(
                 self.reader,
                 chain.from_iterable(map(self.writer.rows_of, shards)),
-                workers=self.how.workers,
-                most_items=BATCHES_AHEAD * self.how.batch,
-                most_bytes=self.how.read_ahead_mb * 10**6,
+                workers=self.settings.workers,
+                most_items=BATCHES_AHEAD * self.settings.batch,
+                most_bytes=self.settings.read_ahead_mb * 10**6,
             )
         ) as reads:
-            yield from self.made.spent.waiting(reads)
+            yield from self.result.timings.waiting(reads)
 
     def _wait(self, pending: Future[None] | None) -> None:
-        with self.made.spent.on("write"):
+        with self.result.timings.measure("write"):
             if pending:
                 pending.result()
 
@@ -205,32 +209,32 @@ class _Job:
     ) -> tuple[Float[np.ndarray, "r d"], list[dict[str, Any]]]:
         """Return a shard's rows, and its failures as JSON."""
         rows, encoder = self.writer.rows_of(shard), self.reader.encoder
-        block = np.zeros((len(rows), encoder.dim), self.how.dtype)
+        block = np.zeros((len(rows), encoder.dim), self.settings.dtype)
         failures: list[Failure] = []
         first = 0
-        for batch in _batches(reads, self.how):
-            with self.made.spent.on("encode"):
+        for batch in _batches(reads, self.settings):
+            with self.result.timings.measure("encode"):
                 encoded, bad = _encode(encoder, self.reader.modality, batch)
             block[first : first + len(batch)] = encoded
             failures += [self._failure(rows[first + i], bad[i]) for i in sorted(bad)]
             if self.strict:
                 require_none(failures)
             first += len(batch)
-            self.progress(len(batch), self.made.spent)
+            self.progress(len(batch), self.result.timings)
         return block, [asdict(failure) for failure in failures]
 
-    def _failure(self, row: int, why: str) -> Failure:
-        return Failure(row, self.reader.items[row]["id"], why)
+    def _failure(self, row: int, reason: str) -> Failure:
+        return Failure(row, self.reader.items[row]["id"], reason)
 
 
-def _batches(reads: Iterator[Read], how: ExportSettings) -> Iterator[list[Read]]:
-    """Cut a shard's items into batches, by what the items are and nothing else."""
+def _batches(reads: Iterator[Read], settings: ExportSettings) -> Iterator[list[Read]]:
+    """Cut a shard's items into batches, which depend on nothing but the items and the settings."""
     batch: list[Read] = []
     size = 0
     for read in reads:
         batch.append(read)
         size += len(read.data)
-        if len(batch) == how.batch or size >= how.batch_mb * 10**6:
+        if len(batch) == settings.batch or size >= settings.batch_mb * 10**6:
             yield batch
             batch, size = [], 0
     if batch:
@@ -240,35 +244,35 @@ def _batches(reads: Iterator[Read], how: ExportSettings) -> Iterator[list[Read]]
 def _encode(
     encoder: FrozenEncoder, modality: str, reads: Sequence[Read]
 ) -> tuple[Float32[np.ndarray, "b d"], dict[int, str]]:
-    """Encode what could be read; return unit rows, zero for what failed, and its reasons."""
+    """Return unit rows, zero for items that failed, and the reasons of those."""
     rows = np.zeros((len(reads), encoder.dim), np.float32)
     failed = {i: read.reason for i, read in enumerate(reads) if read.reason is not None}
-    whole = [i for i in range(len(reads)) if i not in failed]
+    usable = [i for i in range(len(reads)) if i not in failed]
     try:
-        if whole:
-            rows[whole] = _require_rows(encoder, modality, [reads[i].item() for i in whole])
+        if usable:
+            rows[usable] = _require_rows(encoder, modality, [reads[i].item() for i in usable])
     except FreeBindError:
         raise
     except Exception as error:
         if len(reads) == 1:
-            return rows, {0: reason(error)}
-        _require_memory(error, len(whole))
+            return rows, {0: in_one_line(error)}
+        _require_memory(error, len(usable))
         alone = [_encode(encoder, modality, [read]) for read in reads]  # to find the culprit
-        _require_some_encoded(error, [why for _, why in alone])
+        _require_some_encoded(error, [failure for _, failure in alone])
         rows = np.concatenate([row for row, _ in alone])
-        return rows, {i: why[0] for i, (_, why) in enumerate(alone) if why}
+        return rows, {i: failure[0] for i, (_, failure) in enumerate(alone) if failure}
     bad = np.concatenate(list(find_bad_rows(rows).values())).tolist()
     rows[bad] = 0
     return unit_rows(rows), dict.fromkeys(bad, "its embedding has no direction") | failed
 
 
 def _require_some_encoded(error: Exception, failed: Sequence[dict[int, str]]) -> None:
-    """Tell a broken encoder, or device, from items that are."""
+    """Raise a FreeBindError if the encoder or its device is broken, not single items."""
     if len(failed) >= HOPELESS and all(failed):
         raise FreeBindError(
             f"the encoder failed on every item of a batch of {len(failed)}",
-            got=reason(error),
-            fix="mend the encoder or its device, then run the same command again",
+            got=in_one_line(error),
+            fix="repair the encoder or its device, then run the same command again",
         ) from error
 
 
@@ -276,20 +280,20 @@ def _require_memory(error: Exception, count: int) -> None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         raise FreeBindError(
             f"a batch of {count} does not fit into memory",
-            got=reason(error),
-            fix="a smaller --batch; delete what is there of this bank, its batches were larger",
+            got=in_one_line(error),
+            fix="choose a smaller --batch, and delete the shards that the larger one wrote",
         ) from error
 
 
 def _require_rows(
     encoder: FrozenEncoder, modality: str, batch: Sequence[Any]
 ) -> Float32[np.ndarray, "b d"]:
-    found = np.asarray(encoder.encode(modality, batch), np.float32)
-    if found.shape != (len(batch), encoder.dim):
+    rows = np.asarray(encoder.encode(modality, batch), np.float32)
+    if rows.shape != (len(batch), encoder.dim):
         raise FreeBindError(
             "an encoder returned rows of another shape",
             where=encoder.name,
             expected=[len(batch), encoder.dim],
-            got=list(found.shape),
+            got=list(rows.shape),
         )
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""Workers that read items ahead of the encoder, in order, within a bound of bytes."""
+"""Worker processes read items ahead of the encoder, in order, within a limit of bytes."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ from typing import Any
 import torch
 
 from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.explain import in_one_line
 from fb_jax.banks import ItemList
 from fb_jax.errors import FreeBindError
 
 CHUNK = 16
-"""Items that a worker is handed at a time, at most: what one costs to hand over is shared."""
+"""A worker gets up to this many items at once, since each handover takes time."""
 
 CAPTION_SECONDS = 0.25
-"""Time that captions are read in the exporting process, before workers are worth their start."""
+"""Captions are read in this process for this long before workers are started."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """One item as a worker left it: what ``FrozenEncoder.read`` gave, pickled, or why it failed."""
+    """One item that was read: the pickled result of ``FrozenEncoder.read``, or why it failed."""
 
     data: bytes = b""
     reason: str | None = None
 
     def item(self) -> Any:
-        """Return what the encoder takes."""
+        """Return the result of ``FrozenEncoder.read``."""
         return pickle.loads(self.data)
 
 
 @dataclass(frozen=True)
 class ItemReader:
-    """Reads rows of an item list: captions, or files below ``folder``."""
+    """Reads rows of an item list: captions, or files in ``folder``."""
 
     encoder: FrozenEncoder
     modality: str
@@ -55,37 +56,31 @@ class ItemReader:
     folder: Path | None
 
     def read(self, row: int) -> Read:
-        """Read one item; whatever goes wrong is a reason, since one file must not lose a run."""
+        """Read one item. Any error becomes a reason, since one bad file must not end a run."""
         try:
             item = self.items[row]
-            what = item["caption"] if self.folder is None else self.folder / item["path"]
-            if self.folder is None and not what.strip():
+            content = item["caption"] if self.folder is None else self.folder / item["path"]
+            if self.folder is None and not content.strip():
                 return Read(reason="the caption is empty")
-            return Read(pickle.dumps(self.encoder.read(self.modality, what), protocol=5))
+            return Read(pickle.dumps(self.encoder.read(self.modality, content), protocol=5))
         except Exception as error:
-            return Read(reason=reason(error))
-
-
-def reason(error: Exception) -> str:
-    """Return an error as one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, FreeBindError) else f"{type(error).__name__}: {text}"
+            return Read(reason=in_one_line(error))
 
 
 def read_ahead(
     reader: ItemReader, rows: Iterable[int], *, workers: int, most_items: int, most_bytes: int
 ) -> Generator[Read, None, None]:
-    """Read rows in order; workers go on while the caller is busy with what it has got.
+    """Read rows in order, in worker processes that continue while the caller is busy.
 
-    Captions are cheap, and workers are not started unless there are many. Media always go to
-    workers: a library that decodes may crash, and rounds as its number of threads has it.
+    Captions are cheap, so workers are started only if there are many. Media always go to workers:
+    decoders may crash, and their rounding depends on the thread count.
 
     Args:
-        reader: What reads.
-        rows: Which.
-        workers: Processes; 0 reads when asked.
-        most_items: Bound of the items that are read and wait, or are being read.
-        most_bytes: The same in bytes, each item counted as the largest so far.
+        reader: Reads an item.
+        rows: Rows of its item list.
+        workers: Processes. 0 reads each item when it is asked for.
+        most_items: Most items that are being read, or are read and wait.
+        most_bytes: The same in bytes; each item counts as much as the largest so far.
 
     Raises:
         FreeBindError: A worker died.
@@ -98,7 +93,7 @@ def read_ahead(
     rows = chain([first], rows)
     waiting: deque[tuple[int, Future[list[Read]]]] = deque()
     allowed, largest = workers, 1
-    with _pool(reader, workers) as pool:
+    with _worker_processes(reader, workers) as pool:
         while True:
             room = allowed - sum(count for count, _ in waiting)
             chunk = max(1, min(CHUNK, allowed // (2 * workers)))
@@ -114,23 +109,22 @@ def read_ahead(
 
 
 def _read_here(reader: ItemReader, rows: Iterator[int], seconds: float) -> Iterator[Read]:
-    """Read rows in this process, until there are no more or reading has taken so long."""
-    spent = 0.0
-    while spent < seconds and (row := next(rows, None)) is not None:
+    """Read rows in this process, until reading has taken this long."""
+    elapsed = 0.0
+    while elapsed < seconds and (row := next(rows, None)) is not None:
         began = time.perf_counter()
         read = reader.read(row)
-        spent += time.perf_counter() - began
+        elapsed += time.perf_counter() - began
         yield read
 
 
 @contextmanager
-def _pool(reader: ItemReader, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fork workers: they share the encoder's weights, and touch no GPU."""
+def _worker_processes(reader: ItemReader, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fork workers. They share the encoder's weights and use no GPU."""
     arguments = (reader, os.getpid())
     pool = ProcessPoolExecutor(workers, get_context("fork"), _start_worker, arguments)
     try:
-        # Threads of torch, and of JAX where a caller has loaded it, do not follow into a worker,
-        # which uses neither's.
+        # A fork has no threads of torch or JAX. Workers use neither's.
         with warnings.catch_warnings():
             for category in (DeprecationWarning, RuntimeWarning):
                 warnings.filterwarnings("ignore", message=".*fork", category=category)
@@ -159,7 +153,7 @@ def _start_worker(reader: ItemReader, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this worker once its parent was killed; nobody else would."""
+    """End this worker once its parent has been killed."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

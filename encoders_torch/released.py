@@ -1,14 +1,12 @@
-"""The authors' released ``.pt`` files, read and written as NumPy arrays: all that needs torch.
+"""Reads and writes the ``.pt`` files that the authors released, as NumPy arrays.
 
     FOLDER/<family>/<member>/best.pt     <member>: mix, A, T, V, AT, AV, TV
 
-What the arrays mean is ``fb_jax/projector/released.py``.
+``fb_jax/projector/released.py`` knows what the arrays mean. This is the part that needs torch.
 """
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,26 +15,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from encoders_torch.tensor_files import read_state
 from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 
 FILE = "best.pt"
 
 
-def read_families(folder: Path, names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Read the released families that lie in a folder.
+def read_families(folder: Path | str, names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Read the released families in a folder.
 
     Args:
-        folder: Where their folders are.
-        names: Of all the families.
+        folder: It contains the families' folders.
+        names: Names of all families that are known.
 
     Returns:
-        Family to member to key to array.
+        Family to member to key to array; floats as float32.
 
     Raises:
-        FreeBindError: There is none, or a file is no plain state dict.
+        FreeBindError: There is no family, or a file is missing or no plain state dict.
     """
-    known = list(names)
+    folder, known = Path(folder), list(names)
     if not (here := [name for name in known if (folder / name).is_dir()]):
         raise FreeBindError(
             "there is no released family here",
@@ -44,73 +43,43 @@ def read_families(folder: Path, names: Iterable[str]) -> dict[str, dict[str, dic
             expected=f"folders named {', '.join(known)}",
         )
     return {
-        name: {path.parent.name: read_state(path) for path in sorted(_members(folder / name))}
+        name: {path.parent.name: read_arrays(path) for path in sorted(_members(folder / name))}
         for name in here
     }
 
 
 def _members(family: Path) -> list[Path]:
-    folders = [path for path in family.iterdir() if path.is_dir()]
-    return [path / FILE for path in folders]
+    paths = [path / FILE for path in family.iterdir() if path.is_dir()]
+    for path in paths:
+        if not path.is_file():
+            raise FreeBindError("a member of a released family is missing", where=path)
+    return paths
 
 
-def read_state(path: Path) -> dict[str, np.ndarray]:
-    """Read one state dict; floats as float32.
-
-    Only tensors and plain containers are read (``weights_only``): a file that would run code is
-    refused.
-
-    Raises:
-        FreeBindError: It is missing, damaged, would run code, or holds anything but arrays.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what they tell of ends as an error here
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise FreeBindError("a member of a released family is missing", where=path) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise FreeBindError(
-            "this file cannot be read as plain tensors",
-            where=path,
-            expected="a state dict that torch.load reads with weights_only=True",
-            got=_reason(error),
-            fix="do not load it in another way unless you trust it: a pickle can run any code",
-        ) from error
-    if not isinstance(found, Mapping) or not all(torch.is_tensor(t) for t in found.values()):
-        raise FreeBindError(
-            "this file is no state dict", where=path, expected="a dict of tensors by name"
-        )
-    return {str(key): _array(tensor) for key, tensor in found.items()}
-
-
-def _reason(error: Exception) -> str:
-    """Return torch's reason without its advice to load the file in the unsafe way."""
-    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    return f"{type(error).__name__}: {text.strip().partition(chr(10))[0]}"
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read one file as arrays, floats as float32; see ``read_state`` for errors."""
+    state = {key: tensor.detach() for key, tensor in read_state(path).items()}
+    return {k: (t.float() if t.is_floating_point() else t).numpy() for k, t in state.items()}
 
 
 def write_families(
-    folder: Path, families: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
+    folder: Path | str, families: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
 ) -> None:
-    """Write families as the authors lay them out; each file is whole or not there.
+    """Write families in the authors' layout. Each file is complete or not there.
 
     Args:
-        folder: Where their folders go.
+        folder: For the families' folders.
         families: Family to member to key to array.
 
     Raises:
-        FreeBindError: A file is there already, or cannot be written.
+        FreeBindError: A family is there already, or a file cannot be written.
     """
     for family, members in families.items():
-        if (folder / family).exists():
+        target = Path(folder) / family
+        if target.exists():
             raise FreeBindError(
-                "this family is there already", where=folder / family, fix="choose another --out"
+                "this family is there already", where=target, fix="choose another --out"
             )
         for member, state in members.items():
             tensors = {key: torch.from_numpy(np.array(array)) for key, array in state.items()}
-            files.write_atomic(folder / family / member / FILE, partial(torch.save, tensors))
+            files.write_atomic(target / member / FILE, partial(torch.save, tensors))

@@ -1,4 +1,4 @@
-"""What an export tells: the items that failed, and where the time went."""
+"""The result of an export: items that failed, and the time of each phase."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORT = "failures.jsonl"
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that a bank lacks, and why."""
+    """An item that a bank lacks, and the reason."""
 
     row: int
     id: str
@@ -27,7 +27,7 @@ class Failure:
 
 
 @dataclass
-class Spent:
+class Timings:
     """Seconds that the exporting process waited for readers, encoded, and waited for the writer."""
 
     read: float = 0.0
@@ -35,46 +35,44 @@ class Spent:
     write: float = 0.0
 
     def __str__(self) -> str:
-        whole = max(self.read + self.encode + self.write, 1e-9)
-        return ", ".join(
-            f"{name} {100 * took / whole:.0f} %" for name, took in asdict(self).items()
-        )
+        total = max(self.read + self.encode + self.write, 1e-9)
+        shares = ((name, 100 * seconds / total) for name, seconds in asdict(self).items())
+        return ", ".join(f"{name} {share:.0f} %" for name, share in shares)
 
     @contextmanager
-    def on(self, stage: str) -> Iterator[None]:
-        """Count what is done inside."""
+    def measure(self, phase: str) -> Iterator[None]:
+        """Add the time of the block to a phase."""
         began = monotonic()
         try:
             yield
         finally:
-            setattr(self, stage, getattr(self, stage) + monotonic() - began)
+            setattr(self, phase, getattr(self, phase) + monotonic() - began)
 
     def waiting(self, source: Iterator[T]) -> Iterator[T]:
-        """Count the time until each element is there as reading."""
-        end = object()
+        """Pass elements on, and add the time until each one is there to ``read``."""
         while True:
-            with self.on("read"):
-                found = next(source, end)
-            if found is end:
+            with self.measure("read"):
+                element = next(source, None)
+            if element is None:
                 return
-            yield found  # type: ignore[misc]
+            yield element
 
 
 @dataclass
-class Export:
-    """What came of an export.
+class ExportResult:
+    """The result of an export.
 
     Attributes:
-        report: Where failures are listed once the bank is whole, if there are any.
-        whole: Whether the bank is; other processes may still have shards to write.
-        failures: Of all shards that are done.
-        spent: Where time went.
+        report: File that lists the failures, once the bank is complete and if there are any.
+        complete: Whether all shards are written; other processes may still have some to write.
+        failures: Of all shards that are written.
+        timings: Where time went.
     """
 
     report: Path
-    whole: bool = False
+    complete: bool = False
     failures: list[Failure] = field(default_factory=list)
-    spent: Spent = field(default_factory=Spent)
+    timings: Timings = field(default_factory=Timings)
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
@@ -85,14 +83,14 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """Return what ``write_failures`` wrote."""
+    """Return the failures of a report; none if there is no report."""
     if not path.exists():
         return []
     return [Failure(**json.loads(line)) for line in path.read_bytes().splitlines()]
 
 
 def require_none(failures: Iterable[Failure]) -> None:
-    """Raise a FreeBindError that tells of the first failure, if there is one."""
+    """Raise a FreeBindError about the first failure, if there is one."""
     for failure in failures:
         raise FreeBindError(
             "an item failed",
@@ -109,5 +107,5 @@ def require_some(count: int, failures: Sequence[Failure], folder: Path) -> None:
             "every item failed",
             where=folder,
             got=failures[0].reason,
-            fix="mend the cause, delete this folder, and run the same command again",
+            fix="fix the cause, delete this folder, and run the same command again",
         )

@@ -1,4 +1,4 @@
-"""What is to be encoded: a folder tree of media, or a list, as items in a fixed order."""
+"""Sources of items to encode: a folder of media, or a list. Their order is fixed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders_torch.lists import LISTS, open_list
+from encoders_torch.lists import LISTS, OpenList, require_unicode
 from encoders_torch.suffixes import suffixes
 from fb_jax.banks import ItemList, Split, files, write_items
 from fb_jax.banks.items import Item
@@ -23,28 +23,28 @@ class Source:
     """Items of one modality.
 
     Attributes:
-        items: As item lists hold them, with an ``id`` and a ``caption`` or ``path``; may be read
-            more than once.
-        folder: What paths are relative to; None for captions.
+        items: Each has an ``id`` and a ``caption`` or ``path``. They may be iterated several times.
+        folder: Paths are relative to it; None for captions.
     """
 
     items: Iterable[Item]
     folder: Path | None = None
 
 
-def open_source(modality: str, path: Path) -> Source:
-    """Return the items of a list, in its order, or of a folder tree, in the order of their paths.
+def open_source(modality: str, path: Path | str) -> Source:
+    """Return the items of a list in its order, or of a folder in the order of their paths.
 
     Args:
-        modality: ``text``, ``image``, ``audio``, or another, whose folders are taken whole.
-        path: Of a ``.txt``, ``.csv``, ``.jsonl`` or ``.parquet`` list, or of a folder of media.
+        modality: ``text``, ``image``, ``audio``, or another (then every file of a folder counts).
+        path: A ``.txt``, ``.csv``, ``.jsonl`` or ``.parquet`` list, or a folder of media.
 
     Raises:
         FreeBindError: It is missing, of another kind, or empty.
     """
+    path = Path(path)
     if path.suffix.lower() in LISTS and not path.is_dir():
         column = "caption" if modality == TEXT else "path"
-        source = Source(open_list(path, column), None if modality == TEXT else path.parent)
+        source = Source(OpenList(path, column), None if modality == TEXT else path.parent)
     elif modality == TEXT or not path.is_dir():
         raise FreeBindError(
             f"there is no such source of {modality}", where=path, expected=_wanted(modality)
@@ -64,16 +64,16 @@ def _wanted(modality: str) -> str:
 
 
 def _folder(modality: str, folder: Path) -> Source:
-    """Find media at any depth; hidden files and folders, and links to folders, are left out."""
+    """Find media at any depth, without hidden files and folders, and links to folders."""
     known = suffixes(modality)
     names = []
-    for where, folders, found in os.walk(folder, onerror=_unreadable):
+    for parent, folders, here in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(where).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        names += [prefix + name for name in found if _wanted_file(name, known)]
+        relative = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        names += [prefix + name for name in here if _wanted_file(name, known)]
     for name in names:
-        _require_unicode(folder, name)
+        require_unicode(name, "the name of a file", folder)
     return Source([{"id": name, "path": name} for name in sorted(names)], folder)
 
 
@@ -85,20 +85,11 @@ def _unreadable(error: OSError) -> None:
     raise FreeBindError("a folder cannot be read", where=error.filename, got=error) from error
 
 
-def _require_unicode(folder: Path, name: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise FreeBindError(
-            "the name of a file is not UTF-8", where=folder, got=repr(name), fix="rename it"
-        ) from error
-
-
 def list_items(split: Split, modality: str, source: Source) -> ItemList:
-    """Write the item list of a source, which all spaces share; one process at a time.
+    """Write the item list of a source, which all spaces share. One process writes at a time.
 
     Raises:
-        FreeBindError: Two items have the same id, or the split holds other items.
+        FreeBindError: Two items have the same id, or the split has other items already.
     """
     path = split.items_path(modality)
     with files.locked(path.parent, wait=True):
@@ -106,7 +97,7 @@ def list_items(split: Split, modality: str, source: Source) -> ItemList:
 
 
 def _unique(items: Iterable[Item]) -> Iterator[Item]:
-    """Pass items on; at the end, raise if an id came twice. Holds 8 bytes an item."""
+    """Pass items on; at the end, raise if an id came twice. Keeps 8 bytes for each item."""
     hashes: list[np.ndarray] = []
     block: list[int] = []
     for item in items:
@@ -115,14 +106,13 @@ def _unique(items: Iterable[Item]) -> Iterator[Item]:
             hashes.append(np.array(block, np.int64))
             block.clear()
         yield item
-    found, counts = np.unique(
-        np.concatenate([*hashes, np.array(block, np.int64)]), return_counts=True
-    )
-    _require_different(items, set(found[counts > 1].tolist()))
+    hashes.append(np.array(block, np.int64))
+    distinct, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    _require_different(items, set(distinct[counts > 1].tolist()))
 
 
 def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
-    """Of the items whose ids have these hashes, require that the ids differ."""
+    """Raise a FreeBindError if two items share an id with one of these hashes."""
     seen: set[str] = set()
     for item in items if suspects else ():
         if hash(item["id"]) not in suspects:
@@ -131,6 +121,6 @@ def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
             raise FreeBindError(
                 "two items have the same id",
                 got=repr(item["id"]),
-                fix='give the list a column "id", or each item once',
+                fix='add a column "id" to the list, or remove the repeated item',
             )
         seen.add(item["id"])

@@ -1,109 +1,106 @@
-"""``python -m encoders_torch.tune``: continue an audio encoder on audio-image pairs (the dagger).
+"""``python -m encoders_torch.tune``: tune an audio encoder on audio-image pairs (the dagger).
 
-A displacement costs the unified space some audio-image [P], since no audio takes part in it but by
-way of soft retrieval. So the audio trunk and its own copy of the displacement mixture are tuned
-together [C] on pairs of recordings and images, against the product's image embeddings in a fused
-bank; text and images, and the mixture that they go through, stay as they are [P].
+A displacement costs the unified space some audio-image retrieval [P]: in its training, audio only
+takes part through soft retrieval. So the audio trunk and its own copy of the displacement mixture
+are tuned together [C] on recordings paired with images, towards the product's image embeddings in a
+fused bank. Text, images and their mixture stay as they are [P].
 
-Objective, learning rate and batch are open in paper and code [O]. The default is among the best on
-the word world's validation (docs/word_world.md), where InfoNCE gave less.
+Objective, learning rate and batch size are open in paper and code [O]. The default is among the
+best on the word world's validation split (docs/word_world.md), where InfoNCE was worse.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-import tyro
+from tyro.conf import OmitArgPrefixes, arg
 
+from encoders_torch.command import Device, PathOption, TextOption, device_of, run
 from encoders_torch.encoder import FrozenEncoder
-from encoders_torch.export import Device, device_of
 from encoders_torch.imagebind import ImageBind
-from encoders_torch.imagebind.tuned import AudioTrunk
-from encoders_torch.mixture import Displacement, read_displacement
-from encoders_torch.tuned import Tuned
-from encoders_torch.tuning import Pairs, TuneRuntime, TuneSettings, Tuning, open_pairs
+from encoders_torch.imagebind.towers import AudioTrunk
+from encoders_torch.tuning.displacement import Displacement, read_displacement
+from encoders_torch.tuning.loop import Tuning
+from encoders_torch.tuning.model import TunedModel
+from encoders_torch.tuning.pairs import Pairs, open_pairs
+from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
 from fb_jax.banks import files
-from fb_jax.console import ConsoleReporter, run_command
+from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
+
+EXAMPLE = """--space runs/internvl_ib/space --weights imagebind_huge.pth \\
+    --root PAIRS --split tune --audio av/sounds --out tuned"""
 
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """Tune ImageBind's audio encoder into the space of a displacement, such as internvl_ib."""
+    """Tune ImageBind's audio encoder into the space of internvl_ib.
+
+    The same command continues a run that was stopped.
+
+    Attributes:
+        space: Folder of the fused space, such as runs/internvl_ib/space.
+        root: Bank root with audio-image pairs and the images' fused rows (see freebind fuse).
+        audio: Folder or list of the recordings, as the export got it.
+        out: Folder for the tuned encoder.
+        split: Split of the pairs.
+        weights: imagebind_huge.pth. Downloaded if not given.
+        name: Name of the fused bank. The space's name if not given.
+        device: Where to compute.
+    """
 
     space: Path
-    """Folder of the fused space: runs/internvl_ib/space."""
-
     root: Path
-    """Bank root with a split of audio-image pairs, and its images in that space (freebind fuse)."""
-
     audio: Path
-    """What the export got as --audio: the folder of the recordings, or their list."""
-
     out: Path
-    """Folder for the tuned encoder: --weights of the export of imagebind_tuned."""
-
     split: str = "tune"
-    """The split."""
-
-    weights: Path | None = None
-    """imagebind_huge.pth. Default: torch's cache."""
-
-    name: str | None = None
-    """Name of the fused bank. Default: that of the space."""
-
+    weights: PathOption = None
+    name: TextOption = None
     device: Device = "auto"
-    """What to compute on."""
-
-    settings: tyro.conf.OmitArgPrefixes[TuneSettings] = field(default_factory=TuneSettings)
-    runtime: tyro.conf.OmitArgPrefixes[TuneRuntime] = field(default_factory=TuneRuntime)
+    settings: Annotated[OmitArgPrefixes[TuneSettings], arg(name="training")] = field(
+        default_factory=TuneSettings
+    )
+    runtime: OmitArgPrefixes[TuneRuntime] = field(default_factory=TuneRuntime)
 
 
 def main() -> None:
     """Run the command."""
-    prog = "python -m encoders_torch.tune"
-    run_command(lambda: tune(tyro.cli(TuneConfig, args=sys.argv[1:], prog=prog)))
+    run(TuneConfig, tune, "python -m encoders_torch.tune", EXAMPLE)
 
 
 def tune(config: TuneConfig) -> None:
-    """Tune as the options say.
+    """Tune with these options.
 
     Raises:
-        FreeBindError: Something is missing or does not fit, told before any work; or see
-            ``Tuning.run``.
+        FreeBindError: Something is missing or does not fit, which is checked before any training;
+            or see ``Tuning.run``.
     """
     space = read_displacement(config.space)
     audio = config.audio if config.audio.is_dir() else config.audio.parent
     pairs = open_pairs(config.root, config.split, config.name or space.name, audio)
     encoder = ImageBind(config.weights, "cpu")
     require_fit(space, pairs, "imagebind", encoder.dim)
-    tuned = Tuned(AudioTrunk(encoder.towers), space.mixture)
-    tuning = Tuning(
-        tuned,
-        encoder,
-        pairs,
-        config.settings,
-        config.out,
-        origin(space, encoder),
-        device_of(config.device),
-    )
+    model = TunedModel(AudioTrunk(encoder.towers), space.mixture)
+    about, device = origin(space, encoder), device_of(config.device)
+    tuning = Tuning(model, encoder, pairs, config.settings, config.out, about, device)
     print(f"{len(pairs)} pairs, {tuning.steps} steps of {config.settings.batch}", flush=True)
-    files.require_space({config.out: checkpoint_bytes(tuned)})
+    weights = 4 * sum(parameter.numel() for parameter in model.parameters())
+    files.require_space({config.out: 2 * 3 * weights})  # two checkpoints, each with two moments
     with ConsoleReporter().task("tuning", tuning.steps) as advance:
         tuning.run(config.runtime, advance)
     if tuning.unreadable:
-        print(f"{len(tuning.unreadable)} recordings could not be read and were passed over")
-    print(f"{config.out}: rows of it are those of imagebind_tuned, in the space of {space.name}")
+        print(f"{len(tuning.unreadable)} recordings could not be read and were skipped")
+    print(f"{config.out}: audio encoder of the space imagebind_tuned, tuned into {space.name}")
     print(
-        "export them:  python -m encoders_torch.export --space imagebind_tuned "
+        "To export its rows:\n  python -m encoders_torch.export --space imagebind_tuned "
         f"--weights {config.out} --audio AUDIO --split SPLIT --out BANK_ROOT"
     )
 
 
 def origin(space: Displacement, encoder: FrozenEncoder) -> dict[str, object]:
-    """Return what a tuned encoder is made from, as JSON."""
+    """Return the space and the encoder that a tuning starts from, as JSON."""
     return {
         "space": {"name": space.name, "sha256": space.sha256, "digest": space.digest},
         "encoder": {"name": encoder.name, "sha256": encoder.weights_sha256},
@@ -111,30 +108,26 @@ def origin(space: Displacement, encoder: FrozenEncoder) -> dict[str, object]:
     }
 
 
-def checkpoint_bytes(tuned: Tuned) -> int:
-    """Return what a tuning writes at the most: two checkpoints, each weights and two moments."""
-    return 2 * 3 * 4 * sum(parameter.numel() for parameter in tuned.parameters())
-
-
 def require_fit(space: Displacement, pairs: Pairs, unified: str, dim: int) -> None:
-    """Raise a FreeBindError unless the encoder, the mixture and the fused bank go together.
+    """Raise a FreeBindError unless the encoder, the fused space and the fused bank fit together.
 
     Args:
-        space: The product.
-        pairs: With its fused images.
+        space: The fused space.
+        pairs: With the images' fused rows.
         unified: Name of the encoder's space.
-        dim: Of the encoder.
+        dim: Dimensions of the encoder's rows.
     """
     mixture = space.mixture
-    found = (unified, dim, pairs.images.shape[1])
-    if found != (wanted := (space.unified, mixture.dim_in, mixture.dim)):
+    got = (unified, dim, pairs.images.shape[1])
+    if got != (expected := (space.unified, mixture.dim_in, mixture.dim)):
+        shown = "{}, {} dimensions, into {} dimensions"
         raise FreeBindError(
-            "encoder, fused space and fused bank do not go together",
-            expected="{}, {} dimensions, into {} dimensions".format(*wanted),
-            got="{}, {} dimensions, into {} dimensions".format(*found),
+            "encoder, fused space and fused bank do not fit together",
+            expected=shown.format(*expected),
+            got=shown.format(*got),
         )
     if "audio" in space.shared:
-        raise FreeBindError("the expert has audio of its own", where=space.expert)
+        raise FreeBindError("the expert has an audio encoder already", where=space.expert)
     if pairs.images.encoder.weights_sha256 != space.digest:
         raise FreeBindError(
             "the fused bank holds rows of another space",

@@ -1,1 +1,1 @@
-"""Our encoders beside the packages that they stand for, in environments of their own."""
+"""Compares our encoders with the authors' packages, in separate environments."""

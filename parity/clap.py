@@ -1,4 +1,4 @@
-"""Shows that ``clap_general`` and ``clap_music`` give the rows of laion_clap: parity/README.md.
+"""Compares the rows of ``clap_general`` and ``clap_music`` with laion_clap's: parity/README.md.
 
 Checkpoints have the published models' audio towers and a shallower RoBERTa, with random weights,
 in LAION's layout. Both backends load the same file and read the same recordings.
@@ -21,11 +21,11 @@ from parity.recordings import CAPTIONS, RECORDINGS, Recording
 
 WITHIN = 1e-6
 APART = 1e-4
-"""Rows of different items must differ by more than this, or agreement would mean nothing."""
+"""Rows of different items must differ by more than this; otherwise agreement means nothing."""
 
 
 def main() -> None:
-    """Print a line for every item, and end with status 1 if any is off."""
+    """Print a line for every item; exit with status 1 if any differs."""
     torch.set_num_threads(2)
     ops = declare_torchvision_ops()
     with tempfile.TemporaryDirectory() as folder:
@@ -39,10 +39,10 @@ def main() -> None:
 
 
 def declare_torchvision_ops() -> Any:
-    """Let torchvision be imported beside a CPU build of torch: PyPI's is built for CUDA.
+    """Make PyPI's torchvision, which is built for CUDA, importable with a CPU build of torch.
 
-    Only its compiled operators are missing then, and laion_clap uses none of them. Beside a CUDA
-    build nothing is missing.
+    Only its compiled operators are missing, and laion_clap uses none of them. With a CUDA build of
+    torch nothing is missing.
     """
     if torch.version.cuda is not None:
         return None
@@ -53,7 +53,7 @@ def declare_torchvision_ops() -> Any:
 
 
 def compare(space: str, folder: Path) -> list[bool]:
-    """Compare the backends of a space on all items; return which of them agree."""
+    """Compare the backends of a space on all items; return for each whether they agree."""
     from encoders_torch.clap import encoder, laion
 
     path = folder / f"{space}.pt"
@@ -61,16 +61,16 @@ def compare(space: str, folder: Path) -> list[bool]:
     write_checkpoint(theirs_class.published, path)
     ours, theirs = getattr(encoder, f"Clap{space.title()}")(path), theirs_class(path)
     antialias(False)
-    recordings = [found.write(folder, seed) for seed, found in enumerate(RECORDINGS)]
+    recordings = [recording.write(folder, seed) for seed, recording in enumerate(RECORDINGS)]
     audio = [show(space, *both(ours, theirs, "audio", recordings), [r.name for r in RECORDINGS])]
     text = [show(space, *both(ours, theirs, "text", CAPTIONS), [c[:28] for c in CAPTIONS])]
     if ours.published.fused:
-        tell_antialias(theirs, [r for r in RECORDINGS if r.long], folder)
+        show_antialias(theirs, [r for r in RECORDINGS if r.long], folder)
     return [ok for group in (*audio, *text) for ok in group]
 
 
 def compare_exports(folder: Path) -> list[bool]:
-    """Compare the banks that both backends export, as by the command, from the same media."""
+    """Compare the banks that both backends export from the same media."""
     from encoders_torch.export import ExportConfig, ExportSettings, export
     from fb_jax.banks import open_banks
 
@@ -80,7 +80,7 @@ def compare_exports(folder: Path) -> list[bool]:
         recording.write(media, seed)
     captions.write_text("\n".join(CAPTIONS))
     rows = {}
-    ours = {"encoder": ("encoders_torch.clap:ClapMusic",)}  # names are known where we are installed
+    ours = {"encoder": ("encoders_torch.clap:ClapMusic",)}  # its name needs our installed package
     for choice in (ours, {"backend": ("laion_clap",)}):
         out = folder / "_".join(choice)
         export(
@@ -103,19 +103,19 @@ def compare_exports(folder: Path) -> list[bool]:
 
 
 def write_checkpoint(published: Any, path: Path) -> None:
-    """Save a random model as LAION's training does, with all that a file of theirs holds."""
+    """Save a random model as LAION's training does, with everything that such a file contains."""
     import laion_clap
 
     torch.manual_seed(0)
-    made = laion_clap.CLAP_Module(published.fused, "cpu", amodel=published.audio_tower).model
-    state = {f"module.{name}": away_from_start(name, v) for name, v in made.state_dict().items()}
+    model = laion_clap.CLAP_Module(published.fused, "cpu", amodel=published.audio_tower).model
+    state = {f"module.{name}": away_from_start(name, v) for name, v in model.state_dict().items()}
     state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
     scores = {"name": "random", "epoch": 1, "best": {"mAP@10": np.float64(0.5)}}
     torch.save(scores | {"state_dict": state, "optimizer": {"state": {}}}, path)
 
 
 def away_from_start(name: str, value: torch.Tensor) -> torch.Tensor:
-    """Move a weight away from where initialisation leaves it, so that each one counts."""
+    """Change a weight from its initial value, so that every weight affects the rows."""
     if name == "audio_branch.bn0.running_mean":
         return torch.full_like(value, -30)
     if name == "audio_branch.bn0.running_var":
@@ -135,7 +135,7 @@ def both(ours: Any, theirs: Any, modality: str, items: Any) -> tuple[np.ndarray,
 
 
 def show(space: str, ours: np.ndarray, theirs: np.ndarray, names: list[str]) -> list[bool]:
-    """Print the largest difference of each row; return which agree and are rows of their own."""
+    """Print each row's largest difference; return whether it agrees and differs from the others."""
     off = np.abs(ours - theirs).max(axis=1)
     apart = np.abs(theirs[:, None] - theirs[None]).max(axis=2) + np.eye(len(theirs))
     ok = (off <= WITHIN) & (apart.min(axis=1) > APART)
@@ -145,10 +145,9 @@ def show(space: str, ours: np.ndarray, theirs: np.ndarray, names: list[str]) -> 
 
 
 def antialias(on: bool) -> None:
-    """Set how laion_clap shrinks spectrograms of long audio.
+    """Set whether laion_clap smooths when it shrinks spectrograms of long audio.
 
-    It asks torchvision for no particular way: that meant none when the models were trained, and
-    means smoothing since torchvision 0.17.
+    It uses torchvision's default: no smoothing when the models were trained, smoothing since 0.17.
     """
     import torchvision
 
@@ -156,8 +155,8 @@ def antialias(on: bool) -> None:
     torchvision.transforms.Resize = partial(resize, antialias=on)
 
 
-def tell_antialias(theirs: Any, recordings: list[Recording], folder: Path) -> None:
-    """Print how far smoothing moves laion_clap's own rows; nothing is judged by it."""
+def show_antialias(theirs: Any, recordings: list[Recording], folder: Path) -> None:
+    """Print how far smoothing moves laion_clap's rows; this decides nothing."""
     paths = [folder / f"{recording.name}.wav" for recording in recordings]
     rows = {}
     for on in (False, True):

@@ -1,8 +1,8 @@
-"""A cache of Hugging Face's hub with the three models that laion_clap asks for, made here.
+"""Writes a Hugging Face cache with the three models that laion_clap loads.
 
-laion_clap loads three tokenizers when it is imported and ``roberta-base`` when a model is made.
-Its code runs as it is on this cache with ``HF_HUB_OFFLINE=1``; the text tower is RoBERTa's, two
-layers deep, with random weights.
+laion_clap loads three tokenizers when it is imported, and ``roberta-base`` for every model. Its
+code runs unchanged on this cache with ``HF_HUB_OFFLINE=1``. The text tower is a RoBERTa of two
+layers with random weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LAYERS = 2
 
 
 def use_local_hub(home: Path) -> Path:
-    """Fill ``home`` and point Hugging Face's libraries to it; return roberta-base's folder."""
+    """Fill ``home``, make Hugging Face's libraries use it, and return roberta-base's folder."""
     os.environ |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     write_word_pieces(_snapshot(home, "bert-base-uncased"))
     write_byte_pairs(_snapshot(home, "facebook--bart-base"))
@@ -34,7 +34,7 @@ def _snapshot(home: Path, name: str) -> Path:
 
 
 def _write_roberta(folder: Path, tokens: int) -> None:
-    from transformers import RobertaConfig, RobertaModel  # reads the environment when imported
+    from transformers import RobertaConfig, RobertaModel  # the import reads the environment
 
     config = RobertaConfig(
         vocab_size=tokens,

@@ -1,4 +1,4 @@
-"""Recordings to compare encoders on: every kind that takes another way through the code."""
+"""Recordings for comparing encoders, one for every path through the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy import ndarray
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording: seconds or, as an int, samples; 1 or 2 channels; the format of a sample."""
+    """A recording. An int ``length`` counts samples, a float seconds."""
 
     name: str
     rate: int
@@ -23,7 +23,7 @@ class Recording:
 
     @property
     def samples(self) -> int:
-        """Samples of a channel."""
+        """Samples in each channel."""
         return self.length if isinstance(self.length, int) else round(self.length * self.rate)
 
     @property
@@ -32,7 +32,7 @@ class Recording:
         return self.samples / self.rate >= 10.01
 
     def write(self, folder: Path, seed: int) -> Path:
-        """Write it as a WAV file: a chirp over noise, another one on every channel."""
+        """Write a WAV file: a chirp over noise, different in every channel."""
         path = folder / f"{self.name}.wav"
         rng = np.random.default_rng(seed)
         channels = [self._sound(rng) for _ in range(self.channels)]

@@ -1,6 +1,6 @@
-"""Export beside laion_clap's own call on a list of files, on one checkpoint: parity/README.md.
+"""Times an export and laion_clap's call on a list of files, on one checkpoint.
 
-The audio tower has the published size, with random weights; so recordings only.
+The audio tower has the published size, with random weights. Only recordings are timed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from parity.hub import use_local_hub
 
 
 def file_list(theirs: Any) -> Side:
-    """Return the side that is laion_clap's: batch after batch, as it runs by itself."""
+    """Return laion_clap's side of the comparison: one batch after another."""
 
     def run(_ours: FrozenEncoder, _modality: str, source: Source, sizes: Sizes, out: Path) -> None:
         assert source.folder is not None
@@ -36,7 +36,7 @@ def file_list(theirs: Any) -> Side:
 
 
 def main() -> None:
-    """Print the table of ``benchmarks/export.py``, with one side more."""
+    """Print the table of ``benchmarks/export.py`` with one more side."""
     sizes = tyro.cli(Sizes)
     ops = declare_torchvision_ops()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Recordings as LAION-CLAP hears them: 48 kHz, 16 bit, ten seconds, and what is cut from more."""
+"""Prepares recordings for LAION-CLAP: 48 kHz, 16 bit, cut or filled to ten seconds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fb_jax.banks import files
 
 RATE = 48000
 CLIP = 10 * RATE
-"""Samples that the models were trained on."""
+"""Samples of a training clip."""
 
 Crop = Literal["seeded", "centre", "windows"]
-"""What stands for audio longer than 10 s: a part drawn by the file's seed, the part in the middle,
-or the mean over all of it, cut into parts. A fused model sees a part from each third, and the
-whole, in the first two cases."""
+"""How audio longer than 10 s is cut: a part at a random position (seeded by the file), the part in
+the middle, or all of it in windows, whose mean is taken. In the first two cases a fused model sees
+a part of each third and the whole."""
 
 
 def seed_of(path: Path) -> int:
-    """Return the seed for a recording: of its bytes, so that neither place nor name counts."""
+    """Return the seed for a recording. It depends on the bytes, not on the path."""
     return int(files.sha256_of(path)[:8], 16)
 
 
@@ -41,9 +41,9 @@ def read_waveform(path: Path) -> Float32[np.ndarray, " samples"]:
 
 
 def _librosa_length(samples: int, rate: int) -> int:
-    """Return what librosa makes of a length: rounded up, in floating point; then comes silence.
+    """Return the length after librosa's resampling: it rounds up, and fills with silence.
 
-    So exactly ten seconds at 44.1 kHz are 480001 samples, and long.
+    In floating point, exactly ten seconds at 44.1 kHz become 480001 samples: longer than a clip.
     """
     return math.ceil(samples * (RATE / rate))
 
@@ -53,29 +53,29 @@ def _fit(samples: Float32[np.ndarray, " n"], length: int) -> Float32[np.ndarray,
 
 
 def _sixteen_bits(samples: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
-    """Round as LAION's training data were: clipped, and towards zero."""
+    """Clip, and round towards zero, as LAION's training data were."""
     steps = (np.clip(samples, -1, 1) * np.float32(32767)).astype(np.int16)
     return steps.astype(np.float32) / np.float32(32767)
 
 
 def fill(samples: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " clip"]:
-    """Repeat a recording of up to ten seconds as often as it fits whole; then silence."""
+    """Repeat a recording of up to ten seconds as often as it fits, and fill with silence."""
     return _fit(np.tile(samples, CLIP // len(samples)), CLIP)
 
 
-def parts(
+def clips(
     samples: Float32[np.ndarray, " n"], crop: Crop, seed: int
 ) -> list[Float32[np.ndarray, " clip"]]:
-    """Cut a recording of more than ten seconds into what is encoded of it.
+    """Return the clips of a recording of more than ten seconds.
 
     Args:
-        samples: Of the recording.
-        crop: Which part or parts.
-        seed: Of the part for ``seeded``; the draw is laion_clap's from NumPy's old generator.
+        samples: The recording.
+        crop: Which clips.
+        seed: For ``seeded``. The clip is drawn as laion_clap does, from NumPy's old generator.
     """
     spare = len(samples) - CLIP
     if crop == "windows":
-        starts = sorted({*range(0, spare, CLIP), spare})  # the last one overlaps
+        starts = sorted({*range(0, spare, CLIP), spare})  # the last clip overlaps
     elif crop == "centre":
         starts = [spare // 2]
     else:

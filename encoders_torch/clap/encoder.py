@@ -1,8 +1,8 @@
-"""CLAP as a frozen encoder."""
+"""LAION-CLAP as a frozen encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import RobertaTokenizer
 
-from encoders_torch.clap.audio import CLIP, Crop, fill, parts, read_waveform, seed_of
+from encoders_torch.clap.audio import CLIP, Crop, clips, fill, read_waveform, seed_of
 from encoders_torch.clap.mel import FRAMES, four_views, log_mel
 from encoders_torch.clap.model import load_model
 from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
@@ -25,29 +25,36 @@ from encoders_torch.clap.text import load_tokenizer, tokenize
 from fb_jax.banks import files
 
 AT_ONCE = 32
-"""Clips or captions that go through the model together, whatever the batch: bounds memory."""
+"""Clips or captions that go through the model together; limits memory."""
 
 
 @dataclass(frozen=True)
 class Spectrograms:
-    """What the model sees of a recording.
+    """The model's input for one recording.
 
     Attributes:
-        views: Parts whose mean stands for it, each of one view or (long, fused) four.
-        fused: There are four views.
+        views: Spectrograms of clips; the clips' mean embedding is the recording's. A clip has one
+            view, or four if the audio is long and the model fused.
+        fused: Whether there are four views.
     """
 
-    views: Float32[np.ndarray, "parts views frames bands"]
+    views: Float32[np.ndarray, "clips views frames bands"]
     fused: bool
 
 
 class Clap:
-    """A model of LAION-CLAP in transformers' ``ClapModel``: meets ``FrozenEncoder``.
+    """A model of LAION-CLAP in transformers' ``ClapModel``, as a ``FrozenEncoder``.
+
+    Args:
+        weights: The ``.pt`` file. None downloads it.
+        device: Of torch.
 
     Attributes:
-        name: Of the model and of what is taken of audio longer than 10 s.
-        published: What it loads.
-        crop: What is taken of audio longer than 10 s.
+        published: The checkpoint.
+        crop: How audio longer than 10 s is cut.
+
+    Raises:
+        FreeBindError: The weights are missing, damaged or of another model.
     """
 
     published: ClassVar[Published]
@@ -55,16 +62,7 @@ class Clap:
     modalities = ("audio", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        """Load a model.
-
-        Args:
-            weights: The ``.pt`` file; None downloads it.
-            device: Of torch.
-
-        Raises:
-            FreeBindError: The weights are missing, damaged or of another model.
-        """
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         path = self.published.find(weights)
         self.name = f"{describe(self.published, self.crop)}, transformers"
         self.device = device
@@ -75,11 +73,11 @@ class Clap:
 
     @cached_property
     def tokenizer(self) -> RobertaTokenizer:
-        """RoBERTa's; recordings alone need none, so it is loaded when a caption does."""
+        """RoBERTa's tokenizer, loaded for the first caption; recordings do not need it."""
         return load_tokenizer(self.weights, self.model.config.text_config.vocab_size)
 
     def prepare(self, modality: str) -> None:
-        """Load what only captions need.
+        """Load the tokenizer if captions will be read.
 
         Raises:
             FreeBindError: The tokenizer is missing, or of another model.
@@ -88,10 +86,10 @@ class Clap:
             self.read("text", "a")
 
     def read(self, modality: str, item: str | Path) -> Spectrograms | list[int]:
-        """Read a recording to spectrograms, or a caption to its tokens.
+        """Return the spectrograms of a recording, or the tokens of a caption.
 
         Raises:
-            FreeBindError: The recording is unreadable, empty, NaN; the caption is empty.
+            FreeBindError: The recording is unreadable, empty, or NaN; or the caption is empty.
         """
         if modality == "text":
             return tokenize(self.tokenizer, str(item))
@@ -114,24 +112,18 @@ class Clap:
             mel = log_mel(samples, fused)
             if len(mel) > FRAMES:
                 return Spectrograms(four_views(mel, self.crop, seed_of(path))[None].numpy(), True)
-            return Spectrograms(mel[None, None].numpy(), False)  # longer by less than a frame
-        clips = [fill(samples)]
-        if len(samples) > CLIP:
-            clips = parts(samples, self.crop, seed_of(path))
-        return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in clips]), False)
+            return Spectrograms(mel[None, None].numpy(), False)  # less than a frame longer
+        long = len(samples) > CLIP
+        cut = clips(samples, self.crop, seed_of(path)) if long else [fill(samples)]
+        return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in cut]), False)
 
     def _recordings(self, batch: Sequence[Spectrograms]) -> Float32[Tensor, "b d"]:
-        rows = torch.cat(list(self._parts(batch)))
-        means = [own.mean(0) for own in rows.split([len(item.views) for item in batch])]
-        return normalize(torch.stack(means), dim=1)
-
-    def _parts(self, batch: Sequence[Spectrograms]) -> Iterator[Float32[Tensor, "some d"]]:
-        """Yield the rows of all parts of all recordings."""
         views = [view for item in batch for view in item.views]
         longer = [item.fused for item in batch for _ in item.views]
-        for i in range(0, len(views), AT_ONCE):
-            some = slice(i, i + AT_ONCE)
-            yield self._clips(views[some], longer[some])
+        blocks = [slice(i, i + AT_ONCE) for i in range(0, len(views), AT_ONCE)]
+        rows = torch.cat([self._clips(views[block], longer[block]) for block in blocks])
+        means = [block.mean(0) for block in rows.split([len(item.views) for item in batch])]
+        return normalize(torch.stack(means), dim=1)
 
     def _clips(
         self, views: Sequence[Float32[np.ndarray, "_ frames bands"]], longer: Sequence[bool]
@@ -154,10 +146,10 @@ class Clap:
 
 
 def describe(published: Published, crop: Crop) -> str:
-    """Return what manifests say of a model, before the library that runs it."""
-    taken = {"seeded": "seeded part", "centre": "part in the middle", "windows": "mean of parts"}
+    """Return the description of a model for manifests, without the library that runs it."""
+    crops = {"seeded": "seeded part", "centre": "part in the middle", "windows": "mean of parts"}
     fusion = "with fusion" if published.fused else "without fusion"
-    return f"LAION-CLAP {published.audio_tower} {fusion}, of long audio the {taken[crop]}"
+    return f"LAION-CLAP {published.audio_tower} {fusion}, of long audio the {crops[crop]}"
 
 
 class ClapGeneral(Clap):
@@ -179,7 +171,7 @@ class ClapGeneralCentre(ClapGeneral):
 
 
 class ClapGeneralWindows(ClapGeneral):
-    """``clap_general`` with the mean over long audio, part by part."""
+    """``clap_general`` with the mean of all windows of long audio."""
 
     crop = "windows"
 
@@ -191,6 +183,6 @@ class ClapMusicCentre(ClapMusic):
 
 
 class ClapMusicWindows(ClapMusic):
-    """``clap_music`` with the mean over long audio, part by part."""
+    """``clap_music`` with the mean of all windows of long audio."""
 
     crop = "windows"

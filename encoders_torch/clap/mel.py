@@ -1,8 +1,8 @@
-"""Log-mel spectrograms of LAION-CLAP, and the four that a fused model sees of long audio.
+"""Log-mel spectrograms for LAION-CLAP, and the four views of long audio for a fused model.
 
-64 bands of 50 to 14000 Hz, windows of 1024 samples (Hann) every 480, power, in decibel. Models
-with fusion were trained on torchaudio's filters (HTK's scale, peaks of one), those without on
-librosa's (Slaney's scale and areas).
+64 bands from 50 to 14000 Hz, Hann windows of 1024 samples every 480, power in decibels. Models with
+fusion were trained with torchaudio's filters (HTK scale, peaks of one), models without fusion with
+librosa's (Slaney scale and areas).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from encoders_torch.clap.audio import CLIP, RATE, Crop
 WINDOW, HOP, BANDS = 1024, 480, 64
 FRAMES = CLIP // HOP + 1
 BLOCK = 8192
-"""Frames transformed at a time, which bounds memory for hours of audio."""
+"""Frames transformed together; limits memory for hours of audio."""
 
 
 def log_mel(samples: Float32[np.ndarray, " n"], fused: bool) -> Float32[Tensor, "frames bands"]:
-    """Return the log-mel spectrogram, one frame for every 480 samples and one more.
+    """Return the log-mel spectrogram: a frame every 480 samples, and one more.
 
     Args:
         samples: At 48 kHz, at least 513.
-        fused: Which model's filters.
+        fused: Whether to take the filters of the model with fusion.
     """
     half = WINDOW // 2
     padded = functional.pad(torch.from_numpy(samples)[None], (half, half), mode="reflect")[0]
@@ -44,8 +44,8 @@ def log_mel(samples: Float32[np.ndarray, " n"], fused: bool) -> Float32[Tensor, 
 
 def _power(samples: Float32[Tensor, " n"]) -> Float32[Tensor, "frames frequencies"]:
     window = torch.hann_window(WINDOW)
-    found = torch.stft(samples, WINDOW, HOP, window=window, center=False, return_complex=True)
-    return found.abs().square().T
+    spectrum = torch.stft(samples, WINDOW, HOP, window=window, center=False, return_complex=True)
+    return spectrum.abs().square().T
 
 
 @cache
@@ -58,15 +58,15 @@ def _filters(fused: bool) -> Float32[Tensor, "frequencies bands"]:
 def four_views(
     mel: Float32[Tensor, "frames bands"], crop: Crop, seed: int
 ) -> Float32[Tensor, "4 clip_frames bands"]:
-    """Return what a fused model sees of long audio: all of it shrunk, and a part of each third.
+    """Return the views of long audio for a fused model: all of it shrunk, and a part of each third.
 
-    laion_clap shrinks by torchvision's ``Resize``, which smoothed nothing when the models were
-    trained and does since torchvision 0.17: this one does not.
+    laion_clap shrinks with torchvision's ``Resize``, which has smoothed since torchvision 0.17. It
+    did not when the models were trained, so neither does this function.
 
     Args:
-        mel: Of more than ten seconds.
-        crop: ``seeded`` or ``centre``: which part of each third.
-        seed: Of the draws, which are laion_clap's from NumPy's old generator.
+        mel: Spectrogram of more than ten seconds.
+        crop: ``seeded`` or ``centre``: position of the part in each third.
+        seed: For ``seeded``. Positions are drawn as laion_clap does, from NumPy's old generator.
     """
     shrunk = functional.interpolate(mel[None, None], (FRAMES, BANDS), mode="bilinear")[0, 0]
     generator = np.random.RandomState(seed)

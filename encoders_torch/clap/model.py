@@ -1,4 +1,4 @@
-"""A checkpoint of LAION's as transformers' ``ClapModel``."""
+"""Loads LAION's checkpoints into transformers' ``ClapModel``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from pathlib import Path
 from torch import Tensor
 from transformers import ClapConfig, ClapModel
 
-from encoders_torch.clap.checkpoint import read_checkpoint
 from encoders_torch.clap.published import Published
 from encoders_torch.clap.renaming import require_same_names, to_transformers
 from encoders_torch.clap.sizes import is_fused, model_config
+from encoders_torch.explain import explained
+from encoders_torch.tensor_files import read_state
 from fb_jax.errors import FreeBindError
+
+PREFIX = "module."
+"""Prefix of every name, from the wrapper that LAION trained in (DistributedDataParallel)."""
 
 
 def load_model(path: Path, published: Published) -> ClapModel:
-    """Load weights of any size of the published model's kind, for inference on the CPU.
+    """Load a model of the published kind, of any size, for inference on the CPU.
 
     Raises:
         FreeBindError: The file is damaged, of another model or with other fusion.
@@ -33,18 +37,22 @@ def load_model(path: Path, published: Published) -> ClapModel:
     return _fill(config, weights, path)
 
 
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a training state or of a bare state dict, by LAION's names.
+
+    Raises:
+        FreeBindError: See ``read_state``.
+    """
+    state = read_state(path, key="state_dict")
+    return {name.removeprefix(PREFIX): value for name, value in state.items()}
+
+
 def _fill(config: ClapConfig, weights: Mapping[str, Tensor], path: Path) -> ClapModel:
     model = ClapModel(config)
     require_same_names(set(weights), set(model.state_dict()), path)
-    try:
-        model.load_state_dict(weights, strict=False)  # the names are known to be right
-    except RuntimeError as error:
-        raise FreeBindError(
-            "a checkpoint's weights do not fit together",
-            where=path,
-            got=str(error).strip().splitlines()[-1].strip(),
-            fix="take the file that LAION-AI/CLAP publishes",
-        ) from error
+    fix = "take the file that LAION-AI/CLAP publishes"
+    with explained("a checkpoint's weights do not fit together", where=path, fix=fix):
+        model.load_state_dict(weights, strict=False)  # the names were checked
     return model.eval().requires_grad_(False)
 
 

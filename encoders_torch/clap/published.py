@@ -1,11 +1,11 @@
-"""What LAION published: which file makes which space, where it is, under what licence."""
+"""The checkpoints that LAION published for the two CLAP spaces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from fb_jax.errors import FreeBindError
+from encoders_torch.downloads import Download
 
 HUB = "lukewys/laion_clap"
 LICENCE = "CC0-1.0 (LAION-AI/CLAP)"
@@ -16,10 +16,10 @@ class Published:
     """A checkpoint of LAION-AI/CLAP that FreeBind uses (Sec. 4.1 and the released code).
 
     Attributes:
-        space: The space that it makes.
-        file: Its name in the hub's ``lukewys/laion_clap``.
+        space: Name of its space.
+        file: Its name in ``lukewys/laion_clap`` on the hub.
         audio_tower: LAION's name of the audio tower.
-        fused: Whether audio longer than 10 s goes in as the whole and three parts.
+        fused: Whether audio longer than 10 s goes in as a whole and three parts.
     """
 
     space: str
@@ -27,35 +27,25 @@ class Published:
     audio_tower: str
     fused: bool
 
-    def find(self, weights: Path | None) -> Path:
-        """Return ``weights``, or the published file out of the hub's cache or from the network.
+    def find(self, weights: Path | str | None) -> Path:
+        """Return ``weights``, or the published file from the hub's cache or the network.
 
         Raises:
-            FreeBindError: There is no such file, or it cannot be fetched.
+            FreeBindError: There is no such file, or it cannot be downloaded.
         """
-        if weights is None:
-            return self._download()
-        if not weights.is_file():
-            raise self._missing(weights, "no such file")
-        return weights
-
-    def _download(self) -> Path:
-        from huggingface_hub import hf_hub_download  # not needed for a file that is there
-
-        try:
-            return Path(hf_hub_download(HUB, self.file))
-        except Exception as error:  # one of a dozen, by what the network does
-            raise self._missing(f"{HUB} on huggingface.co", type(error).__name__) from error
-
-    def _missing(self, where: object, got: str) -> FreeBindError:
-        return FreeBindError(
-            f"the weights of {self.space} are missing",
-            where=where,
-            expected=f"{self.file} of the project LAION-AI/CLAP, licence {LICENCE}",
-            got=got,
-            fix=f"download {self.file} from {HUB} on huggingface.co to any folder, "
+        return Download(
+            space=self.space,
+            what=f"{self.file} of the project LAION-AI/CLAP",
+            licence=LICENCE,
+            get=self._download,
+            by_hand=f"download {self.file} from {HUB} on huggingface.co to any folder, "
             f"then give --weights FOLDER/{self.file}",
-        )
+        ).file(weights)
+
+    def _download(self) -> str:
+        from huggingface_hub import hf_hub_download  # not needed with a local file
+
+        return hf_hub_download(HUB, self.file)
 
 
 GENERAL = Published("clap_general", "630k-fusion-best.pt", "HTSAT-tiny", fused=True)

@@ -1,8 +1,7 @@
-"""LAION's names of weights, and transformers' names of the same weights.
+"""Translates LAION's names of weights into those of transformers.
 
-Both libraries document the other: transformers' CLAP models were converted from LAION's. The
-towers compute the same; only names differ, and that LAION keeps query, key and value of the audio
-tower in one array.
+transformers' CLAP models were converted from LAION's, and the towers compute the same. LAION keeps
+query, key and value of the audio tower in one array.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ RENAMED = (
     ("_projection.0.", "_projection.linear1."),
     ("_projection.2.", "_projection.linear2."),
 )
-"""Parts of names, replaced one after the other."""
+"""Parts of names, replaced one after another."""
 
 UNUSED = re.compile(
     r"audio_branch\.(spectrogram_extractor|logmel_extractor)\..+"  # constants of the spectrogram
@@ -37,14 +36,14 @@ UNUSED = re.compile(
     r"|(audio|text)_transform\.sequential\.\d+\.(weight|bias)"  # used in training alone
     r"|text_branch\.embeddings\.(position_ids|token_type_ids)"  # constants
 )
-"""LAION's names that ``ClapModel`` has no place for and that embeddings do not depend on."""
+"""LAION's weights that ``ClapModel`` lacks. Embeddings do not depend on them."""
 
-MADE = {f"text_model.embeddings.{name}" for name in ("position_ids", "token_type_ids")}
-"""Constants that ``ClapModel`` makes itself."""
+CONSTANTS = {f"text_model.embeddings.{name}" for name in ("position_ids", "token_type_ids")}
+"""Constants that ``ClapModel`` fills itself."""
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename LAION's weights to those of ``ClapModel``, leaving out what it has no place for."""
+    """Return LAION's weights by the names of ``ClapModel``, without those that it lacks."""
     used = {name: value for name, value in state.items() if not UNUSED.fullmatch(name)}
     return {new: part for name, value in used.items() for new, part in _renamed(name, value)}
 
@@ -59,9 +58,9 @@ def _renamed(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield name.replace(".qkv.", f".{part}."), rows
 
 
-def require_same_names(found: set[str], wanted: set[str], where: Path) -> None:
-    """Raise a FreeBindError unless exactly the wanted weights are there, less ``MADE``."""
-    surplus, missing = sorted(found - wanted), sorted(wanted - found - MADE)
+def require_same_names(here: set[str], wanted: set[str], where: Path) -> None:
+    """Raise a FreeBindError unless exactly the wanted weights are here; ``CONSTANTS`` may lack."""
+    surplus, missing = sorted(here - wanted), sorted(wanted - here - CONSTANTS)
     if surplus or missing:
         raise FreeBindError(
             "a checkpoint is of another model",

@@ -1,4 +1,4 @@
-"""The sizes of a CLAP model, read off its weights."""
+"""Reads the sizes of a CLAP model from the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -11,44 +11,41 @@ from pathlib import Path
 from torch import Tensor
 from transformers import ClapConfig
 
-from fb_jax.errors import FreeBindError
+from encoders_torch.explain import explained
 
 AUDIO, TEXT = "audio_model.audio_encoder.", "text_model."
 SPECTROGRAM = 256
-"""Side of the square that HTSAT folds a spectrogram into; in all of LAION's models."""
+"""Side of the square that HTSAT folds a spectrogram into, in all of LAION's models."""
 
 HEAD = 64
-"""Width of an attention head in RoBERTa; no weight's shape tells it."""
+"""Width of an attention head in RoBERTa; the shapes do not show it."""
 
 
 def model_config(weights: Mapping[str, Tensor], where: Path) -> ClapConfig:
-    """Return the configuration of the model that the weights are of.
+    """Return the configuration of the model that has these weights.
 
     Args:
         weights: By transformers' names.
-        where: The file, for errors.
+        where: Their file, for errors.
 
     Raises:
-        FreeBindError: A weight that tells a size is missing.
+        FreeBindError: A weight is missing, or has an impossible shape.
     """
-    try:
+    with explained(
+        "a checkpoint is of another model",
+        where=where,
+        expected="LAION-CLAP with HTSAT and RoBERTa",
+        fix="take the file that LAION-AI/CLAP publishes",
+    ):
         return ClapConfig(
             audio_config=_audio(weights),
             text_config=_text(weights),
             projection_dim=len(weights["audio_projection.linear2.weight"]),
         )
-    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise FreeBindError(
-            "a checkpoint is of another model",
-            where=where,
-            expected="LAION-CLAP with HTSAT and RoBERTa",
-            got=f"without usable {error}",
-            fix="take the file that LAION-AI/CLAP publishes",
-        ) from error
 
 
 def is_fused(weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether the model fuses parts of long audio."""
+    """Return whether the model fuses parts of long audio."""
     return f"{AUDIO}patch_embed.mel_conv2d.weight" in weights
 
 
@@ -56,7 +53,7 @@ def _audio(weights: Mapping[str, Tensor]) -> dict[str, object]:
     width, _, patch, _ = weights[f"{AUDIO}patch_embed.proj.weight"].shape
     depths = _depths(weights)
     first = f"{AUDIO}layers.0.blocks.0."
-    tables = [_bias_table(weights, stage) for stage in range(len(depths))]
+    tables = [_bias_table(weights, layer) for layer in range(len(depths))]
     return {
         "patch_embeds_hidden_size": width,
         "hidden_size": width * 2 ** (len(depths) - 1),
@@ -75,15 +72,15 @@ def _audio(weights: Mapping[str, Tensor]) -> dict[str, object]:
 
 
 def _depths(weights: Mapping[str, Tensor]) -> list[int]:
-    found = (re.match(rf"{re.escape(AUDIO)}layers\.(\d+)\.blocks\.(\d+)\.", n) for n in weights)
-    blocks = {(int(match[1]), int(match[2])) for match in found if match}
-    stages = 1 + max(stage for stage, _ in blocks)
-    return [sum(stage == own for own, _ in blocks) for stage in range(stages)]
+    pattern = re.compile(rf"{re.escape(AUDIO)}layers\.(\d+)\.blocks\.(\d+)\.")
+    blocks = {match.groups() for match in map(pattern.match, weights) if match}
+    layers = [int(layer) for layer, _ in blocks]
+    return [layers.count(layer) for layer in range(1 + max(layers))]
 
 
-def _bias_table(weights: Mapping[str, Tensor], stage: int) -> Tensor:
+def _bias_table(weights: Mapping[str, Tensor], layer: int) -> Tensor:
     name = "attention.self.relative_position_bias_table"
-    return weights[f"{AUDIO}layers.{stage}.blocks.0.{name}"]
+    return weights[f"{AUDIO}layers.{layer}.blocks.0.{name}"]
 
 
 def _text(weights: Mapping[str, Tensor]) -> dict[str, object]:

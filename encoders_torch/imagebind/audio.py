@@ -1,4 +1,4 @@
-"""From a recording to the spectrograms of three clips, at 16 kHz, of its first channel."""
+"""Turns a recording's first channel into spectrograms of three clips, at 16 kHz."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fb_jax.errors import FreeBindError
 RATE = 16000
 CLIPS, CLIP_SECONDS, FRAMES = 3, 2, 204
 MEAN, DEVIATION = -4.268, 9.138
-"""Of log-mel values in AudioSet, as ImageBind's released code has them."""
+"""Of log-mel values in AudioSet, from ImageBind's released code."""
 
 
 def read_clips(path: Path) -> Float32[np.ndarray, "clips 1 bins frames"]:
-    """Read a recording as ``clips`` gives it.
+    """Read a recording, and prepare it; see ``clips``.
 
     Raises:
         FreeBindError: It is unreadable, holds no sound, or is shorter than a frame of 25 ms.
@@ -38,11 +38,11 @@ def read_clips(path: Path) -> Float32[np.ndarray, "clips 1 bins frames"]:
 def clips(
     samples: Float32[np.ndarray, " samples"], rate: int
 ) -> Float32[np.ndarray, "clips 1 bins frames"]:
-    """Return the spectrograms of three clips of two seconds (or of all, if there is less).
+    """Return the spectrograms of three clips of two seconds, or of the whole recording if shorter.
 
-    The clips start at 0, 1 and 2 thirds of what a clip leaves over; the end is in none of them.
-    Frames that are lacking are 0 before normalisation, as with ImageBind's released code. That
-    takes the mean of all channels off a clip, too; no frame shows it, as each loses its own.
+    Of L seconds, the clips start at 0, 1/3 and 2/3 of L - 2, so the end is in none of them. Missing
+    frames are 0 before normalisation, as in ImageBind's released code. That code also subtracts a
+    clip's mean; we do not, since every frame loses its mean anyway.
     """
     spare = max(_length(len(samples), rate) / RATE - CLIP_SECONDS, 0)
     starts = [int(RATE * spare * k / CLIPS) for k in range(CLIPS)]
@@ -50,7 +50,7 @@ def clips(
 
 
 def _length(count: int, rate: int) -> int:
-    """Return how many samples there are after resampling."""
+    """Return the number of samples after resampling."""
     return -(-count * RATE // rate)
 
 

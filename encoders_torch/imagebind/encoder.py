@@ -1,4 +1,4 @@
-"""The encoder: what items become, and the embeddings of a batch of them."""
+"""ImageBind as a frozen encoder."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from fb_jax.banks import files
 from fb_jax.errors import FreeBindError, unknown
 
 ABOUT = "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle"
-"""What manifests say, before what runs the towers."""
+"""Description for manifests; what computes the towers is appended."""
 
 
 class ImageBind:
     """ImageBind as a ``FrozenEncoder``: unit rows, 1024-d with the published weights.
 
-    An item's embedding depends on the item alone: recordings are heard at three fixed places.
+    Clips of a recording are taken at three fixed positions, so the same file always has the same
+    embedding.
 
     Args:
-        weights: ``imagebind_huge.pth``, or another checkpoint of its keys as ``.pth``, ``.pt`` or
-            ``.safetensors``. Default: torch's cache, downloaded if it is not there.
+        weights: ``imagebind_huge.pth``, or another checkpoint with its keys (``.pth``, ``.pt``,
+            ``.safetensors``). None takes the one in torch's cache, or downloads it.
         device: Of torch.
 
     Raises:
         FreeBindError: The weights are missing and cannot be downloaded, or are not ImageBind's;
-            or a package for captions is missing.
+            or a package that reads captions is missing.
     """
 
     name = f"{ABOUT}, own towers"
     modalities: tuple[str, ...] = ("audio", "image", "text")
     licence = LICENCE
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         self.tokenizer = ClipTokenizer()
         path = find_weights(weights)
         self.towers = self._load(path).to(device)
@@ -55,10 +56,6 @@ class ImageBind:
 
     def read(self, modality: str, item: str | Path) -> np.ndarray:
         """Prepare one item.
-
-        Args:
-            modality: One of ``modalities``.
-            item: A caption, or the path of a media file.
 
         Returns:
             Text: ids, int64 [77]. Image: float32 [3, 224, 224]. Audio: three spectrograms, float32
@@ -77,21 +74,19 @@ class ImageBind:
 
     @torch.inference_mode()
     def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
-        """Encode what ``read`` gave; unit rows, the same to 1e-6 alone and in any batch."""
+        """Encode what ``read`` returned; unit rows, the same within 1e-6 alone and in any batch."""
         if modality not in self.modalities:
             raise unknown("modality", modality, self.modalities)
         if not batch:
             raise FreeBindError("there is nothing to encode", expected="one item or more")
         inputs = torch.from_numpy(np.stack(batch)).to(self.device)
-        # TF32, torch's default for convolutions, would cost three digits on GPUs that have it.
+        # TF32, torch's default for convolutions on a GPU, would lose three digits.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            rows = self._clips(inputs) if modality == "audio" else self._whole(modality, inputs)
-        return normalize(rows, dim=1).cpu().numpy()
+            return normalize(self._rows(modality, inputs), dim=1).cpu().numpy()
 
-    def _whole(self, modality: str, inputs: torch.Tensor) -> torch.Tensor:
-        return self.towers("vision" if modality == "image" else modality, inputs)
-
-    def _clips(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the unit embeddings of a recording's clips."""
+    def _rows(self, modality: str, inputs: torch.Tensor) -> torch.Tensor:
+        """Return one row for each item; a recording's is the mean of its clips' unit rows."""
+        if modality != "audio":
+            return self.towers("vision" if modality == "image" else modality, inputs)
         clips = normalize(self.towers("audio", inputs.flatten(0, 1)), dim=1)
         return clips.unflatten(0, inputs.shape[:2]).mean(dim=1)

@@ -1,4 +1,4 @@
-"""From a picture to pixels, as CLIP's and ImageBind's preprocessing does it, bit for bit."""
+"""Turns a picture into pixels, bit for bit as CLIP's and ImageBind's preprocessing does."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fb_jax.errors import FreeBindError
 SIDE = 224
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-"""Of CLIP's training pictures, red, green, blue (Radford et al., 2021, their released code)."""
+"""Red, green, blue of CLIP's training pictures (Radford et al., 2021, their released code)."""
 
 NARROWEST = 100
-"""A picture this many times as long as wide is refused: resized, it would fill the memory."""
+"""Pictures more than this many times as long as wide are refused: resized, they fill memory."""
 
 
 def read_pixels(path: Path) -> Float32[np.ndarray, "3 side side"]:
-    """Read a picture, turned as its EXIF says [O], as ``pixels`` gives it.
+    """Read a picture in its EXIF orientation [O], and prepare it; see ``pixels``.
 
     Raises:
         FreeBindError: It is unreadable, too large, or too narrow.
@@ -38,7 +38,7 @@ def read_pixels(path: Path) -> Float32[np.ndarray, "3 side side"]:
 
 
 def pixels(image: Image.Image) -> Float32[np.ndarray, "3 side side"]:
-    """Return the middle of an RGB picture whose short side was resized to 224, normalised."""
+    """Resize the short side of an RGB picture to 224, take the middle square, and normalise it."""
     square = np.asarray(_middle(_resized(image)), np.float32) / np.float32(255)
     return np.ascontiguousarray(((square - MEAN) / DEVIATION).transpose(2, 0, 1))
 

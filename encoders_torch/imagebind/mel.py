@@ -1,4 +1,4 @@
-"""The log-mel filterbank of Kaldi (Povey et al., ASRU 2011) without dither."""
+"""Kaldi's log-mel filterbank (Povey et al., ASRU 2011), without dither."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ def log_mel(
 ) -> Float64[np.ndarray, "frames bins"]:
     """Return Kaldi's ``fbank`` features with a Hann window: 128 bins from 20 Hz to rate / 2.
 
-    Every frame lies within the samples: 1 + (samples - 400) // 160 of them, at least 400 samples.
-    A frame loses its mean, then each sample 0.97 of the one before it (the first, of itself).
+    There are 1 + (samples - 400) // 160 frames, so at least 400 samples are needed. From each frame
+    its mean is subtracted, then from each sample 0.97 of the one before it (from the first, of
+    itself).
     """
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP].astype(np.float64)
     frames -= frames.mean(axis=1, keepdims=True)
     before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
     windowed = (frames - PREEMPHASIS * before) * np.hanning(FRAME)
     power = torch.from_numpy(np.abs(np.fft.rfft(windowed, TRANSFORM)) ** 2)
-    # By torch: of NumPy's product every worker would start threads, and all wait for each other.
+    # A product by NumPy would start threads in every worker; torch's are limited there.
     return np.log(np.maximum((power @ torch.from_numpy(_filters(rate))).numpy(), FLOOR))
 
 
 @functools.cache
 def _filters(rate: int) -> Float64[np.ndarray, "frequencies bins"]:
-    """Triangles of equal width in mel; each starts and ends at the centre of a neighbour."""
+    """Return triangles of equal width in mel, from each neighbour's centre to the other's."""
     lowest, highest = _mel(np.array([LOWEST, rate / 2]))
     edges = np.linspace(lowest, highest, BINS + 2)
     mels = _mel(np.fft.rfftfreq(TRANSFORM, 1 / rate))[:, None]

@@ -1,8 +1,8 @@
-"""Resampling by a windowed sinc, of a stretch of a recording alone.
+"""Resamples a section of a recording with a windowed sinc.
 
-This is what torchaudio's ``resample`` computes with its defaults, as ImageBind's released code has
-it. Resamplers differ near half the rate: with soxr's, normalised spectrograms of the test
-recordings are up to 1.5 from the released code's, with this one 4e-3.
+It computes what torchaudio's ``resample`` does with its defaults, which ImageBind's released code
+uses. Resamplers differ near half the sample rate: with soxr, normalised spectrograms of the test
+recordings differ by up to 1.5 from the released code's, with this function by 4e-3.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ ZEROS = 6
 """Zero crossings of the sinc on each side."""
 
 ROLLOFF = 0.99
-"""The cut, as a share of half the lower rate."""
+"""Cutoff frequency, as a share of half the lower rate."""
 
 
 def resample(
     samples: Float32[np.ndarray, " samples"], rate: int, to: int, start: int, stop: int
 ) -> Float32[np.ndarray, " stretch"]:
-    """Return samples ``start`` to ``stop`` of a recording as it would be at another rate.
+    """Return samples ``start`` to ``stop`` of a recording at another rate.
 
     Args:
-        samples: The whole recording; it is silent before and after.
+        samples: The whole recording; silence is assumed before and after it.
         rate: Its samples a second.
-        to: Those wanted.
-        start: First sample at the rate ``to``.
-        stop: Behind the last one.
+        to: Samples a second of the result.
+        start: First sample, counted at the rate ``to``.
+        stop: The sample after the last one.
     """
     rate, to = rate // math.gcd(rate, to), to // math.gcd(rate, to)
     cut = ROLLOFF * min(rate, to) / rate  # in cycles per two samples
@@ -43,7 +43,7 @@ def resample(
 
 
 def _kernel(phases: np.ndarray, cut: float, reach: int) -> np.ndarray:
-    """Weights [phases, 2 * reach + 2] of the samples around one at a fraction behind a sample."""
+    """Return weights [phases, 2 * reach + 2] of the samples around each fraction of a sample."""
     offsets = np.arange(-reach, reach + 2) - phases[:, None]
     at = np.clip(offsets * cut, -ZEROS, ZEROS)
     return cut * np.sinc(at) * np.cos(at * np.pi / ZEROS / 2) ** 2
@@ -52,6 +52,6 @@ def _kernel(phases: np.ndarray, cut: float, reach: int) -> np.ndarray:
 def _padded(
     samples: Float32[np.ndarray, " samples"], start: int, stop: int
 ) -> Float32[np.ndarray, " stretch"]:
-    """Return a stretch that may begin before the recording and end after it."""
+    """Return a section that may begin before the recording and end after it."""
     before, after = max(-start, 0), max(stop - len(samples), 0)
     return np.pad(samples[max(start, 0) : stop], (before, after))

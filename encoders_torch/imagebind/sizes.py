@@ -1,4 +1,4 @@
-"""How large the towers are: read off the shapes of a state dict."""
+"""Reads the sizes of the towers from the shapes of a state dict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fb_jax.errors import FreeBindError
 
 @dataclass(frozen=True)
 class TowerSize:
-    """One tower: width of its tokens, number of blocks, attention heads."""
+    """Width of a tower's tokens, number of its blocks, number of attention heads."""
 
     width: int
     depth: int
@@ -22,7 +22,7 @@ class TowerSize:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Three towers and what they share: the dimension of the embeddings."""
+    """Sizes of the three towers, and the dimension of the embeddings."""
 
     vision: TowerSize
     text: TowerSize
@@ -36,11 +36,11 @@ HUGE = Sizes(
     audio=TowerSize(width=768, depth=12, heads=12),
     dim=1024,
 )
-"""Of the published ``imagebind_huge.pth``."""
+"""Sizes of the published ``imagebind_huge.pth``."""
 
 TOY_HEAD_WIDTH = 16
-"""Shapes do not tell the number of heads. Towers of other widths than the published are taken for
-toys, with heads as wide as this."""
+"""Shapes do not show the number of heads. Towers of another width than the published ones are toys,
+with heads of this width."""
 
 _WIDTHS = {
     "vision": "modality_preprocessors.vision.pos_embedding_helper.pos_embed",
@@ -58,8 +58,8 @@ def sizes_of(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
         where: Its file, for errors.
 
     Raises:
-        FreeBindError: A key that tells a size is missing or has another number of axes, or there is
-            no ImageBind of this width and depth.
+        FreeBindError: A key is missing or has another number of axes, or there is no ImageBind of
+            this width and depth.
     """
     return Sizes(
         vision=_tower(state, "vision", HUGE.vision, where),
@@ -70,12 +70,7 @@ def sizes_of(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
 
 
 def audio_sizes(state: Mapping[str, torch.Tensor], where: Path) -> Sizes:
-    """Return sizes with the audio tower that a state dict of it alone belongs to; the others, of
-    which nothing is told, are the published ones.
-
-    Raises:
-        FreeBindError: See ``sizes_of``.
-    """
+    """Return the sizes for a state dict of an audio tower alone; the others are as published."""
     audio = _tower(state, "audio", HUGE.audio, where)
     return replace(
         HUGE, audio=audio, dim=_shape(state, "modality_heads.audio.2.weight", 2, where)[0]

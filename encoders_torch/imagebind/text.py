@@ -1,4 +1,4 @@
-"""From a caption to ids: CLIP's byte-pair encoding (Radford et al., 2021), by ``tokenizers``."""
+"""Turns a caption into ids: CLIP's byte-pair encoding (Radford et al., 2021)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from fb_jax.errors import FreeBindError
-
-try:
-    import ftfy
-    import tokenizers
-except ImportError as error:
-    _lacking: ImportError | None = error
-else:
-    _lacking = None
+from encoders_torch.explain import explained
 
 CONTEXT = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -28,30 +20,28 @@ MERGES = "clip_merges.txt.gz"
 
 
 class ClipTokenizer:
-    """CLIP's tokenizer: 49408 ids; a text is mended, unescaped and put in lower case.
+    """CLIP's tokenizer with 49408 ids. Texts are repaired by ftfy, unescaped and lower-cased.
 
     Raises:
         FreeBindError: ``tokenizers`` or ``ftfy`` is not installed.
     """
 
     def __init__(self) -> None:
-        if _lacking is not None:
-            raise FreeBindError(
-                "a package that reads captions is missing",
-                expected="tokenizers and ftfy",
-                got=_lacking,
-                fix="pip install tokenizers ftfy (the extra 'encoders' has them)",
-            )
-        self.tokenizer = _tokenizer(_merges())
+        with explained(
+            "a package that reads captions is missing",
+            expected="tokenizers and ftfy",
+            fix="pip install tokenizers ftfy (the extra 'encoders' has them)",
+        ):
+            import ftfy
+            import tokenizers
+        self.repair = ftfy.fix_text
+        self.tokenizer = _tokenizer(tokenizers, _merges())
 
     def __call__(self, text: str) -> Int64[np.ndarray, " context"]:
-        """Return the ids of a text: start, at most 75 others, end, then zeros."""
-        return np.array(self.tokenizer.encode(_clean(text)).ids, np.int64)
-
-
-def _clean(text: str) -> str:
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(text.split()).lower()
+        """Return the ids of a text: start, at most 75 ids, end, then zeros."""
+        text = html.unescape(html.unescape(self.repair(text)))
+        clean = " ".join(text.split()).lower()
+        return np.array(self.tokenizer.encode(clean).ids, np.int64)
 
 
 def _merges() -> list[tuple[str, str]]:
@@ -60,20 +50,20 @@ def _merges() -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def _tokenizer(merges: list[tuple[str, str]]) -> Any:
+def _tokenizer(tokenizers: Any, merges: list[tuple[str, str]]) -> Any:
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     ends = [letter + "</w>" for letter in letters]
     vocabulary = [*letters, *ends, *map("".join, merges), START, END]
     ids = {token: number for number, token in enumerate(vocabulary)}
     model = tokenizers.models.BPE(ids, merges, end_of_word_suffix="</w>")
-    made = tokenizers.Tokenizer(model)
-    made.add_special_tokens([START, END])
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.add_special_tokens([START, END])
     split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(WORDS), "removed", invert=True)
     as_bytes = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, as_bytes])
-    made.post_processor = tokenizers.processors.TemplateProcessing(
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, as_bytes])
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(t, ids[t]) for t in (START, END)]
     )
-    made.enable_truncation(CONTEXT)
-    made.enable_padding(length=CONTEXT, pad_id=0)
-    return made
+    tokenizer.enable_truncation(CONTEXT)
+    tokenizer.enable_padding(length=CONTEXT, pad_id=0)
+    return tokenizer

@@ -1,7 +1,6 @@
 """ImageBind's vision, text and audio towers (Girdhar et al., CVPR 2023, arXiv:2305.05665).
 
-Plain torch, written from the paper and from the keys and shapes of the published state dict;
-module names are those keys.
+Plain torch, written from the paper and the published state dict, whose keys are the module names.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import gelu, normalize
 
 from encoders_torch.imagebind.sizes import Sizes, TowerSize
 
@@ -17,14 +17,15 @@ AUDIO_TOKENS = 1 + 12 * 19
 CONTEXT, VOCABULARY = 77, 49408
 EPSILON = 1e-6
 MLP_RATIO = 4
+PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads")
 
 
 class Towers(nn.Module):
     """Three pre-norm transformers into one space.
 
-    Calling it with ``vision`` ([b, 3, 224, 224] float32), ``audio`` ([b, 1, 128, 204] float32) or
-    ``text`` ([b, 77] int64) gives rows [b, d] before any normalisation: the published model
-    normalises them, multiplies by a fixed scale and averages an item's clips.
+    It maps ``vision`` ([b, 3, 224, 224] float32), ``audio`` ([b, 1, 128, 204] float32) or ``text``
+    ([b, 77] int64) to rows [b, d] before any normalisation. The published model normalises them,
+    multiplies by a fixed scale and averages an item's clips.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -54,7 +55,7 @@ class Towers(nn.Module):
         )
 
     def forward(self, modality: str, inputs: Tensor) -> Float[Tensor, "b d"]:
-        """Embed a batch; the token that stands for an item is its class token or its last."""
+        """Embed a batch, from each item's class token or, for text, its last token."""
         preprocessor = self.modality_preprocessors[modality]
         mask = preprocessor.mask if modality == "text" else None
         tokens = self.modality_trunks[modality](preprocessor(inputs), mask)
@@ -62,11 +63,31 @@ class Towers(nn.Module):
         return self.modality_heads[modality](tokens[torch.arange(len(tokens)), at])
 
 
+class AudioTrunk(nn.Module):
+    """The audio tower alone, with the keys that it has in the whole model.
+
+    Args:
+        towers: The model. Its audio tower is shared, not copied.
+    """
+
+    def __init__(self, towers: nn.Module) -> None:
+        super().__init__()
+        for part in PARTS:
+            self.add_module(part, nn.ModuleDict({"audio": getattr(towers, part)["audio"]}))
+
+    def forward(self, clips: Float[Tensor, "b clips 1 bins frames"]) -> Float[Tensor, "b d"]:
+        """Return unit rows: the mean of the clips' unit embeddings, then L2 norm."""
+        preprocessor, trunk, head = (getattr(self, part)["audio"] for part in PARTS)
+        tokens = trunk(preprocessor(clips.flatten(0, 1)), None)
+        rows = normalize(head(tokens[:, 0]), dim=1)
+        return normalize(rows.unflatten(0, clips.shape[:2]).mean(dim=1), dim=1)
+
+
 # From inputs to tokens
 
 
 class VisionStem(nn.Module):
-    """Patches of 14 x 14 over two frames; a picture is both."""
+    """Patches of 14 x 14 over two frames; a picture is repeated as both."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -74,7 +95,7 @@ class VisionStem(nn.Module):
         self.proj = nn.ModuleList([nn.Identity(), convolution])
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b patches width"]:
-        """Return one token a patch, row by row."""
+        """Return a token for each patch, row by row."""
         frames = images[:, :, None].expand(-1, -1, 2, -1, -1)
         return self.proj[1](frames).flatten(2).mT
 
@@ -88,12 +109,12 @@ class AudioStem(nn.Module):
         self.norm_layer = nn.LayerNorm(width, eps=1e-5)
 
     def forward(self, mels: Float[Tensor, "b 1 bins frames"]) -> Float[Tensor, "b patches width"]:
-        """Return one token a patch, row by row."""
+        """Return a token for each patch, row by row."""
         return self.norm_layer(self.proj(mels).flatten(2).mT)
 
 
 class Positions(nn.Module):
-    """Learned positions, one a token."""
+    """Learned positions, one for each token."""
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
@@ -110,14 +131,14 @@ class PatchTokens(nn.Module):
         self.rgbt_stem = stem
 
     def forward(self, inputs: Float[Tensor, "b c h w"]) -> Float[Tensor, "b tokens width"]:
-        """Return the tokens that go into the trunk."""
+        """Return the tokens for the trunk."""
         first = self.cls_token.expand(len(inputs), -1, -1)
         patches = torch.cat([first, self.rgbt_stem(inputs)], 1)
         return patches + self.pos_embedding_helper.pos_embed
 
 
 class TextTokens(nn.Module):
-    """Words and positions, with the mask by which a token sees none behind it."""
+    """Words and positions, and the mask that hides later tokens from a token."""
 
     mask: Tensor
 
@@ -128,7 +149,7 @@ class TextTokens(nn.Module):
         self.register_buffer("mask", torch.empty(CONTEXT, CONTEXT))
 
     def forward(self, ids: Int[Tensor, "b tokens"]) -> Float[Tensor, "b tokens width"]:
-        """Return the tokens that go into the trunk."""
+        """Return the tokens for the trunk."""
         return self.token_embedding(ids) + self.pos_embed
 
 
@@ -136,7 +157,7 @@ class TextTokens(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Blocks, behind a norm of the tokens in the vision tower."""
+    """Blocks; in the vision tower a norm comes first."""
 
     def __init__(
         self, size: TowerSize, first: nn.Module | None = None, *, bias_kv: bool = False
@@ -149,7 +170,7 @@ class Trunk(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b n width"], mask: Float[Tensor, "n n"] | None
     ) -> Float[Tensor, "b n width"]:
-        """Return the tokens behind the last block."""
+        """Return the tokens after the last block."""
         tokens = self.pre_transformer_layer(tokens)
         for block in self.blocks:
             tokens = block(tokens, mask)
@@ -157,7 +178,7 @@ class Trunk(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and MLP, each added to what went in."""
+    """Pre-norm attention and MLP, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, *, bias_kv: bool) -> None:
         super().__init__()
@@ -169,7 +190,7 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b n width"], mask: Float[Tensor, "n n"] | None
     ) -> Float[Tensor, "b n width"]:
-        """Return as many tokens."""
+        """Return the same number of tokens."""
         normed = self.norm_1(tokens)
         attended, _ = self.attn(normed, normed, normed, attn_mask=mask, need_weights=False)
         tokens = tokens + attended
@@ -185,8 +206,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(MLP_RATIO * width, width)
 
     def forward(self, tokens: Float[Tensor, "*b width"]) -> Float[Tensor, "*b width"]:
-        """Return as many tokens."""
-        return self.fc2(nn.functional.gelu(self.fc1(tokens)))
+        """Return the same number of tokens."""
+        return self.fc2(gelu(self.fc1(tokens)))
 
 
 class PatchHead(nn.Sequential):

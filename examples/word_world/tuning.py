@@ -26,11 +26,15 @@ import tyro
 from jaxtyping import Float32
 
 from encoders_torch.export import ExportConfig, export
-from encoders_torch.mixture import Mixture, read_displacement
 from encoders_torch.pipeline import ExportSettings
+from encoders_torch.tensor_files import with_prefix
 from encoders_torch.tune import origin, require_fit
-from encoders_torch.tuned import Tuned, below, read_tuned
-from encoders_torch.tuning import TuneRuntime, TuneSettings, Tuning, open_pairs
+from encoders_torch.tuning.displacement import read_displacement
+from encoders_torch.tuning.loop import Tuning
+from encoders_torch.tuning.mixture import Mixture
+from encoders_torch.tuning.model import TunedModel, read_tuned
+from encoders_torch.tuning.pairs import open_pairs
+from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
 from examples.word_world.corpus import media_name
 from examples.word_world.encoders import WordEncoder
 from examples.word_world.recipe import FULL, Recipe
@@ -76,7 +80,7 @@ class TunedWordEncoder:
         self.name = f"{encoder.name}, audio tuned into {about['space']['name']}"
         self.licence, self.weights_sha256 = encoder.licence, about["weights"]["sha256"]
         self._encoder = encoder
-        self._tuned = Tuned(encoder.tower("audio"), Mixture.of(below(state, "mixture.")))
+        self._tuned = TunedModel(encoder.tower("audio"), Mixture.of(with_prefix(state, "mixture.")))
         self._tuned.load_state_dict(state)
         self._tuned.eval().requires_grad_(False).to(device)
         self.dim = self._tuned.mixture.dim
@@ -185,9 +189,9 @@ def tune(
     encoder = WordEncoder(folder / "spaces" / "imagebind.safetensors")
     require_fit(displacement, pairs, "imagebind", encoder.dim)
     encoder.read = cache(encoder.read)  # type: ignore[method-assign]  # epochs hear the same
-    tuned = Tuned(encoder.tower("audio"), displacement.mixture)
+    model = TunedModel(encoder.tower("audio"), displacement.mixture)
     made = folder / "tuning" / out
-    tuning = Tuning(tuned, encoder, pairs, how, made, origin(displacement, encoder))
+    tuning = Tuning(model, encoder, pairs, how, made, origin(displacement, encoder))
     tuning.run(TuneRuntime(workers=0), told)
     return made
 

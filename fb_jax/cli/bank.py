@@ -1,18 +1,18 @@
-"""``freebind bank``: banks in, and what is in them."""
+"""``freebind bank``: import, describe and check banks. No JAX."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional
-from tyro.extras import SubcommandApp
+from tyro.conf import Positional, arg
 
 from fb_jax.banks import (
     Bank,
     Encoder,
     Split,
     Synthetic,
+    describe_bank,
     import_bank,
     import_pairs,
     open_split,
@@ -20,69 +20,70 @@ from fb_jax.banks import (
     verify_split,
     write_synthetic,
 )
-from fb_jax.banks import describe_bank
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 
-bank = SubcommandApp()
 UNKNOWN = Encoder("unknown")
 
 
-@bank.command(name="info")
 def info(root: Annotated[Path, Positional]) -> None:
-    """Tell what is in a bank root, without reading the embeddings."""
+    """Print what is in a bank root, without reading the embeddings.
+
+    Args:
+        root: Bank root.
+    """
     for name in _splits(root):
         split = open_split(root, name)
         print(name)
         for space, modalities in split.spaces().items():
             for modality in modalities:
-                found = Bank.open(split.bank_path(space, modality))
-                print(f"  {space}/{modality}: {describe_bank(found)}")
+                bank = Bank.open(split.bank_path(space, modality))
+                print(f"  {space}/{modality}: {describe_bank(bank)}")
         for pair in split.paired():
             print(f"  pairs {'-'.join(pair)}: {len(split.read_pairs(*pair))}")
 
 
-@bank.command(name="verify")
-def verify(root: Annotated[Path, Positional], split: str | None = None) -> None:
-    """Read a whole bank root: item lists, every digest, every number, pair tables.
+def verify(
+    root: Annotated[Path, Positional], split: Annotated[str | None, arg(metavar="SPLIT")] = None
+) -> None:
+    """Read a whole bank root and check it: item lists, digests, numbers, pair tables.
 
     Args:
         root: Bank root.
-        split: Only this split.
+        split: Check only this split.
     """
     for name in [split] if split else _splits(root):
         with ConsoleReporter().task(f"verify {name}", 0) as advance:
-            found = verify_split(open_split(root, name), advance)
-        print("\n".join(f"  {line}" for line in found))
+            lines = verify_split(open_split(root, name), advance)
+        print("\n".join(f"  {line}" for line in lines))
 
 
-@bank.command(name="import")
 def import_(
     source: Annotated[Path, Positional],
     root: Path,
     split: str,
     space: str,
     modality: str,
-    items: Path | None = None,
+    items: Annotated[Path | None, arg(metavar="FILE")] = None,
     dtype: Literal["float16", "float32"] = "float16",
     bad_rows: Literal["refuse", "missing"] = "refuse",
     encoder: Encoder = UNKNOWN,
 ) -> None:
-    """Make a bank from a matrix of embeddings, .npy or .safetensors.
+    """Import a matrix of embeddings, .npy or .safetensors, as a bank.
 
     Args:
-        source: The matrix, a row an item.
-        root: Bank root; made if it is missing.
+        source: The matrix, one row for each item.
+        root: Bank root; created if it is missing.
         split: pool for training, any other name for evaluation.
         space: Name of the space, such as imagebind or clap_general.
         modality: text, image, audio, or another.
-        items: What the rows are: .jsonl (objects with an "id") or .txt (a caption a line).
-        dtype: How to store the rows.
-        bad_rows: NaN, infinite and zero rows: refuse them, or list them as missing.
-        encoder: What made the embeddings; recorded in the manifest.
+        items: List of the items: .jsonl (objects with an "id") or .txt (one caption in a line).
+        dtype: Format of the stored rows.
+        bad_rows: Refuse NaN, infinite and zero rows, or list them as missing.
+        encoder: Encoder of the embeddings; recorded in the manifest.
     """
     with ConsoleReporter().task("import", 0) as advance:
-        made = import_bank(
+        bank = import_bank(
             Split(root / split),
             space,
             modality,
@@ -93,14 +94,13 @@ def import_(
             bad_rows=bad_rows,
             progress=advance,
         )
-    print(f"{made.folder}: {describe_bank(made)}")
+    print(f"{bank.folder}: {describe_bank(bank)}")
 
 
-@bank.command(name="pairs")
 def pairs(
     source: Annotated[Path, Positional], root: Path, split: str, left: str, right: str
 ) -> None:
-    """Store which rows of two modalities belong together, for evaluation.
+    """Import the pairs of two modalities: rows that belong together, for evaluation.
 
     Args:
         source: .npy [p, 2] or .csv with two columns: row numbers from 0, many-to-many.
@@ -113,17 +113,16 @@ def pairs(
     print(f"{len(table)} pairs of {left} and {right}")
 
 
-@bank.command(name="synthetic")
 def synthetic(out: Annotated[Path, Positional], pool: int = 2000, seed: int = 0) -> None:
-    """Write a bank root of made-up embeddings, to try the commands on.
+    """Write a bank root of random embeddings to try the commands on.
 
     Args:
         out: Bank root to write.
         pool: Items of each modality in the pool.
-        seed: Of everything random.
+        seed: Seed of everything random.
     """
     write_synthetic(out, Synthetic(pool=pool, seed=seed))
-    print(f"{out}: synthetic embeddings; they show plumbing, not what FreeBind can do")
+    print(f"{out}: random embeddings: they show that the commands work, not what FreeBind can do")
 
 
 def _splits(root: Path) -> list[str]:

@@ -1,23 +1,104 @@
-"""``freebind``: banks in and out, fused spaces, searching."""
+"""``freebind``: one command. Each of its commands is imported only when it runs."""
 
 from __future__ import annotations
 
-from tyro.extras import SubcommandApp
+import sys
+from importlib import import_module
+from typing import NamedTuple
 
-from fb_jax.cli.bank import bank
-from fb_jax.cli.released import released
-from fb_jax.cli.space import export_space
-from fb_jax.cli.use import fuse, search
 from fb_jax.console import run_command
-
-app = SubcommandApp()
-app.command(bank, name="bank", help="Make, check and describe banks.")
-app.command(export_space)
-app.command(released, name="released", help="The authors' checkpoints, in and out.")
-app.command(fuse)
-app.command(search)
+from fb_jax.errors import unknown
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(lambda: app.cli(prog="freebind"))
+class Command(NamedTuple):
+    """A command: where its function is, one line about it, and an example of its arguments."""
+
+    home: str
+    summary: str
+    example: str
+
+
+COMMANDS = {
+    "train": Command(
+        "train:train",
+        "Train a bond or make a product, from banks to a table.",
+        "--bond combination --expert clap_general --data BANKS",
+    ),
+    "eval": Command(
+        "evaluate:evaluate_run",
+        "Print the table of a run or a product again, or at other factors.",
+        "--run runs/imagebind-combination-clap_general --sigma-audio 0.3",
+    ),
+    "fuse": Command(
+        "fuse:fuse",
+        "Write the fused rows of a split as banks.",
+        "--run runs/imagebind-combination-clap_general --split test",
+    ),
+    "search": Command(
+        "search:search",
+        "Print the nearest items of a bank.",
+        "--root BANKS --split test --space imagebind+clap_general --in audio --like text --row 7",
+    ),
+    "export-space": Command(
+        "export:export_space",
+        "Write the fused space of one or several runs as one folder.",
+        "--run runs/MUSIC runs/GENERAL --out spaces/imagebind_pp --name imagebind_pp",
+    ),
+    "bank info": Command("bank:info", "Print what is in a bank root.", "BANKS"),
+    "bank verify": Command("bank:verify", "Read a whole bank root and check it.", "BANKS"),
+    "bank import": Command(
+        "bank:import_",
+        "Import a matrix of embeddings as a bank.",
+        "emb.npy --root BANKS --split pool --space clap_general --modality text",
+    ),
+    "bank pairs": Command(
+        "bank:pairs",
+        "Import the pairs of two modalities, for evaluation.",
+        "table.csv --root BANKS --split test --left audio --right text",
+    ),
+    "bank synthetic": Command(
+        "bank:synthetic", "Write random embeddings to try the commands on.", "data/synthetic"
+    ),
+    "released import": Command(
+        "released:import_",
+        "Import the authors' checkpoints as fused spaces.",
+        "THEIRS --out spaces --licence imagebind CC-BY-NC-SA-4.0",
+    ),
+    "released export": Command(
+        "released:export",
+        "Export a fused space as checkpoints in the authors' layout.",
+        "spaces/internvl_ib_pp --out ours",
+    ),
+}
+
+
+def main(*words: str) -> None:
+    """Run ``freebind``; ``words`` come before the arguments of the command line."""
+    run_command(lambda: _run([*words, *sys.argv[1:]]))
+
+
+def _run(args: list[str]) -> None:
+    words = next((n for n in (2, 1) if " ".join(args[:n]) in COMMANDS), 0)
+    if not words:
+        _overview(args)
+        return
+    name = " ".join(args[:words])
+    command = COMMANDS[name]
+    module, function = command.home.split(":")
+    from fb_jax.cli.arguments import call
+
+    target = getattr(import_module(f"fb_jax.cli.{module}"), function)
+    call(target, args[words:], f"freebind {name}", command.example)
+
+
+def _overview(args: list[str]) -> None:
+    """Print the commands, or those that begin with a word; refuse an unknown one."""
+    word = next((arg for arg in args[:1] if not arg.startswith("-")), "")
+    shown = {name: c for name, c in COMMANDS.items() if name.split()[0] == word or not word}
+    if not shown or (len(args) > 1 and not args[1].startswith("-")):
+        raise unknown("command", " ".join(args[:2]) if shown else word, shown or COMMANDS)
+    print(f"usage: freebind {word or 'COMMAND'} ...\n")
+    for name, command in shown.items():
+        print(f"  {name:<16} {command.summary}")
+    print("\noptions of a command: freebind COMMAND --help")
+    print("example: freebind train --bond combination --expert clap_general")

@@ -1,4 +1,4 @@
-"""What a command works on: the space of a run and its banks, or an artefact and a bank root."""
+"""The fused space that a command works on, and its banks: a run's, or a stored space's."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fb_jax.banks import BankSet, open_banks
+from fb_jax.banks import BankSet, files, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
 
+EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
+
 
 @dataclass(frozen=True)
 class Source:
-    """A fused space and banks of all that it is fused from.
+    """A fused space and banks of all its native spaces.
 
     Attributes:
-        space: At its own factors.
-        splits: Returns the evaluation splits.
+        space: The space at its own factors.
+        folder: The folder that it was found in.
+        splits: Returns the names of the evaluation splits.
         open: Opens a split, verified.
     """
 
     space: FusedSpace
+    folder: Path
     splits: Callable[[], list[str]]
     open: Callable[[str], BankSet]
 
@@ -31,26 +35,71 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
     """Return what ``--run`` or ``--space`` names.
 
     Args:
-        run: Run folder that train.py wrote.
-        space: Fused space: a folder that train.py --product or freebind export-space wrote.
-        data: Bank root; of a run the one that it was trained on by default.
+        run: Folder of a run, a product or a fused space, or a folder with exactly one of them.
+        space: The same; the name for a fused space.
+        data: Bank root; for a run or product, by default the one that it was trained on.
 
     Raises:
-        FreeBindError: Not just one of the two is named, or one that is none.
+        FreeBindError: Not exactly one of the two is named, or it leads to no space.
     """
-    if run is not None and space is None:
-        found = Run(run)
-        known = lambda: found.splits  # noqa: E731
-        return Source(found.space, known, lambda split: found.open_banks(split, data))
-    if run is not None or space is None or data is None:
-        raise FreeBindError(
-            "name what to work on, once", expected="--run RUN, or --space FOLDER --data BANKS"
+    if (run is None) == (space is None):
+        raise FreeBindError("name one thing to work on", expected=EXPECTED)
+    named = run or space
+    assert named is not None
+    folder = _find(named)
+    if (folder / "run.json").exists():
+        finished = Run(folder)
+        return Source(
+            finished.space,
+            folder,
+            lambda: finished.splits,
+            lambda split: finished.open_banks(split, data),
         )
-    loaded = FusedSpace.load(space)
+    return _stored(folder, data or _recorded_data(folder))
+
+
+def _stored(folder: Path, root: Path) -> Source:
+    loaded = FusedSpace.load(folder)
 
     def opened(split: str) -> BankSet:
-        banks = open_banks(data, split, spaces=loaded.spaces)
+        banks = open_banks(root, split, spaces=loaded.spaces)
         banks.verify()
         return banks
 
-    return Source(loaded, lambda: list(evaluation_banks(loaded, data)), opened)
+    return Source(loaded, folder, lambda: list(evaluation_banks(loaded, root)), opened)
+
+
+def _recorded_data(folder: Path) -> Path:
+    """Return the bank root that a product recorded."""
+    provenance = folder.parent / "provenance.json"
+    if folder.name != "space" or not provenance.exists():
+        raise FreeBindError(
+            "a fused space alone does not know its banks", where=folder, expected="--data BANKS"
+        )
+    return Path(files.read_json(provenance)["data"])
+
+
+def _holds(folder: Path) -> Path | None:
+    """Return the folder itself if it is a run or a stored space, or a product's space."""
+    for inside in (folder, folder / "space"):
+        if (inside / "run.json").exists() or (inside / "space.json").exists():
+            return inside
+    return None
+
+
+def _find(folder: Path) -> Path:
+    """Return the run or stored space that a folder is, or the only one that it holds."""
+    if (found := _holds(folder)) is not None:
+        return found
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+    candidates = [path for path in inside if _holds(path)]
+    if len(candidates) != 1:
+        names = ", ".join(str(path) for path in candidates)
+        raise FreeBindError(
+            "several runs or spaces are here" if candidates else "no run and no fused space here",
+            where=folder,
+            expected=EXPECTED,
+            got=names or None,
+            fix="name one of them" if candidates else None,
+        )
+    return _find(candidates[0])

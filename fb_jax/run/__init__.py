@@ -1,25 +1,20 @@
-"""Runs: configuration, checks before long work, the pipeline from banks to results."""
+"""Runs: options, checks before long work, run folders, products, and ``fit``."""
 
-from fb_jax.run.config import Device, RunConfig, parse_config
+from fb_jax.run.bond import prepare, report, train
+from fb_jax.run.checks import Job, preflight
 from fb_jax.run.default import word_world
 from fb_jax.run.describe import describe, introduce
-from fb_jax.run.device import select_device
-from fb_jax.run.pipeline import (
-    Advance,
-    Reporter,
-    Run,
-    Silent,
-    default_space,
-    prepare,
-    report,
-    train,
-)
-from fb_jax.run.preflight import Job, preflight
-from fb_jax.run.product import Product, read_product
-from fb_jax.run.stages import bond_runs, evaluation_banks, make_product, outline, points_for
+from fb_jax.run.device import Device, computing_on, select_device
+from fb_jax.run.fit import fit
+from fb_jax.run.folder import Run
+from fb_jax.run.options import RunConfig
+from fb_jax.run.parsing import parse_config
+from fb_jax.run.product import bond_runs, make_product, plan_product
+from fb_jax.run.recipe import Product, read_product
+from fb_jax.run.report import evaluation_banks, points_for
+from fb_jax.run.reporter import Reporter, Silent
 
 __all__ = [
-    "Advance",
     "Device",
     "Job",
     "Product",
@@ -28,13 +23,14 @@ __all__ = [
     "RunConfig",
     "Silent",
     "bond_runs",
-    "default_space",
+    "computing_on",
     "describe",
     "evaluation_banks",
+    "fit",
     "introduce",
     "make_product",
-    "outline",
     "parse_config",
+    "plan_product",
     "points_for",
     "preflight",
     "prepare",

@@ -1,11 +1,11 @@
-"""What a run without ``--data`` trains on: the word world, whose banks come with the package."""
+"""The default data of a run: the word world, whose banks come with the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 HOME = Path(__file__).parents[1] / "word_world"
-"""Holds ``banks/``, ``config.yaml`` with options that fit them, and a README."""
+"""Folder with ``banks/``, a fitting ``config.yaml`` and a README."""
 
 
 def word_world() -> Path:
@@ -14,10 +14,10 @@ def word_world() -> Path:
 
 
 def config_file() -> Path:
-    """Return the YAML file with the options that fit it."""
+    """Return the YAML file with the options for the word world."""
     return HOME / "config.yaml"
 
 
 def is_default(data: Path) -> bool:
-    """Tell whether a bank root is that of the word world, by whatever path."""
+    """Return whether a path leads to the bank root of the word world."""
     return data.resolve() == word_world().resolve()

@@ -1,16 +1,17 @@
-"""What a run trains on, and what it takes once it is checked, in words."""
+"""What a run trains on and what it needs, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from fb_jax.banks import files
-from fb_jax.projector import subset_name
+from fb_jax.fusion import FusedSpace
+from fb_jax.projector import Bond, subset_name
 from fb_jax.run import default
-from fb_jax.run.config import RunConfig
+from fb_jax.run.checks import Job
 from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
-from fb_jax.run.preflight import Job
+from fb_jax.run.options import RunConfig
 from fb_jax.training import Training
 
 FLOAT16 = 2
@@ -18,28 +19,28 @@ NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
 def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
-    """Return what the word world is and is not, or nothing for a run on other data.
+    """Return what the word world is and is not; nothing for a run on other data.
 
     Args:
         config: The run.
-        spaces: The native spaces that it takes.
+        spaces: Its native spaces.
     """
     if not default.is_default(config.data):
         return ""
     own, paper = config.training, Training()
-    return f"""Data: the word world (words written, drawn and spoken), in {default.HOME}.
-Small encoders trained on such words play the parts of {", ".join(spaces)}:
-they are not ImageBind, CLAP or InternVL, and nothing below measures those.
-Batch {own.batch}, hidden width {own.hidden} (the paper: {paper.batch}, {paper.hidden}); \
-config.yaml there has what fits this data.
+    return f"""Data: the word world (words written, drawn and spoken), in
+{default.HOME}.
+Small encoders trained on such words play the parts of {", ".join(spaces)}.
+They are not ImageBind, CLAP or InternVL, and no figure below is about those.
+Batch {own.batch}, hidden width {own.hidden} (the paper: {paper.batch}, {paper.hidden}).
 
 """
 
 
 def describe(job: Job) -> dict[str, str]:
-    """Return what a run will do and take, as label to text."""
-    spec, schedule, config = job.spec, job.schedule, job.config
-    needs, size = estimate(spec, job.form, schedule), files.gigabytes
+    """Return what a run will do and need, as label to text."""
+    spec, schedule, config = job.pairs, job.schedule, job.config
+    needs, size = estimate(spec, job.bond, schedule), files.gigabytes
     shared = ", ".join(spec.banks.modalities(spec.expert))
     counts = ", ".join(f"{spec.count(start):,} from {start}" for start in spec.starts)
     resident = needs.table_memory <= config.runtime.resident_bytes
@@ -48,12 +49,11 @@ def describe(job: Job) -> dict[str, str]:
         f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
         for name, banks in job.evaluation.items()
     )
-    fused = config.dim or job.form.dim_fused
+    fused = config.dim or FusedSpace.of(Bond(job.bond)).dim
     left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
     return {
         "data": str(config.data),
-        "bond": f"{config.bond} of {spec.expert} ({shared}) and {spec.unified}, anchor "
-        f"{spec.anchor}",
+        "bond": f"{config.title}; expert with {shared}; anchor {spec.anchor}",
         "device": str(select_device(config.device)),
         "pairs": f"{counts}; {needs.pairs_operations / 1e12:,.2f} TFLOP; in {job.pairs_folder}",
         "mixture": f"{len(schedule.members)} projectors of {needs.parameters:,} parameters, from "

@@ -1,28 +1,34 @@
-"""Which device to compute on."""
+"""The device to compute on."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
 
 import jax
 
 from fb_jax.errors import FreeBindError
-from fb_jax.run.config import Device
+
+Device = Literal["auto", "cpu", "gpu"]
 
 
 def select_device(device: Device) -> jax.Device:
-    """Return the device to compute on.
+    """Return the device of an option.
 
     Raises:
-        FreeBindError: A GPU was asked for and there is none.
+        FreeBindError: There is no such device.
     """
-    if device == "auto":
-        return jax.devices()[0]
     try:
-        return jax.devices(device)[0]
+        return jax.devices()[0] if device == "auto" else jax.devices(device)[0]
     except RuntimeError as error:
         raise FreeBindError(
             f"there is no {device} to compute on",
             expected="a device that JAX sees",
-            got=", ".join(str(found) for found in jax.devices()),
-            fix="install the package with the extra cuda12 or cuda13 on a machine with a GPU, "
-            "or use --device cpu",
+            got=str(error).splitlines()[0],
+            fix="use --device cpu, or install the extra cuda12 or cuda13 on a machine with a GPU",
         ) from error
+
+
+def computing_on(device: Device) -> AbstractContextManager[object]:
+    """Return a context in which JAX computes on a device."""
+    return jax.default_device(select_device(device))

@@ -1,31 +1,31 @@
-"""What a run will take: operations, memory and disk, from its sizes alone."""
+"""Operations, memory and disk that a run needs, from its sizes alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fb_jax.projector import DIRECTIONS, parameter_count
+from fb_jax.projector import BondSpec, parameter_count
 from fb_jax.pseudo import PairSpec
-from fb_jax.training import BondForm, Schedule
+from fb_jax.training import Schedule
 
 FLOAT = 4
 CHECKPOINTS_HELD = 3
-"""Two are kept, and a third is there while it is written."""
+"""Two are kept; a third exists while it is written."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run takes.
+    """What a run needs.
 
     Attributes:
-        parameters: Trained numbers of one projector.
-        pairs_operations: Floating-point operations of the products of soft retrieval.
-        training_operations: The same for training, forward and backward.
+        parameters: Trained parameters of one projector.
+        pairs_operations: Floating-point operations of the matrix products of soft retrieval.
+        training_operations: Floating-point operations of training, forward and backward.
         pairs_disk: Bytes of the pseudo pairs on disk.
         checkpoints_disk: Bytes of the checkpoints on disk.
-        table_memory: Bytes of the pairs as float32: what training holds, or reads from disk.
-        step_memory: Bytes of a training step, roughly: states, batches, and one lane's activations
-            and scores (batched lanes hold those of every lane).
+        table_memory: Bytes of the pairs as float32: held by training, or read from disk.
+        step_memory: Rough bytes of a training step: states, batches, and the activations and scores
+            of one lane (batched lanes hold those of every lane).
     """
 
     parameters: int
@@ -37,12 +37,12 @@ class Estimate:
     step_memory: int
 
 
-def estimate(spec: PairSpec, form: BondForm, schedule: Schedule) -> Estimate:
-    """Work out what a run takes."""
-    direction, hidden, batch = DIRECTIONS[form.kind], form.hidden, schedule.batch
+def estimate(spec: PairSpec, bond: BondSpec, schedule: Schedule) -> Estimate:
+    """Return what a run needs."""
+    direction, hidden, batch = bond.direction, bond.hidden, schedule.batch
     source, target = spec.modalities(direction.source), spec.modalities(direction.target)
-    dim_out = form.dim_out
-    parameters = parameter_count(form.dim_in, dim_out, hidden)
+    dim_out = bond.dim_out
+    parameters = parameter_count(bond.dim_in, dim_out, hidden)
     state = 3 * FLOAT * parameters * len(schedule.members)  # weights and Adam's two moments
     row = spec.table_bytes() // sum(map(len, spec.ranges.values()))
     terms = len(source) * len(target)

@@ -1,185 +1,214 @@
-"""Products: what a config names. A product is a space, so one may be the unified space of the next.
+"""Building a product: its stages one after another, each from banks to bonds to fused rows.
 
-A YAML file says from what, by which bond and at which factors; its name is the product's:
-
-    unified: internvl_ib                  # a native space, or another product
-    bond: combination
-    experts: [clap_music, clap_general]
-    factors: versatile                    # a preset, or modality to weight
-    dim: 192                              # of a direct sum: what it is cut to,
-    fill: 0.05                            #   and the squared norm of a filled-in part
-
-or that a modality of another product comes from an encoder that was tuned into it:
-
-    unified: internvl_ib
-    tuned: {audio: imagebind_tuned}       # modality to the space that holds its rows
+HOME/UNIFIED-BOND-EXPERT/    the run of every bond, as freebind train --bond writes it
+HOME/PRODUCT/product.json    what distinguishes this product from others
+HOME/PRODUCT/space/          the fused space, with its model card
+HOME/PRODUCT/provenance.json data
+HOME/PRODUCT/metrics.json    results
+HOME/PRODUCT/sweep.png
+HOME/PRODUCT/banks/          its rows, beside the native spaces, if another builds on it
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-import yaml
+import numpy as np
 
-from fb_jax.banks import require_name
+from fb_jax.banks import BankSet, files, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.fusion import Factors
-from fb_jax.projector import DIRECTIONS, BondKind
+from fb_jax.evaluation import Results
+from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis
+from fb_jax.projector import Bond, BondSpec, End
+from fb_jax.pseudo.plans import plan_for
+from fb_jax.run.bond import prepare, report, train
+from fb_jax.run.checks import Job
+from fb_jax.run.options import RunConfig
+from fb_jax.run.recipe import Product, products
+from fb_jax.run.report import cut_once, evaluation_banks, report_space
+from fb_jax.run.reporter import Reporter
+from fb_jax.run.rows import require_tuned_rows, write_rows
 
-HOME = Path(__file__).parents[1] / "products"
-"""The products that come with the package; ``configs/products`` of the repository."""
+Announce = Callable[[str, Job], None]
+"""Called before every bond is trained, with its title and the checked run."""
+
+
+def make_product(
+    product: Product,
+    config: RunConfig,
+    reporter: Reporter,
+    announce: Announce = lambda _title, _job: None,
+) -> tuple[FusedSpace, dict[str, Results]]:
+    """Make a product; what is trained or written already is not made again.
+
+    Args:
+        product: What to make.
+        config: Options of all its runs: data, pairs, training.
+        reporter: Shows progress.
+        announce: Called before every bond.
+
+    Returns:
+        The fused space, which ``HOME/PRODUCT/space`` then holds; and split to results.
+
+    Raises:
+        FreeBindError: A space is missing in the data or does not fit, or a folder is refused.
+    """
+    plan_product(product, config)
+    base: FusedSpace | None = None
+    data, results = config.data, {}
+    for stage, following in zip_longest(product.stages, product.stages[1:]):
+        build = _Stage(stage, config, reporter)
+        with files.locked(build.folder):
+            base = build.space(base, data, announce)
+            results = build.finish(base)
+            if following is not None and following.bond:
+                data = write_rows(base, config, reporter)
+    assert base is not None
+    return base, results
+
+
+def plan_product(product: Product, config: RunConfig) -> FusedSpace:
+    """Check everything that can be checked before any work, for all stages.
+
+    Returns:
+        The fused space of planned bonds.
+
+    Raises:
+        FreeBindError: The pool lacks a native space, or a stage does not fit it.
+    """
+    known = open_split(config.data, config.pool).spaces()
+    if (first := product.natives[0]) not in known:
+        raise unknown("product or space", first, [*products(), *known], product.stages[0].name)
+    pool = open_banks(config.data, config.pool, spaces=product.natives)
+    space: FusedSpace | None = None
+    for stage in product.stages:
+        _require_own_folder(stage, config)
+        if space is not None and stage.tuned:
+            space = _tuned(stage, space)
+            continue
+        bonds = [Bond(_planned(stage, expert, space, pool, config)) for expert in stage.experts]
+        space = _fused(stage, bonds, space)
+        if stage.dim is not None:
+            space = with_basis(space, np.zeros((space.dim, stage.dim), np.float32))
+    assert space is not None
+    return space
+
+
+def bond_runs(stage: Product, data: Path, config: RunConfig) -> list[RunConfig]:
+    """Return the runs of a stage's bonds, each in the folder of a run by itself."""
+    return [
+        replace(
+            config,
+            product=None,
+            data=data,
+            bond=stage.bond or "combination",
+            unified=stage.unified,
+            expert=expert,
+            out=config.home / f"{stage.unified}-{stage.bond}-{expert}",
+        )
+        for expert in stage.experts
+    ]
+
+
+def _require_own_folder(stage: Product, config: RunConfig) -> None:
+    """Raise a FreeBindError if another product of this name was made here."""
+    marker = config.home / stage.name / "product.json"
+    if marker.exists() and files.read_json(marker)["product"] != files.json_types(stage.to_dict()):
+        raise FreeBindError(
+            "this folder holds another product of this name",
+            where=marker.parent,
+            expected=stage.to_dict(),
+            got=files.read_json(marker)["product"],
+            fix="give the file another name, or choose another --out",
+        )
+
+
+def _planned(
+    stage: Product, expert: str, base: FusedSpace | None, pool: BankSet, config: RunConfig
+) -> BondSpec:
+    """Describe a bond of a stage whose unified space need not exist yet."""
+    if base is None:
+        unified = End(stage.unified, pool.modalities(stage.unified), pool.dim(stage.unified))
+    else:
+        unified = End(stage.unified, base.modalities, base.dim)
+    plan_for(unified.modalities, pool.modalities(expert), config.pairs.anchor)  # refuses misfits
+    theirs = End(expert, pool.modalities(expert), pool.dim(expert))
+    return BondSpec.between(stage.bond or "combination", unified, theirs, config.training.hidden)
+
+
+def _tuned(stage: Product, base: FusedSpace) -> FusedSpace:
+    """Return a base with rows of a tuned encoder."""
+    rows = {**base.last.tuned_rows, **stage.tuned}
+    return base.with_last(replace(base.last, name=stage.name, tuned_rows=rows))
+
+
+def _fused(stage: Product, bonds: Sequence[Bond], base: FusedSpace | None) -> FusedSpace:
+    """Return the space of a stage's bonds at its factors, uncut."""
+    if stage.fill is not None and stage.bond != "direct_sum":
+        raise FreeBindError("only a direct sum is filled in", where=f"{stage.name}: fill")
+    fill = {} if stage.fill is None else {"fill": float(stage.fill)}
+    return FusedSpace.of(*bonds, at=stage.factors, base=base, name=stage.name, **fill)
 
 
 @dataclass(frozen=True)
-class Product:
-    """How a fused space is made.
+class _Stage:
+    """One stage that is being built."""
 
-    Attributes:
-        name: Of the product.
-        unified: Name of its unified space, if that is a native one or, with ``base``, the base's.
-        bond: With each of the experts; None if a modality is tuned.
-        experts: Native spaces.
-        factors: A preset's name, or modality to the weight of the experts.
-        dim: What a direct sum is cut to; None keeps all.
-        fill: Squared norm of its filled-in parts; None takes the default of ``FusedSpace``.
-        tuned: Modality to the native space whose rows it is.
-        base: The product that is its unified space.
-    """
-
-    name: str
-    unified: str
-    bond: BondKind | None = None
-    experts: tuple[str, ...] = ()
-    factors: str | Factors = ""
-    dim: int | None = None
-    fill: float | None = None
-    tuned: Mapping[str, str] = field(default_factory=dict)
-    base: Product | None = None
+    product: Product
+    config: RunConfig
+    reporter: Reporter
 
     @property
-    def stages(self) -> tuple[Product, ...]:
-        """The products that this one is built from, the first one first, and this one."""
-        return (*(self.base.stages if self.base else ()), self)
+    def folder(self) -> Path:
+        """The folder of the product."""
+        return self.config.home / self.product.name
 
-    @property
-    def natives(self) -> tuple[str, ...]:
-        """The native spaces of all stages; those of tuned encoders are made on the way."""
-        experts = [expert for stage in self.stages for expert in stage.experts]
-        return (self.stages[0].unified, *dict.fromkeys(experts))
+    def space(self, base: FusedSpace | None, data: Path, announce: Announce) -> FusedSpace:
+        """Train the stage's bonds, or read them, and fuse them."""
+        stage = self.product
+        if base is not None and stage.tuned:
+            require_tuned_rows(stage, base, self.config)
+            return _tuned(stage, base)
+        jobs = [prepare(run, self.reporter) for run in bond_runs(stage, data, self.config)]
+        space = _fused(stage, [self._bond(job, announce) for job in jobs], base)
+        if stage.dim is None:
+            return space
+        kept = self._kept_basis(space)
+        return cut_once(space, stage.dim, kept, self.config.data, self.config.pool)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what its file says, as plain types."""
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("name", "base") and value not in (None, (), {}, "")
+    def _bond(self, job: Job, announce: Announce) -> Bond:
+        announce(job.config.title, job)
+        bond = train(job, self.reporter)
+        report(job, bond, self.reporter)
+        return bond
+
+    def _kept_basis(self, space: FusedSpace) -> np.ndarray | None:
+        """Return the basis of the stored space if it is of this very space."""
+        if not (self.folder / "space").exists():
+            return None
+        stored = FusedSpace.load(self.folder / "space")
+        if not isinstance(stored.last, CutSum) or len(stored.last.basis) != space.dim:
+            return None
+        basis = stored.last.basis
+        return basis if digest(with_basis(space, basis)) == digest(stored) else None
+
+    def finish(self, space: FusedSpace) -> dict[str, Results]:
+        """Evaluate the stage's space and store it."""
+        config, folder = self.config, self.folder
+        identity = {
+            "format": "freebind-product",
+            "version": 1,
+            "product": self.product.to_dict(),
+            "weights": digest(space),
         }
-
-
-OPTIONS: Mapping[str, tuple[type, ...]] = {
-    "unified": (str,),
-    "bond": (str,),
-    "experts": (list,),
-    "factors": (str, dict),
-    "dim": (int,),
-    "fill": (float, int),
-    "tuned": (dict,),
-}
-
-
-def products(folder: Path = HOME) -> dict[str, Path]:
-    """Return the files of the products in a folder, by name."""
-    return {path.stem: path for path in sorted(folder.glob("*.y*ml"))}
-
-
-def read_product(product: str) -> Product:
-    """Read a product.
-
-    Args:
-        product: Name of one that comes with the package, or path of a YAML file. What it names as
-            unified space is looked for beside that file first.
-
-    Raises:
-        FreeBindError: There is none, its name cannot name a space, its file says something else,
-            or it is built on itself.
-    """
-    if not product.endswith((".yaml", ".yml")):
-        known = products()
-        if product not in known:
-            raise unknown("product", product, known, "give its file, my_product.yaml")
-        return _read(known[product], ())
-    return _read(Path(product), ())
-
-
-def _read(path: Path, above: tuple[Path, ...]) -> Product:
-    require_name("product", path.stem)
-    if path.resolve() in above:
-        raise FreeBindError("a product is built on itself", where=path)
-    options = _options(path)
-    base = (products() | products(path.parent)).get(options["unified"])
-    made = Product(
-        path.stem, **options, base=_read(base, (*above, path.resolve())) if base else None
-    )
-    _require_one_kind(made, path)
-    return made
-
-
-def _options(path: Path) -> dict[str, Any]:
-    """Return what a file says, each option of its type."""
-    try:
-        options = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise FreeBindError("a product cannot be read", where=path, got=error) from error
-    if not isinstance(options, dict) or "unified" not in options:
-        raise FreeBindError(
-            "this file tells of no product",
-            where=path,
-            expected=f"options by name: {', '.join(OPTIONS)}; unified must be there",
-            got=list(options) if isinstance(options, dict) else type(options).__name__,
-        )
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise unknown("option of a product", str(name), OPTIONS, path)
-        if not isinstance(value, OPTIONS[name]) or isinstance(value, bool):
-            raise FreeBindError(
-                "an option of a product has the wrong form",
-                where=f"{path}: {name}",
-                expected=" or ".join(kind.__name__ for kind in OPTIONS[name]),
-                got=value,
-            )
-    if options.get("bond", "combination") not in DIRECTIONS:
-        raise unknown("bond", options["bond"], DIRECTIONS, path)
-    if isinstance(factors := options.get("factors"), dict):
-        options["factors"] = {str(m): _weight(weight, m, path) for m, weight in factors.items()}
-    return {**options, "experts": tuple(map(str, options.get("experts", ())))}
-
-
-def _weight(weight: object, modality: object, path: Path) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise FreeBindError(
-            "a factor is a weight", where=f"{path}: {modality}", expected="0 to 1", got=weight
-        )
-    return float(weight)
-
-
-def _require_one_kind(made: Product, path: Path) -> None:
-    """Raise a FreeBindError unless a product has bonds with experts, or a tuned modality."""
-    said = set(made.to_dict()) - {"unified"}
-    bonded = {"bond", "experts", "factors"} <= said and "tuned" not in said
-    if not bonded and (said != {"tuned"} or made.base is None):
-        raise FreeBindError(
-            "this file tells of no product",
-            where=path,
-            expected="bond, experts and factors; or tuned, of a product",
-            got=", ".join(made.to_dict()),
-        )
-    if made.bond == "displacement" and len(made.experts) > 1:
-        raise FreeBindError(
-            "a displacement goes into one expert",
-            where=path,
-            got=", ".join(made.experts),
-            fix="make a product of the first, and another that has it as its unified space",
-        )
+        files.claim(folder / "product.json", identity, "results")
+        files.write_json(folder / "provenance.json", {"data": str(config.data.absolute())})
+        evaluation = evaluation_banks(space, config.data, config.pool)
+        results = report_space(space, evaluation, folder, self.reporter, config.metrics)
+        figures = {name: result.to_dict() for name, result in results.items()}
+        pool = open_banks(config.data, config.pool, spaces=space.spaces)
+        space.save(folder / "space", licences=licences_of(space, pool), metrics=figures)
+        return results

@@ -1,6 +1,8 @@
 import os
+import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -38,6 +40,39 @@ class Toy:
         if (rows[:, 0] == 13).any():
             raise RuntimeError("thirteen letters")
         return np.where(rows[:, :1] == 7, np.nan, rows)
+
+
+class Done(NamedTuple):
+    """Exit status of a command, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the ``main`` of a command as a user would, but in this process, which takes less time."""
+
+    def command(main, *args) -> Done:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, args)])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        return Done(status, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """An empty cache of the Hugging Face hub, and no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 @pytest.fixture

@@ -28,13 +28,6 @@ def test_colours_of_any_mode_become_rgb(tmp_path, mode):
     assert np.abs(np.asarray(found, int) - np.asarray(two_pixels(), int)).max() <= 1
 
 
-def test_of_16_bits_the_upper_8_count(tmp_path):
-    levels = np.uint16([[0, 255, 256, 32768, 65535]])
-    Image.fromarray(levels).save(tmp_path / "deep.png")
-    found = np.asarray(read_image(tmp_path / "deep.png"))
-    assert found.tolist() == [[[level >> 8] * 3 for level in levels[0].tolist()]]
-
-
 def test_a_picture_is_turned_as_its_exif_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned
@@ -120,7 +113,7 @@ def test_16_bits_are_scaled_and_not_cut_off(tmp_path, suffix):
 @pytest.mark.parametrize("values", [np.float32([[0.5]]), np.int32([[-1]]), np.int32([[70000]])])
 def test_values_of_no_known_range_are_refused(tmp_path, values):
     Image.fromarray(values).save(tmp_path / "odd.tif")
-    with pytest.raises(FreeBindError, match=r"no known range\n.*odd.tif\n.*8 or 16 bits"):
+    with pytest.raises(FreeBindError, match=r"values is unknown\n.*odd.tif\n.*8 or 16 bits"):
         read_image(tmp_path / "odd.tif")
 
 

@@ -1,14 +1,14 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from made import random_bond, random_product
 
-from encoders_torch.mixture import Mixture, read_displacement
+from encoders_torch.tuning.displacement import read_displacement
+from encoders_torch.tuning.mixture import Mixture
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace, weights_digest
+from fb_jax.fusion import FusedSpace, digest
 
 ENDS = ("imagebind", 10), ("internvl", 6), ("text", "image")
 
@@ -16,8 +16,8 @@ ENDS = ("imagebind", 10), ("internvl", 6), ("text", "image")
 @pytest.fixture
 def space():
     """internvl_ib with random numbers: never trained."""
-    space = FusedSpace.preset("it_expertise", random_bond("displacement", *ENDS))
-    return replace(space, name="internvl_ib")
+    bond = random_bond("displacement", *ENDS)
+    return FusedSpace.of(bond, at="it_expertise", name="internvl_ib")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_the_mixture_gives_the_products_audio_rows(space, folder):
 def test_what_the_folder_tells_is_read(space, folder):
     found = read_displacement(folder)
     assert (found.name, found.unified, found.expert) == ("internvl_ib", "imagebind", "internvl")
-    assert (found.shared, found.digest) == (("text", "image"), weights_digest(space))
+    assert (found.shared, found.digest) == (("text", "image"), digest(space))
     assert (found.mixture.dim_in, found.mixture.dim) == (10, 6)
 
 
@@ -52,7 +52,7 @@ def test_a_space_that_is_no_displacement_is_refused(tmp_path):
     random_product().save(tmp_path / "two_stages")
     with pytest.raises(FreeBindError, match="this fused space is no displacement"):
         read_displacement(tmp_path / "two_stages")
-    combination = FusedSpace.preset("it_expertise", random_bond("combination", *ENDS))
+    combination = FusedSpace.of(random_bond("combination", *ENDS), at="it_expertise")
     combination.save(tmp_path / "combination")
     with pytest.raises(FreeBindError, match="combination"):
         read_displacement(tmp_path / "combination")
@@ -80,5 +80,5 @@ def test_an_altered_folder_is_refused(folder, name):
 
 
 def test_a_folder_that_is_no_space_is_refused(tmp_path):
-    with pytest.raises(FreeBindError, match=r"no fused space\n(.|\n)*--product internvl_ib"):
+    with pytest.raises(FreeBindError, match=r"no fused space here\n(.|\n)*--product internvl_ib"):
         read_displacement(tmp_path)

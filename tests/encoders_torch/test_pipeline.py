@@ -50,12 +50,12 @@ def unit(rows):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bank_holds_the_embedding_of_every_item_in_order(toy, media, split, modality, workers):
     source = open_source(modality, media / ("text.txt" if modality == "text" else modality))
-    made = run(toy, source, split, replace(HOW, workers=workers), modality)
+    result = run(toy, source, split, replace(HOW, workers=workers), modality)
     what = [i["caption"] if modality == "text" else source.folder / i["path"] for i in source.items]
     wanted = unit(np.stack([toy.read(modality, item) for item in what]))
     bank = open_banks(split.path.parent, spaces=["toy"])["toy", modality]
     np.testing.assert_allclose(bank[:], wanted, rtol=1e-6)
-    assert (made.whole, made.failures, made.report.exists()) == (True, [], False)
+    assert (result.complete, result.failures, result.report.exists()) == (True, [], False)
     assert len(bank.missing) == 0
     assert (bank.encoder.name, bank.encoder.licence) == ("toy", "CC0-1.0")
 
@@ -65,14 +65,14 @@ def test_a_bank_holds_the_embedding_of_every_item_in_order(toy, media, split, mo
 
 def test_items_that_fail_are_left_out_with_their_reason(toy, split):
     source = words("unreadable", "thirteen12345", "seven77")
-    made = run(toy, source, split)
-    assert made.failures == [
+    result = run(toy, source, split)
+    assert result.failures == [
         Failure(11, "11", "ValueError: not a caption"),
         Failure(12, "12", "RuntimeError: thirteen letters"),
         Failure(13, "13", "its embedding has no direction"),
     ]
-    lines = made.report.read_text().splitlines()
-    assert [Failure(**json.loads(line)) for line in lines] == made.failures
+    lines = result.report.read_text().splitlines()
+    assert [Failure(**json.loads(line)) for line in lines] == result.failures
     bank = Bank.open(split.bank_path("toy", "text"))
     assert bank.missing.tolist() == [11, 12, 13]
     assert bank.array[11:].any() == np.False_
@@ -128,7 +128,7 @@ def test_an_encoder_that_returns_another_shape_is_refused(toy, split):
 def stop_after(rows):
     done = 0
 
-    def progress(more, _spent):
+    def progress(more, _timings):
         nonlocal done
         done += more
         if done >= rows:
@@ -174,7 +174,7 @@ def test_an_export_with_other_settings_is_refused(toy, split, change):
 
 def test_other_items_in_the_same_place_are_refused(toy, split):
     run(toy, words(), split)
-    with pytest.raises(FreeBindError, match="another item list is here"):
+    with pytest.raises(FreeBindError, match="another item list is already here"):
         run(toy, words("more"), split)
 
 
@@ -227,12 +227,14 @@ def test_rows_come_in_order_whatever_the_workers_do(toy, tmp_path):
 def test_an_encoder_is_not_sent_to_the_workers_which_share_it(toy, media, split, spawn):
     """So it may hold what cannot be pickled, as a model on a GPU or a lock."""
     toy.model = threading.Lock()
-    made = run(toy, open_source("audio", media / "audio"), split, replace(HOW, workers=2), "audio")
-    assert (made.whole, made.failures) == (True, [])
+    result = run(
+        toy, open_source("audio", media / "audio"), split, replace(HOW, workers=2), "audio"
+    )
+    assert (result.complete, result.failures) == (True, [])
 
 
 def test_few_captions_start_no_worker(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_pool", pytest.fail)
+    monkeypatch.setattr(reading, "_worker_processes", pytest.fail)
     reader = ItemReader(toy, "text", write_items(tmp_path / "items.jsonl", words().items), None)
     reads = read_ahead(reader, range(11), workers=2, most_items=40, most_bytes=10**6)
     assert [read.item()[0] for read in reads] == [len(word) for word in WORDS]
@@ -264,8 +266,8 @@ def test_what_a_worker_cannot_hand_over_is_a_reason(toy, split, media):
     read = toy.read
     toy.read = lambda modality, path: (lambda: 0) if path.stem == "x" else read(modality, path)
     source = open_source("image", media / "image")
-    made = run(toy, source, split, replace(HOW, workers=1), "image")
-    assert [failure.id for failure in made.failures] == ["a/x.png"]
+    result = run(toy, source, split, replace(HOW, workers=1), "image")
+    assert [failure.id for failure in result.failures] == ["a/x.png"]
 
 
 def test_too_little_memory_for_a_batch_says_which_setting(toy, split):
@@ -283,9 +285,9 @@ def test_a_blank_caption_fails(toy, split):
 
 def test_paths_to_nothing_are_told_one_by_one(toy, media, split):
     (media / "list.csv").write_text("id,path\na,image/0.png\nb,image/gone.png\n")
-    made = run(toy, open_source("image", media / "list.csv"), split, modality="image")
-    assert [f.id for f in made.failures] == ["b"]
-    assert "No such file" in made.failures[0].reason
+    result = run(toy, open_source("image", media / "list.csv"), split, modality="image")
+    assert [f.id for f in result.failures] == ["b"]
+    assert "No such file" in result.failures[0].reason
 
 
 # Several processes
@@ -294,11 +296,11 @@ def test_paths_to_nothing_are_told_one_by_one(toy, media, split):
 def test_shards_of_several_processes_make_the_same_bank(toy, split, tmp_path, contents):
     source = words("unreadable", "seven77")
     for shard_id in (2, 0):
-        made = run(toy, source, split, replace(HOW, shard_id=shard_id, num_shards=3))
-        assert not made.whole
+        result = run(toy, source, split, replace(HOW, shard_id=shard_id, num_shards=3))
+        assert not result.complete
         assert split.spaces() == {}
-    made = run(toy, source, split, replace(HOW, shard_id=1, num_shards=3))
-    assert (made.whole, [f.row for f in made.failures]) == (True, [11, 12])
+    result = run(toy, source, split, replace(HOW, shard_id=1, num_shards=3))
+    assert (result.complete, [f.row for f in result.failures]) == (True, [11, 12])
     other = Split(tmp_path / "other" / "pool")
     run(toy, source, other)
     assert contents(split.path) == contents(other.path)

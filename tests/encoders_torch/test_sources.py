@@ -1,6 +1,5 @@
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def test_a_folder_of_another_modality_is_taken_whole(tmp_path):
 
 def test_a_name_that_is_not_unicode_is_refused(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).touch()
-    with pytest.raises(FreeBindError, match=r"not UTF-8(.|\n)*caf"):
+    with pytest.raises(FreeBindError, match=r"no valid Unicode(.|\n)*caf"):
         open_source("image", tmp_path)
 
 
@@ -134,7 +133,7 @@ def test_a_row_without_a_path_is_refused_by_its_number(listed, tmp_path):
 @pytest.mark.parametrize("row", [r'{"caption": "\ud800"}', r'{"id": "\udfff", "caption": "a"}'])
 def test_half_a_character_is_refused_by_its_row(tmp_path, row):
     (tmp_path / "list.jsonl").write_text(row)
-    with pytest.raises(FreeBindError, match=r"no Unicode text\n.*list\.jsonl, row 1"):
+    with pytest.raises(FreeBindError, match=r"no valid Unicode\n.*list\.jsonl, row 1"):
         open_source("text", tmp_path / "list.jsonl")
 
 
@@ -208,22 +207,14 @@ def test_a_source_that_cannot_be_read_is_refused(media, modality, path, says):
         open_source(modality, media / path)
 
 
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path):
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").touch()
-    code = """if True:
-        import sys
-        sys.modules["pyarrow"] = None  # as if it were not installed
-        from pathlib import Path
-        from encoders_torch.sources import open_source
-        open_source("text", Path("a.parquet"))
-    """
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-    )
-    assert "Parquet lists need pyarrow" in done.stderr
-    assert "pip install 'freebind-jax[parquet]'" in done.stderr
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
+    says = r"Parquet lists need pyarrow(.|\n)*pip install 'freebind-jax\[parquet\]'"
+    with pytest.raises(FreeBindError, match=says):
+        open_source("text", tmp_path / "a.parquet")
+
+
+def test_paths_may_be_strings(media):
+    for modality, path in (("text", media / "text.txt"), ("image", media / "image")):
+        assert items(modality, str(path)) == items(modality, path)

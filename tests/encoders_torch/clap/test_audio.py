@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from encoders_torch.clap.audio import CLIP, fill, parts, read_waveform, seed_of
+from encoders_torch.clap.audio import CLIP, clips, fill, read_waveform, seed_of
 from fb_jax.errors import FreeBindError
 
 
@@ -39,20 +39,20 @@ LONG = np.arange(CLIP * 2 + 1000, dtype=np.float32)
 
 
 def test_the_seed_alone_chooses_the_part():
-    starts = [[part[0] for part in parts(LONG, "seeded", seed)] for seed in (1, 1, 2, 3)]
+    starts = [[part[0] for part in clips(LONG, "seeded", seed)] for seed in (1, 1, 2, 3)]
     assert starts[0] == starts[1]
     assert len({start for (start,) in starts}) == 3
-    assert all(len(part) == CLIP for part in parts(LONG, "seeded", 1))
+    assert all(len(part) == CLIP for part in clips(LONG, "seeded", 1))
 
 
 def test_the_draw_is_that_of_numpys_global_generator():
     np.random.seed(7)  # noqa: NPY002 - what laion_clap does
     start = np.random.randint(0, len(LONG) - CLIP + 1)  # noqa: NPY002
-    assert parts(LONG, "seeded", 7)[0][0] == start
+    assert clips(LONG, "seeded", 7)[0][0] == start
 
 
 def test_the_centre_is_in_the_middle():
-    (part,) = parts(LONG, "centre", 0)
+    (part,) = clips(LONG, "centre", 0)
     assert part[0] == (len(LONG) - CLIP) // 2
 
 
@@ -61,7 +61,7 @@ def test_the_centre_is_in_the_middle():
 )
 def test_windows_cover_everything(spare, starts):
     long = np.arange(CLIP + spare, dtype=np.float32)
-    windows = parts(long, "windows", 0)
+    windows = clips(long, "windows", 0)
     assert [window[0] for window in windows] == starts
     assert windows[-1][-1] == long[-1]
 
@@ -74,29 +74,8 @@ def test_the_seed_is_of_the_content_and_not_of_the_place(tmp_path):
     assert 0 <= min(seeds) <= max(seeds) < 2**32
 
 
-def test_a_wrong_suffix_does_not_matter(tmp_path):
-    soundfile.write(tmp_path / "a.flac", np.full(1000, 0.1), 48000)
-    right = read_waveform(tmp_path / "a.flac")
-    (tmp_path / "a.flac").rename(tmp_path / "a.wav")
-    np.testing.assert_array_equal(read_waveform(tmp_path / "a.wav"), right)
-
-
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"\x89PNG\r\n\x1a\n" + bytes(99)])
-def test_what_is_no_recording_is_told(tmp_path, content):
-    (tmp_path / "bad.wav").write_bytes(content)
-    with pytest.raises(FreeBindError, match=r"recording cannot be read(.|\n)*bad\.wav"):
-        read_waveform(tmp_path / "bad.wav")
-
-
 @pytest.mark.parametrize("samples", [[], [0.1, np.nan], [np.inf]])
 def test_a_recording_without_sound_is_told(tmp_path, samples):
     soundfile.write(tmp_path / "bad.wav", np.float32(samples), 48000, subtype="FLOAT")
     with pytest.raises(FreeBindError, match=r"no sound(.|\n)*bad\.wav"):
         read_waveform(tmp_path / "bad.wav")
-
-
-def test_of_a_truncated_recording_what_is_there_is_read(tmp_path):
-    path = tmp_path / "cut.wav"
-    soundfile.write(path, np.full(44100, 0.1), 44100)
-    path.write_bytes(path.read_bytes()[:30000])
-    assert len(read_waveform(path)) == pytest.approx((30000 - 44) / 2 * 48 / 44.1, abs=1)

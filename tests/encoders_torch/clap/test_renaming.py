@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import ClapModel
 
-from encoders_torch.clap.renaming import MADE, to_transformers
+from encoders_torch.clap.renaming import CONSTANTS, to_transformers
 from encoders_torch.clap.sizes import is_fused, model_config
 
 NAMES = json.loads((Path(__file__).parent / "laion_names.json").read_text())
@@ -24,7 +24,7 @@ def test_laions_names_and_shapes_become_those_of_transformers(laion):
     renamed = to_transformers(laion[1])
     with torch.device("meta"):
         model = ClapModel(model_config(renamed, Path("some.pt")))
-    wanted = {n: v.shape for n, v in model.state_dict().items() if n not in MADE}
+    wanted = {n: v.shape for n, v in model.state_dict().items() if n not in CONSTANTS}
     assert {name: value.shape for name, value in renamed.items()} == wanted
 
 

@@ -1,7 +1,3 @@
-import pickle
-import re
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -34,11 +30,6 @@ def test_every_format_gives_the_same_towers_in_float32(state, saved, name):
     assert all(torch.equal(value, state[key].float()) for key, value in found.items())
 
 
-def test_torch_s_old_format_is_read_too(state, saved):
-    path = saved(state, _use_new_zipfile_serialization=False)
-    assert torch.equal(load_towers(path).state_dict()[BIAS], state[BIAS].float())
-
-
 def test_other_modalities_of_the_published_file_are_passed_over(state, saved):
     for modality in ("depth", "thermal", "imu"):
         for role in ("preprocessors", "trunks", "heads", "postprocessors"):
@@ -69,7 +60,7 @@ def spoiled(state, how):
     [
         ("missing", rf"not ImageBind's keys(.|\n)*1 missing: {BIAS}$"),
         ("surplus", r"not ImageBind's keys(.|\n)*1 surplus: modality_heads\.smell\.0\.bias$"),
-        ("misshapen", rf"1 misshapen: {BIAS} of shape \[33\] where \[32\] belongs$"),
+        ("misshapen", rf"1 misshapen: {BIAS} of shape \[33\] instead of \[32\]$"),
         ("torn", r"14 missing: .*bias_k, .*bias_v, .*in_proj_bias, \.\.\.$"),
         ("wrapped", r"no state dict(.|\n)*model: dict"),
         ("list", r"no state dict(.|\n)*list"),
@@ -82,38 +73,13 @@ def test_what_is_not_imagebind_is_refused(state, saved, how, says):
     assert "weights.pth" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
-def test_a_truncated_file_is_refused(state, saved, name, share):
-    path = saved(state, name)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(FreeBindError, match=r"the file is damaged(.|\n)*get the file again"):
-        load_towers(path)
-
-
-@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_a_file_of_another_kind_is_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"<html>404</html>" * 100)
-    with pytest.raises(FreeBindError, match="the file is damaged"):
-        load_towers(tmp_path / name)
+def test_a_suffix_of_another_kind_is_refused(tmp_path):
     with pytest.raises(FreeBindError, match=r"unknown(.|\n)*\.pth"):
         load_towers(tmp_path / "weights.bin")
 
 
-class Code:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize(
-    "by", [torch.save, lambda code, path: path.write_bytes(pickle.dumps(code))]
-)
-def test_code_in_a_checkpoint_is_not_run(tmp_path, by):
-    by({"weight": Code(tmp_path / "was_here")}, tmp_path / "weights.pth")
-    with pytest.raises(FreeBindError, match="holds more than tensors") as caught:
+def test_what_no_reader_can_read_is_refused(tmp_path):
+    """See ``test_tensor_files`` for all that this means."""
+    (tmp_path / "weights.pth").write_bytes(b"<html>404</html>")
+    with pytest.raises(FreeBindError, match=r"it is damaged(.|\n)*get the file again"):
         load_towers(tmp_path / "weights.pth")
-    assert not (tmp_path / "was_here").exists()
-    assert not re.search("weights_only.*False", str(caught.value))  # torch advises to try that

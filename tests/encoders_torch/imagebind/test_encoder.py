@@ -85,3 +85,7 @@ def test_an_unknown_modality_is_refused(encoder):
 def test_an_empty_batch_is_refused(encoder):
     with pytest.raises(FreeBindError, match="nothing to encode"):
         encoder.encode("text", [])
+
+
+def test_paths_may_be_strings(encoder, weights):
+    assert ImageBind(str(weights)).weights_sha256 == encoder.weights_sha256

@@ -1,0 +1,87 @@
+"""``freebind fuse``: fused rows as banks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import OmitArgPrefixes, arg
+
+from fb_jax.banks import Bank, BankSet, Split, open_split
+from fb_jax.cli.arguments import ExpertFactors
+from fb_jax.cli.evaluate import Folder
+from fb_jax.cli.source import source_of
+from fb_jax.console import ConsoleReporter
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import FusedSpace, digest, fusable, write_fused
+from fb_jax.run import Device, computing_on
+from fb_jax.run.default import is_default
+
+Named = Annotated[str | None, arg(metavar="NAME")]
+
+
+def fuse(
+    split: str,
+    factors: OmitArgPrefixes[ExpertFactors],
+    run: Folder = None,
+    space: Folder = None,
+    preset: Named = None,
+    name: Named = None,
+    data: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
+    out: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
+    dtype: Literal["float16", "float32"] = "float16",
+    device: Device = "auto",
+) -> None:
+    """Write the fused rows of every item of a split as banks.
+
+    It does not overwrite. For other factors choose another name: --name best.
+
+    Args:
+        split: Split to fuse, pool or evaluation.
+        factors: Weights of the expert.
+        run: Folder of a run or a product, or a folder with exactly one of them.
+        space: Folder of a fused space; needs --data.
+        preset: Factors by name: versatile, at_expertise, it_expertise; halfway for other experts,
+            equal for a direct sum. By default the first that fits, or those of the fused space.
+        name: Name of the fused space; by default UNIFIED+EXPERT, or its own.
+        data: Bank root to read; by default the one that the run was trained on.
+        out: Bank root to write; by default the one that is read, which gets one more space. On the
+            word world RUN/fused.
+        dtype: Format of the stored rows.
+        device: Device to compute on.
+    """
+    source = source_of(run, space, data)
+    banks = source.open(split)
+    fused = source.space.at(preset) if preset else source.space
+    fused = fused.with_factors(**factors.given())
+    name, root = name or fused.title, out or _beside(banks, source.folder)
+    _require_same_or_none(Split(root / split), name, fused)
+    items = open_split(Path(banks.split.path).parent, split).items
+    total = sum(len(items(m)) for m in fusable(fused, banks))
+    with computing_on(device), ConsoleReporter().task(f"fuse {split}", total) as advance:
+        counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)
+    done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
+    print(f"{done} items in {root / split}, space {name}; {fused}")
+    print(
+        f"search them:  freebind search --root {root} --split {split} --space {name} "
+        f"--in {fused.shared[0]} --like {fused.shared[-1]} --row 0"
+    )
+
+
+def _beside(banks: BankSet, folder: Path) -> Path:
+    """Return the default bank root to write: the one that is read, unless it is the package's."""
+    root = Path(banks.split.path).parent
+    home = folder.parent if folder.name == "space" else folder
+    return home / "fused" if is_default(root) else root
+
+
+def _require_same_or_none(split: Split, name: str, space: FusedSpace) -> None:
+    """Raise a FreeBindError if other rows have this name already."""
+    for modality in split.spaces().get(name, []):
+        folder = split.bank_path(name, modality)
+        if Bank.open(folder).encoder.weights_sha256 != digest(space):
+            raise FreeBindError(
+                f"`{name}` already exists, with other weights or at other factors",
+                where=folder,
+                fix=f"choose another --name, such as --name best, or delete {folder.parent}",
+            )

@@ -1,0 +1,120 @@
+"""The run of one bond: checks, pseudo pairs, training, results."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import yaml
+
+from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import Results, plot_losses
+from fb_jax.fusion import CutSum, FusedSpace
+from fb_jax.projector import Bond
+from fb_jax.pseudo import build_pairs
+from fb_jax.registry import METRICS
+from fb_jax.run.checks import Job, preflight
+from fb_jax.run.device import select_device
+from fb_jax.run.options import RunConfig
+from fb_jax.run.report import cut_once, report_space
+from fb_jax.run.reporter import Reporter
+from fb_jax.training import is_trained, load_bond, read_log, train_bond
+
+PACKAGES = ("freebind-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def prepare(config: RunConfig, reporter: Reporter) -> Job:
+    """Run every check; see ``preflight``."""
+    with reporter.task("checking the banks", 0) as advance:
+        return preflight(config, advance)
+
+
+def train(job: Job, reporter: Reporter) -> Bond:
+    """Build the pseudo pairs and train the bond, or continue with either.
+
+    Args:
+        job: From ``prepare``.
+        reporter: Shows progress.
+
+    Returns:
+        The trained bond.
+    """
+    config, folder = job.config, job.paths.bond
+    _write_head(job)
+    if is_trained(folder):
+        return load_bond(folder)
+    resident = config.runtime.resident_bytes
+    with reporter.task("pseudo pairs", sum(map(len, job.pairs.ranges.values()))) as advance:
+        pairs = build_pairs(job.pairs, job.pairs_folder, resident_bytes=resident, progress=advance)
+    with reporter.task("checking the pairs", 0) as advance:
+        pairs.verify(advance)
+    with reporter.task("training", len(job.schedule)) as advance:
+        return train_bond(pairs, config.bond, folder, config.training, config.runtime, advance)
+
+
+def _write_head(job: Job) -> None:
+    config, paths = job.config, job.paths
+    files.claim(paths.marker, job.identity(), "results")
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+    files.write_atomic(paths.config, lambda file: file.write(text.encode()))
+    exists = paths.provenance.exists()
+    origin = files.read_json(paths.provenance) if exists else _origin(config)
+    banks = {config.pool: job.pairs.banks.fingerprints()} | {
+        name: banks.fingerprints() | banks.pair_fingerprints()
+        for name, banks in job.evaluation.items()
+    }
+    current = {
+        "data": str(config.data.absolute()),
+        "banks": banks,
+        "evaluation": list(job.evaluation),
+        "metrics": [METRICS.identity(name) for name in config.metrics],
+    }
+    files.write_json(paths.provenance, origin | current)
+
+
+def _origin(config: RunConfig) -> dict[str, Any]:
+    """Return what the process that begins a training is; a later process does not change it."""
+    return {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(select_device(config.device)),
+    }
+
+
+def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Results]:
+    """Evaluate a bond on every split with pairs; write ``metrics.json`` and the pictures.
+
+    Args:
+        job: From ``prepare``.
+        bond: The trained bond.
+        reporter: Shows progress.
+
+    Returns:
+        Split to results.
+    """
+    space = _cut(job, FusedSpace.of(bond), reporter)
+    plot_losses(read_log(job.paths.bond / "metrics.jsonl"), job.paths.losses)
+    return report_space(space, job.evaluation, job.config.folder, reporter, job.config.metrics)
+
+
+def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:
+    """Cut a direct sum if the options say so; fitted once, then kept."""
+    config, kept = job.config, job.paths.kept_basis()
+    if config.dim is None:
+        return space
+    if kept is not None and kept.shape[1] != config.dim:
+        raise FreeBindError(
+            "this run is cut to other dimensions",
+            where=job.paths.basis,
+            expected=f"{config.dim} dimensions",
+            got=f"{kept.shape[1]} dimensions",
+            fix="choose another --out",
+        )
+    with reporter.task(f"cut to {config.dim} dimensions", 0):
+        space = cut_once(space, config.dim, kept, config.data, config.pool)
+    if kept is None and isinstance(space.last, CutSum):
+        files.write_npy(job.paths.basis, space.last.basis)
+    return space

@@ -1,0 +1,179 @@
+"""Everything that can be checked before long work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, open_split, splits
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.models import pair_tables
+from fb_jax.fusion import FusedSpace, fusable
+from fb_jax.numerics import require_supported
+from fb_jax.projector import Bond, BondSpec
+from fb_jax.pseudo import PairSpec
+from fb_jax.registry import LOGGERS, METRICS
+from fb_jax.run.device import computing_on
+from fb_jax.run.estimate import estimate
+from fb_jax.run.folder import RunPaths
+from fb_jax.run.options import RunConfig
+from fb_jax.training import Schedule, describe_bond
+
+PAIRS_NAME_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has passed every check.
+
+    Attributes:
+        config: Resolved options.
+        pairs: Specification of the pseudo pairs.
+        bond: Description of the bond.
+        schedule: The steps of the training.
+        evaluation: Split to both spaces' banks, for every split that can be evaluated.
+        left_out: Split to the reason why it cannot.
+    """
+
+    config: RunConfig
+    pairs: PairSpec
+    bond: BondSpec
+    schedule: Schedule
+    evaluation: dict[str, BankSet]
+    left_out: dict[str, str]
+
+    @property
+    def paths(self) -> RunPaths:
+        """The paths of the run folder."""
+        return RunPaths(self.config.folder)
+
+    @property
+    def pairs_folder(self) -> Path:
+        """The folder of the pseudo pairs, named by what they are computed from."""
+        digest = files.sha256_of_json(self.pairs.identity())[:PAIRS_NAME_DIGITS]
+        return self.config.store / f"{self.pairs.unified}-{self.pairs.expert}-{digest}"
+
+    def identity(self) -> dict[str, object]:
+        """Return what distinguishes this run from others, as JSON."""
+        return {
+            "format": "freebind-run",
+            "version": 1,
+            "bond": self.config.bond,
+            "training": self.config.training.identity(),
+            "pairs": self.pairs.identity(),
+        }
+
+
+def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
+    """Check everything that can be checked before long work.
+
+    Args:
+        config: The run.
+        progress: Called with the number of bank rows just verified.
+
+    Returns:
+        The run, ready.
+
+    Raises:
+        FreeBindError: The first thing that is wrong.
+    """
+    config = config.resolved()
+    with computing_on(config.device):
+        require_supported(config.pairs.precision, config.training.precision)
+    for registry, names in ((LOGGERS, config.runtime.loggers), (METRICS, config.metrics)):
+        for name in names:
+            registry.get(name)
+    banks = open_banks(config.data, config.pool, spaces=(config.unified, config.expert))
+    pairs = PairSpec(banks, config.unified, config.expert, config.pairs)
+    schedule = config.training.schedule(config.bond, pairs.ranges)
+    bond = describe_bond(pairs, config.bond, config.training.hidden)
+    space = FusedSpace.of(Bond(bond))
+    _require_dim(config, space)
+    job = Job(config, pairs, bond, schedule, *_evaluation_splits(config, space, banks))
+    _require_folders(job)
+    for bank_set in (banks, *job.evaluation.values()):
+        bank_set.verify(progress)
+    return job
+
+
+def _require_folders(job: Job) -> None:
+    config = job.config
+    for folder in (config.folder, config.store):
+        files.require_writable(folder)
+    _require_own_folder(job)
+    needs = estimate(job.pairs, job.bond, job.schedule)
+    files.require_space(
+        {
+            config.store: needs.pairs_disk - files.folder_bytes(job.pairs_folder),
+            config.folder: needs.checkpoints_disk - files.folder_bytes(job.paths.bond),
+        }
+    )
+
+
+def _require_dim(config: RunConfig, space: FusedSpace) -> None:
+    if config.dim is None:
+        return
+    if config.bond != "direct_sum":
+        raise FreeBindError(
+            "only a direct sum can be cut",
+            expected="--bond direct_sum",
+            got=f"--bond {config.bond} --dim {config.dim}",
+        )
+    if not 0 < config.dim < space.dim:
+        raise FreeBindError(
+            "a direct sum cannot be cut to this",
+            expected=f"1 to {space.dim - 1} dimensions",
+            got=config.dim,
+            fix="leave --dim out to keep all",
+        )
+
+
+def _evaluation_splits(
+    config: RunConfig, space: FusedSpace, pool: BankSet
+) -> tuple[dict[str, BankSet], dict[str, str]]:
+    """Open the splits that can be evaluated; for the others, say why not."""
+    usable, left_out = {}, {}
+    for name in splits(config.data):
+        if name == config.pool:
+            continue
+        known = open_split(config.data, name).spaces()
+        lacking = [owner for owner in space.spaces if owner not in known]
+        if lacking:
+            left_out[name] = f"no {' and no '.join(lacking)}"
+            continue
+        banks = open_banks(config.data, name, spaces=space.spaces)
+        _require_dims(banks, pool)
+        fused = set(fusable(space, banks))
+        if any(fused.issuperset(pair) for pair in pair_tables(space.modalities, banks)):
+            usable[name] = banks
+        else:
+            left_out[name] = "no pairs between modalities that can be fused"
+    return usable, left_out
+
+
+def _require_dims(banks: BankSet, pool: BankSet) -> None:
+    for space in dict.fromkeys(owner for owner, _ in pool.banks):
+        if banks.dim(space) != pool.dim(space):
+            raise FreeBindError(
+                "a space has another dimension than in the pool",
+                where=f"{banks.split.path}/embeddings/{space}",
+                expected=pool.dim(space),
+                got=banks.dim(space),
+                fix="both must come from the same encoder: export or import them again",
+            )
+
+
+def _require_own_folder(job: Job) -> None:
+    if job.paths.marker.exists():
+        files.claim(job.paths.marker, job.identity(), "results")
+        return
+    folder = job.config.folder
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign := [name for name in names if not name.endswith(".partial")]:
+        raise FreeBindError(
+            "the run folder holds something else",
+            where=folder,
+            expected="no such folder, an empty one, or one of the same run",
+            got=", ".join(foreign[:5]),
+            fix="choose another --out",
+        )

@@ -1,0 +1,143 @@
+"""The folder of a run, which explains itself.
+
+run.json          what distinguishes this run from others
+config.yaml       every option, resolved
+provenance.json   versions, device, data, bank fingerprints, digests of the metrics
+basis.npy         directions to which a direct sum is cut
+bond/             checkpoints, metrics.jsonl, tensorboard/
+metrics.json      results
+losses.png, sweep.png
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fb_jax.banks import Bank, BankSet, Encoder, Split, files, open_banks
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import Results, evaluate
+from fb_jax.fusion import Factors, FusedSpace, with_basis
+from fb_jax.projector import Bond
+from fb_jax.training import load_bond
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The paths of a run folder."""
+
+    folder: Path
+
+    marker = property(lambda self: self.folder / "run.json", doc="The run's identity.")
+    config = property(lambda self: self.folder / "config.yaml", doc="Every option.")
+    provenance = property(lambda self: self.folder / "provenance.json", doc="Versions, banks.")
+    basis = property(lambda self: self.folder / "basis.npy", doc="Directions of a cut.")
+    bond = property(lambda self: self.folder / "bond", doc="The training folder.")
+    metrics = property(lambda self: self.folder / "metrics.json", doc="Results.")
+    losses = property(lambda self: self.folder / "losses.png", doc="A picture.")
+    sweep = property(lambda self: self.folder / "sweep.png", doc="A picture.")
+
+    def kept_basis(self) -> np.ndarray | None:
+        """Return the basis that the run was cut to; None if there is none."""
+        exists = self.basis.exists()
+        return files.read_npy(self.basis, "the basis of a cut") if exists else None
+
+
+class Run:
+    """A finished run.
+
+    Args:
+        folder: Its folder.
+
+    Raises:
+        FreeBindError: It is no run folder, or its training is unfinished.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.paths = RunPaths(Path(folder))
+        if not self.paths.marker.exists():
+            raise FreeBindError(
+                "not a run folder",
+                where=folder,
+                expected="a folder that freebind train wrote, with run.json",
+            )
+        self.provenance: dict[str, Any] = files.read_json(self.paths.provenance)
+        self.bond: Bond = load_bond(self.paths.bond)
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return self.paths.folder
+
+    @property
+    def space(self) -> FusedSpace:
+        """The fused space of its bond, at the first preset that fits; cut if the run was."""
+        space, basis = FusedSpace.of(self.bond), self.paths.kept_basis()
+        config = yaml.safe_load(self.paths.config.read_text())
+        return space if basis is None or config["dim"] is None else with_basis(space, basis)
+
+    @property
+    def data(self) -> Path:
+        """The bank root that it was trained on."""
+        return Path(self.provenance["data"])
+
+    @property
+    def splits(self) -> list[str]:
+        """The evaluation splits that it recorded."""
+        return self.provenance["evaluation"]
+
+    @property
+    def pool(self) -> str:
+        """The split that it was trained on."""
+        return next(name for name in self.provenance["banks"] if name not in self.splits)
+
+    def encoders(self) -> dict[str, Encoder]:
+        """Return space to what computed its banks; spaces whose banks are gone are left out."""
+        encoders = {}
+        for split, banks in self.provenance["banks"].items():
+            for space, modality in (key.split("/") for key in banks if "pairs/" not in key):
+                folder = Split(self.data / split).bank_path(space, modality)
+                if folder.is_dir():
+                    encoders[space] = Bank.open(folder).encoder
+        return encoders
+
+    def open_banks(self, split: str, data: Path | str | None = None) -> BankSet:
+        """Open both spaces' banks of a split, verified.
+
+        Args:
+            split: Name of the split.
+            data: Bank root; None: the one that the run was trained on.
+
+        Raises:
+            FreeBindError: They are damaged or, without ``data``, are not the ones that the run
+                recorded.
+        """
+        root = Path(data or self.data)
+        banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
+        recorded = self.provenance["banks"].get(split, {})
+        here = banks.fingerprints() | banks.pair_fingerprints()
+        changed = [name for name, digest in recorded.items() if here.get(name) != digest]
+        if data is None and changed:
+            raise FreeBindError(
+                "the banks have changed since this run read them",
+                where=banks.split.path,
+                expected="the fingerprints in provenance.json",
+                got=f"others for {', '.join(changed)}",
+                fix=f"restore them, or use them as they are now with --data {root}",
+            )
+        banks.verify()
+        return banks
+
+    def evaluate(
+        self,
+        split: str,
+        points: Mapping[str, Factors] | None = None,
+        data: Path | str | None = None,
+    ) -> Results:
+        """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``."""
+        return evaluate(self.space, self.open_banks(split, data), points)

@@ -1,0 +1,105 @@
+"""Options from the command line and from YAML files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fb_jax.errors import FreeBindError
+from fb_jax.run.default import config_file
+from fb_jax.run.options import RunConfig
+
+PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
+Parse = Callable[[type[RunConfig], Sequence[str], str], RunConfig]
+"""Called with the options' type, arguments and the program's name."""
+
+
+def parse_config(args: Sequence[str], parse: Parse, prog: str = "freebind train") -> RunConfig:
+    """Read a run from command-line arguments and the YAML file that they name.
+
+    If neither names data, the run is one of the word world, whose options come before both.
+
+    Args:
+        args: Arguments.
+        parse: Parses arguments; exits on those that do not fit.
+        prog: Name of the program in help and errors.
+
+    Returns:
+        The run, not yet resolved.
+
+    Raises:
+        FreeBindError: The YAML file is missing or is no mapping, or options exclude each other.
+    """
+    path = _value("--config", args)
+    from_file = [] if path is None else _yaml_args(Path(path))
+    if path is not None:  # alone first, so that its errors carry its name
+        parse(RunConfig, from_file, path)
+    given = [*from_file, *args]
+    _require_one_way(given)
+    if _value("--data", given) is None:
+        given = [*_yaml_args(config_file()), *given]
+    return parse(RunConfig, given, prog)
+
+
+def _require_one_way(args: Sequence[str]) -> None:
+    named = [option for option in PRODUCT_SETS if _value(option, args) is not None]
+    if named and _value("--product", args) is not None:
+        raise FreeBindError(
+            "a product sets these options itself",
+            got=", ".join(["--product", *named]),
+            fix="leave them out, or write a product of your own (configs/products)",
+        )
+
+
+def _value(option: str, args: Sequence[str]) -> str | None:
+    for i, given in enumerate(args):
+        if given == option and i + 1 < len(args):
+            return args[i + 1]
+        if given.startswith(f"{option}="):
+            return given.removeprefix(f"{option}=")
+    return None
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Read a YAML file of options by name.
+
+    Args:
+        path: The file.
+        what: What it is, for messages: "a config file".
+
+    Raises:
+        FreeBindError: It is missing or no such file.
+    """
+    try:
+        options = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FreeBindError(f"{what} cannot be read", where=path, got=error) from error
+    if not isinstance(options, dict):
+        raise FreeBindError(
+            f"{what} must hold options by name", where=path, got=type(options).__name__
+        )
+    return options
+
+
+def _yaml_args(path: Path) -> list[str]:
+    options = read_yaml(path, "a config file")
+    if "config" in options:
+        raise FreeBindError("a config file cannot name another", where=path)
+    return _flatten(options)
+
+
+def _flatten(options: Mapping[str, Any], prefix: str = "") -> list[str]:
+    args: list[str] = []
+    for key, value in options.items():
+        name = str(key).replace("_", "-")
+        if isinstance(value, Mapping):
+            args += _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            args.append(f"--{prefix}{'' if value else 'no-'}{name}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            args += [f"--{prefix}{name}", *map(str, values)]
+    return args
