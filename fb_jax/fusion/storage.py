@@ -58,11 +58,12 @@ def write_space(
     space = replace(space, licences={**space.licences, **(licences or {})})
     _require_trained(space)
     weights = safetensors.numpy.save(_tensors(space))
-    about = _about(space, weights, metrics or {})
+    figures = {split: dict(models) for split, models in (metrics or {}).items()}
+    about = _about(space, weights, figures)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         recorded = _require_same(path, space, about["weights"])
-        about["metrics"] = recorded["metrics"] if metrics is None else metrics
-        _describe(path, space, about)
+        kept = {"metrics": recorded["metrics"]} if metrics is None else {}
+        _describe(path, space, about | kept)
         return
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -163,6 +163,15 @@ def test_licences_and_figures_of_the_same_space_are_replaced(product, folder, co
     assert "Results" not in (folder / "README.md").read_text()
 
 
+def test_results_of_an_evaluation_are_figures(one, test_banks, tmp_path):
+    from fb_jax.evaluation import evaluate
+
+    results = evaluate(one, test_banks)
+    for _ in range(2):  # written, then replaced
+        one.save(tmp_path / "kept", metrics={"test": results})
+        assert files.read_json(tmp_path / "kept" / "space.json")["metrics"]["test"] == results
+
+
 def test_a_damaged_folder_of_the_same_space_is_not_taken_for_whole(product, folder):
     content = (folder / "weights.safetensors").read_bytes()
     (folder / "weights.safetensors").write_bytes(content[:-7])
