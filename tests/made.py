@@ -1,12 +1,14 @@
-"""Bonds and products that were never trained: random numbers in the right shapes."""
+"""Bonds and products that were never trained: random or simple numbers in the right shapes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
 import numpy as np
 
+from fb_jax.banks import unit_rows
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, init_mixture
 
@@ -45,3 +47,53 @@ def random_product() -> FusedSpace:
         for seed, name in enumerate(("clap_music", "clap_general"), start=1)
     ]
     return FusedSpace.of(*claps, base=base, name="internvl_ib_pp")
+
+
+def linear_bond(kind: BondKind, *maps: np.ndarray) -> Bond:
+    """Return a bond of u and e whose members are psi_i(x) = unit(x @ maps[i]).
+
+    The hidden layer holds relu(x) and relu(-x), whose difference is x.
+    """
+    members, dim_in, dim_out = np.shape(maps)
+    fill = lambda value, dim: np.full((members, dim), value, np.float32)  # noqa: E731
+    kernel_in = np.tile(np.hstack([np.eye(dim_in), -np.eye(dim_in)]), (members, 1, 1))
+    kernel_out = np.concatenate([maps, np.negative(maps)], axis=1)
+    dims = {"norm_in": 2 * dim_in, "norm_out": dim_out}
+    spec = BondSpec(
+        kind=kind,
+        unified="u",
+        expert="e",
+        modalities=("text", "image", "audio"),
+        shared=("text", "audio"),
+        members=(("text",),) * members,
+        dim_in=dim_in,
+        dim_out=dim_out,
+        hidden=2 * dim_in,
+    )
+    params = {
+        "linear_in": {"kernel": kernel_in.astype(np.float32)},
+        "linear_out": {"kernel": kernel_out.astype(np.float32)},
+        **{name: {"scale": fill(1, dim), "shift": fill(0, dim)} for name, dim in dims.items()},
+    }
+    running = {n: {"mean": fill(0, dim), "var": fill(1 - 1e-5, dim)} for n, dim in dims.items()}
+    return Bond(spec, Variables(params, running))
+
+
+def changed(bond: Bond, **fields: object) -> Bond:
+    """Return a bond with other fields in its description."""
+    return Bond(replace(bond.spec, **fields), bond.variables)
+
+
+def planned(space: FusedSpace) -> FusedSpace:
+    """Return a space whose bonds have no numbers yet."""
+    without = lambda stage: tuple(Bond(bond.spec) for bond in stage.bonds)  # noqa: E731
+    return replace(space, stages=tuple(replace(s, bonds=without(s)) for s in space.stages))
+
+
+def native_rows(
+    space: FusedSpace, modality: str, count: int = 4, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Return random unit rows of a modality in every native space that it is fused from."""
+    rng = np.random.default_rng([seed, space.modalities.index(modality)])
+    spaces = space.spaces_of(modality)
+    return {name: unit_rows(rng.normal(size=(count, space.dims[name]))) for name in spaces}

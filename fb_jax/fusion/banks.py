@@ -85,7 +85,7 @@ def _write_modality(
         items_sha256=items.digest,
         encoder=Encoder(name, digest(space), _derived_licence(banks)),
         missing=np.setdiff1d(np.arange(len(items)), kept).tolist(),
-        made_from=files.sha256_of_json(banks.fingerprints()),
+        made_from=files.sha256_of_json([banks.fingerprints(), precision]),
         shard_rows=BLOCK_ROWS,
     )
     progress(writer.rows_done)

@@ -7,7 +7,6 @@ from typing import Any
 
 from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.fusion.stage import Stage
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.projector import Bond, subset_name
 
@@ -73,13 +72,12 @@ def _bond(bond: Bond) -> str:
     )
 
 
-def _direct_sum(stage: Stage) -> str:
+def _direct_sum(stage: DirectSum) -> str:
     cut = f", cut from {len(stage.basis)} by PCA" if isinstance(stage, CutSum) else ""
-    fill = stage.fill if isinstance(stage, DirectSum) else 1
     return (
         f"- {stage.title} is a direct sum of {stage.dim} dimensions{cut}: the spaces stand side by"
-        f" side; where a space lacks a modality, the projectors fill it in with {fill:g} of the"
-        " squared norm"
+        " side; where a space lacks a modality, the projectors fill it in with"
+        f" {stage.fill:g} of the squared norm"
     )
 
 

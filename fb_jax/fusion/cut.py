@@ -118,11 +118,18 @@ def cut(space: FusedSpace, dim: int, banks: BankSet) -> FusedSpace:
             read, and every modality has the same weight.
 
     Raises:
-        FreeBindError: The space is no direct sum, or has fewer dimensions.
+        FreeBindError: The space is no direct sum or has fewer dimensions, or the banks lack a
+            native space.
     """
     whole = uncut(space)
     require_cut(whole.last, dim)
-    moments = [_moment(whole, banks, modality) for modality in fusable(whole, banks)]
+    if not (modalities := fusable(whole, banks)):
+        raise FreeBindError(
+            "a cut is fitted on fused rows, and these banks lack a native space",
+            expected=", ".join(space.spaces),
+            got=", ".join(dict.fromkeys(name for name, _ in banks.banks)),
+        )
+    moments = [_moment(whole, banks, modality) for modality in modalities]
     return with_basis(space, principal_axes(np.mean(moments, axis=0), dim))
 
 

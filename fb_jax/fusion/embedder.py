@@ -100,7 +100,7 @@ class Embedder:
     def _encoded(self, space: str, modality: str, items: Sequence[str | Path]) -> np.ndarray:
         auto = "cuda" if platform() == "gpu" else "cpu"
         device = auto if self.device == "auto" else self.device
-        encoder = self.encoders.get(space) or find_encoder(space, device)
+        encoder = self.encoders[space] if space in self.encoders else find_encoder(space, device)
         blocks = [items[start : start + self.batch] for start in range(0, len(items), self.batch)]
         rows = [
             encoder.encode(modality, [_read(encoder, space, modality, item) for item in block])

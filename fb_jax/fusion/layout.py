@@ -30,13 +30,15 @@ def digest(space: FusedSpace) -> str:
 
 def _row_identity(stage: Stage) -> dict[str, Any]:
     described = {name: part for name, part in stage_json(stage).items() if name != "presets"}
-    tensors = {name: np.ascontiguousarray(x) for name, x in stage_tensors(stage).items()}
-    numbers = {name: files.sha256_of_bytes(x.tobytes()) for name, x in tensors.items()}
+    numbers = {n: files.sha256_of_bytes(x.tobytes()) for n, x in stage_tensors(stage).items()}
     return files.json_types({**described, "numbers": numbers, "name": ""})
 
 
-def stage_tensors(stage: Stage) -> dict[str, Any]:
-    """Return ``EXPERT.LAYER.NAME`` to numbers, leading axis of members, and the basis of a cut."""
+def stage_tensors(stage: Stage) -> dict[str, np.ndarray]:
+    """Return the float32 numbers of a stage.
+
+    ``EXPERT.LAYER.NAME`` have a leading axis of members; ``basis`` are the directions of a cut.
+    """
     tensors = {
         f"{bond.expert}.{layer}.{name}": leaf
         for bond in stage.bonds
@@ -44,7 +46,8 @@ def stage_tensors(stage: Stage) -> dict[str, Any]:
         for layer, leaves in collection.items()
         for name, leaf in leaves.items()
     }
-    return tensors | ({"basis": stage.basis} if isinstance(stage, CutSum) else {})
+    tensors |= {"basis": stage.basis} if isinstance(stage, CutSum) else {}
+    return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in tensors.items()}
 
 
 def stage_json(stage: Stage) -> dict[str, Any]:
@@ -98,9 +101,8 @@ def _read_bond(
         for kind, (collection, names) in LEAVES.items():
             layer = f"{'norm' if kind == 'running' else kind}_{end}"
             shape = (members, rows, columns) if kind == "linear" else (members, columns)
-            leaves = collections[collection].setdefault(layer, {})
-            for name in names:
-                leaves[name] = _take(tensors, f"{prefix}.{layer}.{name}", shape, where)
+            leaves = {n: _take(tensors, f"{prefix}.{layer}.{n}", shape, where) for n in names}
+            collections[collection][layer] = leaves
     return Bond(spec, Variables(**collections))
 
 

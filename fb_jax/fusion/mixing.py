@@ -36,7 +36,8 @@ def side_by_side(
         blocks: ``[n, d_i]`` unit rows each.
         weights: Squared norm of each block, relative to the others.
     """
-    shares = jnp.sqrt(jnp.asarray(weights) / jnp.asarray(weights).sum())
+    squares = jnp.asarray(weights, blocks[0].dtype)
+    shares = jnp.sqrt(squares / squares.sum())
     return jnp.concatenate([share * x for share, x in zip(shares, blocks, strict=True)], axis=-1)
 
 

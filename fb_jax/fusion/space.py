@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32
 
-from fb_jax.errors import unknown
+from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion.checks import native_rows, require_base
 from fb_jax.fusion.factors import Factors
 from fb_jax.fusion.stage import Parts, Stage
@@ -39,9 +39,10 @@ class FusedSpace:
     load: ClassVar[Callable[..., FusedSpace]]
 
     def __post_init__(self) -> None:
-        for number, stage in enumerate(self.stages[1:], 1):
-            base = FusedSpace(self.stages[:number])
-            require_base(stage, base.name, base.modalities, base.dim, base.dims)
+        if not self.stages:
+            raise FreeBindError("a fused space needs a stage", got="none")
+        if base := self.base:  # which has checked its own
+            require_base(self.last, base.name, base.modalities, base.dim, base.dims)
 
     def __str__(self) -> str:
         factors = ", ".join(f"{modality} {factor:g}" for modality, factor in self.factors.items())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +54,9 @@ class Stage(ABC):
         presets: Factors by name; only those for this stage's modalities count.
     """
 
+    direct: ClassVar[bool]
+    """Whether this kind of stage takes direct-sum bonds, or all the others."""
+
     bonds: tuple[Bond, ...]
     factors: Factors = field(hash=False)
     normalise: bool = True
@@ -62,7 +65,7 @@ class Stage(ABC):
     presets: Mapping[str, Factors] = field(default_factory=lambda: PRESETS, hash=False)
 
     def __post_init__(self) -> None:
-        _require_compatible(self.bonds)
+        _require_compatible(self.bonds, self.direct)
         self._require_factors()
         self._require_tuned_rows()
 
@@ -191,8 +194,8 @@ class Stage(ABC):
                 )
 
 
-def _require_compatible(bonds: tuple[Bond, ...]) -> None:
-    """Raise a FreeBindError unless the bonds go into one frozen space, each from another."""
+def _require_compatible(bonds: tuple[Bond, ...], direct: bool) -> None:
+    """Raise a FreeBindError unless the bonds fit the stage and each other."""
     if not bonds:
         raise FreeBindError("a fused space needs a bond", got="none")
     first, kinds = bonds[0], {bond.kind for bond in bonds}
@@ -204,6 +207,12 @@ def _require_compatible(bonds: tuple[Bond, ...]) -> None:
             "these bonds do not go into one space",
             expected="combinations into one unified space, or direct sums with it",
             got="; ".join(f"{b.kind} of {b.expert} and {b.unified}" for b in bonds),
+        )
+    if first.direction.direct != direct:
+        raise FreeBindError(
+            "these bonds need the other kind of stage",
+            expected="bonds of the kind direct_sum" if direct else "no bond of the kind direct_sum",
+            got=first.kind,
         )
     if len(set(experts)) < len(experts) or first.unified in experts:
         raise FreeBindError(

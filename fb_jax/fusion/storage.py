@@ -56,58 +56,65 @@ def write_space(
     path = Path(path)
     space = space.named(name or space.title)
     space = replace(space, licences={**space.licences, **(licences or {})})
+    _require_trained(space)
     weights = safetensors.numpy.save(_tensors(space))
-    metrics = _metrics(path) if metrics is None else metrics
-    about = _signed(_about(space, weights, metrics))
-    card = model_card(space, metrics).encode()
+    figures = {split: dict(models) for split, models in (metrics or {}).items()}
+    about = _about(space, weights, figures)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        _require_same(path, about)
-        _describe(path, about, card)
+        recorded = _require_same(path, space, about["weights"])
+        kept = {"metrics": recorded["metrics"]} if metrics is None else {}
+        _describe(path, space, about | kept)
         return
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
-    _describe(partial, about, card)
+    _describe(partial, space, about)
     try:
         partial.replace(path)  # also an empty folder
     except OSError as error:
         raise FreeBindError("a folder cannot get its name", where=path, got=error) from error
 
 
-def _metrics(path: Path) -> Mapping[str, Any]:
-    recorded = path / SPACE_FILE
-    metrics: Mapping[str, Any] = (
-        files.read_json(recorded).get("metrics", {}) if recorded.is_file() else {}
-    )
-    return metrics
+def _require_trained(space: FusedSpace) -> None:
+    for bond in (bond for stage in space.stages for bond in stage.bonds):
+        if bond.variables is None:
+            raise FreeBindError("a bond must be trained before it is saved", where=bond.expert)
 
 
-def _describe(folder: Path, about: dict[str, Any], card: bytes) -> None:
+def _describe(folder: Path, space: FusedSpace, about: dict[str, Any]) -> None:
+    card = model_card(space, about["metrics"]).encode()
     files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
-    files.write_json(folder / SPACE_FILE, about)
+    files.write_json(folder / SPACE_FILE, _signed(about))
 
 
-def _require_same(path: Path, about: dict[str, Any]) -> None:
+def _require_same(path: Path, space: FusedSpace, weights: dict[str, Any]) -> dict[str, Any]:
+    """Return the space.json of a folder that holds this very space."""
     there = path / SPACE_FILE
-    found = files.read_json(there) if there.is_file() else {}
-    if any(found.get(part) != about[part] for part in ("stages", "weights")):
+    recorded: Any = files.read_json(there) if there.is_file() else None
+    same = isinstance(recorded, dict) and recorded.get("weights") == weights
+    if not same or replace(read_space(path), licences=space.licences) != space:
         raise FreeBindError(
             "this folder holds something else",
             where=path,
             expected="no folder of this name, or the same fused space",
             fix="choose another folder; delete this one only if you do not need what it holds",
         )
+    return dict(recorded)
+
+
+def _sealed(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": files.sha256_of_bytes(content)}
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
     return {
-        f"{number}.{name}": np.ascontiguousarray(leaf, np.float32)
+        f"{number}.{name}": leaf
         for number, stage in enumerate(space.stages)
         for name, leaf in stage_tensors(stage).items()
     }
 
 
-def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -121,16 +128,15 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any] | None)
         },
         "stages": [stage_json(stage) for stage in space.stages],
         "digest": digest(space),
-        "weights": {"bytes": len(weights), "sha256": files.sha256_of_bytes(weights)},
-        "metrics": metrics or {},
+        "weights": _sealed(weights),
+        "metrics": metrics,
         "versions": {name: version(name) for name in PACKAGES},
     }
 
 
 def _signed(about: dict[str, Any]) -> dict[str, Any]:
     """Return the content with a digest of itself: a flipped bit in a factor is noticed too."""
-    plain = files.json_types(about)
-    return {**plain, "sha256": files.sha256_of_json(plain)}
+    return {**about, "sha256": files.sha256_of_json(about)}
 
 
 def read_space(path: Path | str) -> FusedSpace:
@@ -178,20 +184,13 @@ def _checked(about: Any, where: Path) -> dict[str, Any]:
 def _read_weights(path: Path, recorded: Mapping[str, Any]) -> dict[str, np.ndarray]:
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise FreeBindError("a file cannot be read", where=path, got=error, fix=AGAIN) from error
-    if files.sha256_of_bytes(content) != recorded["sha256"]:
-        raise FreeBindError(
-            "the weights were altered",
-            where=path,
-            expected=f"{recorded['bytes']} bytes, SHA-256 {recorded['sha256']}",
-            got=f"{len(content)} bytes, another SHA-256",
-            fix=AGAIN,
-        )
-    try:
+        if (found := _sealed(content)) != recorded:
+            raise FreeBindError(
+                "the weights were altered", where=path, expected=recorded, got=found, fix=AGAIN
+            )
         return safetensors.numpy.load(content)
-    except SafetensorError as error:
-        raise FreeBindError("the weights cannot be read", where=path, got=error) from error
+    except (OSError, SafetensorError) as error:
+        raise FreeBindError("a file cannot be read", where=path, got=error, fix=AGAIN) from error
 
 
 def _space(about: dict[str, Any], tensors: dict[str, np.ndarray], path: Path) -> FusedSpace:

@@ -40,6 +40,8 @@ FILL = 0.05
 class WeightedSum(Stage):
     """A displacement, or combinations with one or several experts."""
 
+    direct = False
+
     @property
     def dim(self) -> int:
         """Dimension of the target space."""
@@ -73,6 +75,8 @@ class DirectSum(Stage):
     Attributes:
         fill: Squared norm of a filled-in part relative to a native one, above 0 to 1.
     """
+
+    direct = True
 
     fill: float = FILL
 

@@ -1,17 +1,13 @@
 import shutil
-from dataclasses import replace
-from functools import partial
 
-import jax
 import numpy as np
 import pytest
 
 from fb_jax.banks import Bank, Split, files, open_banks, verify_split, write_items
 from fb_jax.errors import FreeBindError, Interrupted
-from fb_jax.evaluation import evaluate, nearest, retrieval
-from fb_jax.fusion import FusedSpace, fuse, write_fused
+from fb_jax.fusion import FusedSpace, cut, digest, parts_of, write_fused
+from fb_jax.fusion import banks as fused_banks
 from fb_jax.pseudo import PairSpec
-from fb_jax.run import Run
 
 SPACES = ("imagebind", "clap_general")
 MODALITIES = ("audio", "image", "text")
@@ -19,7 +15,7 @@ KEPT = {"audio": 60, "image": 59, "text": 58}
 
 
 def change_about(bank, **about):
-    """Change what a bank says of itself: its manifest is JSON."""
+    """Change the description of a bank: its manifest is JSON."""
     manifest = files.read_json(bank / "manifest.json")
     files.write_json(bank / "manifest.json", manifest | {"about": manifest["about"] | about})
 
@@ -40,12 +36,12 @@ def banks(home):
 
 @pytest.fixture(scope="session")
 def space(make_bond):
-    return FusedSpace.preset("versatile", make_bond("combination"))
+    return FusedSpace.of(make_bond("combination"), at="versatile")
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(fuse, "BLOCK_ROWS", 25)  # 3 blocks a modality
+    monkeypatch.setattr(fused_banks, "BLOCK_ROWS", 25)  # 3 blocks a modality
 
 
 # What is written
@@ -57,9 +53,9 @@ def small_blocks(monkeypatch):
 def test_fused_banks_hold_the_rows_that_are_fused_in_memory(
     space, banks, tmp_path, out, dtype, near
 ):
-    assert write_fused(space, banks, tmp_path / out, "fused", dtype=dtype) == KEPT
+    assert write_fused(space, banks, str(tmp_path / out), "fused", dtype=dtype) == KEPT
     fused = open_banks(tmp_path / out, "test", spaces=["fused"])
-    for modality, parts in space.parts_of(banks).items():
+    for modality, parts in parts_of(space, banks).items():
         np.testing.assert_array_equal(fused.rows[modality], banks.rows[modality])
         np.testing.assert_allclose(
             fused["fused", modality][:], space.mix(modality, parts), atol=near
@@ -90,6 +86,8 @@ def test_another_root_gets_the_items_and_pairs_and_is_whole(space, banks, tmp_pa
 
 
 def test_fused_banks_give_the_figures_of_the_fused_space(space, banks, tmp_path):
+    from fb_jax.evaluation import evaluate, retrieval
+
     write_fused(space, banks, tmp_path / "out", "fused", dtype="float32")
     fused = open_banks(tmp_path / "out", "test", spaces=["fused"])
     audio, text = fused["fused", "audio"], fused["fused", "text"]
@@ -98,6 +96,8 @@ def test_fused_banks_give_the_figures_of_the_fused_space(space, banks, tmp_path)
 
 
 def test_fused_banks_can_be_searched(space, banks, home):
+    from fb_jax.evaluation import nearest
+
     write_fused(space, banks, home, "fused")
     fused = open_banks(home, "test", spaces=["fused"])
     _, rows = nearest(fused["fused", "text"][:5], fused["fused", "text"], 1)
@@ -123,20 +123,30 @@ def test_the_licences_of_all_sources_are_carried_over(space, home):
         )
 
 
-def test_the_weights_of_a_fused_space_are_named_by_all_that_its_rows_depend_on(space):
-    def alter(leaf):
-        return np.nextafter(leaf, np.float32(9))
+def test_banks_name_the_space_that_they_were_fused_by(space, banks, home):
+    write_fused(space, banks, home, "fused")
+    assert Bank.open(home / "test/embeddings/fused/text").encoder.weights_sha256 == digest(space)
 
-    variables = jax.tree.map(alter, space.bonds[0].variables)
-    others = [
-        space.with_factors(text=0.2),
-        replace(space, normalise=False),
-        replace(space, bonds=(replace(space.bonds[0], variables=variables),)),
-        replace(space, bonds=(replace(space.bonds[0], expert="clap_music"),)),
-    ]
-    digests = {fuse.weights_digest(one) for one in (space, *others)}
-    assert len(digests) == 1 + len(others)
-    assert fuse.weights_digest(replace(space)) in digests
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_cut_direct_sum_is_written_in_its_dimensions(one, banks, tmp_path):
+    fewer = cut(one, 12, banks)
+    write_fused(fewer, banks, tmp_path / "out", "fused", dtype="float32")
+    fused = open_banks(tmp_path / "out", "test", spaces=["fused"])
+    for modality, parts in parts_of(fewer, banks).items():
+        rows = fused["fused", modality][:]
+        assert rows.shape[1] == 12
+        np.testing.assert_allclose(rows, fewer.mix(modality, parts), atol=1e-6)
+
+
+def test_rows_of_another_precision_are_other_rows(space, banks, tmp_path):
+    write_fused(space, banks, tmp_path / "out", "fused", precision="bf16", dtype="float32")
+    fused = open_banks(tmp_path / "out", "test", spaces=["fused"])["fused", "text"][:]
+    half, full = (space.mix("text", parts_of(space, banks, p)["text"]) for p in ("bf16", "float32"))
+    np.testing.assert_allclose(fused, half, atol=1e-6)
+    assert 1e-5 < np.abs(fused - full).max() < 1e-1
+    with pytest.raises(FreeBindError, match="this folder holds another array"):
+        write_fused(space, banks, tmp_path / "out", "fused", dtype="float32")
 
 
 # Disturbances
@@ -165,9 +175,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 
 KILLED = """
 import os, signal, sys
-from pathlib import Path
-from fb_jax.fusion import FusedSpace, fuse, write_fused
-from fb_jax.run import Run
+from fb_jax.banks import open_banks
+from fb_jax.fusion import FusedSpace, banks, write_fused
 
 def disturb(event, args):  # a step: a file is about to get its name
     global step
@@ -176,21 +185,20 @@ def disturb(event, args):  # a step: a file is about to get its name
         if step == 6 + 7 + 3:  # items and pairs, a modality, and of the next a shard and its list
             os.kill(os.getpid(), signal.SIGKILL)
 
-step, fuse.BLOCK_ROWS, run = 0, 25, Run(Path(sys.argv[1]))
-space = FusedSpace.preset("versatile", run.bond)
+step, banks.BLOCK_ROWS, space = 0, 25, FusedSpace.load("space")
+test = open_banks("home", "test", spaces=space.spaces)
 sys.addaudithook(disturb)
-write_fused(space, run.open_banks("test"), Path(sys.argv[2]), "fused")
+write_fused(space, test, "a", "fused")
 """
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_after_kill_9_a_rerun_ends_in_the_same_bytes(python, run_folder, tmp_path, contents):
-    assert python(KILLED, run_folder, "a", cwd=tmp_path).returncode == -9
+def test_after_kill_9_a_rerun_ends_in_the_same_bytes(space, banks, python, tmp_path, contents):
+    space.save(tmp_path / "space")
+    assert python(KILLED, cwd=tmp_path).returncode == -9
     assert not (tmp_path / "a/test/embeddings/fused/image/emb_00001.npy").exists()
-    run = Run(run_folder)
-    fused = partial(write_fused, FusedSpace.preset("versatile", run.bond), run.open_banks("test"))
     for name in ("a", "undisturbed"):
-        fused(tmp_path / name, "fused")
+        write_fused(space, banks, tmp_path / name, "fused")
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 
 

@@ -1,0 +1,39 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from fb_jax.fusion.card import model_card
+
+FIGURES = {"R@1": 12.34, "R@5": 56.7}
+METRICS = {"test": {"versatile": {"audio-text": FIGURES}, "internvl": {"image-text": FIGURES}}}
+
+
+def test_the_card_lists_spaces_factors_licences_and_figures(product):
+    card = model_card(replace(product, licences={"imagebind": "CC-BY-NC-SA-4.0"}), METRICS)
+    for line in (
+        "# internvl_ib_pp",
+        "| imagebind | 64 | text, image, audio | CC-BY-NC-SA-4.0 |",
+        "| clap_music | 48 | text, audio | unknown |",
+        "- displacement: imagebind (64) is projected into internvl (56) by 7 projectors",
+        "- combination: clap_general (48) is projected into internvl_ib (56) by 7 projectors",
+        "- weights of the experts in internvl_ib: image 0.9, text 0.9",
+        "- weights of the experts in internvl_ib_pp: audio 0.5, text 0.1",
+        "- preset `at_expertise`: audio 0.8, text 0.5",
+        "## Results on test",
+        "| model | audio-text | image-text |",
+        "| versatile | 12.3/56.7 |  |",
+    ):
+        assert line in card
+    assert "Results" not in model_card(product)
+
+
+@pytest.mark.parametrize("which", ["product", "one"])
+def test_the_cards_example_runs(request, which, tmp_path):
+    space = request.getfixturevalue(which)
+    space.save(tmp_path / "kept")
+    card = (tmp_path / "kept" / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names: dict = {}
+    exec(example.replace("FOLDER", str(tmp_path / "kept")), names)
+    assert names["fused"].shape == (1, space.dim)

@@ -1,0 +1,151 @@
+import pickle
+from importlib.metadata import EntryPoint, EntryPoints
+
+import numpy as np
+import pytest
+
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import Embedder, FusedSpace, ItemEncoder, embedder
+
+DIMS = {"imagebind": 64, "clap_general": 48}
+
+
+class Letters:
+    """Encodes a caption by counting letters."""
+
+    def __init__(self, dim=64):
+        self.dim, self.batches = dim, []
+
+    def __len__(self):  # as a container of modules may have: it is there, though falsy
+        return 0
+
+    def read(self, modality, item):
+        assert modality in ("text", "audio")
+        if not item.isalpha():
+            raise ValueError("not a word")
+        return [ord(letter) for letter in item]
+
+    def encode(self, modality, batch):
+        self.batches.append(len(batch))
+        return np.stack([np.bincount(word, minlength=128)[-self.dim :] + 1.0 for word in batch])
+
+
+@pytest.fixture
+def space(make_bond):
+    return FusedSpace.of(make_bond("combination"), at="versatile")
+
+
+@pytest.fixture
+def encoders():
+    return {name: Letters(dim) for name, dim in DIMS.items()}
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """A package offers an encoder of clap_general; return the settings that it is created with."""
+    created = []
+
+    def clap(**settings):
+        created.append(settings)
+        return Letters(48)
+
+    point = EntryPoint("clap_general", "somewhere:Clap", embedder.ENTRY_POINTS)
+    monkeypatch.setattr(EntryPoint, "load", lambda self: clap)
+    monkeypatch.setattr(embedder, "entry_points", lambda group: EntryPoints([point]))
+    embedder.find_encoder.cache_clear()
+    yield created
+    embedder.find_encoder.cache_clear()
+
+
+WORDS = ["dog", "cat", "horse", "cow", "hen"]
+
+
+@pytest.mark.parametrize(("batch", "batches"), [(2, [2, 2, 1]), (32, [5]), (None, [5])])
+def test_items_are_embedded_as_their_encoders_rows_are_fused(space, encoders, batch, batches):
+    found = Embedder(space, encoders, **({"batch": batch} if batch else {})).embed("text", WORDS)
+    own = Letters()
+    rows = {
+        n: Letters(d).encode("text", [own.read("text", w) for w in WORDS]) for n, d in DIMS.items()
+    }
+    np.testing.assert_allclose(found, space.fuse("text", rows), atol=1e-6)
+    assert [encoder.batches for encoder in encoders.values()] == [batches] * 2
+    half = Embedder(space, encoders, precision="bf16").embed("text", WORDS)
+    np.testing.assert_allclose(half, space.fuse("text", rows, "bf16"), atol=1e-6)
+    assert np.abs(half - found).max() > 1e-5
+
+
+def test_only_the_encoders_of_spaces_that_have_the_modality_are_asked(space):
+    class Images(Letters):
+        def read(self, modality, item):
+            return super().read("text", item)
+
+    assert Embedder(space, {"imagebind": Images(64)}).embed("image", ["dog"]).shape == (1, 64)
+
+
+def test_encoders_are_found_by_entry_point_and_created_once(space, encoders, installed):
+    half = Embedder(space, {"imagebind": encoders["imagebind"]})
+    first = half.embed("text", WORDS)
+    np.testing.assert_array_equal(half.embed("text", WORDS), first)
+    assert len(installed) == 1
+    with pytest.raises(
+        FreeBindError, match=r"no encoder of 'imagebind'\n.*Embedder\(.*\n.*clap_general"
+    ):
+        Embedder(space).embed("text", WORDS)
+
+
+def test_an_encoder_that_is_passed_is_used_and_none_is_looked_for(space, encoders, installed):
+    Embedder(space, encoders).embed("text", WORDS)
+    assert [encoder.batches for encoder in encoders.values()] == [[5], [5]]
+    assert installed == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "device", "wanted"),
+    [
+        ("cpu", "auto", "cpu"),
+        ("gpu", "auto", "cuda"),
+        ("gpu", "cpu", "cpu"),
+        ("cpu", "cuda:1", "cuda:1"),
+    ],
+)
+def test_an_encoder_that_is_found_runs_where_it_is_told_to(
+    space, encoders, installed, monkeypatch, platform, device, wanted
+):
+    monkeypatch.setattr(embedder, "platform", lambda: platform)
+    Embedder(space, {"imagebind": encoders["imagebind"]}, device).embed("text", WORDS)
+    assert installed == [{"weights": None, "device": wanted}]
+
+
+def test_an_embedder_compares_hashes_and_pickles(space, encoders):
+    whole = Embedder(space, encoders, batch=7)
+    assert whole == Embedder(space, dict(encoders), batch=7) != Embedder(space, encoders)
+    assert hash(whole) == hash(Embedder(space, batch=7))
+    assert pickle.loads(pickle.dumps(Embedder(space))) == Embedder(space)
+
+
+def test_a_batch_of_nothing_is_refused(space):
+    with pytest.raises(FreeBindError, match=r"embedder batch must be positive\n(.|\n)*0"):
+        Embedder(space, batch=0)
+
+
+@pytest.mark.parametrize(
+    ("modality", "items", "says"),
+    [
+        (
+            "text",
+            ["dog", "c4t"],
+            r"imagebind cannot read this text\n.*c4t\n.*ValueError: not a word",
+        ),
+        ("text", [], "nothing to embed"),
+        ("text", "dog", "a list of captions or paths"),
+        ("txt", ["dog"], "no modality 'txt'(.|\n)*mean 'text'"),
+    ],
+)
+def test_items_that_cannot_be_embedded_are_refused(space, encoders, modality, items, says):
+    with pytest.raises(FreeBindError, match=says):
+        Embedder(space, encoders).embed(modality, items)
+
+
+def test_the_protocol_is_two_methods():
+    assert isinstance(Letters(), ItemEncoder)
+    assert not isinstance(object(), ItemEncoder)
