@@ -108,7 +108,7 @@ def test_an_encoder_that_is_passed_is_used_and_none_is_looked_for(space, encoder
         ("cpu", "cuda:1", "cuda:1"),
     ],
 )
-def test_an_encoder_that_is_found_runs_where_it_is_told_to(
+def test_an_encoder_that_is_found_runs_on_the_device_that_is_asked_for(
     space, encoders, installed, monkeypatch, platform, device, wanted
 ):
     monkeypatch.setattr(embedder, "platform", lambda: platform)

@@ -78,5 +78,7 @@ def test_the_factor_can_be_learned():
 
 def test_blocks_share_a_row_by_their_weights():
     x, y = jnp.eye(2)[:, None]
+    found = mixing.direct_sum(x, y, 0.25)
+    np.testing.assert_allclose(found, [[np.sqrt(0.75), 0, 0, 0.5]], atol=1e-7)
     found = mixing.side_by_side([x, y, x], [1.0, 1.0, 2.0])
     np.testing.assert_allclose(found, [[0.5, 0, 0, 0.5, np.sqrt(0.5), 0]], atol=1e-7)
