@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fb_jax.numerics import Precision, dot_precision
+from fb_jax.numerics import Precision, matmul
 
 Contender = Callable[[], object]
 TORCH_PRECISION = {"float32": "highest", "tf32": "high", "bf16": "highest"}
@@ -48,7 +49,7 @@ def matmuls(size: int, precision: Precision) -> dict[str, Contender]:
     """Return the machine's own rate: one plain product, in each library."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=(size, size)).astype(np.float32)
-    product = jax.jit(lambda x, y: jnp.matmul(x, y, precision=dot_precision(precision)))
+    product = jax.jit(partial(matmul, precision=precision))
     on_jax, on_torch = jnp.asarray(a), torch.from_numpy(a).to(torch_device())
     if precision == "bf16":
         on_torch = on_torch.bfloat16()

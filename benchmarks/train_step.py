@@ -19,7 +19,7 @@ from timing import TORCH_PRECISION, Contender, matmuls, seconds, show, torch_dev
 from torch import nn
 
 from fb_jax.numerics import Precision
-from fb_jax.projector import DIRECTIONS, Projector
+from fb_jax.projector import BondSpec
 from fb_jax.training.step import Objective, init_state, lanes_step
 
 LANES, MEMBERS = 4, 7
@@ -51,12 +51,23 @@ def random_batch(sizes: Sizes, lanes: int) -> dict:
     return {c: x / np.linalg.norm(x, axis=-1, keepdims=True) for c, x in rows.items()}
 
 
-def jax_step(sizes: Sizes, lanes: int, across: str) -> Contender:
-    projector = Projector(sizes.dim_out, sizes.hidden, sizes.precision)
-    objective = Objective(projector, DIRECTIONS["combination"], SOURCE, TARGET)
+def jax_step(sizes: Sizes, lanes: int, execution: str) -> Contender:
+    spec = BondSpec(
+        kind="combination",
+        unified="unified",
+        expert="expert",
+        modalities=TARGET,
+        shared=SOURCE,
+        members=(SOURCE,) * lanes,
+        dim_in=sizes.dim_in,
+        dim_out=sizes.dim_out,
+        hidden=sizes.hidden,
+    )
+    projector = spec.projector(sizes.precision)
+    objective = Objective(projector, spec.direction, SOURCE, TARGET)
     batch = jax.tree.map(jnp.asarray, random_batch(sizes, lanes))
-    state = init_state(jax.random.key(0), projector=projector, dim=sizes.dim_in, members=lanes)
-    step = partial(lanes_step, objective=objective, across=across)
+    state = init_state(spec, jax.random.key(0))
+    step = partial(lanes_step, objective=objective, execution=execution)
 
     def run() -> object:
         nonlocal state

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from examples.word_world.recipe import PRODUCTS, TUNED_PRODUCTS, Recipe
 from examples.word_world.targets import score_domains
@@ -25,9 +25,9 @@ from fb_jax.evaluation.models import (
     sources_and_baseline,
 )
 from fb_jax.evaluation.sweep import GRID
-from fb_jax.fusion import Factors, FusedSpace, presets_for
+from fb_jax.fusion import Factors, FusedSpace, cut, parts_of
 from fb_jax.projector import Bond, subset_name
-from fb_jax.run import default_space, points_for
+from fb_jax.run import points_for
 from fb_jax.training import load_bond
 
 SPACES = ("imagebind", "internvl", "clap_general", "clap_music")
@@ -65,19 +65,20 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
     val, test = (open_banks(folder / "banks", split, spaces=ALL) for split in ("val", "test"))
     products = _products(folder)
     swept = sweep(products["imagebind_pp"], val)
-    points = presets_for(products["imagebind_pp"])
     title = f"imagebind_pp, validation of seed {seed}"
-    plot_sweep(swept, points, title, folder / "sweep.png")
+    plot_sweep(swept, products["imagebind_pp"].presets, title, folder / "sweep.png")
     chosen = {
-        "imagebind_pp": best_factors(swept.modalities, swept.grid, swept.surfaces),
+        "imagebind_pp": swept.best(),
         SUM: best_weight(products[SUM], val),
     }
     own = products[SUM].with_factors(**chosen[SUM])
     pool = open_banks(folder / "banks", spaces=own.spaces)
-    cut = own.cut(own.dims[own.unified], pool)
+    smaller = cut(own, own.dims[own.unified], pool)
     tried = folder / "tuning.json"
     tables = pair_tables(products["imagebind_pp"].modalities, test)
-    models = all_models(products, chosen, test) | {f"{SUM}, {CHOSEN}, {CUT}": fused_rows(cut, test)}
+    models = all_models(products, chosen, test) | {
+        f"{SUM}, {CHOSEN}, {CUT}": fused_rows(smaller, test)
+    }
     files.write_json(
         folder / "metrics.json",
         {
@@ -103,14 +104,19 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
 
 def _products(folder: Path) -> dict[str, FusedSpace]:
     runs = folder / "runs"
-    alone = {name: default_space(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
+    alone = {name: FusedSpace.of(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
     made = (*PRODUCTS, *TUNED_PRODUCTS)
     return alone | {name: FusedSpace.load(runs / name / "space") for name in made}
 
 
+def with_stage(space: FusedSpace, **changed: Any) -> FusedSpace:
+    """Return a space whose last stage differs in some fields."""
+    return space.with_last(replace(space.last, **changed))
+
+
 def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
     """Return the one weight of all modalities with the highest mean R@1 over the pairs."""
-    parts, tables = space.parts_of(banks), pair_tables(space.modalities, banks)
+    parts, tables = parts_of(space, banks), pair_tables(space.modalities, banks)
     at = [dict.fromkeys(space.weighted, weight) for weight in GRID]
     found = [compare(fused_at(space, parts, factors), tables) for factors in at]
     means = [np.mean([figures["R@1"] for figures in model.values()]) for model in found]
@@ -121,25 +127,16 @@ def sum_table(space: FusedSpace, val: BankSet, pool: BankSet) -> dict[str, dict[
     """Return R@1 on validation of a direct sum, by what a guess weighs and by dimensions."""
     tables = pair_tables(space.modalities, val)
     tried = {
-        f"squared norm of a filled-in part {fill:g}": replace(space, fill=fill) for fill in FILLS
+        f"squared norm of a filled-in part {fill:g}": with_stage(space, fill=fill) for fill in FILLS
     }
     dims = [space.dims[space.unified] // part for part in (1, 2, 4)]
-    tried |= {f"cut to {dim} dimensions": space.cut(dim, pool) for dim in dims}
+    tried |= {f"cut to {dim} dimensions": cut(space, dim, pool) for dim in dims}
     return {
         name: {
             pair: figures["R@1"] for pair, figures in compare(fused_rows(at, val), tables).items()
         }
         for name, at in tried.items()
     }
-
-
-def best_factors(
-    modalities: tuple[str, str], grid: Any, surfaces: Mapping[str, Float[np.ndarray, "g g"]]
-) -> dict[str, float]:
-    """Return the factors with the highest mean R@1 over the pairs; of equals the smallest."""
-    mean = np.mean(list(surfaces.values()), axis=0)
-    place = np.unravel_index(np.argmax(mean), mean.shape)
-    return {m: float(grid[int(i)]) for m, i in zip(modalities, place, strict=True)}
 
 
 def all_models(
@@ -153,25 +150,25 @@ def all_models(
         natives = ", ".join(native for native in space.spaces if native in SPACES)
         models[f"mean of scores: {natives}"] = found.pop("mean_of_scores")
         models |= {native: found[native] for native in SPACES if native in found}
-        parts, points = space.parts_of(banks), points_for(space)
+        parts, points = parts_of(space, banks), points_for(space)
         if name in chosen:
             points[CHOSEN] = chosen[name]
         for point, factors in points.items():
             models[f"{name}, {point}"] = fused_at(space, parts, factors)
             if name == BARE_OF:
-                bare = replace(space, normalise=False)
+                bare = with_stage(space, normalise=False)
                 models[f"{BARE}, {point}"] = fused_at(bare, parts, factors)
         if name in MEMBERS_OF:
             factors = points[MEMBERS_OF[name]]
-            for member, alone in _members(space.bonds[0]).items():
+            for member, alone in _members(space.last.bonds[0]).items():
                 models[f"{name}, projector {member}"] = fused_at(
-                    alone, alone.parts_of(banks), factors
+                    alone, parts_of(alone, banks), factors
                 )
     return models
 
 
 def _members(bond: Bond) -> dict[str, FusedSpace]:
-    return {subset_name(m): FusedSpace.halfway(bond.only(m)) for m in bond.members}
+    return {subset_name(m): FusedSpace.of(bond.only(m)) for m in bond.members}
 
 
 def measure(model: Space, tables: Tables) -> dict[str, dict[str, Any]]:

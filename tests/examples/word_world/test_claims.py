@@ -11,7 +11,7 @@ from examples.word_world.claims import (
     judge,
 )
 from examples.word_world.report import HERE
-from examples.word_world.results import best_factors, measure, pack, unpack
+from examples.word_world.results import measure, pack, unpack
 from examples.word_world.targets import missed
 from fb_jax.banks import files
 
@@ -77,11 +77,6 @@ def test_items_are_the_mean_of_both_directions():
     # audio 1 finds text 0; text 0 finds audio 1.
     np.testing.assert_array_equal(items(seed, "m", "audio-text"), [0.5, 0.5, 1])
     assert found["audio-text"]["R@1"] == pytest.approx(200 / 3)
-
-
-def test_factors_are_chosen_where_the_mean_is_highest():
-    surfaces = {"a": np.array([[0.0, 2.0], [5.0, 0.0]]), "b": np.array([[0.0, 9.0], [1.0, 0.0]])}
-    assert best_factors(("audio", "text"), [0.0, 1.0], surfaces) == {"audio": 0.0, "text": 1.0}
 
 
 def test_targets_that_are_missed_are_named():
