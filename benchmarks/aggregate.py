@@ -1,6 +1,7 @@
-"""Soft retrieval, JAX beside torch: ``python benchmarks/aggregate.py --queries 2048``.
+"""Soft retrieval in JAX and in torch: ``python benchmarks/aggregate.py --queries 2048``.
 
-One key bank with two value banks, as in Eq. 11: shared scores against one retrieval a bank.
+One key bank with two value banks, as in Eq. 11: scores computed once for both value banks, or once
+for each.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Sizes:
     queries: int = 2048
     keys: int = 16384
     dim: int = 1024
-    """Of queries, keys and both value banks."""
+    """Dimension of queries, keys and both value banks."""
     chunk_keys: int = Chunks.keys
     inner: int = Chunks.inner
     precision: Precision = "float32"
@@ -35,13 +36,13 @@ def unit(rng: np.random.Generator, rows: int, dim: int) -> np.ndarray:
 
 
 def torch_softmax(q: torch.Tensor, k: torch.Tensor, values: list[torch.Tensor], inner: int):
-    """Softmax over whole rows, a chunk of queries at a time: what one would write first."""
+    """Softmax over whole rows, a chunk of queries at a time: the obvious way to write it."""
     parts = [[torch.softmax(c @ k.T / TAU, dim=1) @ v for v in values] for c in q.split(inner)]
     return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
 def torch_late_division(q: torch.Tensor, k: torch.Tensor, values: list[torch.Tensor], inner: int):
-    """Scores once for all values, exp in place, one division at the end: the fastest found."""
+    """Scores once for all values, exp in place, one division at the end: the fastest we know."""
     parts = []
     for chunk in q.split(inner):
         scores = (chunk @ k.T).div_(TAU)
@@ -61,7 +62,7 @@ def contenders(sizes: Sizes) -> tuple[dict[str, Contender], dict[str, float]]:
     cast = torch.bfloat16 if sizes.precision == "bf16" else torch.float32
     tq, tk, *tv = (torch.from_numpy(x).to(torch_device(), cast) for x in (q, *banks.values()))
 
-    def run(columns: list) -> Contender:
+    def on_columns(columns: list) -> Contender:
         return lambda: aggregate(
             on_jax,
             stream.blocks(key, columns),
@@ -70,9 +71,9 @@ def contenders(sizes: Sizes) -> tuple[dict[str, Contender], dict[str, float]]:
             precision=sizes.precision,
         )
 
-    one, two = run(values[:1]), run(values)
+    one, two = on_columns(values[:1]), on_columns(values)
     pair = 2 * sizes.queries * sizes.keys * sizes.dim
-    found: dict[str, Contender] = {
+    timed: dict[str, Contender] = {
         "JAX, two value banks, shared scores": two,
         "JAX, one value bank": one,
         "torch softmax, two value banks": lambda: torch_softmax(tq, tk, tv, sizes.inner),
@@ -81,19 +82,19 @@ def contenders(sizes: Sizes) -> tuple[dict[str, Contender], dict[str, float]]:
             tq, tk, tv[:1], sizes.inner
         ),
     }
-    needed = dict.fromkeys(found, 3.0 * pair)  # what the result needs, not what was spent
-    needed |= {name: 2.0 * pair for name in found if "one value" in name}
-    return found, needed
+    operations = dict.fromkeys(timed, 3.0 * pair)  # those that the result needs
+    operations |= {name: 2.0 * pair for name in timed if "one value" in name}
+    return timed, operations
 
 
 def main() -> None:
     sizes = tyro.cli(Sizes)
     torch.set_float32_matmul_precision(TORCH_PRECISION[sizes.precision])
-    found, needed = contenders(sizes)
+    timed, operations = contenders(sizes)
     square = max(2048, sizes.dim)
-    own = matmuls(square, sizes.precision)
-    times = seconds({**own, **found}, sizes.rounds)
-    operations = dict.fromkeys(own, 2.0 * square**3) | needed
+    plain = matmuls(square, sizes.precision)
+    times = seconds({**plain, **timed}, sizes.rounds)
+    operations |= dict.fromkeys(plain, 2.0 * square**3)
     title = f"{sizes.queries:,} queries, {sizes.keys:,} keys, d {sizes.dim}, {sizes.precision}"
     show(title, times, operations, "torch late division, shared scores")
 

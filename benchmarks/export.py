@@ -1,9 +1,9 @@
-"""Export, beside a plain loop: ``python benchmarks/export.py --encoder MODULE:CLASS --image DIR``.
+"""An export and a plain loop: ``python benchmarks/export.py --encoder MODULE:CLASS --image DIR``.
 
-Without an encoder and media, it makes noise and a small network, so that reading counts. All
-sides read, encode and write the same items, in turn; the ratio is that of their best rounds.
-``benchmarks/random_weights.py`` makes weights for encoders by name, and ``parity/speed.py`` puts
-laion_clap beside them.
+Without an encoder and media it makes random media and a small network, so that the time for reading
+shows. Both sides read, encode and write the same items and take turns; their best rounds are
+compared. ``benchmarks/random_weights.py`` makes weights for our encoders, and ``parity/speed.py``
+adds laion_clap as a third side.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from fb_jax.banks import Split, unit_rows
 @dataclass(frozen=True)
 class Sizes:
     encoder: str = "__main__:Small"
-    """MODULE:CLASS, FAMILY:MEMBER or name."""
+    """MODULE:CLASS, FAMILY:MEMBER or a name."""
     weights: Path | None = None
     audio: Path | None = None
     image: Path | None = None
     text: Path | None = None
-    """What to encode; without any of the three, media are made."""
+    """Media to encode; without any of the three, random media are made."""
     items: int = 256
-    """Of each modality that is made."""
+    """Number of random items of each modality."""
     seconds: float = 2
-    """Of each recording that is made."""
+    """Length of each random recording."""
     only: tuple[str, ...] = ("audio", "image", "text")
-    """Modalities."""
+    """Modalities to encode."""
     device: str = "cpu"
     rounds: int = 2
     settings: tyro.conf.OmitArgPrefixes[ExportSettings] = field(
@@ -56,7 +56,7 @@ class Sizes:
 
 
 class Small:
-    """One convolution over pictures or sound; captions by their letters."""
+    """One convolution over pictures or sound; letter counts of captions."""
 
     name, dim, modalities = "small", 512, ("audio", "image", "text")
     weights_sha256, licence = "none", "none"
@@ -80,12 +80,12 @@ class Small:
         rows = torch.from_numpy(np.stack(batch)).float().to(self.device)
         if modality == "text":
             return rows.cpu().numpy()
-        found = (self.image if modality == "image" else self.audio)(rows)
-        return found.flatten(2).mean(dim=2).cpu().numpy()
+        features = (self.image if modality == "image" else self.audio)(rows)
+        return features.flatten(2).mean(dim=2).cpu().numpy()
 
 
 def make_media(folder: Path, count: int, seconds: float) -> dict[str, Source]:
-    """Write JPEG of 640 x 480, WAV at 44.1 kHz, and captions of ten words."""
+    """Write JPEG files of 640 x 480, WAV files at 44.1 kHz, and captions of ten words."""
     rng = np.random.default_rng(0)
     for kind in ("image", "audio"):
         (folder / kind).mkdir()
@@ -103,7 +103,7 @@ def make_media(folder: Path, count: int, seconds: float) -> dict[str, Source]:
     }
 
 
-def given_media(sizes: Sizes) -> dict[str, Source]:
+def open_media(sizes: Sizes) -> dict[str, Source]:
     paths = {"audio": sizes.audio, "image": sizes.image, "text": sizes.text}
     return {m: open_source(m, path) for m, path in paths.items() if path is not None}
 
@@ -111,7 +111,7 @@ def given_media(sizes: Sizes) -> dict[str, Source]:
 def plain_loop(
     encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes, out: Path
 ) -> Timings:
-    """Read, encode and write in turn: what one would write first."""
+    """Read, encode and write in turn: the obvious way to write it."""
     timings, rows, batch = Timings(), [], sizes.settings.batch
     folder = source.folder
     items = [i["caption"] if folder is None else folder / i["path"] for i in source.items]
@@ -134,26 +134,26 @@ def whole_export(
 
 
 Side = Callable[[FrozenEncoder, str, Source, Sizes, Path], Timings | None]
-"""Encodes all items into a folder; tells where time went, if it can."""
+"""Encodes all items into a folder; returns where the time went, if it knows."""
 
 SIDES: Mapping[str, Side] = {"plain loop": plain_loop, "export": whole_export}
 
 
 @dataclass(frozen=True)
-class Took:
-    """What a side took: seconds, those of all processors, and where the former went."""
+class Round:
+    """One run of a side: seconds of wall time, seconds of CPU time, and where wall time went."""
 
-    seconds: float
-    processors: float
-    spent: Timings | None
+    wall: float
+    cpu: float
+    timings: Timings | None
 
 
-def timed(side: Side, *given: Any) -> Took:
+def run_once(side: Side, *arguments: Any) -> Round:
     """Run a side once."""
     with tempfile.TemporaryDirectory() as folder:
-        began, before = time.perf_counter(), sum(os.times()[:4])
-        spent = side(*given, Path(folder))
-        return Took(time.perf_counter() - began, sum(os.times()[:4]) - before, spent)
+        start, cpu_start = time.perf_counter(), sum(os.times()[:4])
+        timings = side(*arguments, Path(folder))
+        return Round(time.perf_counter() - start, sum(os.times()[:4]) - cpu_start, timings)
 
 
 def main() -> None:
@@ -162,11 +162,11 @@ def main() -> None:
 
 
 def compare(encoder: FrozenEncoder, sizes: Sizes, sides: Mapping[str, Side]) -> None:
-    """Print a table of all sides on all modalities."""
+    """Print a table: all sides on all modalities."""
     columns = ("", "items/s", "speed / plain loop", "CPU ms an item", "where the time went")
     table = Table(*columns, title=encoder.name)
     with tempfile.TemporaryDirectory() as folder:
-        media = given_media(sizes) or make_media(Path(folder), sizes.items, sizes.seconds)
+        media = open_media(sizes) or make_media(Path(folder), sizes.items, sizes.seconds)
         for modality, source in media.items():
             if modality in encoder.modalities and modality in sizes.only:
                 add_rows(table, encoder, modality, source, sizes, sides)
@@ -182,17 +182,17 @@ def add_rows(
     sizes: Sizes,
     sides: Mapping[str, Side],
 ) -> None:
-    """Add all sides of one modality."""
+    """Add the rows of one modality, one for each side."""
     count = sum(1 for _ in source.items)
-    best: dict[str, Took] = {}
+    best: dict[str, Round] = {}
     for _ in range(sizes.rounds):
         for name, side in sides.items():
-            took = timed(side, encoder, modality, source, sizes)
-            best[name] = min(best.get(name, took), took, key=attrgetter("seconds"))
-    for name, took in best.items():
-        ratio = f"{best['plain loop'].seconds / took.seconds:.2f}"
-        rate, work = f"{count / took.seconds:,.1f}", f"{1000 * took.processors / count:,.2f}"
-        table.add_row(f"{modality}, {name}", rate, ratio, work, str(took.spent or ""))
+            latest = run_once(side, encoder, modality, source, sizes)
+            best[name] = min(best.get(name, latest), latest, key=attrgetter("wall"))
+    for name, fastest in best.items():
+        ratio = f"{best['plain loop'].wall / fastest.wall:.2f}"
+        rate, work = f"{count / fastest.wall:,.1f}", f"{1000 * fastest.cpu / count:,.2f}"
+        table.add_row(f"{modality}, {name}", rate, ratio, work, str(fastest.timings or ""))
 
 
 if __name__ == "__main__":

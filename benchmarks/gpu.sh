@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What waits for a GPU: core tests, parity, both benchmarks at paper sizes. Under 9 minutes.
-# Usage: benchmarks/gpu.sh [python], in an environment with the extras cuda12 or cuda13, and dev.
+# On a GPU: the numerical tests, and two benchmarks at the paper's sizes. Under 9 minutes.
+# Usage: benchmarks/gpu.sh [PYTHON], in an environment with the extras dev and cuda12 or cuda13.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python}

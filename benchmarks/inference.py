@@ -1,7 +1,8 @@
-"""Inference of the mixture beside a torch loop: ``python benchmarks/inference.py``.
+"""Inference of the mixture, and the same as a torch loop: ``python benchmarks/inference.py``.
 
-Rows of one modality through the members of one expert and on to Psi(x), in evaluation mode.
-Ratios: 7 folded members cost that many projectors; that much of the torch loop's time.
+Projects rows of one modality through the seven projectors of one expert, in evaluation mode, to
+Psi(x). Two ratios are printed: the time of the seven folded projectors divided by that of one
+projector, and by that of a torch loop over seven.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class Sizes:
 
 def random_mixture(sizes: Sizes) -> Variables:
     projector = Projector(sizes.dim_out, sizes.hidden, sizes.precision)
-    made = init_mixture(projector, jax.random.key(0), sizes.dim_in, MEMBERS)
+    initial = init_mixture(projector, jax.random.key(0), sizes.dim_in, MEMBERS)
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda x: jnp.asarray(x + rng.uniform(0, 0.1, x.shape), x.dtype), made)
+    return jax.tree.map(lambda x: jnp.asarray(x + rng.uniform(0, 0.1, x.shape), x.dtype), initial)
 
 
 def folded_members(sizes: Sizes, variables: Variables, x: np.ndarray, count: int) -> Contender:
@@ -66,15 +67,15 @@ def unfolded(sizes: Sizes, variables: Variables, x: np.ndarray) -> Contender:
 
 def torch_member(variables: Variables, member: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for place in ("in", "out"):
-        norm, running = variables.params[f"norm_{place}"], variables.batch_stats[f"norm_{place}"]
-        weight = np.array(variables.params[f"linear_{place}"]["kernel"][member]).T
+    for layer in ("in", "out"):
+        norm, running = variables.params[f"norm_{layer}"], variables.batch_stats[f"norm_{layer}"]
+        weight = np.array(variables.params[f"linear_{layer}"]["kernel"][member]).T
         linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         batch_norm = nn.BatchNorm1d(weight.shape[0])
-        own = {"weight": norm["scale"], "bias": norm["shift"]}
-        own |= {"running_mean": running["mean"], "running_var": running["var"]}
+        leaves = {"weight": norm["scale"], "bias": norm["shift"]}
+        leaves |= {"running_mean": running["mean"], "running_var": running["var"]}
         linear.load_state_dict({"weight": torch.from_numpy(weight.copy())})
-        tensors = {name: torch.from_numpy(np.array(leaf[member])) for name, leaf in own.items()}
+        tensors = {name: torch.from_numpy(np.array(leaf[member])) for name, leaf in leaves.items()}
         batch_norm.load_state_dict(tensors, strict=False)
         layers += [linear, batch_norm, nn.ReLU()]
     return nn.Sequential(*layers[:-1]).eval().to(torch_device())
@@ -98,25 +99,24 @@ def main() -> None:
     x = unit_rows(np.random.default_rng(1).normal(size=(sizes.rows, sizes.dim_in)))
     variables = random_mixture(sizes)
     single, folded, loop = "JAX, one projector", "JAX, 7 folded", "torch loop over 7"
-    found: dict[str, Contender] = {
+    timed: dict[str, Contender] = {
         loop: torch_loop(sizes, variables, x),
         folded: folded_members(sizes, variables, x, MEMBERS),
         "JAX, 7 as trained": unfolded(sizes, variables, x),
         single: folded_members(sizes, variables, x, 1),
     }
-    outputs = {name: np.asarray(run()) for name, run in found.items()}
-    own = matmuls(2048, sizes.precision)
-    times = seconds({**own, **found}, sizes.rounds)
-    operations = dict.fromkeys(own, 2.0 * 2048**3)
-    operations |= dict.fromkeys(found, MEMBERS * sizes.member_operations)
+    outputs = {name: np.asarray(run()) for name, run in timed.items()}
+    plain = matmuls(2048, sizes.precision)
+    times = seconds({**plain, **timed}, sizes.rounds)
+    operations = dict.fromkeys(plain, 2.0 * 2048**3)
+    operations |= dict.fromkeys(timed, MEMBERS * sizes.member_operations)
     operations[single] = sizes.member_operations
     title = f"{sizes.rows} rows, {sizes.dim_in}-{sizes.hidden}-{sizes.dim_out}, {sizes.precision}"
     show(title, times, operations, loop)
     print(f"7 folded: {times[folded] / times[single]:.2f} x the time of one projector")
     print(f"7 folded: {times[folded] / times[loop]:.2f} x the time of the torch loop")
-    print(
-        f"largest difference to the torch loop: {np.abs(outputs[folded] - outputs[loop]).max():.1e}"
-    )
+    difference = np.abs(outputs[folded] - outputs[loop]).max()
+    print(f"largest difference from the torch loop: {difference:.1e}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Memory of building pseudo pairs, banks streamed against banks held: Linux only.
+"""Memory for building pseudo pairs, with banks streamed or kept in memory: Linux only.
 
-``python benchmarks/memory.py --keys 400000`` makes image banks much larger than the chunks, and
-few queries, so that what is measured is memory and not arithmetic.
+``python benchmarks/memory.py --keys 400000`` makes an image bank much larger than a chunk, and few
+queries: it measures memory, not arithmetic.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Sizes:
     queries: int = 64
     """Texts and audios in the pool."""
     dim: int = 512
-    """Of the unified space."""
+    """Dimension of the unified space."""
 
 
 def anonymous_bytes() -> int:
-    """Memory of this process that is its own, without pages of mapped files."""
+    """Return the memory of this process without pages of mapped files."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
 
 
 @contextmanager
 def peak() -> Iterator[list[int]]:
-    """Yield a list whose last entry is the highest growth in bytes so far."""
+    """Yield a list whose last entry is the largest growth so far, in bytes."""
     base, seen, done = anonymous_bytes(), [0], threading.Event()
 
     def watch() -> None:
@@ -68,8 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dims = {"imagebind": sizes.dim, "clap_general": 64}
-        what = Synthetic(pool=pool, evaluation={}, dims=dims, shard_rows=65536)
-        write_synthetic(root, what)
+        write_synthetic(root, Synthetic(pool=pool, evaluation={}, dims=dims, shard_rows=65536))
         banks = open_banks(root, spaces=SPACES)
         disk = sum(path.stat().st_size for path in root.rglob("*.npy"))
         chunks = Chunks(queries=1024)

@@ -1,8 +1,11 @@
-"""Made-up weights for encoders by name: what they cost, not what they can.
+"""Random weights for our encoders, to measure their speed.
 
-``PYTHONPATH=.:tests python -m benchmarks.random_weights --encoder clap_general --size full --out
-DIR`` writes a file that ``benchmarks/export.py --encoder clap_general --weights FILE`` takes. Full
-has the published sizes (ImageBind: 4.3 GB); tiny is for what an export itself costs.
+    PYTHONPATH=.:tests python -m benchmarks.random_weights \\
+        --encoder clap_general --size full --out DIR
+    python benchmarks/export.py --encoder clap_general --weights DIR/clap_general.pt
+
+``full`` has the published sizes (ImageBind: 4.3 GB). ``tiny`` makes the network so cheap that the
+cost of the export itself shows.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class Weights:
 
 
 def write_imagebind(path: Path, sizes: Sizes) -> None:
-    """Write towers of noise, whose layer normalisations pass it on."""
+    """Write random towers, with the scales of all normalisations at one."""
     with torch.device("meta"):
         shapes = Towers(sizes).state_dict()
     state = {
@@ -48,7 +51,7 @@ def _scale(key: str) -> bool:
 
 
 def write_clap(path: Path, size: str, fused: bool) -> None:
-    """Write a checkpoint in LAION's layout, and a tokenizer beside it."""
+    """Write a checkpoint in LAION's layout, and a tokenizer into the same folder."""
     folder = path.parent / "roberta-base"
     tokens = write_byte_pairs(folder)
     if size == "full":
@@ -58,7 +61,7 @@ def write_clap(path: Path, size: str, fused: bool) -> None:
 
 
 def fill_vocabulary(path: Path) -> int:
-    """Add tokens that no caption has, up to RoBERTa's number."""
+    """Add tokens that no caption has, up to the size of RoBERTa's vocabulary."""
     tokens = json.loads(path.read_text())
     tokens |= {f"<filler {i}>": i for i in range(len(tokens), ROBERTA_TOKENS)}
     path.write_text(json.dumps(tokens))
@@ -66,7 +69,7 @@ def fill_vocabulary(path: Path) -> int:
 
 
 def full_clap(fused: bool) -> ClapModel:
-    """Return a model as large as LAION's: HTSAT-tiny if it fuses, else HTSAT-base; RoBERTa-base."""
+    """Return a model of LAION's size: RoBERTa-base, and HTSAT-tiny if it fuses, else HTSAT-base."""
     fusion = {"enable_fusion": True, "fusion_type": "aff_2d"}
     base = {"patch_embeds_hidden_size": 128, "hidden_size": 1024, "depths": [2, 2, 12, 2]}
     text = {"vocab_size": ROBERTA_TOKENS, "layer_norm_eps": 1e-5}
@@ -79,14 +82,14 @@ def full_clap(fused: bool) -> ClapModel:
 
 
 def main() -> None:
-    asked = tyro.cli(Weights)
-    asked.out.mkdir(parents=True, exist_ok=True)
+    config = tyro.cli(Weights)
+    config.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    path = asked.out / f"{asked.encoder}.pt"
-    if asked.encoder == "imagebind":
-        write_imagebind(path, HUGE if asked.size == "full" else Sizes(TOY, TOY, TOY, 64))
+    path = config.out / f"{config.encoder}.pt"
+    if config.encoder == "imagebind":
+        write_imagebind(path, HUGE if config.size == "full" else Sizes(TOY, TOY, TOY, 64))
     else:
-        write_clap(path, asked.size, fused=asked.encoder == "clap_general")
+        write_clap(path, config.size, fused=config.encoder == "clap_general")
     print(path)
 
 

@@ -1,4 +1,4 @@
-"""Timing side by side: every contender in turn, several rounds, so that all share the weather."""
+"""Timing side by side: contenders take turns for several rounds, so that load hits all alike."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def torch_device() -> torch.device:
 
 
 def wait(result: object) -> None:
-    """Wait until a result is there."""
+    """Wait until a result is computed."""
     jax.block_until_ready(result)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float]:
-    """Return the least seconds of each contender over the rounds, after one that warms up.
+    """Return the shortest time of each contender, in seconds, after one round of warming up.
 
-    The least: on a shared machine, what is above it is somebody else's work.
+    The shortest: on a shared machine the rest is the work of others.
     """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(rounds + 1):
@@ -46,7 +46,7 @@ def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float
 
 
 def matmuls(size: int, precision: Precision) -> dict[str, Contender]:
-    """Return the machine's own rate: one plain product, in each library."""
+    """Return one plain matrix product in each library, to measure the machine's rate."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=(size, size)).astype(np.float32)
     product = jax.jit(partial(matmul, precision=precision))
@@ -62,11 +62,11 @@ def matmuls(size: int, precision: Precision) -> dict[str, Contender]:
 def show(
     title: str, times: Mapping[str, float], operations: Mapping[str, float], reference: str
 ) -> None:
-    """Print seconds, rate, the distance to the best matmul rate, and the ratio to a reference."""
+    """Print seconds, the rate, its share of the best matmul rate, and the speed-up."""
     best = max(operations[name] / times[name] for name in times if "matmul" in name)
     table = Table("", "seconds", "GFLOP/s", "of matmul rate", f"speed / {reference}", title=title)
-    for name, took in times.items():
-        rate = operations[name] / took
-        ratio = "" if "matmul" in name else f"{times[reference] / took:.2f}"
-        table.add_row(name, f"{took:.4f}", f"{rate / 1e9:,.1f}", f"{rate / best:.0%}", ratio)
+    for name, elapsed in times.items():
+        rate = operations[name] / elapsed
+        ratio = "" if "matmul" in name else f"{times[reference] / elapsed:.2f}"
+        table.add_row(name, f"{elapsed:.4f}", f"{rate / 1e9:,.1f}", f"{rate / best:.0%}", ratio)
     Console(width=110).print(table)

@@ -1,12 +1,13 @@
-"""A training step of the mixture, JAX beside torch: ``python benchmarks/train_step.py``.
+"""A training step of the mixture, in JAX and in torch: ``python benchmarks/train_step.py``.
 
-All 7 projectors at once would idle in 3 of 7 lanes (their epochs differ); packed, 4 lanes hold
-them. A contender's time is that of as much work as 4 lanes do in one step.
+The seven projectors need different numbers of steps. One lane for each would leave 3 of 7 lanes
+idle on average; 4 lanes hold them all (a lane trains projectors one after another). Every contender
+does the work of one step of 4 lanes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -19,8 +20,8 @@ from timing import TORCH_PRECISION, Contender, matmuls, seconds, show, torch_dev
 from torch import nn
 
 from fb_jax.numerics import Precision
-from fb_jax.projector import BondSpec
-from fb_jax.training.step import Objective, init_state, lanes_step
+from fb_jax.projector import BondSpec, End
+from fb_jax.training.step import LaneExecution, Objective, init_state, lanes_step
 
 LANES, MEMBERS = 4, 7
 SOURCE, TARGET = ("text", "audio"), ("text", "image", "audio")
@@ -37,7 +38,7 @@ class Sizes:
 
     @property
     def member_operations(self) -> float:
-        """Products of one step of one member, forward and backward."""
+        """Operations of the matrix products in one step of one member, forward and backward."""
         projector = 2 * self.batch * self.hidden * (self.dim_in + self.dim_out) * len(SOURCE)
         scores = 2 * self.batch**2 * self.dim_out * len(SOURCE) * len(TARGET)
         return 3.0 * (projector + scores)
@@ -51,22 +52,13 @@ def random_batch(sizes: Sizes, lanes: int) -> dict:
     return {c: x / np.linalg.norm(x, axis=-1, keepdims=True) for c, x in rows.items()}
 
 
-def jax_step(sizes: Sizes, lanes: int, execution: str) -> Contender:
-    spec = BondSpec(
-        kind="combination",
-        unified="unified",
-        expert="expert",
-        modalities=TARGET,
-        shared=SOURCE,
-        members=(SOURCE,) * lanes,
-        dim_in=sizes.dim_in,
-        dim_out=sizes.dim_out,
-        hidden=sizes.hidden,
-    )
-    projector = spec.projector(sizes.precision)
-    objective = Objective(projector, spec.direction, SOURCE, TARGET)
+def jax_step(sizes: Sizes, lanes: int, execution: LaneExecution) -> Contender:
+    ends = End("imagebind", TARGET, sizes.dim_out), End("clap_general", SOURCE, sizes.dim_in)
+    spec = BondSpec.between("combination", *ends, sizes.hidden)
+    objective = Objective(spec.projector(sizes.precision), spec.direction, SOURCE, TARGET)
     batch = jax.tree.map(jnp.asarray, random_batch(sizes, lanes))
-    state = init_state(spec, jax.random.key(0))
+    members = replace(spec, members=spec.members[:lanes])
+    state = init_state(members, jax.random.key(0))
     step = partial(lanes_step, objective=objective, execution=execution)
 
     def run() -> object:
@@ -123,7 +115,7 @@ def main() -> None:
     sizes = tyro.cli(Sizes)
     torch.set_float32_matmul_precision(TORCH_PRECISION[sizes.precision])
     reference = f"torch loop over {LANES}"
-    found = {
+    timed = {
         reference: torch_loop(sizes, LANES),
         f"JAX map over {LANES} lanes": jax_step(sizes, LANES, "map"),
         f"JAX vmap over {LANES} lanes": jax_step(sizes, LANES, "vmap"),
@@ -131,10 +123,10 @@ def main() -> None:
         f"JAX vmap over {MEMBERS}, 3 idle": jax_step(sizes, MEMBERS, "vmap"),
     }
     square = 2048
-    own = matmuls(square, sizes.precision)
-    times = seconds({**own, **found}, sizes.rounds)
-    operations = dict.fromkeys(own, 2.0 * square**3)
-    operations |= dict.fromkeys(found, LANES * sizes.member_operations)
+    plain = matmuls(square, sizes.precision)
+    times = seconds({**plain, **timed}, sizes.rounds)
+    operations = dict.fromkeys(plain, 2.0 * square**3)
+    operations |= dict.fromkeys(timed, LANES * sizes.member_operations)
     title = (
         f"batch {sizes.batch:,}, {sizes.dim_in}-{sizes.hidden}-{sizes.dim_out}, {sizes.precision}"
     )

@@ -1,6 +1,6 @@
 """``python -m examples.word_world``: see ``build``."""
 
-from examples.word_world.build import main
+if __name__ == "__main__":  # worker processes import this file too, and need nothing of ``build``
+    from examples.word_world.build import main
 
-if __name__ == "__main__":
     main()

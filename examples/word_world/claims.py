@@ -1,4 +1,4 @@
-"""The paper's claims that words can test, fixed before any bond was trained, and their verdicts."""
+"""The claims of the paper that words can test, and their verdicts on the results of all seeds."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ AT, AI, IT = "audio-text", "audio-image", "image-text"
 
 @dataclass(frozen=True)
 class Claim:
-    """One model is better than another, by R@1 of a pair of modalities.
+    """One model is better than others, by R@1 of a pair of modalities.
 
     Attributes:
-        says: What the paper claims.
-        paper: Its figures, and where.
-        pair: Of modalities.
-        model: Ours that should be better.
-        against: Ours that it should be better than, each of them.
-        margin: By more than this many points; negative for what should be kept.
+        says: The claim.
+        paper: The paper's figures, and where they are.
+        pair: The pair of modalities.
+        model: The model that should be better.
+        against: The models that it should beat, each of them.
+        margin: Points by which it should beat them; negative: points that it may lose.
     """
 
     says: str
@@ -71,12 +71,12 @@ CLAIMS = (
         *(AT, EXPERTISE, CLAPS),
     ),
     Claim(
-        "AT-Expertise pays for it in image-text: the unified space is better",
+        "AT-Expertise loses image-text against the unified space",
         "Table 3: COCO 57.28 to 47.61",
         *(IT, "imagebind", (EXPERTISE,)),
     ),
     Claim(
-        "AT-Expertise pays for it in audio-image: the unified space is better",
+        "AT-Expertise loses audio-image against the unified space",
         "Table 3: VGG-SS 14.82 to 12.38",
         *(AI, "imagebind", (EXPERTISE,)),
     ),
@@ -86,7 +86,7 @@ CLAIMS = (
         *(AT, VERSATILE, (f"{GENERAL}, versatile", f"{MUSIC}, versatile")),
     ),
     Claim(
-        "A displacement inherits the expert's image-text (within 1 point)",
+        "A displacement keeps the expert's image-text (within 1 point)",
         "Table 3: COCO, InternVL 61.05, InternVL_IB 61.49",
         *(IT, DISPLACED, ("internvl",), -1.0),
     ),
@@ -101,7 +101,7 @@ CLAIMS = (
         *(IT, COMBINED, ("imagebind",)),
     ),
     Claim(
-        "but less than displacing it does",
+        "Combining it lifts image-text less than displacing it",
         "Table 5: COCO 58.90 against 61.49",
         *(IT, DISPLACED, (COMBINED,)),
     ),
@@ -137,22 +137,22 @@ PRODUCT_CLAIMS = (
         *(AT, BOTH, (DISPLACED,), 3.0),
     ),
     Claim(
-        "Sequential, then parallel is better at image-text than only parallel",
+        "*Sequential and parallel* beats *only parallel* at image-text",
         "Table 6: COCO 61.13 against 58.83",
         *(IT, TUNED_BOTH, (PARALLEL,)),
     ),
     Claim(
-        "Sequential, then parallel is better at audio-image than only sequential",
+        "*Sequential and parallel* beats *only sequential* at audio-image",
         "Table 6: VGG-SS 15.48 against 9.24",
         *(AI, TUNED_BOTH, (SEQUENTIAL,)),
     ),
     Claim(
-        "Only sequential is best at audio-text",
+        "*Only sequential* is best at audio-text",
         "Table 6: AudioCaps 36.03 against 29.42, 29.14",
         *(AT, SEQUENTIAL, (TUNED_BOTH, PARALLEL)),
     ),
     Claim(
-        "and pays for it in image-text",
+        "*Only sequential* loses image-text against *sequential and parallel*",
         "Table 6: COCO 33.77 against 61.13, 58.83",
         *(IT, TUNED_BOTH, (SEQUENTIAL,)),
     ),
@@ -165,7 +165,7 @@ TUNED_CLAIMS = (
         *(AI, TUNED, (DISPLACED,)),
     ),
     Claim(
-        "and of InternVL_IB++, at Versatile",
+        "Tuning the audio encoder lifts audio-image of InternVL_IB++, at Versatile",
         "Table 3: VGG-SS 14.40 to 15.48",
         *(AI, TUNED_BOTH, (BOTH,)),
     ),
@@ -199,24 +199,24 @@ GOALS = (
         *(AT, DIRECT, (EXPERTISE,)),
     ),
 )
-"""What the direct sum was built for, all at one weight and in the unified space's dimensions."""
+"""Our goals for the direct sum, at one weight and cut to the unified space's dimensions."""
 
 UNTESTABLE = (
     "Classification (ESC-50, AudioSet, ImageNet; Tables 3, 4 and 7): words have no classes.",
-    "How large the gains are on real audio, images and captions: nothing here means anything, so "
-    "neither the sizes of gains nor what they cost carry over.",
-    "Training on web-scale pools, and what more of it brings.",
+    "The size of gains and losses on real audio, images and captions: words written, drawn and "
+    "spoken have no meaning to compare.",
+    "Training on pools of web scale, and the gain from larger pools.",
 )
 
 
 def items(result: Result, model: str, pair: str) -> Float[np.ndarray, " n"]:
-    """Return by item the share of directions, 0 to 1, in which it was found first."""
+    """Return for each item the share of directions, 0 to 1, in which its match ranks first."""
     count = result["items"]
     return np.mean([unpack(digits, count) for digits in result["test"][model][pair]["first"]], 0)
 
 
 def recall(results: Sequence[Result], model: str, pair: str, k: int = 1) -> float:
-    """Return a model's R@k, the mean over seeds."""
+    """Return the mean over seeds of a model's R@k."""
     return float(np.mean([result["test"][model][pair][f"R@{k}"] for result in results]))
 
 
@@ -227,14 +227,14 @@ def difference(results: Sequence[Result], model: str, against: str, pair: str) -
 
 
 def judge(claim: Claim, results: Sequence[Result]) -> tuple[str, Interval, str]:
-    """Return the verdict on a claim, the smallest difference behind it, and to which model.
+    """Return the verdict on a claim, the smallest difference, and the model that it is against.
 
-    It holds if, against every model, the whole interval lies above the margin; it does not if one
-    interval lies below; it is open otherwise.
+    A claim holds if the whole interval lies above the margin, against every model. It does not hold
+    if one interval lies below. Otherwise it is open.
     """
-    found = {m: difference(results, claim.model, m, claim.pair) for m in claim.against}
-    nearest = min(found, key=lambda model: found[model].mean)
-    if all(interval.low > claim.margin for interval in found.values()):
-        return "holds", found[nearest], nearest
-    fails = any(interval.high < claim.margin for interval in found.values())
-    return ("does not hold" if fails else "open"), found[nearest], nearest
+    intervals = {m: difference(results, claim.model, m, claim.pair) for m in claim.against}
+    nearest = min(intervals, key=lambda model: intervals[model].mean)
+    if all(interval.low > claim.margin for interval in intervals.values()):
+        return "holds", intervals[nearest], nearest
+    fails = any(interval.high < claim.margin for interval in intervals.values())
+    return ("does not hold" if fails else "open"), intervals[nearest], nearest

@@ -1,10 +1,13 @@
 """The corpus: PNG and WAV files and captions, in splits that share no word.
 
-train/words.txt                       encoders' training words; media of word i are i-WORD.*
-train/image/  train/general/  train/music/
-pool/text.txt  pool/image/  pool/audio/            unpaired: each drawn on its own
-val/text.txt   val/image/   val/audio/             paired by row; audio of both domains in turn
-val_general/text.txt  val_general/audio/  ...      the same words, all in one domain
+train/words.txt  train/image/  train/general/  train/music/
+    for training the encoders; the files of word i are named i-WORD
+pool/text.txt  pool/image/  pool/audio/
+    unpaired: the words of each modality are drawn independently
+val/text.txt  val/image/  val/audio/, and the same for test/
+    paired by row; the audio takes both domains in turn
+val_general/text.txt  val_general/audio/  ...
+    the same words in one domain
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,15 +31,15 @@ from examples.word_world.speech import Speaker
 from fb_jax.errors import FreeBindError
 
 DICTIONARY = Path("/usr/share/dict/american-english")
-RATES = (150, 231)  # words a minute, the end excluded
+RATES = (150, 231)  # words per minute, the end excluded
 PITCHES = (30, 71)
 
 
 def require_packages() -> None:
-    """Check the Debian packages that the corpus is made with.
+    """Check that the Debian packages for the corpus are installed.
 
     Raises:
-        FreeBindError: One is missing; says what to install.
+        FreeBindError: One is missing; the error names it.
     """
     if not DICTIONARY.exists():
         raise FreeBindError("a word list is missing", where=DICTIONARY, fix="apt install wamerican")
@@ -44,14 +48,14 @@ def require_packages() -> None:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A folder of media files, made in one go by one process.
+class MediaFolder:
+    """A folder of media files, made by one process.
 
     Attributes:
-        folder: Relative to the corpus.
-        words: One a file.
-        domains: Of audio, in turn; empty for images.
-        seed: Of the part: files do not depend on what else is made.
+        folder: Path relative to the corpus.
+        words: One for each file.
+        domains: Domains of the audio, in turn; empty for images.
+        seed: Seed of this folder, so that its files do not depend on other folders.
     """
 
     folder: str
@@ -61,7 +65,7 @@ class Part:
 
 
 def choose_words(recipe: Recipe, seed: int) -> dict[str, list[str]]:
-    """Return the words of ``train``, of the pools, of ``val`` and of ``test``; no two share one.
+    """Return the words of ``train``, ``pool``, ``val`` and ``test``, which share none.
 
     Raises:
         FreeBindError: The dictionary has too few words.
@@ -75,12 +79,12 @@ def choose_words(recipe: Recipe, seed: int) -> dict[str, list[str]]:
     order = np.random.default_rng(seed).permutation(len(words))
     sizes = [recipe.train_words, recipe.pool_words, recipe.gallery, recipe.gallery]
     ends = np.cumsum(sizes)
-    parts = [[words[i] for i in order[e - n : e]] for n, e in zip(sizes, ends, strict=True)]
-    return dict(zip(("train", "pool", "val", "test"), parts, strict=True))
+    split = [[words[i] for i in order[e - n : e]] for n, e in zip(sizes, ends, strict=True)]
+    return dict(zip(("train", "pool", "val", "test"), split, strict=True))
 
 
-def plan(recipe: Recipe, seed: int) -> tuple[dict[str, list[str]], list[Part]]:
-    """Return every text file's lines, and every folder of media."""
+def plan(recipe: Recipe, seed: int) -> tuple[dict[str, list[str]], list[MediaFolder]]:
+    """Return the lines of every text file, and every folder of media."""
     words = choose_words(recipe, seed)
     draws = np.random.default_rng([seed, 1])
     text, image, audio = (
@@ -100,70 +104,72 @@ def plan(recipe: Recipe, seed: int) -> tuple[dict[str, list[str]], list[Part]]:
         for domain in domains:
             texts[f"{split}_{domain}/text.txt"] = words[split]
             media.append((f"{split}_{domain}/audio", words[split], (domain,)))
-    parts = [Part(where, tuple(w), d, (seed, 2 + i)) for i, (where, w, d) in enumerate(media)]
-    return texts, parts
+    folders = [
+        MediaFolder(path, tuple(w), d, (seed, 2 + i)) for i, (path, w, d) in enumerate(media)
+    ]
+    return texts, folders
 
 
 def media_name(row: int, word: str) -> str:
-    """Return a file's name without its ending: sorted names are in the order of the rows."""
+    """Return a file's name without its suffix; names sort in the order of the rows."""
     return f"{row:05d}-{word}"
 
 
 def make_corpus(
-    root: Path, recipe: Recipe, seed: int, done: Callable[[str, int], None], workers: int = 2
+    root: Path, recipe: Recipe, seed: int, progress: Callable[[str, int], None], workers: int = 2
 ) -> None:
-    """Make every folder of the corpus that is not there yet.
+    """Make every folder of the corpus that is missing.
 
     Args:
-        root: Where the corpus goes.
-        recipe: Its sizes.
-        seed: Of words, pictures and voices.
-        done: Told of each folder and its number of files.
-        workers: Processes.
+        root: Folder of the corpus.
+        recipe: Sizes.
+        seed: Seed of words, pictures and voices.
+        progress: Called with each folder and its number of files.
+        workers: Number of processes.
     """
     require_packages()
-    texts, parts = plan(recipe, seed)
+    texts, folders = plan(recipe, seed)
     for name, lines in texts.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
-    wanted = [part for part in parts if not (root / part.folder).is_dir()]
-    # One process a part: espeak-ng's noise depends on all that was said before.
+    missing = [media for media in folders if not (root / media.folder).is_dir()]
+    # One process for each folder: espeak-ng's noise depends on everything it said before.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1)
     with pool as executor:
-        for part in executor.map(_make_part, wanted, [root] * len(wanted), [recipe] * len(wanted)):
-            done(part.folder, len(part.words))
+        for media in executor.map(partial(_make_folder, root=root, recipe=recipe), missing):
+            progress(media.folder, len(media.words))
 
 
-def _make_part(part: Part, root: Path, recipe: Recipe) -> Part:
-    rng = np.random.default_rng(part.seed)
-    partial = root / f"{part.folder}.partial"
-    partial.mkdir(parents=True, exist_ok=True)
-    if part.domains:
+def _make_folder(media: MediaFolder, root: Path, recipe: Recipe) -> MediaFolder:
+    rng = np.random.default_rng(media.seed)
+    unfinished = root / f"{media.folder}.partial"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    if media.domains:
         speaker = Speaker()
-        for row, word in enumerate(part.words):
-            wave = speak(speaker, word, part.domains[row % len(part.domains)], rng)
-            path = partial / f"{media_name(row, word)}.wav"
+        for row, word in enumerate(media.words):
+            wave = speak(speaker, word, media.domains[row % len(media.domains)], rng)
+            path = unfinished / f"{media_name(row, word)}.wav"
             soundfile.write(path, wave, speaker.sample_rate, subtype="PCM_16")
     else:
         fonts = find_fonts()
-        for row, word in enumerate(part.words):
+        for row, word in enumerate(media.words):
             image = draw(word, fonts, recipe.image_noise, rng)
-            image.save(partial / f"{media_name(row, word)}.png")
-    partial.rename(root / part.folder)
-    return part
+            image.save(unfinished / f"{media_name(row, word)}.png")
+    unfinished.rename(root / media.folder)
+    return media
 
 
 def speak(
     speaker: Speaker, word: str, domain: Domain, rng: np.random.Generator
 ) -> Float32[np.ndarray, " samples"]:
-    """Speak a word in some voice of a domain, over the domain's background.
+    """Speak a word in a random voice of a domain, over the domain's background.
 
     Args:
-        speaker: Of this process.
-        word: To be spoken.
-        domain: Whose voices and background.
-        rng: Decides voice, rate, pitch and background.
+        speaker: The speaker of this process.
+        word: Word to speak.
+        domain: Domain of voice and background.
+        rng: Chooses voice, rate, pitch and background.
 
     Returns:
         Samples in -1 to 1.
@@ -179,12 +185,12 @@ def speak(
 
 
 def _noise(samples: int, _rate: int, rng: np.random.Generator) -> np.ndarray:
-    """White noise through a one-pole filter: as of wind or of a street."""
+    """White noise through a one-pole filter: like wind or a street."""
     return lfilter([1.0], [1.0, -rng.uniform(0, 0.95)], rng.standard_normal(samples))
 
 
 def _chords(samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Three notes of falling overtones, changed twice a word or so."""
+    """Chords of three notes with overtones; they change about twice in a word."""
     time = np.arange(samples) / rate
     wave = np.zeros(samples)
     length = int(rate * rng.uniform(0.15, 0.4))

@@ -1,4 +1,4 @@
-"""The word world's encoders, plugged into the export command as any user's own would be.
+"""The word world's encoders, in the interface that the export command takes from any user.
 
     python -m encoders_torch.export --encoder examples.word_world.encoders:WordEncoder \\
         --weights SPACE.safetensors ...
@@ -26,7 +26,7 @@ from fb_jax.banks import files
 from fb_jax.errors import FreeBindError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-SAMPLE_RATE = 22_050  # espeak-ng's own
+SAMPLE_RATE = 22_050  # the rate of espeak-ng
 FRAMES, BANDS, WINDOW, HOP = 72, 40, 512, 256  # 0.84 s
 LOWEST_HZ, HIGHEST_HZ = 60.0, 8_000.0
 LICENCE = "Apache-2.0"
@@ -36,14 +36,14 @@ PATCHES = {"audio": 2, "image": 3, "text": 1}
 
 
 def build_towers(recipe: SpaceRecipe) -> nn.ModuleDict:
-    """Return a space's towers, at random weights."""
+    """Return the towers of a space, with random weights."""
     return nn.ModuleDict(
         {m: Tower(*SHAPES[m], PATCHES[m], recipe.dim, recipe.width) for m in recipe.modalities}
     )
 
 
 def save_towers(path: Path, towers: nn.ModuleDict, name: str, recipe: SpaceRecipe) -> None:
-    """Write towers and what they are."""
+    """Write the weights of towers, and the space that they belong to."""
     about = {
         "name": f"word-world {name}: small conv towers that play the part of {recipe.plays}",
         "dim": recipe.dim,
@@ -56,11 +56,11 @@ def save_towers(path: Path, towers: nn.ModuleDict, name: str, recipe: SpaceRecip
 
 
 class WordEncoder:
-    """A space of the word world, as ``encoders_torch.export`` takes it.
+    """The encoder of one space, in the interface of ``encoders_torch.export``.
 
     Args:
-        weights: What ``save_towers`` wrote.
-        device: Of torch.
+        weights: File from ``save_towers``.
+        device: Device of torch.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -80,7 +80,7 @@ class WordEncoder:
         self._device = device
 
     def tower(self, modality: str) -> nn.Module:
-        """Return a tower: from a batch of features to unit rows."""
+        """Return the tower of a modality; it turns a batch of features into unit rows."""
         return self._towers[modality]
 
     def read(self, modality: str, item: str | Path) -> Float32[np.ndarray, "t f"]:
@@ -100,28 +100,28 @@ def read_text(word: str | Path) -> Float32[np.ndarray, "12 26"]:
     """Return a word's letters, one-hot.
 
     Raises:
-        FreeBindError: It is no lower-case word of at most ``MAX_LETTERS`` letters.
+        FreeBindError: It is not a word of 1 to ``MAX_LETTERS`` lower-case letters.
     """
-    places = [LETTERS.find(letter) for letter in str(word)]
-    if not 1 <= len(places) <= MAX_LETTERS or min(places) < 0:
+    letters = [LETTERS.find(letter) for letter in str(word)]
+    if not 1 <= len(letters) <= MAX_LETTERS or min(letters) < 0:
         raise FreeBindError(
-            "the word world knows words only",
+            "the word world encodes words only",
             expected=f"1 to {MAX_LETTERS} letters a-z",
             got=repr(str(word)[:40]),
         )
     one_hot = np.zeros(SHAPES["text"], np.float32)
-    one_hot[np.arange(len(places)), places] = 1
+    one_hot[np.arange(len(letters)), letters] = 1
     return one_hot
 
 
 def read_picture(path: str | Path) -> Float32[np.ndarray, "96 24"]:
-    """Return a picture's columns, of zero mean and unit deviation."""
+    """Return the columns of a picture, shifted to zero mean and scaled to unit deviation."""
     pixels = np.asarray(read_image(Path(path), "L").resize((WIDTH, HEIGHT)), np.float32).T
     return (pixels - pixels.mean()) / (pixels.std() + 1)
 
 
 def read_speech(path: str | Path) -> Float32[np.ndarray, "72 40"]:
-    """Return a recording's log-mel frames, of zero mean; cut or padded to ``FRAMES``."""
+    """Return ``FRAMES`` log-mel frames of a recording, cut or padded, shifted to zero mean."""
     wave = read_audio(Path(path), SAMPLE_RATE)[: WINDOW + HOP * (FRAMES - 1)]
     wave = np.pad(wave, (0, WINDOW + HOP * (FRAMES - 1) - len(wave)))
     frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
@@ -132,7 +132,7 @@ def read_speech(path: str | Path) -> Float32[np.ndarray, "72 40"]:
 
 @cache
 def mel_filters() -> Float32[np.ndarray, "bins bands"]:
-    """Return triangles, evenly spaced in mel, over the bins of the spectrum."""
+    """Return triangular filters, evenly spaced in mel, over the bins of the spectrum."""
     mel = lambda hz: 2595 * np.log10(1 + hz / 700)  # noqa: E731
     edges = np.linspace(mel(LOWEST_HZ), mel(HIGHEST_HZ), BANDS + 2)
     bins = mel(np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE))[:, None]

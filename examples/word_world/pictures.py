@@ -1,4 +1,4 @@
-"""Drawn words: grey images of a word in some font, with jitter, blur and noise."""
+"""Pictures of words: grey images of a word in some font, with jitter, blur and noise."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fb_jax.errors import FreeBindError
 HEIGHT, WIDTH = 24, 96
 FONT_FOLDER = Path("/usr/share/fonts/truetype")
 FAMILIES = {
-    "dejavu": ("DejaVuSans.ttf", "DejaVuSansCondensed.ttf"),  # of -core and of -extra
+    "dejavu": ("DejaVuSans.ttf", "DejaVuSansCondensed.ttf"),  # from -core and from -extra
     "freefont": ("FreeSans.ttf",),
     "liberation": ("LiberationSans-Regular.ttf",),
 }
-"""Folder to a file of each package that fills it."""
+"""Font folder to a file from each Debian package that installs fonts there."""
 NOT_LETTERS = ("DejaVuMathTeXGyre",)
 SIZES = (13, 18)  # pixels, the end excluded
 
 
 def find_fonts() -> list[Path]:
-    """Return the font files of the Debian packages that the word world names, sorted.
+    """Return the font files of the Debian packages for the word world, sorted.
 
     Raises:
         FreeBindError: A family is missing.
     """
-    found = []
+    fonts = []
     for family, wanted in FAMILIES.items():
         files = sorted((FONT_FOLDER / family).glob("*.ttf"))
         if not {path.name for path in files}.issuperset(wanted):
@@ -37,21 +37,21 @@ def find_fonts() -> list[Path]:
                 fix="apt install fonts-dejavu-core fonts-dejavu-extra fonts-liberation "
                 "fonts-freefont-ttf",
             )
-        found += [path for path in files if path.stem not in NOT_LETTERS]
-    return found
+        fonts += [path for path in files if path.stem not in NOT_LETTERS]
+    return fonts
 
 
 def draw(word: str, fonts: list[Path], noise: float, rng: np.random.Generator) -> Image.Image:
     """Draw a word, light on dark.
 
     Args:
-        word: To be drawn.
-        fonts: Font files, of which one is drawn by lot.
-        noise: Standard deviation of the pixels' noise, of full scale.
-        rng: Decides font, size, place, brightness, blur and noise.
+        word: Word to draw.
+        fonts: Font files to choose from.
+        noise: Standard deviation of the pixel noise, as a share of full scale.
+        rng: Chooses font, size, position, brightness, blur and noise.
 
     Returns:
-        A grey image of ``WIDTH`` x ``HEIGHT``.
+        A grey image of ``WIDTH`` x ``HEIGHT`` pixels.
     """
     path, size = fonts[rng.integers(len(fonts))], int(rng.integers(*SIZES))
     font = ImageFont.truetype(path, size)

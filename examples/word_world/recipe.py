@@ -1,6 +1,6 @@
-"""Every number of the word world: how many words, which voices, how long each encoder trains.
+"""Every setting of the word world: sizes, voices, and the training of each encoder.
 
-Fixed, with the target ranges in ``targets.json``, before any bond was trained.
+They and the target ranges in ``targets.json`` were fixed before any bond was trained.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Domain = Literal["general", "music"]
-"""What audio sounds like: the domain of one of the two audio-text experts."""
+"""Kind of audio; each of the two audio-text experts is trained on one."""
 
 MIN_LETTERS, MAX_LETTERS = 3, 12
 
 
 @dataclass(frozen=True)
 class Voices:
-    """Who speaks, and over what.
+    """The voices and the background of a domain.
 
     Attributes:
-        accents: espeak-ng's names.
-        variants: espeak-ng's names; a voice is an accent and a variant.
-        background: Of the sound behind the voice.
-        snr_db: Lowest and highest ratio of voice to background.
+        accents: Accents of espeak-ng, by its names.
+        variants: Variants of espeak-ng, by its names; a voice is an accent and a variant.
+        background: Kind of background sound.
+        snr_db: Lowest and highest ratio of voice to background, in dB.
     """
 
     accents: tuple[str, ...]
@@ -49,14 +49,14 @@ DOMAINS: dict[Domain, Voices] = {
 
 @dataclass(frozen=True)
 class Fit:
-    """One training of encoders: pairs of two modalities, from a range of the training words.
+    """One training of two towers on pairs, from a range of the training words.
 
     Attributes:
-        modalities: The two that are brought together.
+        modalities: The two modalities of a pair.
         words: First and last (excluded) of the training words.
-        steps: Batches.
-        frozen: Modality whose tower stays as it is.
-        domains: Of the audio, in turn.
+        steps: Number of steps.
+        frozen: Modality whose tower is not trained.
+        domains: Domains of the audio, in turn.
     """
 
     modalities: tuple[str, str]
@@ -68,7 +68,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class SpaceRecipe:
-    """One space: which encoder's part it plays, how large it is, how it is trained."""
+    """One space: the encoder whose part it plays, its sizes, and its trainings in order."""
 
     plays: str
     dim: int
@@ -86,13 +86,13 @@ class Recipe:
     """A whole world.
 
     Attributes:
-        train_words: That encoders are trained on.
-        pool_words: That unpaired pools are drawn from.
-        pool_items: Drawn from them for each modality, independently of the others.
+        train_words: Number of words that encoders are trained on.
+        pool_words: Number of words that the pools are drawn from.
+        pool_items: Items drawn from them for each modality, independently.
         gallery: Words of the validation split, and of the test split.
-        image_noise: Standard deviation of pixel noise, of full scale.
-        batch: Pairs a step, in the training of encoders.
-        spaces: By name.
+        image_noise: Standard deviation of the pixel noise, as a share of full scale.
+        batch: Pairs in a step of an encoder's training.
+        spaces: Name to recipe.
     """
 
     train_words: int
@@ -105,7 +105,7 @@ class Recipe:
 
     @property
     def words(self) -> int:
-        """All words; no two splits share one."""
+        """Number of words of all splits, which share none."""
         return self.train_words + self.pool_words + 2 * self.gallery
 
 
@@ -171,14 +171,14 @@ PRODUCTS = (
     *("only_parallel", "only_sequential"),  # Table 6
     "imagebind_sum",
 )
-"""What ``train.py --product`` makes, in this order."""
+"""Products to make, in this order."""
 
 TUNED_PRODUCTS = ("internvl_ib_tuned", "internvl_ib_tuned_pp")
-"""What it makes once the audio encoder is tuned (``tuning.py``)."""
+"""Products to make when the audio encoder is tuned (``tuning.py``)."""
 
 GENERAL = ("--bond", "combination", "--expert", "clap_general")
 BONDS: dict[str, tuple[str, ...]] = {
     "general_raw": (*GENERAL, "--pairs.no-normalise"),
     "general_one_way": (*GENERAL, "--training.no-symmetric"),
 }
-"""Bond to the options of ``train.py``: what the paper leaves open."""
+"""Bond to options of ``freebind train``: alternatives where the paper leaves a choice open."""

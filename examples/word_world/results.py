@@ -1,4 +1,4 @@
-"""What a world's bonds reach on its galleries: ``metrics.json``, all that the report needs."""
+"""Evaluation of a world's products on validation and test: ``metrics.json`` for the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from examples.word_world.recipe import PRODUCTS, TUNED_PRODUCTS, Recipe
 from examples.word_world.targets import score_domains
 from fb_jax.banks import BankSet, files, open_banks
-from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
+from fb_jax.evaluation import GRID, KS, direction_ranks, plot_sweep, sweep
 from fb_jax.evaluation.models import (
     Space,
     Tables,
@@ -24,14 +24,13 @@ from fb_jax.evaluation.models import (
     pair_tables,
     sources_and_baseline,
 )
-from fb_jax.evaluation.sweep import GRID
 from fb_jax.fusion import Factors, FusedSpace, cut, parts_of
 from fb_jax.projector import Bond, subset_name
 from fb_jax.run import points_for
 from fb_jax.training import load_bond
 
 SPACES = ("imagebind", "internvl", "clap_general", "clap_music")
-ALL = (*SPACES, "imagebind_tuned")
+ALL_SPACES = (*SPACES, "imagebind_tuned")
 PACKAGES = ("freebind-jax", "jax", "torch", "numpy")
 BONDS = {
     "imagebind + clap_general": "imagebind-combination-clap_general",
@@ -40,45 +39,42 @@ BONDS = {
     "raw aggregation": "general_raw",
     "one-way InfoNCE": "general_one_way",
 }
-"""What one bond alone gives, and its run. The last two: the first, trained otherwise."""
+"""Fused spaces of one bond, and the bond's run. The last two are the first, trained otherwise."""
 
 MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expertise"}
-"""Products whose projectors are shown one by one, as in Table 8, and at which preset."""
+"""Spaces whose projectors are evaluated one by one, as in Table 8, and the preset for it."""
 
 FILLS = (1.0, 0.2, 0.05, 0.01)
 SUM, CUT = "imagebind_sum", "cut"
 CHOSEN = "chosen on val"
 BARE_OF, BARE = "imagebind + clap_general", "bare sums"
-"""A product whose weighted sums are also tried without their L2 norm."""
+"""A space whose weighted sums are also evaluated without their L2 norm."""
 
 
 def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
     """Evaluate every product of a world.
 
-    Factors that are chosen by looking are chosen on ``val``; ``test`` is looked at once.
+    Factors are chosen on ``val`` alone; ``test`` is evaluated once.
 
     Args:
-        folder: Of a world, as ``build`` leaves it.
-        recipe: Of the world.
-        seed: Of the world.
+        folder: Folder of a world, as ``build`` leaves it.
+        recipe: The world's recipe.
+        seed: The world's seed.
     """
-    val, test = (open_banks(folder / "banks", split, spaces=ALL) for split in ("val", "test"))
+    val, test = (
+        open_banks(folder / "banks", split, spaces=ALL_SPACES) for split in ("val", "test")
+    )
     products = _products(folder)
     swept = sweep(products["imagebind_pp"], val)
     title = f"imagebind_pp, validation of seed {seed}"
     plot_sweep(swept, products["imagebind_pp"].presets, title, folder / "sweep.png")
-    chosen = {
-        "imagebind_pp": swept.best(),
-        SUM: best_weight(products[SUM], val),
-    }
-    own = products[SUM].with_factors(**chosen[SUM])
-    pool = open_banks(folder / "banks", spaces=own.spaces)
-    smaller = cut(own, own.dims[own.unified], pool)
-    tried = folder / "tuning.json"
+    chosen = {"imagebind_pp": swept.best(), SUM: best_weight(products[SUM], val)}
+    uncut = products[SUM].with_factors(**chosen[SUM])
+    pool = open_banks(folder / "banks", spaces=uncut.spaces)
+    cut_rows = fused_rows(cut(uncut, uncut.dims[uncut.unified], pool), test)
+    models = all_models(products, chosen, test) | {f"{SUM}, {CHOSEN}, {CUT}": cut_rows}
     tables = pair_tables(products["imagebind_pp"].modalities, test)
-    models = all_models(products, chosen, test) | {
-        f"{SUM}, {CHOSEN}, {CUT}": fused_rows(smaller, test)
-    }
+    tuning = folder / "tuning.json"
     files.write_json(
         folder / "metrics.json",
         {
@@ -89,14 +85,9 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
             "spaces": files.read_json(folder / "scores.json"),
             "domains": score_domains(folder, "test", recipe),
             "chosen": chosen,
-            "sweep": {
-                "modalities": swept.modalities,
-                "grid": list(swept.grid),
-                "surfaces": {pair: grid.tolist() for pair, grid in swept.surfaces.items()},
-                "unified": swept.unified,
-            },
-            "tuning": files.read_json(tried) if tried.exists() else {},
-            "direct_sum": sum_table(own, val, pool),
+            "sweep": swept.to_dict(),
+            "tuning": files.read_json(tuning) if tuning.exists() else {},
+            "direct_sum": sum_table(uncut, val, pool),
             "test": {name: measure(model, tables) for name, model in models.items()},
         },
     )
@@ -104,39 +95,38 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
 
 def _products(folder: Path) -> dict[str, FusedSpace]:
     runs = folder / "runs"
-    alone = {name: FusedSpace.of(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
-    made = (*PRODUCTS, *TUNED_PRODUCTS)
-    return alone | {name: FusedSpace.load(runs / name / "space") for name in made}
-
-
-def with_stage(space: FusedSpace, **changed: Any) -> FusedSpace:
-    """Return a space whose last stage differs in some fields."""
-    return space.with_last(replace(space.last, **changed))
+    single = {name: FusedSpace.of(load_bond(runs / run / "bond")) for name, run in BONDS.items()}
+    products = (*PRODUCTS, *TUNED_PRODUCTS)
+    return single | {name: FusedSpace.load(runs / name / "space") for name in products}
 
 
 def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
-    """Return the one weight of all modalities with the highest mean R@1 over the pairs."""
+    """Return the best weight, the same for all modalities, by the mean R@1 over all pairs."""
     parts, tables = parts_of(space, banks), pair_tables(space.modalities, banks)
-    at = [dict.fromkeys(space.weighted, weight) for weight in GRID]
-    found = [compare(fused_at(space, parts, factors), tables) for factors in at]
-    means = [np.mean([figures["R@1"] for figures in model.values()]) for model in found]
-    return at[int(np.argmax(means))]
+    candidates = [dict.fromkeys(space.weighted, weight) for weight in GRID]
+    recalls = [recalls_of(fused_at(space, parts, factors), tables) for factors in candidates]
+    return candidates[int(np.argmax([np.mean(list(recall.values())) for recall in recalls]))]
 
 
 def sum_table(space: FusedSpace, val: BankSet, pool: BankSet) -> dict[str, dict[str, float]]:
-    """Return R@1 on validation of a direct sum, by what a guess weighs and by dimensions."""
+    """Return R@1 on validation of a direct sum, for several fills and for several dimensions."""
     tables = pair_tables(space.modalities, val)
-    tried = {
-        f"squared norm of a filled-in part {fill:g}": with_stage(space, fill=fill) for fill in FILLS
+    variants = {
+        f"squared norm of a filled-in part {fill:g}": _with(space, fill=fill) for fill in FILLS
     }
     dims = [space.dims[space.unified] // part for part in (1, 2, 4)]
-    tried |= {f"cut to {dim} dimensions": cut(space, dim, pool) for dim in dims}
-    return {
-        name: {
-            pair: figures["R@1"] for pair, figures in compare(fused_rows(at, val), tables).items()
-        }
-        for name, at in tried.items()
-    }
+    variants |= {f"cut to {dim} dimensions": cut(space, dim, pool) for dim in dims}
+    return {name: recalls_of(fused_rows(at, val), tables) for name, at in variants.items()}
+
+
+def _with(space: FusedSpace, **fields: Any) -> FusedSpace:
+    """Return a space with other fields of its last stage."""
+    return space.with_last(replace(space.last, **fields))
+
+
+def recalls_of(model: Space, tables: Tables) -> dict[str, float]:
+    """Return R@1 of a model for every pair of modalities that it has."""
+    return {pair: figures["R@1"] for pair, figures in compare(model, tables).items()}
 
 
 def all_models(
@@ -145,48 +135,50 @@ def all_models(
     """Return every row of the report: sources, mean of scores, products, single projectors."""
     models: dict[str, Space] = {}
     for name, space in products.items():
-        found = sources_and_baseline(space, banks)
-        models["imagebind"] = found.pop("unified")
+        sources = sources_and_baseline(space, banks)
+        models["imagebind"] = sources.pop("unified")
         natives = ", ".join(native for native in space.spaces if native in SPACES)
-        models[f"mean of scores: {natives}"] = found.pop("mean_of_scores")
-        models |= {native: found[native] for native in SPACES if native in found}
+        models[f"mean of scores: {natives}"] = sources.pop("mean_of_scores")
+        models |= {native: sources[native] for native in SPACES if native in sources}
         parts, points = parts_of(space, banks), points_for(space)
         if name in chosen:
             points[CHOSEN] = chosen[name]
         for point, factors in points.items():
             models[f"{name}, {point}"] = fused_at(space, parts, factors)
             if name == BARE_OF:
-                bare = with_stage(space, normalise=False)
+                bare = _with(space, normalise=False)
                 models[f"{BARE}, {point}"] = fused_at(bare, parts, factors)
         if name in MEMBERS_OF:
             factors = points[MEMBERS_OF[name]]
             for member, alone in _members(space.last.bonds[0]).items():
-                models[f"{name}, projector {member}"] = fused_at(
-                    alone, parts_of(alone, banks), factors
-                )
+                rows = fused_at(alone, parts_of(alone, banks), factors)
+                models[f"{name}, projector {member}"] = rows
     return models
 
 
 def _members(bond: Bond) -> dict[str, FusedSpace]:
-    return {subset_name(m): FusedSpace.of(bond.only(m)) for m in bond.members}
+    return {subset_name(member): FusedSpace.of(bond.only(member)) for member in bond.members}
 
 
 def measure(model: Space, tables: Tables) -> dict[str, dict[str, Any]]:
-    """Return R@k of every pair of modalities that a model has, and which items were found first."""
-    found = {}
+    """Return R@k for every pair of modalities that a model has, and the items ranked first.
+
+    ``first`` has for each direction the items whose match ranks first, as ``pack`` writes them.
+    """
+    figures = {}
     for (left, right), table in tables.items():
         if left in model and right in model:
             ranks = list(direction_ranks(model[left], model[right], table).values())
             recalls = {f"R@{k}": float(100 * np.mean([r < k for r in ranks])) for k in KS}
-            found[f"{left}-{right}"] = {**recalls, "first": [pack(r < 1) for r in ranks]}
-    return found
+            figures[f"{left}-{right}"] = {**recalls, "first": [pack(r < 1) for r in ranks]}
+    return figures
 
 
 def pack(hits: Bool[np.ndarray, " n"]) -> str:
-    """Return booleans as hexadecimal digits; see ``unpack``."""
+    """Return booleans as hexadecimal digits; ``unpack`` reads them."""
     return np.packbits(hits).tobytes().hex()
 
 
 def unpack(digits: str, count: int) -> Bool[np.ndarray, " n"]:
-    """Return the first ``count`` of the booleans that ``pack`` was given."""
+    """Return the first ``count`` booleans of what ``pack`` wrote."""
     return np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=count).astype(bool)

@@ -1,4 +1,4 @@
-"""Put the banks of a world where ``train.py`` finds them without ``--data``: in the package.
+"""Copy the banks of a world into the package, where they are the default data of a run.
 
 python -m examples.word_world.ship --world build/word_world/seed-0
 """
@@ -28,11 +28,11 @@ DEBIAN = (
 )
 LICENCES = {
     "wamerican (words)": "public domain and permissive: /usr/share/doc/wamerican/copyright",
-    "espeak-ng (voices)": "GPL-3.0-or-later; what it says is not covered",
+    "espeak-ng (voices)": "GPL-3.0-or-later; does not cover the speech that it makes",
     "DejaVu fonts": "Bitstream Vera licence, changes in the public domain",
     "Liberation fonts": "GPL-2.0 with font exception, as in Debian 12",
     "GNU FreeFont": "GPL-3.0-or-later with font exception",
-    "encoders and embeddings": "Apache-2.0, as this repository",
+    "encoders and embeddings": "Apache-2.0, like this repository",
 }
 
 
@@ -41,10 +41,10 @@ class ShipConfig:
     """Replace the banks that come with the package."""
 
     world: Path
-    """Folder of a finished world, as build/word_world/seed-0."""
+    """Folder of a finished world, such as build/word_world/seed-0."""
 
     out: Path = default.HOME
-    """The package's folder of the word world."""
+    """Folder of the word world in the package."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def ship(config: ShipConfig) -> None:
-    """Copy the banks, and write what they were made from to ``about.json``.
+    """Copy the banks, and record their origin in ``about.json``.
 
     Raises:
         FreeBindError: The world is unfinished, too large, or not of the full recipe.
@@ -95,7 +95,7 @@ def _about(world: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _debian_versions() -> dict[str, str]:
-    """Return the versions of the packages that media are made with, from dpkg."""
+    """Return the versions of the Debian packages, from dpkg."""
     command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n", *DEBIAN]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return dict(line.split() for line in listed.splitlines())

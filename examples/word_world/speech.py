@@ -1,4 +1,4 @@
-"""Spoken words, through the C library of espeak-ng (Debian: libespeak-ng1)."""
+"""Speech by the C library of espeak-ng (Debian: libespeak-ng1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYNCHRONOUS = 2
 BUFFER_MS = 500
 RATE, VOLUME, PITCH = 1, 2, 3  # espeak_PARAMETER
 UTF8 = 1
-SILENCE = 0.01  # of full scale: what is cut at both ends
+SILENCE = 0.01  # of full scale; softer sound is cut at both ends
 
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -27,7 +27,7 @@ def find_library() -> str | None:
 
 
 class Speaker:
-    """Speaks words. The library has one global state: make one speaker a process.
+    """Speaks words. The library has one global state, so a process may have only one speaker.
 
     Raises:
         FreeBindError: The library or its data are missing.
@@ -42,7 +42,7 @@ class Speaker:
         if self.sample_rate <= 0:
             raise FreeBindError("espeak-ng has no data", fix="apt install espeak-ng-data")
         self._blocks: list[np.ndarray] = []
-        self._keep = _Callback(self._collect)  # C holds no reference to it
+        self._keep = _Callback(self._collect)  # C holds no reference, so we must
         self._library.espeak_SetSynthCallback(self._keep)
 
     def _collect(self, samples: Any, count: int, _events: object) -> int:
@@ -54,13 +54,16 @@ class Speaker:
         """Speak a word.
 
         Args:
-            word: To be spoken.
-            voice: espeak-ng's name of an accent and a variant, as ``en-us+m3``.
-            rate: Words a minute.
+            word: Word to speak.
+            voice: Accent and variant by espeak-ng's names: ``en-us+m3``.
+            rate: Words per minute.
             pitch: 0 to 100.
 
         Returns:
             ``[samples]`` float32 in -1 to 1 at ``sample_rate``, without silence at its ends.
+
+        Raises:
+            FreeBindError: There is no such voice, or no sound came out.
         """
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise FreeBindError("espeak-ng has no such voice", got=voice)

@@ -1,6 +1,7 @@
-"""How good the spaces must be, fixed before any bond was trained, and how good they are.
+"""Target ranges for the spaces' retrieval scores, and the scores.
 
-Ranges follow the paper's own proportions (Tables 3 and 4): see ``targets.json``.
+The ranges in ``targets.json`` follow the proportions of the paper's Tables 3 and 4. They were fixed
+before any bond was trained.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ Scores = dict[str, float]
 
 
 def score_spaces(folder: Path, recipe: Recipe) -> Scores:
-    """Return, and write to ``scores.json``, R@1 on validation of every space, mean of directions.
+    """Write R@1 of every space on validation, the mean of both directions, to ``scores.json``.
 
-    Keys are ``space pair``, and ``space pair domain`` on the experts' own domains.
+    Returns:
+        The scores. Keys are ``space pair``, and ``space pair domain`` on the splits of one domain.
     """
     scores: Scores = {}
     for name in recipe.spaces:
@@ -31,13 +33,13 @@ def score_spaces(folder: Path, recipe: Recipe) -> Scores:
 
 
 def score_domains(folder: Path, split: str, recipe: Recipe) -> Scores:
-    """Return R@1 of every audio-text expert on each domain of a split, as ``space pair domain``."""
-    found: Scores = {}
+    """Return R@1 of the audio-text experts on each domain of a split: ``space pair domain``."""
+    by_domain: Scores = {}
     for name, space in recipe.spaces.items():
         for domain in DOMAINS if space.modalities == ("audio", "text") else ():
             scores = _score(folder / "domains", f"{split}_{domain}", name)
-            found |= {f"{key} {domain}": score for key, score in scores.items()}
-    return found
+            by_domain |= {f"{key} {domain}": score for key, score in scores.items()}
+    return by_domain
 
 
 def _score(root: Path, split: str, space: str) -> Scores:
@@ -51,34 +53,34 @@ def _score(root: Path, split: str, space: str) -> Scores:
 
 
 def missed(scores: Scores, targets: dict[str, Any]) -> list[str]:
-    """Return a line for every target that the scores miss.
+    """Return a line for each target that the scores miss.
 
     Args:
-        scores: From ``score_spaces``.
-        targets: ``ranges`` (score to lowest and highest), and ``margins`` (a score, the one that it
-            must exceed, and by how much).
+        scores: Scores from ``score_spaces``.
+        targets: ``ranges`` (score to lowest and highest value) and ``margins`` (a score, the one
+            that it must exceed, and the points by which).
     """
     outside = [
         f"{name}: {scores[name]:.1f}, not in {low} to {high}"
         for name, (low, high) in targets["ranges"].items()
         if not low <= scores[name] <= high
     ]
-    behind = [
+    too_close = [
         f"{better}: {scores[better]:.1f}, not {margin} above {worse}: {scores[worse]:.1f}"
         for better, worse, margin in targets["margins"]
         if not scores[better] > scores[worse] + margin
     ]
-    return outside + behind
+    return outside + too_close
 
 
 def require_targets(scores: Scores, folder: Path) -> None:
-    """Raise a FreeBindError unless the spaces are as good, and as bad, as they must be."""
+    """Raise a FreeBindError unless all scores meet their targets."""
     if lines := missed(scores, files.read_json(TARGETS)):
         raise FreeBindError(
             "the spaces miss their targets",
             where=folder / "scores.json",
             expected=f"the ranges in {TARGETS}",
             got="; ".join(lines),
-            fix="mend the recipe before a bond is trained; delete spaces/NAME.safetensors of what "
-            "misses, and NAME in every embeddings folder of banks and domains",
+            fix="change the recipe before a bond is trained; for each space that misses, delete "
+            "spaces/NAME.safetensors and the folders NAME in banks and domains",
         )

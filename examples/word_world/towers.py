@@ -11,14 +11,14 @@ HIDDEN = 4  # times the width, before the last layer
 
 
 class Conv(nn.Module):
-    """A 1-D convolution over ``[b, t, c]``, written as one matrix product (quicker on a CPU)."""
+    """A 1-D convolution over ``[b, t, c]`` as one matrix product, which is faster on a CPU."""
 
     def __init__(self, dim_in: int, dim_out: int) -> None:
         super().__init__()
         self.linear = nn.Linear(KERNEL * dim_in, dim_out)
 
     def forward(self, x: Float[Tensor, "b t c"]) -> Float[Tensor, "b t d"]:
-        """Return as many rows as came in."""
+        """Return the same number of rows."""
         padded = nn.functional.pad(x, (0, 0, KERNEL // 2, KERNEL // 2))
         shifted = [padded[:, i : i + x.shape[1]] for i in range(KERNEL)]
         return self.linear(torch.cat(shifted, dim=-1))
@@ -33,19 +33,19 @@ class Block(nn.Module):
         self.first, self.second = Conv(width, width), Conv(width, width)
 
     def forward(self, x: Float[Tensor, "b t c"]) -> Float[Tensor, "b t c"]:
-        """Return as many rows as came in."""
+        """Return the same number of rows."""
         return x + self.second(nn.functional.gelu(self.first(self.norm(x))))
 
 
 class Tower(nn.Module):
-    """From ``[b, time, features]`` to unit rows ``[b, dim]``.
+    """Turns inputs ``[b, time, features]`` into unit rows ``[b, dim]``.
 
     Args:
         time: Rows of an input.
         features: Columns of an input.
-        patch: Rows that are joined into one at the entrance.
-        dim: Of the space.
-        width: Channels.
+        patch: Number of rows that the first layer joins into one.
+        dim: Dimension of the space.
+        width: Number of channels.
     """
 
     def __init__(self, time: int, features: int, patch: int, dim: int, width: int) -> None:

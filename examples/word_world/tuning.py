@@ -1,20 +1,20 @@
-"""Tuning the word world's audio encoder into internvl_ib: the dagger products, on words.
+"""Tuning the audio encoder of the word world into internvl_ib: the paper's dagger products.
 
-The pairs are those that imagebind itself was fitted on, as the paper's AudioSet pairs are among
-those of ImageBind; the commands and the code are the ordinary ones.
+The pairs are those that imagebind was trained on, as ImageBind was trained on the AudioSet pairs
+that the paper tunes on.
 
-    OUT/seed-0/tuning/pairs/    bank root with the split ``tune``: recordings, pictures, their table
+    OUT/seed-0/tuning/pairs/    bank root with the split ``tune``: recordings, pictures, pair table
     OUT/seed-0/tuning/tuned/    the tuned encoder
 
-    python -m examples.word_world.tuning --world OUT/seed-0
+This command tunes at other settings, for the table on validation in OUT/seed-0/tuning.json:
 
-tries other settings, on validation: OUT/seed-0/tuning.json.
+    python -m examples.word_world.tuning --world OUT/seed-0
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,6 @@ import torch
 import tyro
 from jaxtyping import Float32
 
-from encoders_torch.export import ExportConfig, export
-from encoders_torch.pipeline import ExportSettings
 from encoders_torch.tensor_files import with_prefix
 from encoders_torch.tune import origin, require_fit
 from encoders_torch.tuning.displacement import read_displacement
@@ -37,10 +35,12 @@ from encoders_torch.tuning.pairs import open_pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
 from examples.word_world.corpus import media_name
 from examples.word_world.encoders import WordEncoder
+from examples.word_world.exports import export_media
 from examples.word_world.recipe import FULL, Recipe
+from examples.word_world.results import recalls_of
 from fb_jax.banks import Split, files, open_banks
 from fb_jax.console import run_command
-from fb_jax.evaluation.models import Tables, compare, fused_rows, pair_tables
+from fb_jax.evaluation.models import fused_rows, pair_tables
 from fb_jax.fusion import FusedSpace, write_fused
 
 PRODUCT, SPLIT, TUNED = "internvl_ib", "tune", "imagebind_tuned"
@@ -55,21 +55,21 @@ VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
     "pairs that imagebind has not heard": ({}, True),
     "the same, InfoNCE in both directions": ({"objective": "symmetric"}, True),
 }
-"""What the tuning's open points are tried at: settings, and whether on fresh pairs."""
+"""Variant to settings, and whether it takes fresh pairs: choices that the paper leaves open."""
 
 FRESH = (7_500, 16_000)
-"""Training words whose recordings imagebind has not heard."""
+"""Range of the training words whose recordings imagebind was not trained on."""
 
 TUNE_FROM = ("imagebind", "internvl")
-"""The spaces of the pairs' pictures: what the product's are fused from."""
+"""Spaces that the pictures are exported in: the product fuses them."""
 
 
 class TunedWordEncoder:
-    """The tuned audio encoder, as ``encoders_torch.export`` takes it.
+    """The tuned audio encoder, in the interface of ``encoders_torch.export``.
 
     Args:
-        weights: Folder ``tuned/`` beside ``imagebind.safetensors`` of the same world.
-        device: Of torch.
+        weights: Folder of the tuned encoder, in the world whose imagebind it was tuned from.
+        device: Device of torch.
     """
 
     modalities: tuple[str, ...] = ("audio",)
@@ -92,18 +92,18 @@ class TunedWordEncoder:
     def encode(
         self, modality: str, batch: Sequence[Float32[np.ndarray, "t f"]]
     ) -> Float32[np.ndarray, "b d"]:
-        """Return unit rows of the product's space."""
+        """Return unit rows in the space of the product."""
         with torch.inference_mode():
             return self._tuned(torch.from_numpy(np.stack(batch))).cpu().numpy()
 
 
 def make_pairs(folder: Path, recipe: Recipe, fresh: bool = False) -> Path:
-    """Export the pictures and the recordings that imagebind's audio was fitted on.
+    """Export the pictures and recordings that the audio tower of imagebind was trained on.
 
     Args:
-        folder: Of a world with corpus and spaces.
-        recipe: Of the world.
-        fresh: Take words that it was not fitted on instead.
+        folder: Folder of a world with corpus and spaces.
+        recipe: Recipe of the world.
+        fresh: Take words instead that it was not trained on.
 
     Returns:
         The bank root.
@@ -113,131 +113,99 @@ def make_pairs(folder: Path, recipe: Recipe, fresh: bool = False) -> Path:
     fit = next(f for f in recipe.spaces["imagebind"].fits if "audio" in f.modalities)
     words = (folder / "corpus/train/words.txt").read_text().split()
     names = [media_name(i, words[i]) for i in range(*(FRESH if fresh else fit.words))]
-    heard = [f"{fit.domains[i % len(fit.domains)]}/{n}.wav" for i, n in enumerate(names)]
-    lists = {"audio": heard, "image": [f"image/{name}.png" for name in names]}
+    sounds = [f"{fit.domains[i % len(fit.domains)]}/{n}.wav" for i, n in enumerate(names)]
+    lists = {"audio": sounds, "image": [f"image/{name}.png" for name in names]}
     train = folder / "corpus/train"
-    paths = {m: _write_list(train / f"{name}-{m}.csv", found) for m, found in lists.items()}
+    paths = {m: _write_list(train / f"{name}-{m}.csv", media) for m, media in lists.items()}
     for space in TUNE_FROM:
-        audio = paths["audio"] if space == "imagebind" else None
-        _export(folder, root, space, SPLIT, audio=audio, image=paths["image"])
+        media = paths if space == "imagebind" else {"image": paths["image"]}
+        weights = folder / "spaces" / f"{space}.safetensors"
+        export_media(root, SPLIT, space, WordEncoder, weights, media)
     table = Split(root / SPLIT).pairs_path("audio", "image")
     if not table.exists():
         files.write_npy(table, np.tile(np.arange(len(names))[:, None], (1, 2)))
     return root
 
 
-def _write_list(path: Path, found: Sequence[str]) -> Path:
+def _write_list(path: Path, media: Sequence[str]) -> Path:
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["path"], *([name] for name in found)])
+        csv.writer(file).writerows([["path"], *([name] for name in media)])
     return path
-
-
-def _export(
-    folder: Path,
-    root: Path,
-    space: str,
-    split: str,
-    audio: Path | None = None,
-    image: Path | None = None,
-) -> None:
-    tuned = space == TUNED
-    encoder = TunedWordEncoder if tuned else WordEncoder
-    weights = folder / ("tuning/tuned" if tuned else f"spaces/{space}.safetensors")
-    export(
-        ExportConfig(
-            space=(space,),
-            out=root,
-            split=split,
-            encoder=(f"{encoder.__module__}:{encoder.__name__}",),
-            weights=(str(weights),),
-            device="cpu",
-            strict=True,
-            settings=ExportSettings(batch=250, workers=0),  # no fork where JAX is
-            audio=audio,
-            image=image,
-        )
-    )
 
 
 def tune(
     folder: Path,
     recipe: Recipe,
-    how: TuneSettings | None = None,
+    settings: TuneSettings | None = None,
     out: str = "tuned",
     fresh: bool = False,
-    told: Callable[[int, float], None] = lambda *_: None,
 ) -> Path:
-    """Tune a world's audio encoder into its internvl_ib.
+    """Tune the audio encoder of a world into its internvl_ib.
 
     Args:
-        folder: Of a world with products.
-        recipe: Of the world.
-        how: Settings; None takes the defaults, and half a batch of the recipe's.
-        out: Name of the folder below ``tuning``.
+        folder: Folder of a world with products.
+        recipe: Recipe of the world.
+        settings: None takes the defaults, with half the recipe's batch.
+        out: Name of the folder in ``tuning``.
         fresh: See ``make_pairs``.
-        told: Of steps and losses.
 
     Returns:
         The folder of the tuned encoder.
     """
     root, space = make_pairs(folder, recipe, fresh), folder / "runs" / PRODUCT / "space"
-    how = how or TuneSettings(batch=recipe.batch // 2)
+    settings = settings or TuneSettings(batch=recipe.batch // 2)
     write_fused(FusedSpace.load(space), open_banks(root, SPLIT, spaces=TUNE_FROM), root, PRODUCT)
-    torch.set_num_threads(1)  # small matrices: two threads are slower than one
+    torch.set_num_threads(1)  # the matrices are small: two threads are slower than one
     displacement = read_displacement(space)
     pairs = open_pairs(root, SPLIT, PRODUCT, folder / "corpus/train")
     encoder = WordEncoder(folder / "spaces" / "imagebind.safetensors")
     require_fit(displacement, pairs, "imagebind", encoder.dim)
-    encoder.read = cache(encoder.read)  # type: ignore[method-assign]  # epochs hear the same
+    encoder.read = cache(encoder.read)  # type: ignore[method-assign]  # every epoch
     model = TunedModel(encoder.tower("audio"), displacement.mixture)
-    made = folder / "tuning" / out
-    tuning = Tuning(model, encoder, pairs, how, made, origin(displacement, encoder))
-    tuning.run(TuneRuntime(workers=0), told)
-    return made
+    path = folder / "tuning" / out
+    about = origin(displacement, encoder)
+    Tuning(model, encoder, pairs, settings, path, about).run(TuneRuntime(workers=0))
+    return path
 
 
 def export_tuned(folder: Path, splits: Sequence[str]) -> None:
-    """Export the tuned encoder's rows into the banks of the world."""
+    """Export the rows of the tuned encoder into the banks of the world."""
     for split in splits:
-        audio = folder / "corpus" / split / "audio"
-        _export(folder, folder / "banks", TUNED, split, audio=audio)
+        media = {"audio": folder / "corpus" / split / "audio"}
+        weights = folder / "tuning/tuned"
+        export_media(folder / "banks", split, TUNED, TunedWordEncoder, weights, media)
 
 
 def try_variants(folder: Path, recipe: Recipe = FULL) -> None:
-    """Tune at every setting of ``VARIANTS``; write R@1 on validation to ``tuning.json``.
+    """Tune at all settings of ``VARIANTS``; write R@1 on validation to ``tuning.json``.
 
     Args:
-        folder: Of a world with products.
-        recipe: Of the world.
+        folder: Folder of a world with products.
+        recipe: Recipe of the world.
     """
     space = FusedSpace.load(folder / "runs" / PRODUCT / "space")
     val = open_banks(folder / "banks", "val", spaces=space.spaces)
     tables, before = pair_tables(space.modalities, val), dict(fused_rows(space, val))
     native = {m: val["imagebind", m][:] for m in before}
-    found = {"imagebind": _recalls(native, tables), PRODUCT: _recalls(before, tables)}
+    recalls = {"imagebind": recalls_of(native, tables), PRODUCT: recalls_of(before, tables)}
     encoder = WordEncoder(folder / "spaces/imagebind.safetensors")
-    heard = [
-        encoder.read("audio", path) for path in sorted((folder / "corpus/val/audio").iterdir())
-    ]
+    sounds = sorted((folder / "corpus/val/audio").iterdir())
+    inputs = [encoder.read("audio", path) for path in sounds]
     for number, (name, (options, fresh)) in enumerate(VARIANTS.items()):
-        how = TuneSettings(**{"batch": recipe.batch // 2, **options})
-        made = tune(folder, recipe, how, f"variant-{number}", fresh)
-        rows = TunedWordEncoder(made).encode("audio", heard)
-        found[name] = _recalls({**before, "audio": rows}, tables)
-        print(name, found[name], flush=True)
-    files.write_json(folder / "tuning.json", found)
-
-
-def _recalls(rows: dict[str, np.ndarray], tables: Tables) -> dict[str, float]:
-    return {pair: figures["R@1"] for pair, figures in compare(rows, tables).items()}
+        settings = TuneSettings(**{"batch": recipe.batch // 2, **options})
+        tuned = tune(folder, recipe, settings, f"variant-{number}", fresh)
+        rows = TunedWordEncoder(tuned).encode("audio", inputs)
+        recalls[name] = recalls_of({**before, "audio": rows}, tables)
+        print(name, recalls[name], flush=True)
+    files.write_json(folder / "tuning.json", recalls)
 
 
 @dataclass(frozen=True)
 class TryConfig:
-    """Try other settings of the tuning, on validation."""
+    """Tune at other settings, and evaluate them on validation."""
 
     world: Path
-    """A world that is built."""
+    """Folder of a finished world, such as build/word_world/seed-0."""
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from fb_jax.errors import FreeBindError
 
 @pytest.fixture(scope="session")
 def debian():
-    """The Debian packages that media are made with. Continuous integration has them."""
+    """Skip if the Debian packages for media are missing. Continuous integration has them."""
     try:
         require_packages()
     except FreeBindError as error:

@@ -19,10 +19,10 @@ RNG = np.random.default_rng(0)
 
 
 def result(**hits):
-    """A seed's metrics, from the items that each model found first, in both directions alike."""
+    """Return a seed's metrics from the items that rank first, the same ones in both directions."""
     figures = {
-        name: {"audio-text": {"R@1": 100 * np.mean(found), "first": [pack(found), pack(found)]}}
-        for name, found in hits.items()
+        name: {"audio-text": {"R@1": 100 * np.mean(first), "first": [pack(first), pack(first)]}}
+        for name, first in hits.items()
     }
     return {"items": len(next(iter(hits.values()))), "test": figures}
 
@@ -41,8 +41,8 @@ NONE, HALF, ALL = np.zeros(1000, bool), np.arange(1000) % 2 == 0, np.ones(1000, 
         (ALL, HALF, 40.0, "holds"),
         (ALL, HALF, 60.0, "does not hold"),
         (HALF, ALL, 0.0, "does not hold"),
-        (HALF, HALF, -1.0, "holds"),  # kept
-        (HALF, np.roll(HALF, 1), 0.0, "open"),  # others, as many
+        (HALF, HALF, -1.0, "holds"),  # nothing lost
+        (HALF, np.roll(HALF, 1), 0.0, "open"),  # other items, but as many
     ],
 )
 def test_a_verdict_follows_from_the_whole_interval(better, worse, margin, verdict):
@@ -50,20 +50,20 @@ def test_a_verdict_follows_from_the_whole_interval(better, worse, margin, verdic
     assert judge(claim(margin), results)[0] == verdict
 
 
-def test_a_claim_is_judged_against_each_and_told_of_the_nearest():
+def test_a_claim_is_judged_against_each_model_and_names_the_nearest():
     results = [result(better=ALL, worse=NONE, middle=HALF)]
-    verdict, found, best = judge(claim(against=("worse", "middle")), results)
-    assert (verdict, found.mean, best) == ("holds", 50.0, "middle")
+    verdict, interval, nearest = judge(claim(against=("worse", "middle")), results)
+    assert (verdict, interval.mean, nearest) == ("holds", 50.0, "middle")
 
 
 def test_a_claim_that_holds_against_some_but_not_against_all_does_not_hold():
-    others = np.roll(HALF, 1)  # as many, so its interval reaches both sides of 0
+    others = np.roll(HALF, 1)  # as many items, so the interval contains 0
     results = [result(better=HALF, worse=NONE, equal=others, best=ALL)]
     assert judge(claim(against=("worse", "equal")), results)[0] == "open"
     assert judge(claim(against=("worse", "best")), results)[0] == "does not hold"
 
 
-def test_hits_come_back_as_they_were_packed():
+def test_unpacked_hits_equal_the_packed_ones():
     hits = RNG.random(1003) < 0.3
     np.testing.assert_array_equal(unpack(pack(hits), 1003), hits)
 
@@ -72,14 +72,14 @@ def test_items_are_the_mean_of_both_directions():
     text = np.float32([[1, 2, 0], [0, 1, 0], [0, 0, 1]])
     rows = {"audio": np.eye(3, dtype=np.float32), "text": text}
     table = np.stack([np.arange(3)] * 2, axis=1)
-    found = measure(rows, {("audio", "text"): table})
-    seed = {"items": 3, "test": {"m": found}}
-    # audio 1 finds text 0; text 0 finds audio 1.
+    figures = measure(rows, {("audio", "text"): table})
+    seed = {"items": 3, "test": {"m": figures}}
+    # Audio 1 retrieves text 0, and text 0 retrieves audio 1.
     np.testing.assert_array_equal(items(seed, "m", "audio-text"), [0.5, 0.5, 1])
-    assert found["audio-text"]["R@1"] == pytest.approx(200 / 3)
+    assert figures["audio-text"]["R@1"] == pytest.approx(200 / 3)
 
 
-def test_targets_that_are_missed_are_named():
+def test_missed_targets_are_named():
     targets = {"ranges": {"a": [1, 3], "b": [1, 3]}, "margins": [["b", "a", 10]]}
     assert missed({"a": 2.0, "b": 12.5}, targets) == ["b: 12.5, not in 1 to 3"]
     assert missed({"a": 2.0, "b": 3.0}, targets) == ["b: 3.0, not 10 above a: 2.0"]

@@ -11,7 +11,7 @@ from fb_jax.errors import FreeBindError
 pytestmark = pytest.mark.usefixtures("debian")
 
 
-def test_words_come_back_with_their_seed_and_only_with_it():
+def test_the_seed_decides_the_words():
     assert choose_words(TINY, 0) == choose_words(TINY, 0)
     assert choose_words(TINY, 0)["test"] != choose_words(TINY, 1)["test"]
 
@@ -23,22 +23,22 @@ def test_a_dictionary_with_too_few_words_is_refused(tmp_path, monkeypatch):
         choose_words(TINY, 0)
 
 
-def test_what_is_missing_is_named_with_its_package(tmp_path, monkeypatch):
+def test_the_error_names_the_missing_package(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "DICTIONARY", tmp_path / "words")
     with pytest.raises(FreeBindError, match="apt install wamerican"):
         corpus.require_packages()
 
 
-def test_pools_are_drawn_on_their_own_and_names_sort_by_row():
-    texts, parts = plan(TINY, 0)
-    words = {part.folder: part.words for part in parts}
+def test_pools_are_drawn_independently_and_names_sort_by_row():
+    texts, folders = plan(TINY, 0)
+    words = {media.folder: media.words for media in folders}
     assert set(texts["pool/text.txt"]) != set(words["pool/image"]) != set(words["pool/audio"])
     names = [media_name(row, word) for row, word in enumerate(words["test/audio"])]
     assert names == sorted(names)
     assert texts["test/text.txt"] == list(words["test/audio"]) == list(words["test_music/audio"])
 
 
-def test_a_picture_is_drawn_alike_from_the_same_seed():
+def test_the_same_seed_draws_the_same_picture():
     fonts = find_fonts()
     first, again, other = (
         np.asarray(draw("word", fonts, 0.1, np.random.default_rng(seed))) for seed in (0, 0, 1)
@@ -48,7 +48,7 @@ def test_a_picture_is_drawn_alike_from_the_same_seed():
     assert first.std() > 10
 
 
-def test_the_longest_word_is_drawn_smaller_to_fill_its_picture():
+def test_the_longest_word_is_drawn_smaller_to_fit_its_picture():
     image = np.asarray(draw("w" * 12, find_fonts(), 0.0, np.random.default_rng(0)), float)
     drawn = image.max(axis=0) > 2 * image.min()
     assert drawn.mean() > 0.8

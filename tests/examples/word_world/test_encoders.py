@@ -39,16 +39,16 @@ def test_an_item_gives_the_same_unit_row_alone_and_in_a_batch(encoder, media, mo
 
 
 @pytest.mark.parametrize("word", ["", "Word", "naïve", "two words", "a" * 13])
-def test_what_is_no_word_is_refused(encoder, word):
+def test_text_other_than_a_word_is_refused(encoder, word):
     with pytest.raises(FreeBindError, match="words only"):
         encoder.read("text", word)
 
 
-def test_a_filter_covers_its_band_and_a_tone_lights_it(encoder, tmp_path):
+def test_every_filter_covers_bins_and_a_tone_excites_its_filter(encoder, tmp_path):
     filters = mel_filters()
     assert (filters.max(axis=0) > 0).all()
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(20000) / 22050)
     soundfile.write(tmp_path / "tone.wav", tone, 22050)
     frames = encoder.read("audio", tmp_path / "tone.wav")
-    lit = filters[:, frames.mean(axis=0).argmax()]
-    assert lit[round(1000 * 512 / 22050)] > 0
+    loudest = filters[:, frames.mean(axis=0).argmax()]
+    assert loudest[round(1000 * 512 / 22050)] > 0
