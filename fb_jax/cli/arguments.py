@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, fields
 from io import StringIO
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import tyro
@@ -34,7 +36,13 @@ def help_text(target: Callable[..., Any], prog: str, example: str) -> str:
     text = re.sub(INTERNAL, _moved, re.sub(NO_DEFAULT, _blank, shown.getvalue()))
     pairs = zip(text.splitlines(), shown.getvalue().splitlines(), strict=True)
     lines = [line.rstrip() for line, before in pairs if line.strip() or not before.strip()]
-    return "\n".join([*lines, f"example: {prog} {example}", ""])
+    width = get_terminal_size().columns
+    wrapped = [
+        part
+        for line in lines
+        for part in (textwrap.wrap(line, width) if len(line) > width else [line])
+    ]
+    return "\n".join([*wrapped, f"example: {prog} {example}", ""])
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -45,7 +45,6 @@ def search(
         device: Device to compute on.
     """
     banks = open_banks(root, split, spaces=[space])
-    items = open_split(root, split).items(find)
     gallery = _bank(banks, space, find)
     gallery.verify()
     if queries is not None:
@@ -58,6 +57,7 @@ def search(
         titles = [title]
     with computing_on(device):
         cosines, rows = nearest(vectors, gallery, top)
+    items = open_split(root, split).items(find)
     for title, line, numbers in zip(titles, cosines, rows, strict=True):
         table = Table("cosine", "row", find, title=title)
         for cosine, number in zip(line, banks.rows[find][numbers], strict=True):

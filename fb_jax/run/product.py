@@ -22,6 +22,7 @@ from fb_jax.banks import BankSet, files, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import Results
 from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis
+from fb_jax.fusion.cut import require_cut
 from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
 from fb_jax.run.bond import prepare, report, train
@@ -92,6 +93,7 @@ def plan_product(product: Product, config: RunConfig) -> FusedSpace:
         bonds = [Bond(_planned(stage, expert, space, pool, config)) for expert in stage.experts]
         space = _fused(stage, bonds, space)
         if stage.dim is not None:
+            require_cut(space.last, stage.dim)
             space = with_basis(space, np.zeros((space.dim, stage.dim), np.float32))
     assert space is not None
     return space

@@ -20,7 +20,7 @@ class Training:
     """Settings that the result depends on: the same ones on the same pairs give the same bits.
 
     Attributes:
-        batch: Pairs in a batch; the paper's is 4096.
+        batch: Pairs in a batch.
         epochs: Passes over a projector's own pairs. By default the paper's: 5 for a displacement or
             a direct sum, 20 for a combination.
         hidden: Width of the projectors' hidden layer.

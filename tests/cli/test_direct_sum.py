@@ -60,7 +60,8 @@ def test_direct_sums_with_several_experts_are_exported_as_one_space(must, data):
     runs = [f"runs/imagebind-direct_sum-{clap}" for clap in CLAPS]
     must(freebind, "export-space", "--run", *runs, "--out", "whole")
     told = must(freebind, "export-space", "--run", *runs, "--out", "cut", "--dim", 64)
-    assert "64 dimensions, from imagebind, clap_general, clap_music" in told
+    assert "cut: imagebind+clap_general+clap_music: 64 dimensions, " in told
+    assert ", from imagebind, clap_general, clap_music\n" in told
     whole, cut = (FusedSpace.load(folder) for folder in ("whole", "cut"))
     assert (whole.dim, cut.dim) == (160, 64)
     banks = open_banks(data, "val", spaces=whole.spaces)

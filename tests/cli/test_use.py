@@ -26,7 +26,7 @@ def test_fusing_tells_what_was_written_and_how_to_search_it(fuse, tmp_path):
     done = fuse("--out", "made")
     assert done.status == 0
     assert (
-        "60 audio, 60 image, 60 text items in made/test, space imagebind+clap_general, " in done.out
+        "60 audio, 60 image, 60 text items in made/test, space imagebind+clap_general; " in done.out
     )
     assert "weights of the experts: audio 0.5, text 0.1\n" in done.out
     assert (

@@ -1,0 +1,140 @@
+"""``freebind``: one command, whose commands are imported only when they run."""
+
+import re
+from importlib import import_module
+
+import pytest
+
+from fb_jax.cli.arguments import help_text
+from fb_jax.cli.main import COMMANDS, main
+
+
+def target(name):
+    module, function = COMMANDS[name].home.split(":")
+    found = getattr(import_module(f"fb_jax.cli.{module}"), function)
+    return getattr(found, "options", found)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_no_internals_and_ends_with_an_example(monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_text(target(name), f"freebind {name}", COMMANDS[name].example)
+    *lines, last = text.splitlines()
+    for internal in ("{None}", "None,", "default: None", "[P]", "[C]", "[O]", "``", "NoneType"):
+        assert internal not in text
+    assert last == f"example: freebind {name} {COMMANDS[name].example}"
+    assert max(map(len, lines)) <= 80
+    assert not re.search(r"\n\n\n", text)
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
+def test_without_a_command_all_commands_are_listed(must, args):
+    told = must(main, *args)
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", told, re.MULTILINE)
+
+
+def test_a_group_lists_its_commands(must):
+    told = must(main, "bank")
+    assert "bank import" in told
+    assert "released" not in told
+
+
+@pytest.mark.parametrize(
+    ("args", "near"),
+    [(["trian"], "train"), (["bank", "imprt"], "bank import"), (["released", "x"], "released")],
+)
+def test_a_misspelt_command_is_refused_with_the_nearest(invoke, args, near):
+    done = invoke(main, *args)
+    assert done.status == 2
+    assert f"there is no command '{' '.join(args)}'" in done.err
+    assert near in done.err
+
+
+def test_a_misspelt_option_is_compared_with_those_of_its_command_alone(invoke, tmp_path):
+    done = invoke(main, "bank", "info", tmp_path, "--sigma-audio", 0.3)
+    assert done.status == 2
+    assert "sigma" not in done.err.replace("--sigma-audio, 0.3", "")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["bank", "info", "ROOT"],
+        [
+            "bank",
+            "import",
+            "nothing.npy",
+            "--root",
+            "r",
+            "--split",
+            "s",
+            "--space",
+            "a",
+            "--modality",
+            "text",
+        ],
+    ],
+    ids=["help", "bank info", "a rejected import"],
+)
+def test_what_needs_no_jax_does_not_import_it(python, root, tmp_path, args):
+    code = f"""
+import sys
+sys.argv = ["freebind", *{[str(root) if arg == "ROOT" else arg for arg in args]!r}]
+from fb_jax.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print("jax" in sys.modules, "matplotlib" in sys.modules, "torch" in sys.modules)
+"""
+    assert python(code, cwd=tmp_path).stdout.endswith("False False False\n")
+
+
+# Where a command finds its space
+
+
+def test_a_run_is_found_by_its_folder_or_its_parents(must, run_folder, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(run_folder)
+    (tmp_path / "runs" / "pairs").mkdir()
+    for folder in ("runs", "runs/mine"):
+        assert "val: imagebind+clap_general" in must(main, "eval", "--run", folder)
+
+
+def test_several_runs_are_listed_rather_than_guessed(invoke, run_folder, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(run_folder)
+    done = invoke(main, "eval", "--run", tmp_path)
+    assert done.status == 2
+    assert "several runs or spaces are here" in done.err
+    assert f"{tmp_path / 'a'}, {tmp_path / 'b'}" in done.err
+
+
+def test_a_space_alone_needs_its_banks(must, invoke, run_folder, root):
+    must(main, "export-space", "--run", run_folder, "--out", "kept")
+    done = invoke(main, "eval", "--run", "kept")
+    assert (done.status, "--data BANKS" in done.err) == (2, True)
+    assert "test: imagebind+clap_general" in must(main, "eval", "--run", "kept", "--data", root)
+
+
+def test_a_name_that_is_taken_is_refused_with_what_to_do(invoke, must, run_folder):
+    args = ["fuse", "--run", run_folder, "--split", "val", "--out", "made", "--name", "best"]
+    must(main, *args)
+    must(main, *args)  # the same again
+    done = invoke(main, *args, "--sigma-audio", 0.9)
+    assert done.status == 2
+    assert "`best` already exists, with other weights or at other factors" in done.err
+    assert "choose another --name" in done.err
+
+
+@pytest.mark.parametrize("command", ["eval", "fuse", "search"])
+def test_a_device_that_is_not_there_is_refused(invoke, run_folder, root, command):
+    args = {
+        "eval": ["--run", run_folder],
+        "fuse": ["--run", run_folder, "--split", "val", "--out", "made"],
+        "search": f"--root {root} --split val --space imagebind --in text --like text --row 0".split(),
+    }
+    done = invoke(main, command, *args[command], "--device", "gpu")
+    assert (done.status, "there is no gpu to compute on" in done.err) == (2, True)
