@@ -31,7 +31,7 @@ class Chunks:
     Attributes:
         queries: Queries in a block; larger blocks mean fewer passes over the keys.
         keys: Keys read at a time.
-        inner: Queries whose scores are held at a time: ``inner x keys`` numbers.
+        inner: Queries whose scores are held at a time: inner x keys numbers.
     """
 
     queries: int = 65536

@@ -8,6 +8,9 @@ import pytest
 from fb_jax.cli.arguments import help_text
 from fb_jax.cli.main import COMMANDS, main
 
+IMPORT_TO = ("--split", "s", "--space", "a", "--modality", "text")
+TEXT_0 = ("--in", "text", "--like", "text", "--row", 0)
+
 
 def target(name):
     module, function = COMMANDS[name].home.split(":")
@@ -134,7 +137,7 @@ def test_a_device_that_is_not_there_is_refused(invoke, run_folder, root, command
     args = {
         "eval": ["--run", run_folder],
         "fuse": ["--run", run_folder, "--split", "val", "--out", "made"],
-        "search": f"--root {root} --split val --space imagebind --in text --like text --row 0".split(),
+        "search": ["--root", root, "--split", "val", "--space", "imagebind", *TEXT_0],
     }
     done = invoke(main, command, *args[command], "--device", "gpu")
     assert (done.status, "there is no gpu to compute on" in done.err) == (2, True)
