@@ -1,10 +1,14 @@
 """FreeBind in JAX: fuse frozen embedding spaces.
 
+    space = fit(unified={"text": T, "image": V, "audio": A}, expert={"text": Te, "audio": Ae})
+
+or, step by step, from banks on disk:
+
     banks = open_banks("BANKS", spaces=["imagebind", "clap_general"])
     pairs = build_pairs(PairSpec(banks, "imagebind", "clap_general"), "pairs")
     bond = train_bond(pairs, "combination", "bond")
     space = FusedSpace.of(bond, at="versatile")
-    metrics = evaluate(space, open_banks("BANKS", "test", spaces=["imagebind", "clap_general"]))
+    results = evaluate(space, open_banks("BANKS", "test", spaces=["imagebind", "clap_general"]))
 
 Names are loaded when they are first used, so that ``fb_jax.banks`` runs without JAX.
 """
@@ -17,21 +21,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fb_jax.banks import BankSet, import_bank, open_banks, write_synthetic
     from fb_jax.errors import FreeBindError, Interrupted
-    from fb_jax.evaluation import evaluate, nearest, sweep
+    from fb_jax.evaluation import Results, evaluate, nearest, sweep
     from fb_jax.fusion import Embedder, FusedSpace, write_fused
     from fb_jax.projector import Bond
     from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
-    from fb_jax.run import word_world
+    from fb_jax.run import fit, word_world
     from fb_jax.training import Runtime, Training, load_bond, train_bond
 
 _HOMES = {
     "banks": ("BankSet", "import_bank", "open_banks", "write_synthetic"),
     "errors": ("FreeBindError", "Interrupted"),
-    "evaluation": ("evaluate", "nearest", "sweep"),
+    "evaluation": ("Results", "evaluate", "nearest", "sweep"),
     "fusion": ("Embedder", "FusedSpace", "write_fused"),
     "projector": ("Bond",),
     "pseudo": ("PairSet", "PairSpec", "Retrieval", "build_pairs"),
-    "run": ("word_world",),
+    "run": ("fit", "word_world"),
     "training": ("Runtime", "Training", "load_bond", "train_bond"),
 }
 
@@ -44,11 +48,13 @@ __all__ = [
     "Interrupted",
     "PairSet",
     "PairSpec",
+    "Results",
     "Retrieval",
     "Runtime",
     "Training",
     "build_pairs",
     "evaluate",
+    "fit",
     "import_bank",
     "load_bond",
     "nearest",

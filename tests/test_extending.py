@@ -1,4 +1,4 @@
-"""docs/extending.md: its snippets, one behind another, as a reader would run them."""
+"""docs/extending.md: its snippets, one after another, as a reader would run them."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,8 @@ def told(python, tmp_path_factory) -> str:
 def test_every_section_has_a_snippet():
     sections = PAGE.split("\n## ")[1:]
     assert [s.splitlines()[0] for s in sections if "```python" in s] == [
-        *("A space", "An expert", "A product", "A modality", "An encoder")
+        *("A space", "An expert", "A product", "A modality", "An encoder"),
+        *("A loss", "A direction", "A metric", "A logger"),
     ]
 
 
@@ -36,4 +37,10 @@ def test_a_plan_can_be_looked_at(told):
 
 
 def test_an_encoder_makes_a_bank(told):
-    assert told.endswith("\n(3, 26)\n")
+    assert "\n(3, 26)\n" in told
+
+
+def test_a_direction_a_metric_and_a_logger_do_what_they_say(told):
+    assert "\nexpert 48\n" in told
+    assert "(R@1 / R@3 / MRR)" in told
+    assert told.endswith("step 48: 8 losses\n")

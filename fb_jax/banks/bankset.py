@@ -141,7 +141,7 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
         _require_space(where, space, known)
         for modality in known[space]:
             banks[space, modality] = _open_bank(where, space, modality)
-        _require_one_dim(where.path, space, [banks[space, m] for m in known[space]])
+        _require_one_dim(where.path / "embeddings", space, [banks[space, m] for m in known[space]])
     rows = {m: _shared_rows(where, m, banks) for m in dict.fromkeys(m for _, m in banks)}
     return BankSet(where, {key: bank.restrict(rows[key[1]]) for key, bank in banks.items()}, rows)
 
@@ -184,7 +184,7 @@ def _require_one_dim(where: object, space: str, banks: Sequence[Bank]) -> None:
     if len(set(dims.values())) > 1:
         raise FreeBindError(
             "the modalities of a space differ in dimension",
-            where=f"{where}: {space}",
+            where=f"{where}/{space}",
             got=", ".join(f"{modality} {dim}" for modality, dim in dims.items()),
             fix="they must come from one model: export or import them again",
         )
@@ -222,7 +222,7 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
         found.append(f"items {path.stem}: {len(split.items(path.stem))}, ids unique")
     for space, modalities in split.spaces().items():
         banks = [_open_bank(split, space, modality) for modality in modalities]
-        _require_one_dim(split.path, space, banks)
+        _require_one_dim(split.path / "embeddings", space, banks)
         for bank in banks:
             bank.verify(progress)
             found.append(f"{space}/{bank.modality}: {describe_bank(bank)}")

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, fields
 from io import StringIO
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import arg
 
-Target = TypeVar("Target")
 INTERNAL = r"(\{None\}\||(?<=\{)None,)(\S*)()"
 NO_DEFAULT = r"\(default:\s+None\)|\(default: \)"
 
@@ -25,11 +24,6 @@ def call(target: Callable[..., Any], args: Sequence[str], prog: str, example: st
         target(list(args), prog)
     else:
         tyro.cli(target, args=list(args), prog=prog)
-
-
-def parse(target: type[Target], args: Sequence[str], prog: str) -> Target:
-    """Return an options object from arguments."""
-    return tyro.cli(target, args=list(args), prog=prog)
 
 
 def help_text(target: Callable[..., Any], prog: str, example: str) -> str:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fb_jax.banks import files
-from fb_jax.cli.arguments import ExpertFactors, parse
+from fb_jax.cli.arguments import ExpertFactors
 from fb_jax.cli.tables import show_results
 from fb_jax.console import ConsoleReporter, console
 from fb_jax.run import (
@@ -39,7 +39,7 @@ def train(args: Sequence[str], prog: str) -> None:
         args: Arguments of the command line.
         prog: Name of the program in errors.
     """
-    config = parse_config(args, parse, prog)
+    config = parse_config(args, prog)
     with computing_on(config.device):
         (_product if config.product else _bond)(config)
 

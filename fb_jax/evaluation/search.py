@@ -23,7 +23,8 @@ def _best(
 ) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
     """Return the best scores of a block of rows; among equal ones the lower row comes first."""
     scores = jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
-    return tuple(jax.lax.top_k(scores, min(top, len(block))))
+    best, rows = jax.lax.top_k(scores, min(top, len(block)))
+    return best, rows
 
 
 def nearest(

@@ -12,7 +12,7 @@ from fb_jax.fusion import FusedSpace, fusable
 from fb_jax.numerics import require_supported
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.pseudo import PairSpec
-from fb_jax.registry import LOGGERS, METRICS
+from fb_jax.registry import LOGGERS, LOSSES, METRICS
 from fb_jax.run.device import computing_on
 from fb_jax.run.estimate import estimate
 from fb_jax.run.folder import RunPaths
@@ -80,9 +80,11 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     config = config.resolved()
     with computing_on(config.device):
         require_supported(config.pairs.precision, config.training.precision)
-    for registry, names in ((LOGGERS, config.runtime.loggers), (METRICS, config.metrics)):
-        for name in names:
-            registry.get(name)
+    LOSSES.get(config.training.loss)
+    for name in config.runtime.loggers:
+        LOGGERS.get(name)
+    for name in config.metrics:
+        METRICS.get(name)
     banks = open_banks(config.data, config.pool, spaces=(config.unified, config.expert))
     pairs = PairSpec(banks, config.unified, config.expert, config.pairs)
     schedule = config.training.schedule(config.bond, pairs.ranges)

@@ -76,5 +76,6 @@ def fit(
             spec, pairs_folder, resident_bytes=runtime.resident_bytes, progress=advance
         )
     with reporter.task("training", len(schedule)) as advance:
-        space = FusedSpace.of(train_bond(pairs, kind, bond_folder, training, runtime, advance))
+        bond = train_bond(pairs, kind, bond_folder, training, runtime, advance)
+    space = FusedSpace.of(bond)
     return space if validation is None else space.at(sweep(space, validation).best())

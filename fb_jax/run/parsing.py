@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tyro
 import yaml
 
 from fb_jax.errors import FreeBindError
@@ -13,18 +14,15 @@ from fb_jax.run.default import config_file
 from fb_jax.run.options import RunConfig
 
 PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
-Parse = Callable[[type[RunConfig], Sequence[str], str], RunConfig]
-"""Called with the options' type, arguments and the program's name."""
 
 
-def parse_config(args: Sequence[str], parse: Parse, prog: str = "freebind train") -> RunConfig:
+def parse_config(args: Sequence[str], prog: str = "freebind train") -> RunConfig:
     """Read a run from command-line arguments and the YAML file that they name.
 
     If neither names data, the run is one of the word world, whose options come before both.
 
     Args:
         args: Arguments.
-        parse: Parses arguments; exits on those that do not fit.
         prog: Name of the program in help and errors.
 
     Returns:
@@ -32,16 +30,17 @@ def parse_config(args: Sequence[str], parse: Parse, prog: str = "freebind train"
 
     Raises:
         FreeBindError: The YAML file is missing or is no mapping, or options exclude each other.
+        SystemExit: An option does not exist (the nearest is named) or has a wrong value.
     """
     path = _value("--config", args)
     from_file = [] if path is None else _yaml_args(Path(path))
     if path is not None:  # alone first, so that its errors carry its name
-        parse(RunConfig, from_file, path)
+        tyro.cli(RunConfig, args=from_file, prog=path)
     given = [*from_file, *args]
     _require_one_way(given)
     if _value("--data", given) is None:
         given = [*_yaml_args(config_file()), *given]
-    return parse(RunConfig, given, prog)
+    return tyro.cli(RunConfig, args=given, prog=prog)
 
 
 def _require_one_way(args: Sequence[str]) -> None:

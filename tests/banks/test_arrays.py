@@ -86,7 +86,10 @@ def test_pairs_are_tables_or_row_by_row():
             {"u_image": V * (np.arange(8) != 5)[:, None]},
             r"zero rows\n.*u/image(.|\n)*row 5, 1 of",
         ),
-        ({"u_image": V * np.where(np.arange(8) == 3, np.nan, 1)[:, None]}, r"NaN or infinite rows(.|\n)*row 3"),
+        (
+            {"u_image": V * np.where(np.arange(8) == 3, np.nan, 1)[:, None]},
+            r"NaN or infinite rows(.|\n)*row 3",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changed, says):

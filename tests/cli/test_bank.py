@@ -38,7 +38,7 @@ def import_(bank, matrix):
 def test_synthetic_banks_say_that_they_are_made_up(bank, tmp_path):
     done = bank("synthetic", "made/up", "--pool", 30, "--seed", 7)
     assert done.status == 0
-    assert "made/up: synthetic embeddings; they show plumbing" in done.out
+    assert "made/up: random embeddings: they show that the commands work" in done.out
     assert splits(tmp_path / "made/up") == ["pool", "test", "val"]
     assert len(open_banks("made/up", spaces=["imagebind"])["imagebind", "text"]) == 30
 

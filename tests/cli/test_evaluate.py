@@ -41,7 +41,9 @@ def test_the_figures_of_a_run_are_reproduced_and_another_point_is_added(
 
 
 def test_one_split_is_evaluated_when_it_is_named(invoke, run_folder, recorded, tmp_path):
-    done = invoke(main, "--run", run_folder, "--split", "val", "--json", tmp_path / "out.json")
+    done = invoke(
+        freebind, "eval", "--run", run_folder, "--split", "val", "--json", tmp_path / "out.json"
+    )
     assert done.status == 0
     assert "test: imagebind" not in done.out
     assert files.read_json(tmp_path / "out.json")["retrieval"] == {"val": recorded["val"]}
@@ -49,7 +51,7 @@ def test_one_split_is_evaluated_when_it_is_named(invoke, run_folder, recorded, t
 
 def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root, tmp_path):
     moved = shutil.copytree(root / "val", tmp_path / "moved" / "mine").parent
-    done = invoke(main, "--run", run_folder, "--data", moved, "--split", "mine")
+    done = invoke(freebind, "eval", "--run", run_folder, "--data", moved, "--split", "mine")
     assert done.status == 0
     assert "mine: imagebind+clap_general" in done.out
 
@@ -57,23 +59,28 @@ def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root,
 @pytest.mark.parametrize("letter", ["sigma", "lambda"])
 def test_a_factor_that_is_not_named_is_the_presets(invoke, run_folder, recorded, tmp_path, letter):
     args = ["--split", "val", f"--{letter}-audio", 0.5, "--json", tmp_path / "out.json"]
-    assert invoke(main, "--run", run_folder, *args).status == 0
+    assert invoke(freebind, "eval", "--run", run_folder, *args).status == 0
     found = files.read_json(tmp_path / "out.json")["retrieval"]["val"]
     assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]
 
 
 def test_a_factor_of_any_modality_can_be_given_by_name(invoke, run_folder, recorded, tmp_path):
     args = ["--split", "val", "--sigma", "audio", 0.5, "text", 0.1, "--json", tmp_path / "out.json"]
-    assert invoke(main, "--run", run_folder, *args).status == 0
+    assert invoke(freebind, "eval", "--run", run_folder, *args).status == 0
     found = files.read_json(tmp_path / "out.json")["retrieval"]["val"]
     assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]
 
 
 @pytest.mark.parametrize(
-    ("modality", "option"), [("audio", "--sigma-audio"), ("depth", "--sigma depth")]
+    ("named", "option"),
+    [
+        (("audio",), "--sigma-audio"),
+        (("depth",), "--sigma depth"),
+        (("image", "lambda"), "--lambda-image"),
+    ],
 )
-def test_the_option_of_a_factor_is_named(modality, option):
-    assert ExpertFactors.option(modality) == option
+def test_the_option_of_a_factor_is_named(named, option):
+    assert ExpertFactors.option(*named) == option
 
 
 # What is refused
@@ -98,19 +105,19 @@ def test_an_altered_checkpoint_is_told_without_a_traceback(python, damaged, tmp_
     ],
 )
 def test_what_cannot_be_evaluated_is_named(invoke, run_folder, args, says):
-    done = invoke(main, "--run", run_folder, *args)
+    done = invoke(freebind, "eval", "--run", run_folder, *args)
     assert done.status == 2
     assert [part for part in says.split("|") if part not in done.err] == []
 
 
 def test_a_folder_that_is_no_run_is_named(invoke, tmp_path):
-    done = invoke(main, "--run", tmp_path)
+    done = invoke(freebind, "eval", "--run", tmp_path)
     assert done.status == 2
-    assert done.err.startswith(f"error: this is no run folder\n  where:    {tmp_path}\n")
+    assert done.err.startswith(f"error: no run and no fused space here\n  where:    {tmp_path}\n")
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_name(invoke, run_folder):
-    done = invoke(main, "--run", run_folder, "--sigma-adio", 0.3)
+    done = invoke(freebind, "eval", "--run", run_folder, "--sigma-adio", 0.3)
     assert done.status == 2
     assert "--sigma-audio" in done.err
 
@@ -120,12 +127,15 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(invoke, run_folder):
 
 def test_an_artefact_is_evaluated_on_the_splits_of_a_root(must, run_folder, recorded, root):
     must(freebind, "export-space", "--run", run_folder, "--out", "kept", "--name", "mine")
-    told = must(main, "--space", "kept", "--data", root, "--json", "out.json")
+    told = must(freebind, "eval", "--space", "kept", "--data", root, "--json", "out.json")
     assert "test: mine" in told
     assert files.read_json(Path("out.json"))["retrieval"] == recorded
 
 
-@pytest.mark.parametrize("named", [[], ["--space", "kept"], ["--run", "run", "--space", "kept"]])
+@pytest.mark.parametrize("named", [[], ["--run", "run", "--space", "kept"]])
 def test_what_to_evaluate_must_be_named_once(invoke, named):
-    done = invoke(main, *named)
-    assert (done.status, "--run RUN, or --space FOLDER --data BANKS" in done.err) == (2, True)
+    done = invoke(freebind, "eval", *named)
+    assert (
+        done.status,
+        "--run FOLDER (a run, a product, or a fused space with --data BANKS)" in done.err,
+    ) == (2, True)

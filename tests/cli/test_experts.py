@@ -8,9 +8,8 @@ import pytest
 
 from fb_jax.banks import Synthetic, files, open_banks, write_synthetic
 from fb_jax.banks.synthetic import NOISE
-from fb_jax.cli import evaluate, train
 from fb_jax.cli.main import main as freebind
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, parts_of
 from fb_jax.run import Run
 
 BONDS = ("combination", "displacement")
@@ -42,7 +41,7 @@ def data(tmp_path_factory):
 
 def require_same_figures(must, run, *factors):
     """``eval.py`` gives the figures that training recorded, and one more row at some factors."""
-    must(evaluate.main, "--run", run, "--json", "again.json", *factors)
+    must(freebind, "eval", "--run", run, "--json", "again.json", *factors)
     found = files.read_json(Path("again.json"))["retrieval"]["val"]
     recorded = files.read_json(run / "metrics.json")["retrieval"]["val"]
     assert {name: found[name] for name in recorded} == recorded
@@ -64,7 +63,7 @@ def test_both_bonds_with_any_kind_of_expert_end_in_fused_banks(
 ):
     for bond in BONDS:
         run = tmp_path / "runs" / f"imagebind-{bond}-{expert}"
-        must(train.main, "--data", data, "--expert", expert, "--bond", bond, *QUICK)
+        must(freebind, "train", "--data", data, "--expert", expert, "--bond", bond, *QUICK)
         found = require_same_figures(must, run)
         assert found[preset][shared]["R@1"] > found["unified"][shared]["R@1"]
 
@@ -103,12 +102,13 @@ def with_depth(must, tmp_path):
 @pytest.mark.parametrize("bond", BONDS)
 def test_a_fourth_modality_goes_through_a_bond(must, with_depth, tmp_path, bond):
     expert, run = ["--data", with_depth, "--expert", "depth_text"], tmp_path / "run"
-    told = must(train.main, *expert, "--bond", bond, "--out", run, *QUICK)
-    assert f"{bond} of depth_text (depth, text) and imagebind, anchor image" in told
+    told = must(freebind, "train", *expert, "--bond", bond, "--out", run, *QUICK)
+    symbol = "lambda" if bond == "displacement" else "sigma"
+    assert f"{bond} of depth_text and imagebind; expert with depth, text; anchor im" in told
     assert "83 from text, 82 from image, 81 from audio, 84 from depth; " in told
     assert re.search(r"\nmixture +15 projectors of ", told)
     assert " 32 in 8 lanes, batch 20, " in told
-    assert f"python eval.py --run {run} --sigma depth 0.3\n" in told
+    assert f"freebind eval --run {run} --{symbol} depth 0.3\n" in told
 
     found = require_same_figures(must, run, "--sigma", "depth", 0.3)
     assert set(found["halfway"]) == {
@@ -119,10 +119,10 @@ def test_a_fourth_modality_goes_through_a_bond(must, with_depth, tmp_path, bond)
     assert found["text 0.5, depth 0.3"] not in (found["halfway"], found["unified"])
 
     must(freebind, "fuse", "--run", run, "--split", "val", "--sigma", "depth", 0.3)
-    space = FusedSpace((Run(run).bond,), {"text": 0.5, "depth": 0.3})
+    space = FusedSpace.of(Run(run).bond, at={"text": 0.5, "depth": 0.3})
     banks = open_banks(with_depth, "val", spaces=["imagebind", "depth_text"])
     fused = open_banks(with_depth, "val", spaces=["imagebind+depth_text"])
-    for modality, parts in space.parts_of(banks).items():
+    for modality, parts in parts_of(space, banks).items():
         rows = fused["imagebind+depth_text", modality][:]
         np.testing.assert_allclose(rows, space.mix(modality, parts), atol=1e-3)
     query = ["--in", "depth", "--like", "audio", "--row", 3]
@@ -133,7 +133,9 @@ def test_a_fourth_modality_goes_through_a_bond(must, with_depth, tmp_path, bond)
 def test_another_anchor_is_another_plan_and_pairs_of_its_own(must, data):
     folders = set()
     for anchor in ("text", "image", "audio"):
-        told = must(train.main, "--data", data, "--pairs.anchor", anchor, *QUICK, "--dry-run")
+        told = must(
+            freebind, "train", "--data", data, "--pairs.anchor", anchor, *QUICK, "--dry-run"
+        )
         assert f" and imagebind, anchor {anchor}\n" in re.sub(" +\n", "\n", told)
         folders |= set(re.findall(r"in (runs/pairs/\S+)", told))
     assert len(folders) == 3

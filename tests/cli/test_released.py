@@ -51,7 +51,7 @@ import sys
 class NoTorch:
     def find_spec(self, name, *_):
         if name == "torch":
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NoTorch())
 sys.argv = ["freebind", "released", "import", ".", "--out", "spaces"]
@@ -63,5 +63,5 @@ main()
 def test_without_torch_the_command_says_what_to_install(python, tmp_path):
     done = python(NO_TORCH, cwd=tmp_path)
     assert done.returncode == 2
-    assert "torch is not installed" in done.stderr
+    assert "the package torch is not installed" in done.stderr
     assert "freebind-jax[encoders]" in done.stderr

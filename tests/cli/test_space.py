@@ -8,8 +8,8 @@ import pytest
 from fb_jax.banks import files, open_banks
 from fb_jax.cli.main import main
 from fb_jax.evaluation import evaluate
-from fb_jax.fusion import FusedSpace, digest
-from fb_jax.run import Run, default_space
+from fb_jax.fusion import FusedSpace, digest, parts_of
+from fb_jax.run import Run
 
 NATIVE = ("imagebind", "clap_general")
 
@@ -22,10 +22,13 @@ def export(invoke):
 def test_the_space_of_a_run_is_exported_with_what_is_known_of_it(export, run_folder):
     done = export("--run", run_folder, "--out", "kept", "--name", "mine")
     assert (done.status, done.err) == (0, "")
-    assert "kept: mine, 64 dimensions, from imagebind, clap_general\n" in done.out
-    assert "audio 0.5, text 0.1; FusedSpace.load('kept') reads it" in done.out
+    assert (
+        "kept: mine: 64 dimensions, weights of the experts: audio 0.5, text 0.1, from im"
+        in done.out
+    )
+    assert "FusedSpace.load('kept')" in done.out
     loaded = FusedSpace.load("kept")
-    assert digest(loaded) == digest(default_space(Run(run_folder).bond))
+    assert digest(loaded) == digest(FusedSpace.of(Run(run_folder).bond))
     assert loaded.licences == dict.fromkeys(NATIVE, "Apache-2.0")
     metrics = files.read_json(run_folder / "metrics.json")["retrieval"]
     assert files.read_json(Path("kept/space.json"))["metrics"] == metrics
@@ -67,11 +70,11 @@ def test_an_artefact_is_fused_as_its_run_is(invoke, export, run_folder, root):
     assert a.fingerprints() == b.fingerprints()
 
 
-@pytest.mark.parametrize("args", [[], ["--space", "kept"], ["--run", "r", "--space", "s"]])
+@pytest.mark.parametrize("args", [[], ["--run", "r", "--space", "s"]])
 def test_fusing_needs_a_run_or_an_artefact_and_banks(invoke, args):
     done = invoke(main, "fuse", "--split", "test", *args)
     assert done.status == 2
-    assert "--run RUN, or --space FOLDER --data BANKS" in done.err
+    assert "--run FOLDER (a run, a product, or a fused space with --data BANKS)" in done.err
 
 
 SECOND = """
@@ -105,7 +108,7 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     space, run = FusedSpace.load("kept"), Run(tmp_path / "second")
     assert space.spaces == (*NATIVE, "internvl")
     native = open_banks(home, "test", spaces=space.spaces)
-    of_run = default_space(run.bond).parts_of(run.open_banks("test"))
-    for modality, parts in space.parts_of(native).items():
+    of_run = parts_of(FusedSpace.of(run.bond), run.open_banks("test"))
+    for modality, parts in parts_of(space, native).items():
         np.testing.assert_allclose(parts.unified, of_run[modality].unified, atol=1e-6)
     assert evaluate(space, native)["unified"] == evaluate(space.base, native)["unified"]

@@ -42,7 +42,7 @@ def test_training_tells_how_long_every_stage_took_and_what_to_do_next(run_folder
     told = (run_folder.parent / "log.txt").read_text()
     assert "pseudo pairs: 330 done in " in told
     assert "training: 66 done in " in told
-    assert "python eval.py --run run --sigma-audio 0.3\n" in told
+    assert "freebind eval --run run --sigma-audio 0.3\n" in told
     assert "freebind fuse --run run --split test\n" in told
 
 
@@ -136,7 +136,7 @@ def test_a_pool_alone_is_trained_on_and_no_table_is_promised(python, root, again
 
 def test_a_dry_run_tells_pairs_steps_memory_and_disk_and_writes_nothing(invoke, again, tmp_path):
     shutil.rmtree(tmp_path / "pairs")
-    done = invoke(main, *again, "--dry-run")
+    done = invoke(freebind, "train", *again, "--dry-run")
     assert done.status == 0
     for label in ("pairs ", "steps ", "memory ", "disk ", "evaluation "):
         assert f"\n{label}" in done.out
@@ -148,10 +148,10 @@ def test_a_run_without_data_begins_with_what_the_word_world_is(invoke, root, tmp
     (tmp_path / "banks").symlink_to(root)
     (tmp_path / "config.yaml").write_text("training: {batch: 10, hidden: 32}")
     monkeypatch.setattr(default, "HOME", tmp_path)
-    done = invoke(main, "--bond", "displacement", "--expert", "internvl", "--dry-run")
+    done = invoke(freebind, "train", "--bond", "displacement", "--expert", "internvl", "--dry-run")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("Data: the word world ")
-    assert "play the parts of imagebind, internvl:" in done.out
+    assert "\nData: the word world " in done.out
+    assert "play the parts of imagebind, internvl." in done.out
     assert "Batch 10, hidden width 32 (the paper: 4096, 2048)" in done.out
     assert not (tmp_path / "runs").exists()
 
@@ -167,13 +167,13 @@ def test_an_error_is_told_without_a_traceback_and_ends_in_status_2(python, again
 
 
 def test_a_batch_of_nothing_is_told_like_any_error(invoke, again):
-    done = invoke(main, *again, "--training.batch", 0)
+    done = invoke(freebind, "train", *again, "--training.batch", 0)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: training batch must be positive\n")
 
 
 def test_help_names_every_option_with_its_default(invoke):
-    done = invoke(main, "--help")
+    done = invoke(freebind, "train", "--help")
     assert done.status == 0
     for option in ("--data BANK_ROOT", "--bond", "--dry-run", "--training.batch", "--config"):
         assert option in done.out

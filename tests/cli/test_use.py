@@ -5,7 +5,7 @@ import pytest
 
 from fb_jax.banks import Split, import_bank, open_banks
 from fb_jax.cli.main import main
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, parts_of
 from fb_jax.run import Run, default
 
 MODALITIES = ("audio", "image", "text")
@@ -28,7 +28,7 @@ def test_fusing_tells_what_was_written_and_how_to_search_it(fuse, tmp_path):
     assert (
         "60 audio, 60 image, 60 text items in made/test, space imagebind+clap_general, " in done.out
     )
-    assert "weights of the expert: audio 0.5, text 0.1\n" in done.out
+    assert "weights of the experts: audio 0.5, text 0.1\n" in done.out
     assert (
         "freebind search --root made --split test --space imagebind+clap_general --in " in done.out
     )
@@ -65,8 +65,8 @@ def test_fused_rows_are_those_of_the_run_at_the_factors_asked_for(
 ):
     assert fuse("--out", "made", "--name", "mine", "--dtype", "float32", *args).status == 0
     fused = open_banks("made", "test", spaces=["mine"])
-    at = FusedSpace((Run(run_folder).bond,), factors)
-    for modality, parts in at.parts_of(test_banks).items():
+    at = FusedSpace.of(Run(run_folder).bond, at=factors)
+    for modality, parts in parts_of(at, test_banks).items():
         np.testing.assert_allclose(fused["mine", modality][:], at.mix(modality, parts), atol=1e-6)
 
 

@@ -36,7 +36,7 @@ def test_it_begins_with_what_data_this_is_and_ends_in_where_to_look_next(demo):
     for word in ("word world", "play the parts of imagebind, clap_general", "Batch", "width"):
         assert word in first
     assert str(Path(*folder.parts[-3:])) in last
-    assert "python eval.py --run" in last
+    assert "freebind eval --run" in last
     assert "freebind fuse --run" in last
 
 

@@ -16,5 +16,5 @@ def home(root, tmp_path) -> Path:
 @pytest.fixture
 def config(home, tmp_path) -> RunConfig:
     """A small run that passes every check."""
-    how = Training(batch=10, epochs=2, hidden=32)
-    return RunConfig(data=home, out=tmp_path / "run", store=tmp_path / "pairs", training=how)
+    training = Training(batch=10, epochs=2, hidden=32)
+    return RunConfig(data=home, out=tmp_path / "run", store=tmp_path / "pairs", training=training)

@@ -11,12 +11,11 @@ from matplotlib.image import imread
 from fb_jax.banks import files, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import plot_sweep, sweep
-from fb_jax.fusion import FusedSpace, presets_for
+from fb_jax.fusion import FusedSpace
 from fb_jax.run import (
     Reporter,
     Run,
     Silent,
-    default_space,
     parse_config,
     preflight,
     prepare,
@@ -99,13 +98,9 @@ def test_reporting_again_writes_the_same_results(job, finished):
 
 def test_the_sweep_shows_the_split_val(run_folder, root, tmp_path):
     bond, val = load_bond(run_folder / "bond"), open_banks(root, "val", spaces=SPACES)
-    title = "combination of clap_general and imagebind, split val"
-    plot_sweep(
-        sweep(default_space(bond), val),
-        presets_for(default_space(bond)),
-        title,
-        tmp_path / "again.png",
-    )
+    space = FusedSpace.of(bond)
+    title, again = "imagebind+clap_general, val", tmp_path / "again.png"
+    plot_sweep(sweep(space, val), space.presets, title, again)
     pixels = [imread(path) for path in (run_folder / "sweep.png", tmp_path / "again.png")]
     np.testing.assert_array_equal(*pixels)
 
@@ -146,11 +141,11 @@ def test_a_run_evaluates_any_point_and_any_banks(run_folder, root):
 
 def test_the_default_space_is_the_first_preset(run_folder):
     bond = load_bond(run_folder / "bond")
-    assert default_space(bond).factors == FusedSpace.preset("versatile", bond).factors
+    assert Run(run_folder).space == FusedSpace.of(bond) == FusedSpace.of(bond, at="versatile")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(FreeBindError, match=r"no run folder\n(.|\n)*run\.json"):
+    with pytest.raises(FreeBindError, match=r"not a run folder\n(.|\n)*run\.json"):
         Run(tmp_path)
 
 
@@ -185,18 +180,18 @@ def test_altered_banks_are_not_evaluated(finished, root, tmp_path):
 # Reporters
 
 
-def test_a_finished_run_is_checked_and_evaluated_stage_by_stage(job):
+def test_a_finished_run_is_checked_and_evaluated_task_by_task(job):
     class Recorder(Silent):
         def task(self, title, total):
-            stages.append((title, total))
+            tasks.append((title, total))
             return super().task(title, total)
 
-    stages = []
+    tasks = []
     assert isinstance(Recorder(), Reporter)
     report(job, train(prepare(job.config, Recorder()), Recorder()), Recorder())
-    assert stages == [
+    assert tasks == [
         ("checking the banks", 0),
-        ("evaluation", 2),
+        ("evaluation of imagebind+clap_general", 2),
         ("factor sweep", 0),
     ]
 

@@ -53,7 +53,7 @@ def write_bank(folder, rows, **about):
 def test_a_sound_run_passes_and_writes_nothing(config):
     job = preflight(config)
     assert list(job.evaluation) == ["test", "val"]
-    assert job.spec.ranges == {
+    assert job.pairs.ranges == {
         "text": range(130),
         "image": range(130, 220),
         "audio": range(220, 330),
@@ -92,7 +92,7 @@ def test_a_split_whose_pairs_are_all_of_missing_items_is_not_for_this_run(config
 
 def test_another_split_can_be_the_pool(config):
     job = preflight(replace(config, pool="test"))
-    assert (job.spec.count("image"), list(job.evaluation)) == (60, ["val"])
+    assert (job.pairs.count("image"), list(job.evaluation)) == (60, ["val"])
 
 
 def test_one_folder_of_pairs_serves_every_bond_between_the_same_banks(config):
@@ -114,6 +114,7 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         replace(config, bond="displacement"),
         replace(config, pairs=Retrieval(dtype="float32")),
         replace(config, pairs=Retrieval(anchor="text")),
+        replace(config, training=replace(config.training, loss="fb_jax.training:bond_loss")),
     ):
         assert preflight(other).identity() != identity
     json.dumps(identity)
@@ -133,6 +134,10 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         ({"unified": "internvl"}, "no plan of pseudo pairs|unified: image, text"),
         ({"training": Training(batch=91)}, "larger than a subset|subset image|at most 90|got: +91"),
         ({"training": Training(batch=1)}, "needs two pairs to contrast"),
+        ({"training": Training(batch=10, loss="info_nec")}, "no loss 'info_nec'|mean 'info_nce'"),
+        ({"pairs": Retrieval(method="sofmax")}, "no retrieval 'sofmax'\n|did you mean 'softmax'"),
+        ({"metrics": ("R@2",)}, "no metric 'R@2'\n|did you mean 'R@"),
+        ({"runtime": Runtime(loggers=("tensorbord",))}, "no logger 'tensorbord'|'tensorboard'"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value),
 )

@@ -75,9 +75,9 @@ def test_other_data_are_not_introduced(tmp_path):
 
 def test_the_word_world_is_introduced_for_what_it_is_with_batch_and_width(word_world):
     told = introduce(parse_config(["--training.batch", "20"]), ["imagebind", "internvl"])
-    assert f"the word world (words written, drawn and spoken), in {word_world}" in told
-    assert "play the parts of imagebind, internvl:" in told
-    assert "they are not ImageBind, CLAP or InternVL" in told
+    assert f"the word world (words written, drawn and spoken), in\n{word_world}.\n" in told
+    assert "play the parts of imagebind, internvl.\n" in told
+    assert "They are not ImageBind, CLAP or InternVL" in told
     assert "Batch 20, hidden width 32 (the paper: 4096, 2048)" in told
 
 

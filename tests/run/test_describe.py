@@ -15,7 +15,10 @@ def told(config):
 @pytest.mark.parametrize(
     ("label", "says"),
     [
-        ("bond", "combination of clap_general (audio, text) and imagebind, anchor image"),
+        (
+            "bond",
+            "combination of clap_general and imagebind; expert with audio, text; anchor im",
+        ),
         ("device", "cpu:0"),
         ("pairs", "130 from text, 90 from image, 110 from audio; 0.00 TFLOP; in "),
         ("mixture", "7 projectors of 3,776 parameters, from text, image, audio, text+image, "),

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from fb_jax.banks import Bank, BankSet, Split, files
-from fb_jax.banks.shards import MANIFEST, Manifest, Shard
+from fb_jax.banks.manifest import MANIFEST, Manifest, Shard
 from fb_jax.pseudo import PairSpec
 from fb_jax.run import RunConfig, preflight
 from fb_jax.run.estimate import estimate
-from fb_jax.training import Training, form_for
+from fb_jax.training import Training, describe_bond
 
 T, V = 2_330_000, 1_300_000  # texts and images of the paper
 DIMS = {"imagebind": 1024, "clap_general": 512}
@@ -37,8 +37,8 @@ def paper(request, tmp_path_factory) -> PairSpec:
 
 def needs(spec, **options):
     config = RunConfig(data=spec.banks.split.path.parent, **options).resolved()
-    form = form_for(spec, config.bond, config.training)
-    return estimate(spec, form, config.training.schedule(config.bond, spec.ranges))
+    bond = describe_bond(spec, config.bond, config.training.hidden)
+    return estimate(spec, bond, config.training.schedule(config.bond, spec.ranges))
 
 
 # The paper's scale, by hand
@@ -101,5 +101,5 @@ def test_the_estimate_is_what_the_pairs_really_take(pairs):
 
 def test_a_checkpoint_fits_the_estimate(config, run_folder):
     job = preflight(config)
-    found = estimate(job.spec, job.form, job.schedule).checkpoints_disk
+    found = estimate(job.pairs, job.bond, job.schedule).checkpoints_disk
     assert found / 12 < files.folder_bytes(run_folder / "bond" / "checkpoints") < found

@@ -62,16 +62,16 @@ def test_a_yaml_file_sets_options_by_their_names(file):
     out: null
     dry_run: true
     pairs: {normalise: false, dtype: float32, chunks: {queries: 64}}
-    training: {batch: 8, learning_rate: 0.5, symmetric: false, seed: 3}
-    runtime: {across: vmap, checkpoint-minutes: 1e3}
+    training: {batch: 8, learning_rate: 0.5, symmetric: false, seed: 3, loss: "own:loss"}
+    runtime: {lane_execution: vmap, checkpoint-minutes: 1e3}
     """
     assert replace(parse_config(file(text)), config=None) == RunConfig(
         data=Path("my banks"),
         bond="displacement",
         dry_run=True,
         pairs=Retrieval(normalise=False, dtype="float32", chunks=Chunks(queries=64)),
-        training=Training(batch=8, learning_rate=0.5, symmetric=False, seed=3),
-        runtime=Runtime(across="vmap", checkpoint_minutes=1000.0),
+        training=Training(batch=8, learning_rate=0.5, symmetric=False, seed=3, loss="own:loss"),
+        runtime=Runtime(lane_execution="vmap", checkpoint_minutes=1000.0),
     )
 
 
@@ -96,7 +96,7 @@ def test_the_command_line_wins_over_the_file(file, first, joined):
             device="cpu",
             pairs=Retrieval(normalise=False, precision="bf16"),
             training=Training(learning_rate=1e-5, symmetric=False),
-            runtime=Runtime(across="map"),
+            runtime=Runtime(lane_execution="map", loggers=("wandb", "mlflow")),
         ),
     ],
     ids=["defaults", "others"],

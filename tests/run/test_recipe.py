@@ -2,7 +2,7 @@ import pytest
 
 from fb_jax.errors import FreeBindError
 from fb_jax.run import read_product
-from fb_jax.run.product import HOME, products
+from fb_jax.run.recipe import HOME, products
 
 CLAPS = ("clap_music", "clap_general")
 TABLE_2 = {
@@ -50,7 +50,7 @@ def test_a_tuned_product_takes_its_audio_from_the_tuned_encoder():
 def test_every_product_is_sound_and_tells_its_command(path):
     product = read_product(path.stem)
     assert product.natives[0] == "imagebind"
-    assert f"# Command:   python train.py --product {path.stem} " in path.read_text()
+    assert f"# Command:   freebind train --product {path.stem} " in path.read_text()
 
 
 def test_natives_are_the_first_unified_space_and_all_experts():
@@ -70,13 +70,13 @@ def test_a_file_of_ones_own_may_build_on_a_product_beside_it_or_of_the_package(w
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[1, 2]", "this file tells of no product"),
+        ("[1, 2]", "a product file must hold options by name"),
         ("{bond: combination}", "unified must be there"),
         ("{unified: u}", "expected: bond, experts and factors; or tuned"),
         ("{unified: u, bond: combination, experts: [e]}", "bond, experts and factors"),
         ("{unified: u, bond: combination, tuned: {audio: a}}", "bond, experts and factors"),
-        ("{unified: imagebind, tuned: {audio: a}}", "or tuned, of a product"),
-        ("{unified: internvl_ib, tuned: {audio: a}, factors: x}", "or tuned, of a product"),
+        ("{unified: imagebind, tuned: {audio: a}}", "or tuned, on a product"),
+        ("{unified: internvl_ib, tuned: {audio: a}, factors: x}", "or tuned, on a product"),
         (
             "{unified: u, bond: direct_sum, experts: [e], factors: x, dim: true}",
             "dim\n.*int\n.*True",
@@ -89,7 +89,7 @@ def test_a_file_of_ones_own_may_build_on_a_product_beside_it_or_of_the_package(w
             "a displacement goes into one expert",
         ),
         ("{unified: mine, bond: combination, experts: [e], factors: x}", "built on itself"),
-        ("unified: [", "a product cannot be read"),
+        ("unified: [", "a product file cannot be read"),
     ],
 )
 def test_what_is_no_product_is_refused(write, text, says):
@@ -106,7 +106,7 @@ def test_a_name_that_cannot_name_a_space_is_refused(write):
 def test_a_product_that_is_not_there_is_refused():
     with pytest.raises(FreeBindError, match=r"no product 'imagebind_p'\n(.|\n)*'imagebind_pp'"):
         read_product("imagebind_p")
-    with pytest.raises(FreeBindError, match="a product cannot be read"):
+    with pytest.raises(FreeBindError, match="a product file cannot be read"):
         read_product("nowhere.yaml")
 
 

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from fb_jax.banks import BankSet, open_banks
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import evaluate, sweep
+from fb_jax.fusion import FusedSpace
+from fb_jax.run import Silent, fit
+from fb_jax.run.fit import batch_for
+from fb_jax.training import Training
+
+SPACES = ("imagebind", "clap_general")
+QUICK = Training(batch=10, epochs=2, hidden=32)
+
+
+def arrays(banks: BankSet, space: str) -> dict[str, np.ndarray]:
+    return {m: banks[space, m][:] for m in banks.modalities(space)}
+
+
+@pytest.fixture(scope="module")
+def unified(pool):
+    return arrays(pool, "imagebind")
+
+
+@pytest.fixture(scope="module")
+def expert(pool):
+    return arrays(pool, "clap_general")
+
+
+@pytest.fixture(scope="module")
+def validation(root):
+    val = open_banks(root, "val", spaces=SPACES)
+    spaces = {name: arrays(val, space) for name, space in zip(("u", "e"), SPACES, strict=True)}
+    pairs = {("audio", "text"): None, ("image", "text"): None}
+    return BankSet.from_arrays(spaces, pairs, "val")
+
+
+@pytest.fixture(scope="module")
+def space(unified, expert):
+    return fit(unified, expert, training=QUICK)
+
+
+def test_arrays_become_a_fused_space_and_nothing_is_written(space, unified, expert, tmp_path):
+    assert (space.spaces, space.factors) == (("unified", "expert"), {"audio": 0.5, "text": 0.1})
+    rows = space.fuse("audio", {"unified": unified["audio"][:4], "expert": expert["audio"][:4]})
+    assert rows.shape == (4, 64)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_fused_space_knows_what_the_expert_knows(unified, expert, validation):
+    space = fit(unified, expert, names=("u", "e"), training=QUICK, validation=validation)
+    assert space.factors == sweep(space, validation).best()
+    results = evaluate(space, validation, {"chosen": space.factors})
+    before, after = (results[m]["audio-text"]["R@1"] for m in ("unified", "chosen"))
+    assert after > before
+
+
+def test_with_a_folder_the_same_call_continues_to_the_same_space(space, unified, expert, tmp_path):
+    tasks = []
+
+    class Recorder(Silent):
+        def task(self, title, total):
+            tasks.append((title, total))
+            return super().task(title, total)
+
+    for _ in range(2):
+        again = fit(unified, expert, training=QUICK, folder=tmp_path, reporter=Recorder())
+        assert again == space
+    assert tasks == [("pseudo pairs", 330), ("training", 66)] * 2
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs", "bond"}
+
+
+def test_a_displacement_can_be_fitted(unified, expert):
+    assert fit(unified, expert, kind="displacement", training=QUICK).dim == 48
+
+
+@pytest.mark.parametrize(
+    ("items", "batch"), [(1_000_000, 4096), (32768, 4096), (32767, 2048), (90, 8), (16, 2), (3, 2)]
+)
+def test_the_default_batch_is_the_papers_where_the_pool_has_8_of_them(items, batch):
+    assert batch_for(items) == batch
+
+
+def test_arrays_that_do_not_go_together_are_refused(unified, expert):
+    with pytest.raises(FreeBindError, match="number of text items"):
+        fit(unified, {**expert, "text": expert["text"][1:]}, training=QUICK)
+    with pytest.raises(FreeBindError, match="no plan of pseudo pairs"):
+        fit(unified, {"text": expert["text"]}, training=QUICK)
+
+
+def test_a_saved_fit_is_loaded(space, tmp_path):
+    space.save(tmp_path / "mine", "mine")
+    assert FusedSpace.load(tmp_path / "mine") == space.named("mine")
