@@ -1,4 +1,4 @@
-# Everything sets itself up in .venv of this clone. Needs Python 3.11+ and make.
+# Every target installs what it needs into an environment in this clone. Needs Python 3.11+ and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,8 +6,8 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 SOURCES := fb_jax encoders_torch tests benchmarks examples parity train.py eval.py
 
-# Without a GPU only torch's CPU build will do; where pip does not find it, tell pip of PyTorch's
-# CPU index by PIP_EXTRA_INDEX_URL.
+# Without a GPU torch's CPU build is enough. If pip does not find it, set PIP_EXTRA_INDEX_URL to
+# PyTorch's CPU index.
 ENCODERS := .venv-encoders
 PARITY := .venv-parity
 CPU_TORCH := $(if $(shell command -v nvidia-smi),,--constraint constraints-cpu.txt)
@@ -17,25 +17,25 @@ ARGS ?=
 
 .PHONY: demo word-world encoders parity-encoders test check lint types layers format clean
 
-demo: $(CORE)  ## train on the word world, without torch; again, it shows the table again
+demo: $(CORE)  ## train on the word world, without torch; a second run only shows the table
 	$(BIN)/python train.py --bond combination --expert clap_general
-	@echo 'before those:    . $(BIN)/activate'
-	@echo 'what this is:    docs/word_world.md'
+	@echo 'for these:       . $(BIN)/activate'
+	@echo 'about the data:  docs/word_world.md'
 	@echo 'your own data:   README.md, "Your own embeddings"'
 
-word-world: $(DEV)  ## make the word world from nothing: examples/word_world/README.md
+word-world: $(DEV)  ## build the word world from nothing: examples/word_world/README.md
 	$(BIN)/python -m examples.word_world --seed $(SEED) $(ARGS)
 
-encoders: $(ENCODERS)/.ready  ## an environment that turns media into banks
-	@echo 'use it:    $(ENCODERS)/bin/python -m encoders_torch.export --help'
+encoders: $(ENCODERS)/.ready  ## install an environment that turns media into banks
+	@echo 'use it:  $(ENCODERS)/bin/python -m encoders_torch.export --help'
 
-parity-encoders: $(PARITY)/.ready  ## our CLAP beside laion_clap: parity/README.md
+parity-encoders: $(PARITY)/.ready  ## compare our CLAP with laion_clap: parity/README.md
 	PYTHONPATH=.:tests $(PARITY)/bin/python -u -m parity.clap
 
 test: $(DEV)  ## run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: lint types layers test  ## with parity-encoders, what continuous integration runs
+check: lint types layers test  ## all checks of continuous integration but parity-encoders
 
 lint: $(DEV)
 	$(BIN)/ruff check $(SOURCES)
@@ -70,8 +70,8 @@ $(ENCODERS)/.ready: pyproject.toml constraints.txt constraints-cpu.txt
 	$(ENCODERS)/bin/python -m pip check
 	touch $@
 
-# laion_clap imports torchvision and torchaudio, which PyPI has for CUDA only: without what they
-# compiled, both can be imported beside a CPU build of torch, and do all that it needs.
+# laion_clap imports torchvision and torchaudio, which PyPI has only for CUDA. Without their compiled
+# parts both can be imported with a CPU build of torch, and do everything that laion_clap needs.
 $(PARITY)/.ready: parity/constraints.txt
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip

@@ -163,7 +163,7 @@ def main() -> None:
 
 def compare(encoder: FrozenEncoder, sizes: Sizes, sides: Mapping[str, Side]) -> None:
     """Print a table: all sides on all modalities."""
-    columns = ("", "items/s", "speed / plain loop", "CPU ms an item", "where the time went")
+    columns = ("", "items/s", "speed / plain loop", "CPU ms per item", "where the time went")
     table = Table(*columns, title=encoder.name)
     with tempfile.TemporaryDirectory() as folder:
         media = open_media(sizes) or make_media(Path(folder), sizes.items, sizes.seconds)

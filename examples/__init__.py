@@ -1,1 +1,1 @@
-"""Examples: what a user of the packages would write."""
+"""Examples: programs that use the packages."""

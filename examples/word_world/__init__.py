@@ -1,1 +1,1 @@
-"""The word world: words written, drawn and spoken; small encoders play the paper's parts."""
+"""The word world: words written, drawn and spoken, and small encoders in place of the paper's."""

@@ -126,8 +126,8 @@ def renew_readme(path: Path, results: Sequence[Result]) -> None:
     before, _, rest = text.partition(start)
     after = rest.partition(end)[2]
     caption = (
-        f"Means over {len(results)} seeds, each a world of its own from words to bonds; ± is half\n"
-        "of the 95 % interval over the seeds."
+        f"Means over {len(results)} seeds. Words, voices, encoders and bonds differ between seeds. "
+        "± is half of the\n95 % interval over the seeds."
     )
     table = f"\n\n{tables.markdown(tables.short_table(results))}\n\n{caption}\n\n"
     renewed = before + start + table.encode() + end + after
