@@ -18,7 +18,13 @@ from fb_jax.errors import FreeBindError
 
 @dataclass(frozen=True)
 class Encoder:
-    """What computed embeddings: a name, the digest of its weights, their licence."""
+    """What computed embeddings.
+
+    Attributes:
+        name: Name of the encoder.
+        weights_sha256: Digest of its weights.
+        licence: Licence of its weights, which the embeddings inherit.
+    """
 
     name: str
     weights_sha256: str = "unknown"
