@@ -68,11 +68,16 @@ class ConsoleReporter:
                 note = note if math.isnan(loss) else f"loss {loss:.3f}"
                 lines.advance(done, note)
                 bar.update(task, advance=done, rate=lines.rate, note=note)
-                if STOP.is_set():
-                    raise Interrupted(f"interrupted: {title}", fix="run the same command again")
+                _raise_if_stopped(title)
 
             yield advance
             lines.end()
+            _raise_if_stopped(title)  # the last unit may have been counted before
+
+
+def _raise_if_stopped(title: str) -> None:
+    if STOP.is_set():
+        raise Interrupted(f"interrupted: {title}", fix="run the same command again")
 
 
 class _Lines:

@@ -34,6 +34,12 @@ def test_after_an_interruption_the_next_task_runs(capsys):
     assert not STOP.is_set()
 
 
+def test_ctrl_c_after_the_last_unit_is_not_lost():
+    with pytest.raises(Interrupted), ConsoleReporter().task("work", 1) as advance:
+        advance(1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_a_task_runs_in_any_thread():
     errors, handler = [], signal.getsignal(signal.SIGINT)
 

@@ -1,6 +1,6 @@
 """Banks: the embeddings of a corpus, on disk or in memory, and what rows mean. No JAX."""
 
-from fb_jax.banks.arrays import to_numpy
+from fb_jax.banks.arrays import MemoryArray, to_numpy
 from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, find_bad_rows, unit_rows
 from fb_jax.banks.bankset import BankSet, describe_bank, open_banks, verify_split
 from fb_jax.banks.importing import import_bank, import_pairs
@@ -18,6 +18,7 @@ __all__ = [
     "Concatenated",
     "Encoder",
     "ItemList",
+    "MemoryArray",
     "PartWriter",
     "Progress",
     "Rows",

@@ -59,6 +59,8 @@ class BankSet:
             for space, modalities in spaces.items()
             for modality, array in modalities.items()
         }
+        if not banks:
+            raise FreeBindError("there are no embeddings", expected="arrays by space and modality")
         counts: dict[str, int] = {}
         for (space, modality), bank in banks.items():
             if counts.setdefault(modality, len(bank)) != len(bank):

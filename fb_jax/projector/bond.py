@@ -164,49 +164,21 @@ class Bond:
     def __hash__(self) -> int:
         return hash(self.spec)
 
-    @property
-    def kind(self) -> BondKind:
-        """See ``BondSpec``, as for the properties below."""
-        return self.spec.kind
-
-    @property
-    def unified(self) -> str:
-        """Name of the unified space."""
-        return self.spec.unified
-
-    @property
-    def expert(self) -> str:
-        """Name of the expert space."""
-        return self.spec.expert
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Modalities of the unified space."""
-        return self.spec.modalities
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        """Modalities of the expert."""
-        return self.spec.shared
-
-    @property
-    def members(self) -> tuple[Subset, ...]:
-        """The starts that each projector is trained on."""
-        return self.spec.members
-
-    @property
-    def direction(self) -> Direction:
-        """Which space is projected into which."""
-        return self.spec.direction
-
-    @property
-    def weighted(self) -> tuple[str, ...]:
-        """Modalities with an expert part in the fused space."""
-        return self.spec.weighted
+    kind = property(lambda self: self.spec.kind, doc="See ``BondSpec``, as for those below.")
+    unified = property(lambda self: self.spec.unified, doc="Name of the unified space.")
+    expert = property(lambda self: self.spec.expert, doc="Name of the expert space.")
+    modalities = property(lambda self: self.spec.modalities, doc="Those of the unified space.")
+    shared = property(lambda self: self.spec.shared, doc="Modalities of the expert.")
+    members = property(lambda self: self.spec.members, doc="The starts of each projector.")
+    direction = property(lambda self: self.spec.direction, doc="Which side is projected.")
+    weighted = property(lambda self: self.spec.weighted, doc="Modalities with an expert part.")
 
     def dim(self, side: Side) -> int:
         """Return the dimension of the unified or the expert space."""
         return self.spec.dim(side)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"spec": self.spec, "variables": self.variables}  # not what was folded
 
     @cached_property
     def folded(self) -> Folded:

@@ -20,6 +20,7 @@ from jaxtyping import Shaped
 
 from fb_jax.banks import (
     Concatenated,
+    MemoryArray,
     Progress,
     Rows,
     ShardedArray,
@@ -35,24 +36,12 @@ from fb_jax.pseudo.spec import PairSpec
 CLAIM = "pairs.json"
 
 
-class MemoryArray:
-    """An ``[n, d]`` array in memory, written and read like one on disk."""
+class WritableArray(MemoryArray):
+    """An ``[n, d]`` array in memory, written like one on disk."""
 
     def __init__(self, count: int, dim: int, dtype: str) -> None:
+        super().__init__(np.empty((count, dim), dtype))
         self.rows_done = 0
-        self._rows = np.empty((count, dim), dtype)
-        self.shape = self._rows.shape
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        return self._rows[rows]
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the rows."""
-        return files.sha256_of_bytes(self._rows.tobytes())
 
     def append(self, rows: Shaped[np.ndarray, "r d"]) -> None:
         """Add rows after the last ones."""
@@ -82,7 +71,7 @@ class PairSet:
     def __init__(
         self,
         spec: PairSpec,
-        arrays: Mapping[tuple[str, Column], ShardedArray | MemoryArray],
+        arrays: Mapping[tuple[str, Column], ShardedArray | WritableArray],
         folder: Path | None = None,
     ) -> None:
         self.spec, self.arrays, self.folder = spec, arrays, folder
@@ -154,7 +143,7 @@ def build_pairs(
     """
     folder = None if folder is None else Path(folder)
     require_supported(spec.retrieval.precision)
-    arrays: dict[tuple[str, Column], MemoryArray] = {}
+    arrays: dict[tuple[str, Column], WritableArray] = {}
     with nullcontext() if folder is None else files.locked(folder):
         if folder is not None:
             files.claim(folder / CLAIM, spec.identity(), "pseudo pairs")
@@ -164,7 +153,7 @@ def build_pairs(
             arrays |= {
                 (start, ref.column): writer
                 for ref, writer in writers.items()
-                if isinstance(writer, MemoryArray)
+                if isinstance(writer, WritableArray)
             }
     return PairSet(spec, arrays) if folder is None else PairSet.open(folder, spec)
 
@@ -172,7 +161,7 @@ def build_pairs(
 def _build_start(
     spec: PairSpec,
     start: str,
-    writers: Mapping[Ref, ShardWriter | MemoryArray],
+    writers: Mapping[Ref, ShardWriter | WritableArray],
     resident_bytes: int,
     progress: Progress,
 ) -> None:
@@ -197,10 +186,12 @@ def _blocks(start: int, stop: int, size: int) -> Iterator[slice]:
         yield slice(first, min(first + size, stop))
 
 
-def _writer(spec: PairSpec, folder: Path | None, start: str, ref: Ref) -> ShardWriter | MemoryArray:
+def _writer(
+    spec: PairSpec, folder: Path | None, start: str, ref: Ref
+) -> ShardWriter | WritableArray:
     count, dim, dtype = spec.count(start), spec.dim(ref.column), spec.retrieval.dtype
     if folder is None:
-        return MemoryArray(count, dim, dtype)
+        return WritableArray(count, dim, dtype)
     # A shard is a block of queries, so that a resumed run sees the same blocks: the same bytes.
     return ShardWriter(
         _array_folder(folder, start, ref),

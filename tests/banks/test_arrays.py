@@ -97,6 +97,11 @@ def test_arrays_that_do_not_fit_are_refused(changed, says):
         banks(**changed)
 
 
+def test_no_arrays_are_no_banks():
+    with pytest.raises(FreeBindError, match="there are no embeddings"):
+        BankSet.from_arrays({"u": {}})
+
+
 def test_a_table_past_the_rows_is_refused():
     with pytest.raises(FreeBindError, match="points past an item list"):
         BankSet.from_arrays(SPACES, {("text", "audio"): np.array([[0, 7]])})
