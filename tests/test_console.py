@@ -35,7 +35,7 @@ def test_after_an_interruption_the_next_task_runs(capsys):
 
 
 def test_ctrl_c_after_the_last_unit_is_not_lost():
-    with pytest.raises(Interrupted), ConsoleReporter().task("work", 1) as advance:
+    with pytest.raises(Interrupted), ConsoleReporter().task("work", 1) as advance:  # noqa: PT012
         advance(1)
         os.kill(os.getpid(), signal.SIGINT)
 
