@@ -5,8 +5,8 @@ from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, find_bad_row
 from fb_jax.banks.bankset import BankSet, describe_bank, open_banks, verify_split
 from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
-from fb_jax.banks.rows import Concatenated, Rows
-from fb_jax.banks.shards import Progress, ShardedArray, no_progress
+from fb_jax.banks.rows import Concatenated, Progress, Rows, no_progress
+from fb_jax.banks.shards import ShardedArray
 from fb_jax.banks.split import POOL, Split, open_split, require_name, splits
 from fb_jax.banks.synthetic import Synthetic, write_synthetic
 from fb_jax.banks.writers import PartWriter, ShardWriter

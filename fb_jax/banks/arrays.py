@@ -12,13 +12,17 @@ import numpy as np
 from jaxtyping import Integer
 
 from fb_jax.banks import files
-from fb_jax.banks.bank import Bank, BankAbout, Encoder, require_directions
+from fb_jax.banks.bank import (
+    Bank,
+    BankAbout,
+    Encoder,
+    find_all_bad_rows,
+    refuse_bad_rows,
+    require_matrix,
+)
 from fb_jax.banks.items import write_items
-from fb_jax.banks.shards import Progress, no_progress
-from fb_jax.banks.split import Pair, Split, check_pairs, pair_key
-from fb_jax.errors import FreeBindError
-
-BLOCK_ROWS = 16384
+from fb_jax.banks.rows import Progress, blocks_of, no_progress
+from fb_jax.banks.split import Pair, Split, check_pairs, in_order, pair_key
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -51,8 +55,7 @@ class MemoryArray:
 
     def verified(self, progress: Progress = no_progress) -> Iterator[tuple[int, np.ndarray]]:
         """Yield ``(first row, block)`` over the array; there are no digests to compare."""
-        for start in range(0, len(self), BLOCK_ROWS):
-            block = self[start : start + BLOCK_ROWS]
+        for start, block in blocks_of(self):
             yield start, block
             progress(len(block))
 
@@ -64,16 +67,11 @@ def array_bank(space: str, modality: str, array: Any) -> Bank:
         FreeBindError: It is not a matrix of finite, non-zero float rows.
     """
     rows = to_numpy(array)
-    if rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
-        raise FreeBindError(
-            "not a matrix of embeddings",
-            where=f"{space}/{modality}",
-            expected="[n, d] floats",
-            got=f"{list(rows.shape)} {rows.dtype}",
-        )
+    where = f"{space}/{modality}"
+    require_matrix(rows, where)
     memory = MemoryArray(rows)
-    for start, block in memory.verified():
-        require_directions(block, f"{space}/{modality}", start)
+    fix = "leave these items out, in every space of this modality"
+    refuse_bad_rows("an array", where, find_all_bad_rows(blocks_of(memory)), fix)
     return Bank(memory, BankAbout(space, modality, Encoder("an array in memory")))
 
 
@@ -94,7 +92,7 @@ class MemorySplit:
             rows = np.repeat(np.arange(min(known or [0]))[:, None], 2, axis=1)
             rows = rows if table is None else np.asarray(table)
             check_pairs(rows, [counts.get(m, np.iinfo(np.int64).max) for m in pair], pair)
-            tables[pair_key(*pair)] = rows if pair == pair_key(*pair) else rows[:, ::-1]
+            tables[pair_key(*pair)] = in_order(pair, rows)
         return cls(name, dict(counts), tables)
 
     @property
@@ -108,8 +106,7 @@ class MemorySplit:
 
     def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return the pair table of two modalities, columns in this order."""
-        table = self.tables[pair_key(left, right)].astype(np.int64)
-        return table if (left, right) == pair_key(left, right) else table[:, ::-1]
+        return in_order((left, right), self.tables[pair_key(left, right)].astype(np.int64))
 
     def pairs_digest(self, left: str, right: str) -> str:
         """Return the SHA-256 of the pair table of two modalities."""

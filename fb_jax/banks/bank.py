@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Integer
 
 from fb_jax.banks.manifest import Manifest
-from fb_jax.banks.shards import Progress, ShardedArray, no_progress
+from fb_jax.banks.rows import Progress, Rows, no_progress
+from fb_jax.banks.shards import ShardedArray
 from fb_jax.banks.writers import ShardWriter
 from fb_jax.errors import FreeBindError
 
@@ -122,6 +123,9 @@ class Bank:
             raise FreeBindError("this array is no bank", where=folder, got=repr(error)) from error
         return cls(array, about)
 
+    def __repr__(self) -> str:
+        return f"Bank({str(self.folder)!r}, {list(self.shape)})"
+
     @property
     def folder(self) -> Path | str:
         """Where the bank is."""
@@ -173,20 +177,10 @@ class Bank:
             FreeBindError: A shard was altered, or rows are NaN, infinite or zero and not listed
                 as missing.
         """
-        bad: dict[str, list[int]] = {"NaN or infinite": [], "zero": []}
-        for start, block in self.array.verified(progress):
-            low, high = np.searchsorted(self.missing, [start, start + len(block)])
-            for kind, rows in find_bad_rows(block).items():
-                bad[kind] += (np.setdiff1d(start + rows, self.missing[low:high])).tolist()
-        for kind, numbers in bad.items():
-            if numbers:
-                raise FreeBindError(
-                    f"a bank holds {kind} rows",
-                    where=self.folder,
-                    expected="finite, non-zero rows, or their numbers listed as missing",
-                    got=f"{len(numbers)} {kind} rows, the first is row {numbers[0]}",
-                    fix="export these items again, or import with --bad-rows missing",
-                )
+        found = find_all_bad_rows(self.array.verified(progress))
+        found = {kind: np.setdiff1d(rows, self.missing) for kind, rows in found.items()}
+        fix = "export these items again, or import with --bad-rows missing"
+        refuse_bad_rows("a bank", self.folder, found, fix)
 
 
 def _nearly_contiguous(rows: Integer[np.ndarray, " n"]) -> bool:
@@ -196,22 +190,16 @@ def _nearly_contiguous(rows: Integer[np.ndarray, " n"]) -> bool:
     return bool((np.diff(rows) > 0).all())
 
 
-def require_directions(rows: Float[np.ndarray, "n d"], where: object, first: int = 0) -> None:
-    """Raise a FreeBindError unless all rows are finite and none is zero.
-
-    Args:
-        rows: ``[n, d]``.
-        where: What they are, for the message.
-        first: Number of the first row.
-    """
-    for kind, numbers in find_bad_rows(rows).items():
-        if len(numbers):
-            raise FreeBindError(
-                f"an array holds {kind} rows",
-                where=where,
-                expected="finite, non-zero rows",
-                got=f"row {first + numbers[0]}, {len(numbers)} of {len(rows)} rows",
-            )
+def require_matrix(rows: Rows, where: object) -> None:
+    """Raise a FreeBindError unless ``rows`` are ``[n, d]`` floats."""
+    dtype = rows[:1].dtype if len(rows.shape) == 2 else None
+    if dtype is None or dtype.kind != "f" or 0 in rows.shape:
+        raise FreeBindError(
+            "this is not a matrix of embeddings",
+            where=where,
+            expected="[n, d] floats",
+            got=f"{list(rows.shape)}, {dtype or 'not a matrix'}",
+        )
 
 
 def find_bad_rows(rows: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
@@ -224,8 +212,30 @@ def find_bad_rows(rows: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
     }
 
 
+def find_all_bad_rows(blocks: Iterable[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the numbers of all bad rows in ``(first row, block)``, by kind."""
+    found: dict[str, list[np.ndarray]] = {}
+    for start, block in blocks:
+        for kind, rows in find_bad_rows(block).items():
+            found.setdefault(kind, []).append(start + rows)
+    return {kind: np.concatenate(rows) for kind, rows in found.items()}
+
+
+def refuse_bad_rows(what: str, where: object, found: Mapping[str, np.ndarray], fix: str) -> None:
+    """Raise a FreeBindError if ``found`` has a bad row."""
+    for kind, rows in found.items():
+        if len(rows):
+            raise FreeBindError(
+                f"{what} holds {kind} rows",
+                where=where,
+                expected="finite, non-zero rows",
+                got=f"{len(rows)} {kind} rows, the first is row {rows[0]}",
+                fix=fix,
+            )
+
+
 def bank_writer(
-    folder: Path,
+    folder: Path | str,
     *,
     dim: int,
     count: int,
@@ -256,7 +266,7 @@ def bank_writer(
     """
     about = describe(space, modality, items_sha256, encoder, made_from)
     about["missing"] = sorted(missing)
-    return ShardWriter(folder, dim=dim, count=count, dtype=dtype, about=about, **options)
+    return ShardWriter(Path(folder), dim=dim, count=count, dtype=dtype, about=about, **options)
 
 
 def describe(

@@ -14,12 +14,12 @@ from fb_jax.banks import files
 from fb_jax.banks.arrays import MemorySplit, array_bank
 from fb_jax.banks.bank import Bank
 from fb_jax.banks.manifest import MANIFEST, PARTIAL
-from fb_jax.banks.shards import Progress, no_progress
+from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.banks.split import POOL, Pair, Split, open_split
 from fb_jax.errors import FreeBindError, unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BankSet:
     """The banks of some spaces over one split, restricted to the rows that all spaces have.
 
@@ -77,6 +77,10 @@ class BankSet:
             banks,
             {modality: np.arange(count) for modality, count in counts.items()},
         )
+
+    def __repr__(self) -> str:
+        banks = (f"{'/'.join(key)} {list(bank.shape)}" for key, bank in self.banks.items())
+        return f"BankSet({str(self.split.path)!r}: {', '.join(banks)})"
 
     def __getitem__(self, key: tuple[str, str]) -> Bank:
         return self.banks[key]

@@ -1,4 +1,4 @@
-"""Turn embeddings that somebody already has, ``.npy`` or ``.safetensors``, into banks."""
+"""Import ``.npy`` and ``.safetensors`` matrices, and pair tables, into a bank root."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from numpy.lib.format import open_memmap
 from safetensors import SafetensorError, safe_open
 
 from fb_jax.banks import files
-from fb_jax.banks.bank import Bank, Encoder, bank_writer, find_bad_rows, unit_rows
+from fb_jax.banks.bank import (
+    Bank,
+    Encoder,
+    bank_writer,
+    find_all_bad_rows,
+    refuse_bad_rows,
+    require_matrix,
+    unit_rows,
+)
 from fb_jax.banks.items import Item, ItemList, write_items
-from fb_jax.banks.rows import Rows
-from fb_jax.banks.shards import Progress, no_progress
-from fb_jax.banks.split import Split, check_pairs, pair_key, require_name
+from fb_jax.banks.rows import Progress, Rows, blocks_of, no_progress
+from fb_jax.banks.split import Split, check_pairs, in_order, require_name
 from fb_jax.errors import FreeBindError
-
-BLOCK_ROWS = 16384
 
 
 class _Tensor:
@@ -46,12 +51,13 @@ class _Tensor:
             return np.asarray(file.get_slice(self.name)[start:stop])
 
 
-def open_matrix(path: Path) -> Rows:
+def open_matrix(path: Path | str) -> Rows:
     """Open a matrix ``[n, d]`` of floats without reading it.
 
     Raises:
-        FreeBindError: The file is missing, of another kind, damaged, or holds no such matrix.
+        FreeBindError: The file is missing or damaged, has another format, or holds something else.
     """
+    path = Path(path)
     if not path.is_file():
         raise FreeBindError("there is no such file", where=path)
     if path.suffix not in (".npy", ".safetensors"):
@@ -62,16 +68,9 @@ def open_matrix(path: Path) -> Rows:
         matrix: Rows = (
             _Tensor(path) if path.suffix == ".safetensors" else open_memmap(path, mode="r")
         )
-        dtype = matrix[:1].dtype if len(matrix.shape) == 2 else None
+        require_matrix(matrix, path)
     except (ValueError, TypeError, EOFError, OSError, SafetensorError) as error:
         raise FreeBindError("a matrix cannot be read", where=path, got=error) from error
-    if dtype is None or dtype.kind != "f" or 0 in matrix.shape:
-        raise FreeBindError(
-            "this is no matrix of embeddings",
-            where=path,
-            expected="[n, d] floats",
-            got=f"{list(matrix.shape)}, {dtype or 'not a matrix'}",
-        )
     return matrix
 
 
@@ -79,9 +78,9 @@ def import_bank(
     split: Split,
     space: str,
     modality: str,
-    source: Path,
+    source: Path | str,
     *,
-    items: Path | None = None,
+    items: Path | str | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     encoder: Encoder | None = None,
     bad_rows: Literal["refuse", "missing"] = "refuse",
@@ -90,28 +89,28 @@ def import_bank(
     """Make a bank from a matrix on disk.
 
     Args:
-        split: Where it goes; its folder need not exist.
+        split: Split of the bank; its folder need not exist.
         space: Name of the space.
         modality: Name of the modality.
-        source: ``.npy`` or ``.safetensors``, ``[n, d]`` floats; rows need not be unit.
+        source: ``.npy`` or ``.safetensors``, ``[n, d]`` floats of any norm.
         items: The item list: ``.jsonl`` (objects with an "id") or ``.txt`` (a caption a line).
-            None takes the split's own list, or numbers the rows if it has none.
+            None takes the list that the split has; if it has none, the rows are numbered.
         dtype: How to store the rows.
-        encoder: What made them.
+        encoder: The model that computed the embeddings; None names the file.
         bad_rows: What to do with NaN, infinite and zero rows: refuse them, or list them as missing.
-        progress: Told of rows that were written.
-
-    Returns:
-        The bank.
+        progress: Called with the number of rows just written.
 
     Raises:
-        FreeBindError: The matrix or the items cannot be used; counts differ; rows are bad.
+        FreeBindError: The matrix or the items cannot be used; their numbers differ; rows are bad.
     """
-    require_name("split", split.name)
-    require_name("space", space)
-    require_name("modality", modality)
+    source = Path(source)
+    for kind, name in (("split", split.name), ("space", space), ("modality", modality)):
+        require_name(kind, name)
     matrix = open_matrix(source)
-    missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
+    found = find_all_bad_rows(blocks_of(matrix))
+    if bad_rows == "refuse":
+        refuse_bad_rows("a matrix", source, found, "correct them, or use --bad-rows missing")
+    missing = np.sort(np.concatenate(list(found.values())))
     item_list, digest = _items_for(split, modality, items, len(matrix)), files.sha256_of(source)
     writer = bank_writer(
         split.bank_path(space, modality),
@@ -125,9 +124,9 @@ def import_bank(
         missing=missing.tolist(),
         made_from=digest,
     )
-    for start in range(writer.rows_done, len(matrix), BLOCK_ROWS):
-        writer.append(_storable(matrix[start : start + BLOCK_ROWS], missing - start))
-        progress(min(BLOCK_ROWS, len(matrix) - start))
+    for start, block in blocks_of(matrix, writer.rows_done):
+        writer.append(_storable(block, missing - start))
+        progress(len(block))
     writer.close()
     return Bank.open(writer.folder)
 
@@ -140,27 +139,10 @@ def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarr
     return unit_rows(block)
 
 
-def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> np.ndarray:
-    found: list[np.ndarray] = []
-    for start in range(0, len(matrix), BLOCK_ROWS):
-        for kind, rows in find_bad_rows(matrix[start : start + BLOCK_ROWS]).items():
-            found.append(start + rows)
-            if refuse and len(rows):
-                raise FreeBindError(
-                    f"a matrix holds {kind} rows",
-                    where=source,
-                    expected="finite, non-zero rows",
-                    got=f"row {start + rows[0]}, and {sum(map(len, found)) - 1} more in the first "
-                    f"{min(start + BLOCK_ROWS, len(matrix))} rows",
-                    fix="mend them, or list them as missing with --bad-rows missing",
-                )
-    return np.sort(np.concatenate(found))
-
-
-def _items_for(split: Split, modality: str, source: Path | None, count: int) -> ItemList:
+def _items_for(split: Split, modality: str, source: Path | str | None, count: int) -> ItemList:
     path = split.items_path(modality)
     if source is not None:
-        items = _read_items(source)
+        items = _read_items(Path(source))
     elif path.exists():
         items = None
     else:
@@ -168,7 +150,7 @@ def _items_for(split: Split, modality: str, source: Path | None, count: int) -> 
     found = len(ItemList(path)) if items is None else len(items)
     if found != count:
         raise FreeBindError(
-            "the matrix has another count than the item list",
+            "the matrix and the item list differ in length",
             where=source or path,
             expected=f"{found} rows, one for each item",
             got=f"{count} rows",
@@ -192,11 +174,13 @@ def _read_items(source: Path) -> list[Item]:
     return [{"id": str(row), "caption": line} for row, line in enumerate(lines)]
 
 
-def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[np.ndarray, "p 2"]:
+def import_pairs(
+    split: Split, left: str, right: str, source: Path | str
+) -> Integer[np.ndarray, "p 2"]:
     """Store which rows of two modalities belong together.
 
     Args:
-        split: A split whose items of both modalities are there.
+        split: A split with item lists of both modalities.
         left: Modality of the first column.
         right: Modality of the second column; ``class`` for labels.
         source: ``.npy`` or ``.csv`` (two integers a line), ``[p, 2]`` row numbers from 0.
@@ -205,8 +189,9 @@ def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[n
         The table as stored: columns in alphabetical order of the modalities.
 
     Raises:
-        FreeBindError: The table cannot be read, or points past an item list.
+        FreeBindError: The table cannot be read, or has a row number past an item list.
     """
+    source = Path(source)
     if not source.is_file():
         raise FreeBindError("there is no such file", where=source)
     try:
@@ -223,8 +208,6 @@ def import_pairs(split: Split, left: str, right: str, source: Path) -> Integer[n
             got=error,
         ) from error
     check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
-    if (left, right) != pair_key(left, right):
-        table = table[:, ::-1]
-    table = table.astype(np.int64)
+    table = in_order((left, right), table.astype(np.int64))
     files.write_npy(split.pairs_path(left, right), table)
     return table

@@ -1,12 +1,22 @@
-"""What everything here reads: rows ``[n, d]`` by slice or by row numbers, wherever they lie."""
+"""The protocol for row sources: ``[n, d]`` rows, read by slice or by an array of row numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, Shaped
+
+BLOCK_ROWS = 16384
+"""Rows that are read at once, so that a bank may be larger than memory."""
+
+Progress = Callable[[int], None]
+"""Called with the number of rows just done."""
+
+
+def no_progress(_rows: int) -> None:
+    """Report nothing."""
 
 
 @runtime_checkable
@@ -22,8 +32,14 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any, /) -> np.ndarray: ...
 
 
+def blocks_of(rows: Rows, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield ``(first row, block)`` from row ``start`` to the last."""
+    for first in range(start, len(rows), BLOCK_ROWS):
+        yield first, rows[first : first + BLOCK_ROWS]
+
+
 class Concatenated:
-    """Several row sources read as one, one behind the other; rows are copied out in ``dtype``.
+    """Several row sources read as one, one after the other; rows are copied, in ``dtype``.
 
     Args:
         parts: Sources with the same number of columns.

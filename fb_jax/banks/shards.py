@@ -6,7 +6,7 @@ manifest is written last, so a folder with a manifest is complete.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,10 @@ from jaxtyping import Integer, Shaped
 
 from fb_jax.banks import files
 from fb_jax.banks.manifest import MANIFEST, Manifest, Shard
-from fb_jax.banks.rows import Concatenated
+from fb_jax.banks.rows import Concatenated, Progress, no_progress
 from fb_jax.errors import FreeBindError
 
 REMEDY = "restore the files from where they are complete, or delete the folder and write it again"
-
-Progress = Callable[[int], None]
-"""Called with the number of rows just done."""
-
-
-def no_progress(_rows: int) -> None:
-    """Report nothing."""
 
 
 class ShardedArray:
@@ -41,10 +34,10 @@ class ShardedArray:
         FreeBindError: The manifest or a shard is missing, or a shard is not as the manifest says.
     """
 
-    def __init__(self, folder: Path, remedy: str = REMEDY) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | str, remedy: str = REMEDY) -> None:
+        self.folder = Path(folder)
         self.remedy = remedy
-        self.manifest = Manifest.read(folder / MANIFEST)
+        self.manifest = Manifest.read(self.folder / MANIFEST)
         maps = [self._open(shard) for shard in self.manifest.shards]
         self._rows = Concatenated(maps, self.manifest.dim, self.dtype)
         if len(self._rows) != self.manifest.count:
@@ -55,6 +48,12 @@ class ShardedArray:
                 got=f"{len(self._rows)} rows",
                 fix=self.remedy,
             )
+
+    def __repr__(self) -> str:
+        return f"ShardedArray({str(self.folder)!r}, {list(self.shape)} {self.dtype})"
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
+        return ShardedArray, (self.folder, self.remedy)  # a pickle opens the files again
 
     @property
     def shape(self) -> tuple[int, int]:

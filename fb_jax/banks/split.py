@@ -36,6 +36,11 @@ def pair_key(left: str, right: str) -> Pair:
     return (left, right) if left <= right else (right, left)
 
 
+def in_order(pair: Pair, table: Integer[np.ndarray, "p 2"]) -> Integer[np.ndarray, "p 2"]:
+    """Turn the columns of a table from the order of ``pair`` to the alphabetical one, or back."""
+    return table if pair == pair_key(*pair) else table[:, ::-1]
+
+
 def require_name(kind: str, name: str) -> None:
     """Raise a FreeBindError unless ``name`` can name a folder and a part of a file name."""
     if not NAME.fullmatch(name):
@@ -50,6 +55,9 @@ class Split:
     """One split of a bank root; nothing is opened until it is needed."""
 
     path: Path
+
+    def __init__(self, path: Path | str) -> None:
+        object.__setattr__(self, "path", Path(path))
 
     @property
     def name(self) -> str:
@@ -95,8 +103,7 @@ class Split:
             raise FreeBindError("a pair table is missing", where=path)
         table = files.read_npy(path, "a pair table")
         check_pairs(table, [len(self.items(m)) for m in pair_key(left, right)], path)
-        table = table.astype(np.int64)
-        return table if (left, right) == pair_key(left, right) else table[:, ::-1]
+        return in_order((left, right), table.astype(np.int64))
 
     def pairs_digest(self, left: str, right: str) -> str:
         """Return the SHA-256 of the pair table of two modalities."""

@@ -53,14 +53,14 @@ class Synthetic:
     shard_rows: int = 1024
 
 
-def write_synthetic(root: Path, what: Synthetic | None = None) -> None:
-    """Write a bank root of synthetic embeddings; the same ``what`` gives the same bytes.
+def write_synthetic(root: Path | str, what: Synthetic | None = None) -> None:
+    """Write a bank root of synthetic embeddings; the same settings give the same bytes.
 
     Args:
-        root: Where it goes.
-        what: What to make; None takes the defaults.
+        root: Bank root to write.
+        what: Settings; None takes the defaults.
     """
-    what = what or Synthetic()
+    root, what = Path(root), what or Synthetic()
     maps = {
         space: _rng(what.seed, f"map {space}").normal(size=(what.latent, dim))
         for space, dim in what.dims.items()

@@ -98,9 +98,7 @@ class FusedSpace:
         return self.with_last(replace(self.last, factors=preset))
 
     def with_factors(self, **factors: float) -> FusedSpace:
-        """Return the space at other factors; modalities that are not named keep theirs.
-
-        Earlier stages keep their factors: the bonds of later ones were trained on their rows.
+        """Return the space at other factors of the last stage; other modalities keep theirs.
 
         Args:
             **factors: Modality to the weight of the expert part, 0 to 1.
@@ -169,16 +167,15 @@ class FusedSpace:
 
         Args:
             modality: Name of the modality.
-            rows: Native space to ``[n, d]`` embeddings of the same items, of any norm, for every
-                space in ``spaces_of(modality)``: NumPy, JAX or torch.
+            rows: Space to ``[n, d]`` embeddings of any norm, NumPy, JAX or torch, of the same items
+                for every space in ``spaces_of(modality)``.
             precision: Precision of the projectors' matrix products.
 
         Returns:
             Both parts; they do not depend on the last stage's factors.
 
         Raises:
-            FreeBindError: There is no such modality, embeddings of a space are missing or too many,
-                or have another dimension.
+            FreeBindError: The modality is unknown, or the rows are not of these spaces and shapes.
         """
         if modality not in self.modalities:
             raise unknown("modality", modality, self.modalities)
@@ -198,17 +195,5 @@ class FusedSpace:
     def fuse(
         self, modality: str, rows: Mapping[str, Any], precision: Precision = "float32"
     ) -> Float32[np.ndarray, "n d"]:
-        """Fuse the embeddings of some items of one modality.
-
-        Args:
-            modality: Name of the modality.
-            rows: See ``parts``.
-            precision: See ``parts``.
-
-        Returns:
-            ``[n, d]`` rows of the fused space.
-
-        Raises:
-            FreeBindError: See ``parts``.
-        """
+        """Return fused rows ``[n, d]`` for some items of one modality; see ``parts``."""
         return self.mix(modality, self.parts(modality, rows, precision))

@@ -101,6 +101,10 @@ class PairSet:
         }
         return cls(spec, arrays, folder)
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.folder is None else repr(str(self.folder))
+        return f"PairSet({where}, {len(self)} rows from {', '.join(self.spec.starts)})"
+
     def __len__(self) -> int:
         return sum(map(len, self.spec.ranges.values()))
 

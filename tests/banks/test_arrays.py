@@ -1,3 +1,5 @@
+import pickle
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_pairs_are_tables_or_row_by_row():
         ({"u_image": np.ones((8, 6), int)}, r"not a matrix(.|\n)*int64"),
         (
             {"u_image": V * (np.arange(8) != 5)[:, None]},
-            r"zero rows\n.*u/image(.|\n)*row 5, 1 of",
+            r"zero rows\n.*u/image(.|\n)*1 zero rows, the first is row 5",
         ),
         (
             {"u_image": V * np.where(np.arange(8) == 3, np.nan, 1)[:, None]},
@@ -134,3 +136,13 @@ def test_fused_rows_of_arrays_can_be_written(root, tmp_path):
     rows = {s: arrays[s]["text"] for s in arrays}
     np.testing.assert_allclose(bank[:], space.fuse("text", rows), atol=1e-6)
     assert len(open_banks(tmp_path, "test", spaces=["fused"]).pairs("audio", "text")) == 60
+
+
+def test_banks_compare_hash_pickle_and_print(root):
+    disk = open_banks(root, "test", spaces=["imagebind"])
+    for these, prints in ((banks(), "val (in memory)': u/text [9, 6], "), (disk, "imagebind/text")):
+        assert these == these and these != banks() and len({these, banks()}) == 2
+        assert prints in repr(these)
+        again = pickle.loads(pickle.dumps(these))  # noqa: S301
+        assert again.fingerprints() == these.fingerprints()
+    assert repr(disk["imagebind", "text"]).endswith("imagebind/text', [60, 64])")

@@ -1,4 +1,5 @@
 import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -267,3 +268,9 @@ def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, st
     for name in ("a", "undisturbed"):
         write_row_by_row(tmp_path / name, dim)
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
+
+
+def test_a_sharded_array_pickles_by_its_folder(tmp_path):
+    array = pickle.loads(pickle.dumps(ShardedArray(str(write(tmp_path)))))
+    np.testing.assert_array_equal(array[:], X)
+    assert repr(array) == f"ShardedArray('{tmp_path}', [10, 2] float32)"
