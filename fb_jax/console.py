@@ -32,7 +32,7 @@ OPEN_FILES = 8192
 
 console = Console()
 STOP = threading.Event()
-"""Set by the first Ctrl-C or SIGTERM during a task; cleared when the next task begins."""
+"""Set by the first Ctrl-C or SIGTERM in a task of the main thread; cleared when the task ends."""
 
 
 class ConsoleReporter:
@@ -127,7 +127,6 @@ def _stoppable() -> Iterator[None]:
 
     Only the main thread can set signal handlers; in others the handlers stay as they are.
     """
-    STOP.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -135,6 +134,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        STOP.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -44,13 +44,16 @@ def require_positive(owner: str, **values: int | float | None) -> None:
             )
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: object = None) -> FreeBindError:
+def unknown(
+    kind: str, name: str, known: Iterable[str], where: object = None, hint: str | None = None
+) -> FreeBindError:
     """Return the error for an unknown name, with the known names and the nearest one."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    fixes = [*(f"did you mean {name!r}?" for name in close), *filter(None, [hint])]
     return FreeBindError(
         f"there is no {kind} {name!r}",
         where=where,
         expected=f"one of: {', '.join(known)}" if known else "there is none here",
-        fix=f"did you mean {close[0]!r}?" if close else None,
+        fix=" ".join(fixes) or None,
     )

@@ -8,18 +8,25 @@ brings back an old result.
 from __future__ import annotations
 
 import ast
+import dataclasses
+import enum
 import hashlib
 import inspect
+import sys
+import sysconfig
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from importlib import import_module
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Generic, TypeVar
 
 from fb_jax.errors import FreeBindError, unknown
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
+CONSTANTS = (bool, int, float, complex, str, bytes, type(None), enum.Enum)
+OWN = "name your own as module:function"
+LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 
 
 class Registry(Generic[Method]):
@@ -56,16 +63,18 @@ class Registry(Generic[Method]):
             return self._methods[name]
         module, colon, attribute = name.partition(":")
         if not colon:
-            raise unknown(self.kind, name, self._methods, "or name your own as module:function")
+            raise unknown(self.kind, name, self._methods, hint=OWN)
         try:
             method: Method = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # whatever the user's module raises
             raise FreeBindError(
                 f"the {self.kind} cannot be imported",
                 where=name,
-                expected="module:function, with the module on the Python path",
+                expected="module:function, with the module in this folder or on the Python path",
                 got=error,
             ) from error
+        if not callable(method):
+            raise FreeBindError(f"the {self.kind} cannot be called", where=name, got=repr(method))
         return method
 
     def identity(self, name: str) -> dict[str, str]:
@@ -74,69 +83,128 @@ class Registry(Generic[Method]):
 
 
 def code_digest(method: Callable[..., Any]) -> str:
-    """Return a SHA-256 over the code of a function or class and of the functions that it calls.
+    """Return a SHA-256 of the code of a function, a class or an object, and of what it uses.
 
-    Comments, docstrings and layout do not count. Functions, classes and constants that the code
-    names are followed within its own package and ``fb_jax``, not into other libraries.
+    Comments, docstrings and layout do not count. The functions, classes, constants, arrays and
+    default arguments that the code names are followed, except into installed libraries, whose
+    functions count by name. The code is that which was running when it was first digested: a file
+    that was edited but not imported again does not count.
     """
-    roots = {"fb_jax", (method.__module__ or "").partition(".")[0]}
+    roots = {"fb_jax", (getattr(method, "__module__", None) or "").partition(".")[0]}
     digest = hashlib.sha256()
-    for part in sorted(_parts(inspect.unwrap(method), roots, set())):
+    for part in sorted(set(_parts("method", method, roots, set()))):
         digest.update(part.encode() + b"\n")
     return digest.hexdigest()
 
 
-def _parts(method: Any, roots: set[str], seen: set[int]) -> Iterator[str]:
-    """Yield the source of a method and of what it names, each once."""
-    seen.add(id(method))
-    yield f"{getattr(method, '__qualname__', method)}: {_source(method)}"
-    for name, value in _named(method):
-        value = inspect.unwrap(value) if callable(value) else value
-        if isinstance(value, CONSTANTS):
-            yield f"{name} = {value!r}"
-        elif _is_own(value, roots) and id(value) not in seen:
-            yield from _parts(value, roots, seen)
+def _parts(name: str, value: Any, roots: set[str], seen: set[int]) -> Iterator[str]:
+    """Yield a description of a value, and of all that it uses."""
+    value = inspect.unwrap(value) if callable(value) else value
+    if isinstance(value, CONSTANTS):
+        yield f"{name} = {value!r}"
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    yield _describe(name, value, roots)
+    for part_name, part in _uses(value, roots):
+        yield from _parts(f"{name}.{part_name}", part, roots, seen)
+
+
+def _describe(name: str, value: Any, roots: set[str]) -> str:
+    if isinstance(value, FunctionType) and _is_own(value, roots):
+        return f"{value.__qualname__}: {_source(value.__code__)}"
+    if hasattr(value, "tobytes"):  # a NumPy or JAX array
+        return f"{name} = {value.dtype} {value.shape} {value.tobytes().hex()}"
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    package = (kind.__module__ or "").partition(".")[0]  # where in it differs between releases
+    return f"{name} = {package}.{kind.__qualname__}"
 
 
 def _is_own(value: Any, roots: set[str]) -> bool:
-    """Return whether a value is code of these packages that can change a result."""
-    code = isinstance(value, FunctionType | type) and not (
-        isinstance(value, type) and issubclass(value, Exception)
+    """Return whether a function, class or module is not part of an installed library."""
+    module = value.__name__ if isinstance(value, ModuleType) else value.__module__ or ""
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    library = module in sys.builtin_module_names or file.startswith(LIBRARIES)
+    return module.partition(".")[0] in roots or not library
+
+
+def _uses(value: Any, roots: set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield what a function, class, partial or container uses, by name."""
+    if isinstance(value, partial):
+        yield from _numbered([value.func, *value.args])
+        yield from value.keywords.items()
+    elif isinstance(value, FunctionType):
+        yield from _named(value, roots) if _is_own(value, roots) else ()
+    elif isinstance(value, type):
+        if _is_own(value, roots) and not issubclass(value, Exception):
+            yield from _written(value)
+    elif isinstance(value, Mapping):
+        yield from ((repr(key), part) for key, part in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from _numbered(value)
+    elif callable(value) or dataclasses.is_dataclass(value):
+        yield "class", type(value)
+        yield from getattr(value, "__dict__", {}).items()
+
+
+def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield values with their position as a name."""
+    return ((str(place), value) for place, value in enumerate(values))
+
+
+def _written(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the members of a class that its source has, not those that a decorator added."""
+    for name, member in vars(kind).items():
+        member = getattr(member, "__func__", getattr(member, "fget", member))
+        function = inspect.unwrap(member) if callable(member) else member
+        if isinstance(function, FunctionType):
+            written = function.__globals__["__name__"] == kind.__module__
+            if written and function.__code__.co_filename != "<string>":
+                yield name, function
+        elif not name.startswith("_") and not callable(member):
+            yield name, member
+
+
+def _named(function: FunctionType, roots: set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the globals, closed-over values and defaults that a function's code names."""
+    yield from _numbered(function.__defaults__ or ())
+    yield from (function.__kwdefaults__ or {}).items()
+    yield from zip(
+        function.__code__.co_freevars,
+        (cell.cell_contents for cell in function.__closure__ or ()),
+        strict=True,
     )
-    return code and value.__module__.partition(".")[0] in roots
+    names = sorted(_names(function.__code__))
+    for name in names:
+        value = function.__globals__.get(name, function)
+        if isinstance(value, ModuleType):
+            if _is_own(value, roots):
+                yield from ((n, getattr(value, n)) for n in names if hasattr(value, n))
+        elif value is not function:
+            yield name, value
 
 
-def _source(method: Any) -> str:
+def _names(code: CodeType) -> set[str]:
+    inner = (_names(part) for part in code.co_consts if isinstance(part, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+@cache
+def _source(code: CodeType) -> str:
+    """Return the source of a function in a normal form, or its byte code if there is no source."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
-    except (OSError, TypeError, SyntaxError):  # defined where Python keeps no source
-        code = [function.__code__ for function in _functions(method)]
-        return repr([(c.co_code, [x for x in c.co_consts if type(x) in CONSTANTS]) for c in code])
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):  # a lambda in a call, or typed into a session
+        return repr((code.co_code, code.co_names, [c for c in code.co_consts if _is_plain(c)]))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 
 
-def _functions(method: Any) -> list[FunctionType]:
-    if not isinstance(method, type):
-        return [method]
-    members = [inspect.unwrap(part) for part in vars(method).values() if callable(part)]
-    written = [member for member in members if isinstance(member, FunctionType)]
-    own = [member for member in written if member.__globals__["__name__"] == method.__module__]
-    return [member for member in own if member.__code__.co_filename != "<string>"]
-
-
-def _named(method: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a method's code names: globals, and what it closes over."""
-    for function in _functions(method):
-        closed = inspect.getclosurevars(function)
-        yield from sorted({**closed.globals, **closed.nonlocals}.items(), key=lambda item: item[0])
-        for inner in function.__code__.co_consts:
-            if isinstance(inner, CodeType):  # a lambda or an inner function names globals too
-                for name in inner.co_names:
-                    if name in function.__globals__:
-                        yield name, function.__globals__[name]
+def _is_plain(constant: Any) -> bool:
+    return isinstance(constant, CONSTANTS)
 
 
 LOSSES: Registry[Callable[..., Any]] = Registry("loss")

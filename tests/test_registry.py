@@ -96,3 +96,80 @@ def test_a_name_that_leads_nowhere_is_refused(name, says):
     registry.register("double")(lambda x: 2 * x)
     with pytest.raises(FreeBindError, match=says):
         registry.get(name)
+
+
+USES = """
+import functools
+import numpy as np
+import helping
+from helping import term
+
+W, T, S, A = {"text": 1.0}, (1.0,), 2.0, np.ones(2)
+DOUBLE = functools.partial(lambda x, by: by * x, by=2)
+
+class Scaled:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return self.by * x
+
+SCALED = Scaled(3)
+
+def method(x, s=S):
+    def outer():
+        def inner():
+            return DEEP * x
+        return inner()
+    return W["text"] * T[0] * s * A.sum() * DOUBLE(x) + helping.term(x) + term(x) + outer()
+
+DEEP = 1
+BOUND = functools.partial(method, s=7)
+"""
+HELPING = "def term(x):\n    return x + 1\n"
+
+
+@pytest.fixture
+def digest_of(tmp_path, load):
+    """Return the digest of an object of the module above, from its source and its helper's."""
+
+    def digest_of(source: str, helping: str, name: str) -> str:
+        (tmp_path / "helping.py").write_text(helping)
+        sys.modules.pop("helping", None)
+        return code_digest(getattr(load(source), name))
+
+    yield digest_of
+    sys.modules.pop("helping", None)
+
+
+@pytest.mark.parametrize("name", ["method", "BOUND"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"text": 1.0', '"text": 1.5'),
+        ("(1.0,)", "(1.5,)"),
+        ("2.0, np", "2.5, np"),
+        ("np.ones(2)", "np.zeros(2)"),
+        ("by=2", "by=4"),
+        ("DEEP = 1", "DEEP = 2"),
+        ("x + 1", "x - 1"),
+    ],
+    ids=["dict", "tuple", "default argument", "array", "partial", "nested function", "helper"],
+)
+def test_whatever_the_code_uses_counts(digest_of, name, old, new):
+    before = digest_of(USES, HELPING, name)
+    assert before == digest_of(USES, HELPING, name)
+    assert before != digest_of(USES.replace(old, new), HELPING.replace(old, new), name)
+
+
+@pytest.mark.parametrize(("old", "new"), [("self.by * x", "x"), ("Scaled(3)", "Scaled(4)")])
+def test_an_object_counts_with_its_class_and_fields(digest_of, old, new):
+    before = digest_of(USES, HELPING, "SCALED")
+    assert before != digest_of(USES.replace(old, new), HELPING, "SCALED")
+
+
+def test_an_edited_file_counts_once_it_is_imported_again(load, tmp_path):
+    module = load(SOURCE)
+    before = code_digest(module.method)
+    (tmp_path / "own_methods.py").write_text(SOURCE.replace("x + 1", "x + 2"))
+    assert code_digest(module.method) == before  # the old code is still running

@@ -23,13 +23,15 @@ from fb_jax.banks.bank import (
 from fb_jax.banks.items import write_items
 from fb_jax.banks.rows import Progress, blocks_of, no_progress
 from fb_jax.banks.split import Pair, Split, check_pairs, in_order, pair_key
+from fb_jax.errors import FreeBindError, unknown
 
 
 def to_numpy(array: Any) -> np.ndarray:
     """Return a NumPy, JAX or torch array as NumPy's; a torch tensor leaves its device and graph."""
     if hasattr(array, "detach"):  # torch, which need not be installed
         array = array.detach().cpu().float()  # NumPy has no bfloat16
-    return np.asanyarray(array)
+    array = np.asanyarray(array)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # JAX's
 
 
 class MemoryArray:
@@ -66,8 +68,11 @@ def array_bank(space: str, modality: str, array: Any) -> Bank:
     Raises:
         FreeBindError: It is not a matrix of finite, non-zero float rows.
     """
-    rows = to_numpy(array)
     where = f"{space}/{modality}"
+    try:
+        rows = to_numpy(array)
+    except ValueError as error:  # rows of different lengths
+        raise FreeBindError("not a matrix of embeddings", where=where, got=error) from error
     require_matrix(rows, where)
     memory = MemoryArray(rows)
     fix = "leave these items out, in every space of this modality"
@@ -88,6 +93,9 @@ class MemorySplit:
         """Return a split with some pair tables; see ``BankSet.from_arrays``."""
         tables = {}
         for pair, table in pairs.items():
+            for modality in pair:
+                if modality not in counts and modality != "class":
+                    raise unknown("modality", modality, counts, f"pairs {'-'.join(pair)}")
             known = [counts[m] for m in pair if m in counts]
             rows = np.repeat(np.arange(min(known or [0]))[:, None], 2, axis=1)
             rows = rows if table is None else np.asarray(table)
@@ -113,8 +121,19 @@ class MemorySplit:
         return files.sha256_of_bytes(self.tables[pair_key(left, right)].tobytes())
 
     def copy_items_to(self, target: Split) -> None:
-        """Write numbered items, and the pair tables, to a split on disk."""
+        """Write numbered items, and the pair tables between them, to a split on disk.
+
+        Raises:
+            FreeBindError: It has others.
+        """
         for modality, count in self.counts.items():
             write_items(target.items_path(modality), ({"id": str(row)} for row in range(count)))
-        for pair, table in self.tables.items():
-            files.write_npy(target.pairs_path(*pair), table)
+        for pair in (pair for pair in self.tables if set(pair) <= set(self.counts)):
+            if pair not in target.paired():
+                files.write_npy(target.pairs_path(*pair), self.read_pairs(*pair))
+            elif not np.array_equal(target.read_pairs(*pair), self.read_pairs(*pair)):
+                raise FreeBindError(
+                    "this root holds other pairs under the same split",
+                    where=target.pairs_path(*pair),
+                    fix="choose another folder",
+                )

@@ -16,6 +16,8 @@ from fb_jax.banks.shards import ShardedArray
 from fb_jax.banks.writers import ShardWriter
 from fb_jax.errors import FreeBindError
 
+NAN = "NaN or infinite"
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -120,7 +122,7 @@ class Bank:
                 missing=np.asarray(fields["missing"], np.int64),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise FreeBindError("this array is no bank", where=folder, got=repr(error)) from error
+            raise FreeBindError("not a bank", where=folder, got=repr(error)) from error
         return cls(array, about)
 
     def __repr__(self) -> str:
@@ -207,7 +209,7 @@ def find_bad_rows(rows: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
     with np.errstate(invalid="ignore", over="ignore"):
         norm = np.linalg.norm(np.asarray(rows, np.float32), axis=1)
     return {
-        "NaN or infinite": np.flatnonzero(~np.isfinite(norm)),
+        NAN: np.flatnonzero(~np.isfinite(norm)),
         "zero": np.flatnonzero(norm == 0),
     }
 

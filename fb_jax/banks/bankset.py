@@ -59,8 +59,10 @@ class BankSet:
             for space, modalities in spaces.items()
             for modality, array in modalities.items()
         }
-        if not banks:
-            raise FreeBindError("there are no embeddings", expected="arrays by space and modality")
+        if empty := [space for space, arrays in spaces.items() if not arrays] or not banks:
+            raise FreeBindError(
+                "there are no embeddings", where=empty, expected="arrays by space and modality"
+            )
         counts: dict[str, int] = {}
         for (space, modality), bank in banks.items():
             if counts.setdefault(modality, len(bank)) != len(bank):
@@ -94,7 +96,7 @@ class BankSet:
         return next(bank.shape[1] for (owner, _), bank in self.banks.items() if owner == space)
 
     def fingerprints(self) -> dict[str, str]:
-        """Return ``space/modality`` to the digest of that bank's manifest."""
+        """Return ``space/modality`` to the digest of that bank."""
         return {"/".join(key): bank.fingerprint for key, bank in self.banks.items()}
 
     def pair_fingerprints(self) -> dict[str, str]:
@@ -159,7 +161,7 @@ def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
         raise FreeBindError(
             "the banks of this space are not finished",
             where=split.path / "embeddings" / space,
-            fix="run the command that writes them again: it goes on where it stopped",
+            fix="run the command that writes them again: it continues where it stopped",
         )
     raise unknown("space", space, known, split.path)
 

@@ -134,7 +134,7 @@ def claim(path: Path, identity: Any, what: str) -> None:
         what: Its name, plural, for the message.
 
     Raises:
-        FreeBindError: The file tells of another identity.
+        FreeBindError: The file records another identity.
     """
     if not path.exists():
         write_json(path, json_types(identity))
@@ -151,7 +151,7 @@ def require_claim(path: Path, identity: Any, what: str) -> None:
             where=path,
             expected=f"{asked} (asked for)",
             got=f"{here} (already there)",
-            fix="choose another folder; delete this one only if you do not need what it holds",
+            fix="choose another folder (--out); delete this one only if you do not need it",
         )
 
 

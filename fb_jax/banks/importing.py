@@ -23,6 +23,7 @@ from fb_jax.banks.bank import (
 from fb_jax.banks.items import Item, ItemList, write_items
 from fb_jax.banks.rows import Progress, Rows, blocks_of, no_progress
 from fb_jax.banks.split import Split, check_pairs, in_order, require_name
+from fb_jax.banks.writers import ShardWriter
 from fb_jax.errors import FreeBindError
 
 
@@ -97,7 +98,7 @@ def import_bank(
             None takes the list that the split has; if it has none, the rows are numbered.
         dtype: How to store the rows.
         encoder: The model that computed the embeddings; None names the file.
-        bad_rows: What to do with NaN, infinite and zero rows: refuse them, or list them as missing.
+        bad_rows: Refuse NaN, infinite and zero rows, or list them as missing.
         progress: Called with the number of rows just written.
 
     Raises:
@@ -107,11 +108,7 @@ def import_bank(
     for kind, name in (("split", split.name), ("space", space), ("modality", modality)):
         require_name(kind, name)
     matrix = open_matrix(source)
-    found = find_all_bad_rows(blocks_of(matrix))
-    if bad_rows == "refuse":
-        refuse_bad_rows("a matrix", source, found, "correct them, or use --bad-rows missing")
-    missing = np.sort(np.concatenate(list(found.values())))
-    item_list, digest = _items_for(split, modality, items, len(matrix)), files.sha256_of(source)
+    missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
     writer = bank_writer(
         split.bank_path(space, modality),
         dim=matrix.shape[1],
@@ -119,16 +116,29 @@ def import_bank(
         dtype=dtype,
         space=space,
         modality=modality,
-        items_sha256=item_list.digest,
+        items_sha256=_items_for(split, modality, items, len(matrix)).digest,
         encoder=encoder or Encoder(source.name),
         missing=missing.tolist(),
-        made_from=digest,
+        made_from=files.sha256_of(source),
     )
+    _copy(matrix, missing, writer, progress)
+    return Bank.open(writer.folder)
+
+
+def _copy(
+    matrix: Rows, missing: Integer[np.ndarray, " m"], writer: ShardWriter, progress: Progress
+) -> None:
     for start, block in blocks_of(matrix, writer.rows_done):
         writer.append(_storable(block, missing - start))
         progress(len(block))
     writer.close()
-    return Bank.open(writer.folder)
+
+
+def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> Integer[np.ndarray, " m"]:
+    found = find_all_bad_rows(blocks_of(matrix))
+    if refuse:
+        refuse_bad_rows("a matrix", source, found, "correct them, or use --bad-rows missing")
+    return np.sort(np.concatenate(list(found.values())))
 
 
 def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:

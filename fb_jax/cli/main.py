@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from typing import NamedTuple
 
 from fb_jax.console import run_command
@@ -74,6 +75,7 @@ COMMANDS = {
 
 def main(*words: str) -> None:
     """Run ``freebind``; ``words`` come before the arguments of the command line."""
+    sys.path.append("")  # so that my_losses:loss finds my_losses.py in the current folder
     run_command(lambda: _run([*words, *sys.argv[1:]]))
 
 
@@ -93,7 +95,10 @@ def _run(args: list[str]) -> None:
 
 def _overview(args: list[str]) -> None:
     """Print the commands, or those that begin with a word; refuse an unknown one."""
-    word = next((arg for arg in args[:1] if not arg.startswith("-")), "")
+    if args[:1] == ["--version"]:
+        print(f"freebind {version('freebind-jax')}")
+        return
+    word = next((arg for arg in args[:1] if arg not in ("-h", "--help")), "")
     shown = {name: c for name, c in COMMANDS.items() if name.split()[0] == word or not word}
     if not shown or (len(args) > 1 and not args[1].startswith("-")):
         raise unknown("command", " ".join(args[:2]) if shown else word, shown or COMMANDS)

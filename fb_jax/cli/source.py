@@ -11,6 +11,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
 
+MARKERS = ("run.json", "space.json")
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
 
 
@@ -82,7 +83,7 @@ def _recorded_data(folder: Path) -> Path:
 def _holds(folder: Path) -> Path | None:
     """Return the folder itself if it is a run or a stored space, or a product's space."""
     for inside in (folder, folder / "space"):
-        if (inside / "run.json").exists() or (inside / "space.json").exists():
+        if any((inside / name).exists() for name in MARKERS):
             return inside
     return None
 
@@ -91,15 +92,16 @@ def _find(folder: Path) -> Path:
     """Return the run or stored space that a folder is, or the only one that it holds."""
     if (found := _holds(folder)) is not None:
         return found
-    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-    candidates = [path for path in inside if _holds(path)]
-    if len(candidates) != 1:
-        names = ", ".join(str(path) for path in candidates)
-        raise FreeBindError(
-            "several runs or spaces are here" if candidates else "no run and no fused space here",
-            where=folder,
-            expected=EXPECTED,
-            got=names or None,
-            fix="name one of them" if candidates else None,
-        )
-    return _find(candidates[0])
+    if not folder.is_dir():
+        raise FreeBindError("there is no such folder", where=folder.absolute(), expected=EXPECTED)
+    inside = [path.parent for name in MARKERS for path in sorted(folder.rglob(name))]
+    if len(inside) == 1:
+        return inside[0]
+    names = [str(path.parent if path.name == "space" else path) for path in inside]
+    raise FreeBindError(
+        "several runs or spaces are here" if names else "no run and no fused space here",
+        where=folder,
+        expected=EXPECTED,
+        got=", ".join(names[:10]) + (f", and {len(names) - 10} more" if names[10:] else "") or None,
+        fix="name one of them" if names else None,
+    )

@@ -11,7 +11,7 @@ from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.results import Results
 from fb_jax.evaluation.retrieval import RECALLS, retrieval
-from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of, uncut
+from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, parts_of, uncut
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
@@ -84,6 +84,26 @@ def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
     return {pair: table for pair, table in tables.items() if len(table)}
 
 
+def tables_for(space: FusedSpace, banks: BankSet) -> Tables:
+    """Return the pair tables that a fused space can be evaluated on; it may be planned.
+
+    Raises:
+        FreeBindError: There is no pair of modalities that can be fused from these banks.
+    """
+    tables = pair_tables(space.modalities, banks)
+    fused = set(fusable(space, banks))
+    if not any(fused.issuperset(pair) for pair in tables):
+        raise FreeBindError(
+            "nothing to evaluate: no pairs between items that every space has",
+            where=banks.split.path,
+            expected=f"pairs of two modalities with rows of {', '.join(space.spaces)}",
+            got=f"pairs of {', '.join(map('-'.join, banks.paired())) or 'none'}; rows of "
+            + ", ".join(dict.fromkeys(name for name, _ in banks.banks)),
+            fix="add a pair table with freebind bank pairs, or name the spaces as in the pool",
+        )
+    return tables
+
+
 def evaluate(
     space: FusedSpace,
     banks: BankSet,
@@ -105,13 +125,7 @@ def evaluate(
     Raises:
         FreeBindError: The split has no pairs between items that all the spaces have.
     """
-    tables = pair_tables(space.modalities, banks)
-    if not tables:
-        raise FreeBindError(
-            "nothing to evaluate: no pairs between items that every space has",
-            where=banks.split.path,
-            fix="add a pair table with: freebind bank pairs",
-        )
+    tables = tables_for(space, banks)
     parts = parts_of(space, banks)
     points = space.presets if points is None else points
     models = sources_and_baseline(space, banks)

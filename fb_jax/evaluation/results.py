@@ -36,6 +36,9 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
     title: str = ""
     metrics: tuple[str, ...] = RECALLS
 
+    def __hash__(self) -> int:
+        return hash(tuple(self.figures))
+
     def __getitem__(self, model: str) -> dict[str, dict[str, float]]:
         return self.figures[model]
 
@@ -53,7 +56,8 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         """Return a table of at most 80 columns: a row for each model."""
         pairs = sorted({pair for by_pair in self.values() for pair in by_pair})
         shown = self.title + " (" + " / ".join(self.metrics) + ")"
-        table = Table("model", title=shown.strip(), title_justify="left")
+        table = Table(title=shown.strip(), title_justify="left")
+        table.add_column("model", overflow="fold")
         for pair in pairs:
             table.add_column(pair, justify="right", no_wrap=True)
         for model, by_pair in self.items():

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
 from fb_jax.banks import Rows, unit_rows
-from fb_jax.banks.bank import find_bad_rows
+from fb_jax.banks.bank import find_bad_rows, require_matrix
 from fb_jax.errors import FreeBindError, require_positive
 
 BLOCK_ROWS, QUERY_ROWS = 65536, 256
@@ -45,6 +45,7 @@ def nearest(
             ``top`` is not positive.
     """
     require_positive("search", top=top)
+    require_matrix(queries, "queries")
     for kind, rows in find_bad_rows(queries).items():
         if len(rows):
             raise FreeBindError(f"a query is {kind}", got=f"row {rows[0]}, {len(rows)} in all")

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet, Progress, no_progress
-from fb_jax.evaluation.models import Space, fused_rows, pair_tables
+from fb_jax.evaluation.models import Space, fused_rows, tables_for
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
@@ -79,15 +79,18 @@ def sweep(
         progress: Called with the number of pairs of modalities just done.
 
     Returns:
-        The surfaces.
+        The surfaces, of the pairs of modalities that the unified space also has rows of.
+
+    Raises:
+        FreeBindError: The banks have no pairs of modalities that can be fused.
     """
     first, second, *others = space.weighted
     parts = parts_of(space, banks)
     steps = range(len(grid))
     surfaces, unified = {}, {}
     unified_rows = _unified_rows(space, banks)
-    for (left, right), table in pair_tables(space.modalities, banks).items():
-        if left not in parts or right not in parts:
+    for (left, right), table in tables_for(space, banks).items():
+        if not {left, right} <= parts.keys() & unified_rows.keys():
             continue
         score = cache(partial(_recall_at, space, parts, left, right, table))
         at = lambda m, i, j: {first: grid[i], second: grid[j]}.get(m)  # noqa: E731

@@ -102,13 +102,15 @@ fused = space.fuse("{modality}", rows)  # [n, {space.dim}], unit rows
 
 def _results(split: str, models: Mapping[str, Any]) -> str:
     pairs = sorted({pair for by_pair in models.values() for pair in by_pair})
+    first: Mapping[str, float] = next(iter(next(iter(models.values()), {}).values()), {})
+    names = [name for name in first if "->" not in name]
     rows = [
-        [model, *(_cell(by_pair[pair]) if pair in by_pair else "" for pair in pairs)]
+        [model, *(_cell(by_pair.get(pair, {}), names) for pair in pairs)]
         for model, by_pair in models.items()
     ]
-    title = f"## Results on {split}\n\nR@{'/R@'.join(map(str, KS))} in %, mean of both directions."
+    title = f"## Results on {split}\n\n{'/'.join(names)}, mean of both directions; recalls in %."
     return f"{title}\n\n{_table(['model', *pairs], rows)}"
 
 
-def _cell(figures: Mapping[str, float]) -> str:
-    return "/".join(f"{figures[f'R@{k}']:.1f}" for k in KS)
+def _cell(figures: Mapping[str, float], names: Iterable[str]) -> str:
+    return "/".join(f"{figures[name]:.1f}" for name in names) if figures else ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fb_jax.banks import to_numpy, unit_rows
+from fb_jax.banks.bank import NAN, find_bad_rows, refuse_bad_rows
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.stage import Stage
 
@@ -23,7 +24,7 @@ def native_rows(
         dims: Native space to dimension, for every space that must be there.
 
     Raises:
-        FreeBindError: A space is missing or too many, or an array has another shape.
+        FreeBindError: A space is missing or too many, an array has another shape or holds NaN.
     """
     arrays = {space: to_numpy(array) for space, array in rows.items()}
     if set(arrays) != set(dims):
@@ -32,14 +33,16 @@ def native_rows(
             expected=", ".join(dims),
             got=", ".join(arrays) or "none",
         )
-    first, count = next((space, len(array)) for space, array in arrays.items())
+    counts = {array.shape[:1] for array in arrays.values()}
     for space, array in arrays.items():
-        if array.shape != (count, dims[space]):
+        if array.ndim != 2 or array.shape[1] != dims[space] or len(counts) > 1:
             raise FreeBindError(
-                f"{space} needs one embedding for each item that {first} has",
-                expected=[count, dims[space]],
-                got=list(array.shape),
+                f"the {modality} rows of {space} have another shape",
+                expected=f"[n, {dims[space]}], with the same n in every space",
+                got=", ".join(f"{name} {list(other.shape)}" for name, other in arrays.items()),
             )
+        found = find_bad_rows(array)
+        refuse_bad_rows(space, modality, {NAN: found[NAN]}, "leave these items out")
     return {space: unit_rows(array) for space, array in arrays.items()}
 
 
@@ -50,7 +53,7 @@ def require_base(
 
     Args:
         stage: The stage.
-        name: Name of the space before it, or nothing.
+        name: Name of the space before it, or "".
         modalities: Its modalities.
         dim: Its dimension.
         dims: Its native spaces and their dimensions.

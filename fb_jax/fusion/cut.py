@@ -1,6 +1,6 @@
 """A direct sum cut to fewer dimensions by an uncentred PCA [O].
 
-The spaces say much of the same, so that few dimensions hold their scores. Uncentred, since
+The spaces overlap, so a few dimensions keep most of their scores. Uncentred, since
 retrieval compares dot products, not differences from a mean.
 """
 

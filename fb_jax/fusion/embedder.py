@@ -45,7 +45,7 @@ def find_encoder(space: str, device: str) -> ItemEncoder:
     """
     known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if space not in known:
-        raise unknown("encoder of", space, known, "pass one: Embedder(space, {name: encoder})")
+        raise unknown("encoder of", space, known, hint="pass one: Embedder(space, {name: encoder})")
     encoder: ItemEncoder = known[space].load()(weights=None, device=device)
     return encoder
 

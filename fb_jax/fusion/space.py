@@ -121,7 +121,7 @@ class FusedSpace:
         """Return the space under a name."""
         return self.with_last(replace(self.last, name=name))
 
-    name = property(lambda self: self.last.name, doc="Name of the last stage, or nothing.")
+    name = property(lambda self: self.last.name, doc="Name of the last stage, or .")
     title = property(lambda self: self.last.title, doc="The name, or ``UNIFIED+EXPERT+...``.")
     unified = property(lambda self: self.last.unified, doc="Name of the last unified space.")
     experts = property(lambda self: self.last.experts, doc="Names of the last stage's experts.")

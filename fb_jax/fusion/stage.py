@@ -210,7 +210,7 @@ def _require_compatible(bonds: tuple[Bond, ...], direct: bool) -> None:
         )
     if first.direction.direct != direct:
         raise FreeBindError(
-            "these bonds need the other kind of stage",
+            "direct-sum bonds and other bonds need different stages",
             expected="bonds of the kind direct_sum" if direct else "no bond of the kind direct_sum",
             got=first.kind,
         )

@@ -84,7 +84,7 @@ class DirectSum(Stage):
         super().__post_init__()
         if not 0 < self.fill <= 1:
             raise FreeBindError(
-                "a share of a weight", where="fill", expected="above 0 to 1", got=self.fill
+                "fill is out of range", where="fill", expected="above 0 to 1", got=self.fill
             )
 
     @property

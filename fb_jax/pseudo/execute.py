@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
-from fb_jax.errors import require_positive
+from fb_jax.errors import require_positive, unknown
 from fb_jax.numerics import Precision, normalised, require_precision
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock
 from fb_jax.pseudo.plans import Column, Hop, Ref, shared_scores
@@ -45,6 +45,8 @@ class Retrieval:
     def __post_init__(self) -> None:
         require_positive("retrieval", temperature=self.temperature)
         require_precision(self.precision)
+        if self.dtype not in ("float16", "float32"):
+            raise unknown("dtype of pseudo pairs", str(self.dtype), ("float16", "float32"))
 
 
 class BankStream:

@@ -9,14 +9,13 @@ from typing import Any
 import yaml
 
 from fb_jax.banks import files
-from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Results, plot_losses
 from fb_jax.fusion import CutSum, FusedSpace
 from fb_jax.projector import Bond
 from fb_jax.pseudo import build_pairs
 from fb_jax.registry import METRICS
 from fb_jax.run.checks import Job, preflight
-from fb_jax.run.device import select_device
+from fb_jax.run.device import computing_on, select_device
 from fb_jax.run.options import RunConfig
 from fb_jax.run.report import cut_once, report_space
 from fb_jax.run.reporter import Reporter
@@ -41,9 +40,16 @@ def train(job: Job, reporter: Reporter) -> Bond:
     Returns:
         The trained bond.
     """
+    with computing_on(job.config.device):
+        return _train(job, reporter)
+
+
+def _train(job: Job, reporter: Reporter) -> Bond:
     config, folder = job.config, job.paths.bond
     _write_head(job)
     if is_trained(folder):
+        with reporter.task("training", len(job.schedule)) as advance:
+            advance(len(job.schedule), note="done before")
         return load_bond(folder)
     resident = config.runtime.resident_bytes
     with reporter.task("pseudo pairs", sum(map(len, job.pairs.ranges.values()))) as advance:
@@ -105,14 +111,6 @@ def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:
     config, kept = job.config, job.paths.kept_basis()
     if config.dim is None:
         return space
-    if kept is not None and kept.shape[1] != config.dim:
-        raise FreeBindError(
-            "this run is cut to other dimensions",
-            where=job.paths.basis,
-            expected=f"{config.dim} dimensions",
-            got=f"{kept.shape[1]} dimensions",
-            fix="choose another --out",
-        )
     with reporter.task(f"cut to {config.dim} dimensions", 0):
         space = cut_once(space, config.dim, kept, config.data, config.pool)
     if kept is None and isinstance(space.last, CutSum):

@@ -12,12 +12,12 @@ from fb_jax.fusion import FusedSpace, fusable
 from fb_jax.numerics import require_supported
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.pseudo import PairSpec
-from fb_jax.registry import LOGGERS, LOSSES, METRICS
+from fb_jax.registry import LOSSES, METRICS
 from fb_jax.run.device import computing_on
 from fb_jax.run.estimate import estimate
 from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
-from fb_jax.training import Schedule, describe_bond
+from fb_jax.training import Schedule, describe_bond, require_loggers
 
 PAIRS_NAME_DIGITS = 12
 
@@ -81,8 +81,7 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     with computing_on(config.device):
         require_supported(config.pairs.precision, config.training.precision)
     LOSSES.get(config.training.loss)
-    for name in config.runtime.loggers:
-        LOGGERS.get(name)
+    require_loggers(config.runtime.loggers)
     for name in config.metrics:
         METRICS.get(name)
     banks = open_banks(config.data, config.pool, spaces=(config.unified, config.expert))
@@ -127,6 +126,15 @@ def _require_dim(config: RunConfig, space: FusedSpace) -> None:
             expected=f"1 to {space.dim - 1} dimensions",
             got=config.dim,
             fix="leave --dim out to keep all",
+        )
+    kept = RunPaths(config.folder).kept_basis()
+    if kept is not None and kept.shape[1] != config.dim:
+        raise FreeBindError(
+            "this run is cut to other dimensions",
+            where=config.folder,
+            expected=f"{config.dim} dimensions",
+            got=f"{kept.shape[1]} dimensions",
+            fix="choose another --out",
         )
 
 

@@ -58,8 +58,9 @@ def describe(job: Job) -> dict[str, str]:
         "pairs": f"{counts}; {needs.pairs_operations / 1e12:,.2f} TFLOP; in {job.pairs_folder}",
         "mixture": f"{len(schedule.members)} projectors of {needs.parameters:,} parameters, from "
         + ", ".join(subset_name(member) for member in schedule.members),
-        "steps": f"{len(schedule):,} in {len(schedule.lanes)} lanes, batch {schedule.batch:,}, "
-        f"{config.training.epochs} epochs; {needs.training_operations / 1e12:,.2f} TFLOP",
+        "steps": f"{len(schedule):,}, batch {schedule.batch:,}, "
+        f"{config.training.epochs} epochs, projectors in turn in {len(schedule.lanes)} lanes; "
+        f"{needs.training_operations / 1e12:,.2f} TFLOP",
         "memory": f"pairs {size(needs.table_memory)} as float32 "
         + ("(held)" if resident else "(read from disk)")
         + f", a step about {size(needs.step_memory)}",

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax.banks import BankSet
+from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import sweep
+from fb_jax.evaluation.models import tables_for
 from fb_jax.fusion import FusedSpace
-from fb_jax.projector import BondKind
+from fb_jax.projector import Bond, BondKind
 from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
 from fb_jax.run.reporter import Reporter, Silent
-from fb_jax.training import Runtime, Training, train_bond
+from fb_jax.training import Runtime, Training, describe_bond, train_bond
 
 PAPER_BATCH, EPOCH_STEPS = 4096, 8
 
@@ -39,7 +41,9 @@ def fit(
     runtime: Runtime | None = None,
     reporter: Reporter | None = None,
 ) -> FusedSpace:
-    """Fuse a unified space with an expert, from embeddings in memory (or memory maps).
+    """Fuse a unified space with an expert, from embeddings in memory or memory maps.
+
+    ``space.fuse(modality, {name: rows, ...})`` of the returned space takes rows of both spaces.
 
     Args:
         unified: Modality to ``[n, d]`` embeddings of the unified space: NumPy, JAX or torch, of any
@@ -48,17 +52,15 @@ def fit(
             or more of these modalities; row i is the same item in both spaces.
         names: Names of both spaces.
         kind: Direction of the bond.
-        validation: Both spaces over other items, with pairs: ``BankSet.from_arrays``. The factors
-            with the best mean R@1 on it are chosen. None: the first preset that fits the expert.
-        folder: Where to keep pseudo pairs, checkpoints and logs, so that an interrupted call
-            continues. None: nothing is written.
+        validation: Both spaces over other items, under the same names, with pairs:
+            ``BankSet.from_arrays(spaces, pairs)``. The factors with the best mean R@1 on it are
+            chosen. None: the first preset that fits the expert.
+        folder: For pseudo pairs, checkpoints and logs, so that an interrupted call continues.
+            None: nothing is written.
         retrieval: Settings of the pseudo pairs.
         training: Settings of the training. None: the paper's, with a batch that fits the pool.
         runtime: Settings of speed, memory and logging.
         reporter: Shows progress.
-
-    Returns:
-        The fused space. ``space.fuse(modality, {name: rows, ...})`` takes rows of both spaces.
 
     Raises:
         FreeBindError: Arrays do not fit each other or hold rows without a direction.
@@ -67,15 +69,26 @@ def fit(
     pool = BankSet.from_arrays({names[0]: unified, names[1]: expert})
     spec = PairSpec(pool, *names, retrieval or Retrieval())
     training = training or Training(batch=batch_for(min(map(spec.count, spec.starts))))
-    schedule = training.schedule(kind, spec.ranges)
-    pairs_folder, bond_folder = (
-        None if folder is None else Path(folder) / part for part in ("pairs", "bond")
-    )
+    steps = len(training.schedule(kind, spec.ranges))
+    _require_pairs(validation, FusedSpace.of(Bond(describe_bond(spec, kind, training.hidden))))
+    pairs_at, bond_at = (folder and Path(folder) / part for part in ("pairs", "bond"))
     with reporter.task("pseudo pairs", sum(map(len, spec.ranges.values()))) as advance:
-        pairs = build_pairs(
-            spec, pairs_folder, resident_bytes=runtime.resident_bytes, progress=advance
-        )
-    with reporter.task("training", len(schedule)) as advance:
-        bond = train_bond(pairs, kind, bond_folder, training, runtime, advance)
+        pairs = build_pairs(spec, pairs_at, resident_bytes=runtime.resident_bytes, progress=advance)
+    with reporter.task("training", steps) as advance:
+        bond = train_bond(pairs, kind, bond_at, training, runtime, advance)
     space = FusedSpace.of(bond)
     return space if validation is None else space.at(sweep(space, validation).best())
+
+
+def _require_pairs(validation: BankSet | None, planned: FusedSpace) -> None:
+    """Raise a FreeBindError unless the factors of a space can be chosen on some banks."""
+    if validation is None:
+        return
+    if not isinstance(validation, BankSet):
+        raise FreeBindError(
+            "these are not banks with pairs",
+            where="validation",
+            expected="BankSet.from_arrays(spaces, pairs)",
+            got=type(validation).__name__,
+        )
+    tables_for(planned, validation)

@@ -42,6 +42,11 @@ class RunPaths:
     losses = property(lambda self: self.folder / "losses.png", doc="A picture.")
     sweep = property(lambda self: self.folder / "sweep.png", doc="A picture.")
 
+    @property
+    def is_product(self) -> bool:
+        """Whether the folder is that of a product."""
+        return (self.folder / "product.json").exists()
+
     def kept_basis(self) -> np.ndarray | None:
         """Return the basis that the run was cut to; None if there is none."""
         exists = self.basis.exists()
@@ -64,7 +69,8 @@ class Run:
             raise FreeBindError(
                 "not a run folder",
                 where=folder,
-                expected="a folder that freebind train wrote, with run.json",
+                expected="the folder of one bond's run, with run.json",
+                fix=f"its fused space is {folder}/space" if self.paths.is_product else None,
             )
         self.provenance: dict[str, Any] = files.read_json(self.paths.provenance)
         self.bond: Bond = load_bond(self.paths.bond)
@@ -100,7 +106,9 @@ class Run:
         """Return space to what computed its banks; spaces whose banks are gone are left out."""
         encoders = {}
         for split, banks in self.provenance["banks"].items():
-            for space, modality in (key.split("/") for key in banks if "pairs/" not in key):
+            for space, modality in (
+                key.split("/") for key in banks if not key.startswith("pairs/")
+            ):
                 folder = Split(self.data / split).bank_path(space, modality)
                 if folder.is_dir():
                     encoders[space] = Bank.open(folder).encoder

@@ -19,7 +19,7 @@ PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
 def parse_config(args: Sequence[str], prog: str = "freebind train") -> RunConfig:
     """Read a run from command-line arguments and the YAML file that they name.
 
-    If neither names data, the run is one of the word world, whose options come before both.
+    If neither names data, the run is one of the word world, whose options are the defaults.
 
     Args:
         args: Arguments.

@@ -27,6 +27,7 @@ from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
 from fb_jax.run.bond import prepare, report, train
 from fb_jax.run.checks import Job
+from fb_jax.run.device import computing_on
 from fb_jax.run.options import RunConfig
 from fb_jax.run.recipe import Product, products
 from fb_jax.run.report import cut_once, evaluation_banks, report_space
@@ -58,6 +59,13 @@ def make_product(
         FreeBindError: A space is missing in the data or does not fit, or a folder is refused.
     """
     plan_product(product, config)
+    with computing_on(config.device):
+        return _make(product, config, reporter, announce)
+
+
+def _make(
+    product: Product, config: RunConfig, reporter: Reporter, announce: Announce
+) -> tuple[FusedSpace, dict[str, Results]]:
     base: FusedSpace | None = None
     data, results = config.data, {}
     for stage, following in zip_longest(product.stages, product.stages[1:]):

@@ -108,7 +108,7 @@ def read_product(product: str) -> Product:
     if not product.endswith((".yaml", ".yml")):
         known = products()
         if product not in known:
-            raise unknown("product", product, known, "or give a file, my_product.yaml")
+            raise unknown("product", product, known, hint="or give a file, my_product.yaml")
         return _read(known[product], ())
     return _read(Path(product), ())
 

@@ -1,7 +1,7 @@
 """Training a bond: losses, lanes of members, batches, checkpoints, loggers, the loop."""
 
 from fb_jax.training.bond_folder import is_trained, load_bond
-from fb_jax.training.log import Logger, read_log
+from fb_jax.training.log import Logger, read_log, require_loggers
 from fb_jax.training.loop import StepProgress
 from fb_jax.training.loss import TEMPERATURE, Loss, bond_loss, info_nce
 from fb_jax.training.schedule import Schedule
@@ -22,5 +22,6 @@ __all__ = [
     "is_trained",
     "load_bond",
     "read_log",
+    "require_loggers",
     "train_bond",
 ]

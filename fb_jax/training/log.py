@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from fb_jax.banks import files
+from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
 from fb_jax.registry import LOGGERS
 
@@ -82,8 +83,10 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run of Weights & Biases, in project ``freebind``; needs the extra ``wandb``."""
 
+    extra = "wandb"
+
     def __init__(self, folder: Path, step: int) -> None:
-        wandb = import_extra("wandb", "wandb")
+        wandb = import_extra(self.extra, self.extra)
         name = folder.absolute().parent.name
         run_id = files.sha256_of_bytes(str(folder.absolute()).encode())[:12]  # resumes as one run
         self._run = wandb.init(
@@ -100,8 +103,10 @@ class WeightsAndBiases:
 class MLflow:
     """A run of MLflow, at the tracking server that its environment names; the extra ``mlflow``."""
 
+    extra = "mlflow"
+
     def __init__(self, folder: Path, step: int) -> None:
-        self._mlflow = import_extra("mlflow", "mlflow")
+        self._mlflow = import_extra(self.extra, self.extra)
         self._run = self._mlflow.start_run(run_name=folder.absolute().parent.name)
         self.close = self._mlflow.end_run
 
@@ -109,6 +114,22 @@ class MLflow:
         """Add a point to every curve; MLflow allows no plus in a name."""
         named = {name.replace("+", "_"): value for name, value in values.items()}
         self._mlflow.log_metrics(named, step=step, run_id=self._run.info.run_id)
+
+
+def require_loggers(names: Sequence[str]) -> None:
+    """Raise a FreeBindError unless loggers of these names exist and their packages are there."""
+    for name in names:
+        if extra := getattr(LOGGERS.get(name), "extra", None):
+            import_extra(extra, extra)
+
+
+def _open(factory: Callable[[Path, int], Logger], folder: Path, step: int) -> Logger:
+    try:
+        return factory(folder, step)
+    except FreeBindError:
+        raise
+    except Exception as error:  # such as a service without a login
+        raise FreeBindError("a logger cannot start", where=factory, got=error) from error
 
 
 class Loggers:
@@ -128,7 +149,7 @@ class Loggers:
         opened, factories = cls(), [JsonLines, *map(LOGGERS.get, names)]
         with opened._closing:
             for factory in factories:
-                opened.add(factory(folder, step))
+                opened.add(_open(factory, folder, step))
             opened._closing = opened._closing.pop_all()
         return opened
 

@@ -26,7 +26,7 @@ StepProgress = Callable[[int, float], None]
 
 @dataclass
 class Loop:
-    """Steps with logging, checkpoints and stopping between them; no checkpoints in memory."""
+    """Steps, with logging, checkpoints and stopping between; no checkpoints: None is written."""
 
     schedule: Schedule
     feed: Feed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
-from fb_jax.errors import FreeBindError, require_positive
+from fb_jax.errors import FreeBindError, require_positive, unknown
 from fb_jax.numerics import Precision, require_precision
 from fb_jax.projector import DIRECTIONS, BondKind
 from fb_jax.registry import LOSSES
@@ -97,3 +97,5 @@ class Runtime:
         require_positive(
             "runtime", checkpoint_steps=self.checkpoint_steps, log_steps=self.log_steps
         )
+        if self.lane_execution not in (None, *get_args(LaneExecution)):
+            raise unknown("lane execution", str(self.lane_execution), get_args(LaneExecution))

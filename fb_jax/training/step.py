@@ -41,6 +41,7 @@ class Objective:
         temperature: Temperature of the loss, 1/50 [P].
         symmetric: True for InfoNCE in both directions [O].
         criterion: The loss.
+        code: Digest of its code, so that no step compiled from other code is used.
     """
 
     projector: Projector
@@ -51,6 +52,7 @@ class Objective:
     temperature: float = TEMPERATURE
     symmetric: bool = True
     criterion: Loss = bond_loss
+    code: str = ""
 
     def loss(self, variables: Variables, batch: Batch) -> tuple[Float[Array, ""], Any]:
         """Return a member's loss (Eq. 7, 8) on a batch ``[b, d]`` and its new statistics.

@@ -16,7 +16,7 @@ from fb_jax.registry import LOSSES
 from fb_jax.training.bond_folder import checkpoints_of, claim_folder, first_state
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
-from fb_jax.training.log import Logger, Loggers
+from fb_jax.training.log import Logger, Loggers, require_loggers
 from fb_jax.training.loop import Loop, StepProgress
 from fb_jax.training.schedule import Schedule
 from fb_jax.training.settings import Runtime, Training
@@ -53,6 +53,7 @@ def objective_for(pairs: PairSet, spec: BondSpec, training: Training) -> Objecti
         temperature=training.temperature,
         symmetric=training.symmetric,
         criterion=LOSSES.get(training.loss),
+        code=LOSSES.identity(training.loss)["code"],
     )
 
 
@@ -75,7 +76,7 @@ def train_bond(
         training: Settings that the result depends on.
         runtime: Settings that it does not depend on.
         progress: Called at every step. If it raises ``Interrupted``, the state is saved first.
-        loggers: Loggers in addition to those of ``runtime``.
+        loggers: Loggers in addition to those of ``runtime``, which need a folder; they stay open.
 
     Returns:
         The trained bond.
@@ -88,6 +89,7 @@ def train_bond(
     spec = describe_bond(pairs.spec, kind, training.hidden)
     training = training.resolved(kind)
     require_supported(training.precision)
+    require_loggers(runtime.loggers)
     schedule = training.schedule(kind, pairs.spec.ranges)
     work = _Work(pairs, spec, training, runtime, schedule, progress, loggers)
     if folder is None:
@@ -145,8 +147,7 @@ class _Work:
         execution = self.runtime.lane_execution or default_execution()
         advance = partial(lanes_step, objective=objective, execution=execution)
         with log:
-            for logger in self.loggers:
-                log.add(logger)
+            log.loggers.extend(self.loggers)  # whoever opened them closes them
             loop = Loop(self.schedule, feed, advance, checkpoints, log, self.runtime, self.progress)
             return loop.run(state, step)
 

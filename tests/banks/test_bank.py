@@ -77,7 +77,7 @@ def test_an_array_without_the_description_of_a_bank_is_refused(bank, about):
     manifest = files.read_json(bank.folder / "manifest.json")
     manifest["about"] = manifest["about"] | about if about else {}
     files.write_json(bank.folder / "manifest.json", manifest)
-    with pytest.raises(FreeBindError, match="this array is no bank"):
+    with pytest.raises(FreeBindError, match="not a bank"):
         Bank.open(bank.folder)
 
 

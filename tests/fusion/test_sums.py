@@ -296,5 +296,5 @@ def test_the_unified_space_of_a_direct_sum_may_be_a_product(product):
 )
 def test_a_sum_of_the_other_kind_of_bond_is_refused(stage, kind):
     bond = linear_bond(kind, SAME)
-    with pytest.raises(FreeBindError, match=rf"other kind of stage\n.*direct_sum\n.*{kind}"):
+    with pytest.raises(FreeBindError, match=rf"need different stages\n.*direct_sum\n.*{kind}"):
         stage((bond,), dict.fromkeys(bond.weighted, 0.5))
