@@ -1,9 +1,7 @@
-"""The tiny recipe as a user runs it, from nothing to metrics. Its scores mean nothing."""
+"""The tiny recipe from nothing to metrics. Its scores mean nothing."""
 
-import os
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,17 +15,21 @@ from examples.word_world.recipe import BONDS, PRODUCTS, TINY, TUNED_PRODUCTS
 from fb_jax.banks import files, open_banks, open_split, splits, verify_split
 from fb_jax.run import Run
 
-REPOSITORY = Path(__file__).parents[3]
-
 
 @pytest.fixture(scope="module")
 def world(debian, tmp_path_factory):
-    out = tmp_path_factory.mktemp("word_world")
-    command = [sys.executable, "-m", "examples.word_world", "--recipe", "tiny", "--out", str(out)]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return out / "seed-0"
+    """The world of seed 0, built in this process, so that a second build compiles nothing again."""
+    config = BuildConfig(out=tmp_path_factory.mktemp("word_world"), recipe="tiny")
+    build(config)
+    return config.folder
+
+
+def test_the_command_shows_its_options(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["word_world", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("examples.word_world", run_name="__main__")
+    assert stop.value.code == 0
+    assert "--recipe {full,tiny}" in capsys.readouterr().out
 
 
 def test_media_are_real_files(world):
@@ -88,7 +90,7 @@ def test_a_second_run_writes_only_figures_again(world):
     kept = [path for kind in ("npy", "wav", "safetensors") for path in world.rglob(f"*.{kind}")]
     kept += (world / "corpus").rglob("*.png")
     before = {path: path.stat().st_mtime_ns for path in kept}
-    build(BuildConfig(out=world.parent, recipe="tiny"))  # in this process: no second import of JAX
+    build(BuildConfig(out=world.parent, recipe="tiny"))
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
