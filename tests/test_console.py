@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -69,3 +70,21 @@ run_command(lambda: [print("line " * 100) for _ in range(10000)])
     process.stdout.close()
     assert (process.stderr.read(), process.wait()) == (b"", 128 + signal.SIGPIPE)
     process.stderr.close()
+
+
+def test_a_stop_does_not_reach_the_next_task():
+    with pytest.raises(Interrupted):
+        stop_within_a_task()
+    assert not STOP.is_set()
+
+
+def test_a_task_in_another_thread_does_not_forget_the_stop():
+    def work():
+        with suppress(Interrupted), ConsoleReporter().task("beside", 1):
+            pass
+
+    with pytest.raises(Interrupted), ConsoleReporter().task("work", 1):  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()

@@ -141,8 +141,32 @@ def test_fused_rows_of_arrays_can_be_written(root, tmp_path):
 def test_banks_compare_hash_pickle_and_print(root):
     disk = open_banks(root, "test", spaces=["imagebind"])
     for these, prints in ((banks(), "val (in memory)': u/text [9, 6], "), (disk, "imagebind/text")):
-        assert these == these and these != banks() and len({these, banks()}) == 2
+        assert these == these
+        assert these != banks()
+        assert len({these, banks()}) == 2
         assert prints in repr(these)
-        again = pickle.loads(pickle.dumps(these))  # noqa: S301
+        again = pickle.loads(pickle.dumps(these))
         assert again.fingerprints() == these.fingerprints()
     assert repr(disk["imagebind", "text"]).endswith("imagebind/text', [60, 64])")
+
+
+def test_an_array_of_bfloat16_is_read_as_float32():
+    found = banks(u_text=jnp.asarray(T, jnp.bfloat16))["u", "text"][:]
+    np.testing.assert_array_equal(found, unit_rows(np.asarray(jnp.asarray(T, jnp.bfloat16), "f4")))
+
+
+def test_pairs_of_a_modality_that_is_not_there_are_refused():
+    with pytest.raises(FreeBindError, match=r"no modality 'txt'(.|\n)*did you mean 'text'"):
+        BankSet.from_arrays(SPACES, {("audio", "txt"): None})
+
+
+def test_other_pairs_on_disk_are_not_overwritten(tmp_path):
+    target = Split(tmp_path / "val")
+    banks().split.copy_items_to(target)
+    banks().split.copy_items_to(target)
+    before = target.read_pairs("text", "audio")
+    np.testing.assert_array_equal(before, [[8, 0], [0, 6]])
+    others = BankSet.from_arrays(SPACES, {("text", "audio"): [[1, 1]]}, "val")
+    with pytest.raises(FreeBindError, match="holds other pairs"):
+        others.split.copy_items_to(target)
+    np.testing.assert_array_equal(target.read_pairs("text", "audio"), before)

@@ -7,7 +7,7 @@ from made import random_product
 
 from fb_jax.banks import Split, files, open_banks
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation import evaluate, retrieval
+from fb_jax.evaluation import evaluate, retrieval, sweep
 from fb_jax.fusion import FusedSpace, sources
 from fb_jax.registry import METRICS
 
@@ -143,7 +143,7 @@ def test_a_products_rows_are_those_of_the_space_at_the_preset(product, native):
 
 
 def test_a_split_without_pairs_is_refused(space, pool):
-    with pytest.raises(FreeBindError, match=r"nothing to evaluate(.|\n)*pool\n.*bank pairs"):
+    with pytest.raises(FreeBindError, match=r"nothing to evaluate(.|\n)*pool\n(.|\n)*bank pairs"):
         evaluate(space, pool)
 
 
@@ -213,3 +213,10 @@ def test_metrics_are_chosen_by_name_and_ones_own_has_a_column(space, test_banks,
     del METRICS._methods["first"]
     with pytest.raises(FreeBindError, match="no metric 'R@7'"):
         evaluate(space, test_banks, metrics=("R@7",))
+
+
+def test_banks_of_other_spaces_are_refused(space, root):
+    others = open_banks(root, "test", spaces=["internvl"])
+    for measure in (evaluate, sweep):
+        with pytest.raises(FreeBindError, match=r"nothing to evaluate(.|\n)*rows of internvl"):
+            measure(space, others)

@@ -59,3 +59,7 @@ def test_results_read_compare_and_pickle_like_the_figures_they_hold():
     assert Results({"unified": {}}) != RESULTS
     assert json.loads(json.dumps(RESULTS.to_dict())) == METRICS
     assert len(repr(RESULTS)) < 80
+
+
+def test_results_can_be_hashed():
+    assert hash(Results({"m": {}}, "a")) == hash(Results({"m": {}}, "a"))

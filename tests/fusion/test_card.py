@@ -37,3 +37,11 @@ def test_the_cards_example_runs(request, which, tmp_path):
     names: dict = {}
     exec(example.replace("FOLDER", str(tmp_path / "kept")), names)
     assert names["fused"].shape == (1, space.dim)
+
+
+def test_the_card_shows_whatever_metrics_there_are(product):
+    figures = {"unified": {"audio-text": {"MRR": 12.34, "audio->text MRR": 12.0}}, "other": {}}
+    text = model_card(product, {"val": figures})
+    assert "MRR, mean of both directions" in text
+    assert "| unified | 12.3 |" in text
+    assert "| other |  |" in text

@@ -91,3 +91,24 @@ def test_arrays_that_do_not_go_together_are_refused(unified, expert):
 def test_a_saved_fit_is_loaded(space, tmp_path):
     space.save(tmp_path / "mine", "mine")
     assert FusedSpace.load(tmp_path / "mine") == space.named("mine")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"unified": {}}, r"no embeddings(.|\n)*unified"),
+        ({"expert": {"text": [[1.0, 2.0], [3.0]]}}, r"not a matrix(.|\n)*expert/text"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(unified, expert, changed, says):
+    with pytest.raises(FreeBindError, match=says):
+        fit(**{"unified": unified, "expert": expert, "training": QUICK, **changed})
+
+
+def test_validation_under_other_names_is_refused_before_training(unified, expert, validation):
+    class NoWork(Silent):
+        def task(self, title, total):
+            raise AssertionError(title)
+
+    with pytest.raises(FreeBindError, match=r"nothing to evaluate(.|\n)*rows of u, e"):
+        fit(unified, expert, training=QUICK, validation=validation, reporter=NoWork())

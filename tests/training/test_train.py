@@ -433,3 +433,47 @@ def test_tensor_float_on_a_cpu_is_refused_before_the_folder_is_touched(pairs, tm
     with pytest.raises(FreeBindError, match="tf32 needs a GPU"):
         train_bond(pairs, "combination", tmp_path / "a", replace(HOW, precision="tf32"))
     assert not (tmp_path / "a").exists()
+
+
+def weight(x):
+    return x
+
+
+def test_a_redefined_function_that_a_loss_calls_is_not_compiled_away(pairs, monkeypatch):
+    """In the same session, in which the steps of the old code are compiled."""
+
+    @LOSSES.register("weighted")
+    def weighted(projected, target, **_settings):
+        terms = [(x - y) ** 2 for x in projected.values() for y in target.values()]
+        return weight(sum(term.sum(axis=1).mean() for term in terms))
+
+    how = replace(HOW, loss="weighted")
+    before = train_bond(pairs, "combination", None, how)
+    monkeypatch.setitem(globals(), "weight", lambda x: x**2)
+    assert train_bond(pairs, "combination", None, how) != before
+    del LOSSES._methods["weighted"]
+
+
+def test_loggers_of_the_caller_stay_open(pairs):
+    class Closing:
+        closed = False
+
+        def log(self, step, values):
+            assert not self.closed
+
+        def close(self):
+            self.closed = True
+
+    logger = Closing()
+    for _ in range(2):
+        train_bond(pairs, "combination", None, HOW, OFTEN, loggers=[logger])
+
+
+def test_an_unknown_logger_is_refused_before_training(pairs):
+    with pytest.raises(FreeBindError, match="no logger 'tensorbord'"):
+        train_bond(pairs, "combination", None, HOW, Runtime(loggers=("tensorbord",)))
+
+
+def test_an_unknown_lane_execution_is_refused():
+    with pytest.raises(FreeBindError, match=r"no lane execution 'pmap'(.|\n)*map, vmap"):
+        Runtime(lane_execution="pmap")
