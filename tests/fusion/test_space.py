@@ -49,7 +49,7 @@ def test_rows_may_be_torch_or_jax_arrays():
         ("text", None, "every space that has it\n.*u, e\n.*u$"),  # forgotten
         ("image", X, "every space that has it\n.*u\n.*u, e$"),  # it has none
         ("txet", X, "no modality 'txet'(.|\n)*did you mean 'text'"),
-        ("text", np.ones((1, 3), np.float32), r"rows of e have(.|\n)*\[n, 2\](.|\n)*got: .*e \[1, 3\]"),
+        ("text", np.ones((1, 3), np.float32), r"rows of e have(.|\n)*\[n, 2\](.|\n)*e \[1, 3\]"),
         ("text", np.ones((2, 2), np.float32), r"the same n(.|\n)*got: +u \[1, 2\], e \[2, 2\]"),
     ],
 )

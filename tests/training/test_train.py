@@ -472,8 +472,3 @@ def test_loggers_of_the_caller_stay_open(pairs):
 def test_an_unknown_logger_is_refused_before_training(pairs):
     with pytest.raises(FreeBindError, match="no logger 'tensorbord'"):
         train_bond(pairs, "combination", None, HOW, Runtime(loggers=("tensorbord",)))
-
-
-def test_an_unknown_lane_execution_is_refused():
-    with pytest.raises(FreeBindError, match=r"no lane execution 'pmap'(.|\n)*map, vmap"):
-        Runtime(lane_execution="pmap")
