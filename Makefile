@@ -15,7 +15,7 @@ CPU_TORCH := $(if $(shell command -v nvidia-smi),,--constraint constraints-cpu.t
 SEED ?= 0
 ARGS ?=
 
-.PHONY: demo word-world encoders parity-encoders test check lint types layers format clean
+.PHONY: demo word-world encoders parity-encoders test test-slow check lint types layers format clean
 
 demo: $(CORE)  ## train on the word world, without torch; a second run only shows the table
 	$(BIN)/python train.py --bond combination --expert clap_general
@@ -33,9 +33,12 @@ parity-encoders: $(PARITY)/.ready  ## compare our CLAP with laion_clap: parity/R
 	PYTHONPATH=.:tests $(PARITY)/bin/python -u -m parity.clap
 
 test: $(DEV)  ## run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
-check: lint types layers test  ## all checks of continuous integration but parity-encoders
+test-slow: $(DEV)  ## run the tests that take minutes: builds of the word world, products, docs
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+check: lint types layers test test-slow  ## all checks of continuous integration but parity-encoders
 
 lint: $(DEV)
 	$(BIN)/ruff check $(SOURCES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,8 @@ def _find(folder: Path) -> Path:
         return found
     if not folder.is_dir():
         raise FreeBindError("there is no such folder", where=folder.absolute(), expected=EXPECTED)
-    inside = [path.parent for name in MARKERS for path in sorted(folder.rglob(name))]
+    walked = os.walk(folder, followlinks=True)
+    inside = sorted(Path(path) for path, _, names in walked if set(MARKERS) & set(names))
     if len(inside) == 1:
         return inside[0]
     names = [str(path.parent if path.name == "space" else path) for path in inside]

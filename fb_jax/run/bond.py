@@ -49,7 +49,7 @@ def _train(job: Job, reporter: Reporter) -> Bond:
     _write_head(job)
     if is_trained(folder):
         with reporter.task("training", len(job.schedule)) as advance:
-            advance(len(job.schedule), note="done before")
+            advance(len(job.schedule))
         return load_bond(folder)
     resident = config.runtime.resident_bytes
     with reporter.task("pseudo pairs", sum(map(len, job.pairs.ranges.values()))) as advance:

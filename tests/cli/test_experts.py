@@ -107,7 +107,7 @@ def test_a_fourth_modality_goes_through_a_bond(must, with_depth, tmp_path, bond)
     assert f"{bond} of depth_text and imagebind; expert with depth, text; anchor im" in told
     assert "83 from text, 82 from image, 81 from audio, 84 from depth; " in told
     assert re.search(r"\nmixture +15 projectors of ", told)
-    assert " 32 in 8 lanes, batch 20, " in told
+    assert " 32, batch 20, " in told
     assert f"freebind eval --run {run} --{symbol} depth 0.3\n" in told
 
     found = require_same_figures(must, run, "--sigma", "depth", 0.3)

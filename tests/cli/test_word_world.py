@@ -7,6 +7,7 @@ import pytest
 from fb_jax.banks import files, open_split, splits, verify_split
 from fb_jax.run import default
 
+pytestmark = pytest.mark.slow
 MOST_BYTES = 25_000_000
 
 

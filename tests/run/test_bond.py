@@ -191,6 +191,7 @@ def test_a_finished_run_is_checked_and_evaluated_task_by_task(job):
     report(job, train(prepare(job.config, Recorder()), Recorder()), Recorder())
     assert tasks == [
         ("checking the banks", 0),
+        ("training", 66),
         ("evaluation of imagebind+clap_general", 2),
         ("factor sweep", 0),
     ]

@@ -22,7 +22,7 @@ def told(config):
         ("device", "cpu:0"),
         ("pairs", "130 from text, 90 from image, 110 from audio; 0.00 TFLOP; in "),
         ("mixture", "7 projectors of 3,776 parameters, from text, image, audio, text+image, "),
-        ("steps", "66 in 4 lanes, batch 10, 2 epochs; "),
+        ("steps", "66, batch 10, 2 epochs, projectors in turn in 4 lanes; "),
         ("memory", "pairs 0.4 MB as float32 (held), a step about 0."),
         ("disk", "pairs 0.1 MB as float16, 0.1 MB to be written, "),
         ("fused", "64 dimensions, a million rows 128.0 MB as float16"),

@@ -15,6 +15,8 @@ from examples.word_world.recipe import BONDS, PRODUCTS, TINY, TUNED_PRODUCTS
 from fb_jax.banks import files, open_banks, open_split, splits, verify_split
 from fb_jax.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(debian, tmp_path_factory):
