@@ -237,7 +237,7 @@ class ShardWriter:
     def rewind(self, rows: int) -> None:
         """Forget buffered rows, and finished shards until at most ``rows`` rows remain.
 
-        For arrays that are written in step with others, one of which has fewer rows.
+        For arrays that are written in step when one of them has fewer rows.
         """
         self._buffer, self._buffered = [], 0
         if self.rows_done > rows:

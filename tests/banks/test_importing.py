@@ -79,7 +79,7 @@ def test_bad_rows_are_refused_or_listed_as_missing(split, save, bad, kind):
     bank.verify()
 
 
-def test_missing_rows_are_found_and_exempt_however_far_behind(split, save, many):
+def test_missing_rows_are_found_and_exempt_wherever_they_are(split, save, many):
     rows = np.load(many)
     rows[[5, 60_000]] = np.nan
     bank = import_bank(split, "clap", "text", save("x.npy", rows), bad_rows="missing")

@@ -140,7 +140,7 @@ def test_an_array_is_there_when_its_writer_was_closed_and_not_before(tmp_path):
 
 
 @pytest.mark.parametrize("done", range(11))
-def test_a_new_writer_goes_on_behind_the_finished_shards(tmp_path, contents, whole, done):
+def test_a_new_writer_continues_after_the_finished_shards(tmp_path, contents, whole, done):
     writer_for(tmp_path).append(X[:done])
     assert writer_for(tmp_path).rows_done == done // 4 * 4
     assert contents(write(tmp_path)) == whole

@@ -31,7 +31,7 @@ def split(tmp_path):
 
 @pytest.fixture
 def spawn():
-    """Make new processes start empty, for who asks for no other way."""
+    """Make new processes start empty, unless a test asks otherwise."""
     before = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
     yield
@@ -157,7 +157,7 @@ def test_what_is_finished_is_not_encoded_again(toy, split):
 
 
 def test_a_batch_does_not_reach_across_shards(toy, split):
-    """So that an export that goes on behind a shard sees the batches of one that ran through."""
+    """An export that continues after a shard then sees the batches of an uninterrupted one."""
     sizes = []
     encode = toy.encode
     toy.encode = lambda modality, batch: sizes.append(len(batch)) or encode(modality, batch)

@@ -70,9 +70,9 @@ PAIRS = np.array([[0, 0], [1, 1], [2, 0], [2, 1]])
 
 def test_both_directions_are_told_and_their_mean():
     found = retrieval(LEFT, RIGHT, PAIRS, ("audio", "text"))
-    behind_row_2 = {"R@1 audio->text": 0.0, "R@5 audio->text": 100.0, "R@10 audio->text": 100.0}
+    after_row_2 = {"R@1 audio->text": 0.0, "R@5 audio->text": 100.0, "R@10 audio->text": 100.0}
     first = {f"R@{k} text->audio": 100.0 for k in KS}
-    assert found == {"R@1": 50.0, "R@5": 100.0, "R@10": 100.0} | behind_row_2 | first
+    assert found == {"R@1": 50.0, "R@5": 100.0, "R@10": 100.0} | after_row_2 | first
 
 
 def test_many_to_many_pairs_are_read_from_either_side():

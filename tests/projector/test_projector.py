@@ -30,7 +30,7 @@ def batches(dtype):
 
 @partial(jax.jit, static_argnames="train")
 def forward(variables, x, train):
-    """The outputs, and the variables behind the batch."""
+    """The outputs, and the variables after the batch."""
     collections = variables.collections()
     output, changed = PROJECTOR.apply(collections, x, train=train, mutable=["batch_stats"])
     return output, variables._replace(batch_stats=changed["batch_stats"])

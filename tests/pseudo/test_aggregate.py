@@ -99,7 +99,7 @@ def test_the_temperature_is_one_hundredth_unless_told():
     assert error(*soft(q, k, v, temperature=0.1), naive(q, k, v, tau=0.1)) < 1e-5
 
 
-def test_padding_behind_the_keys_is_never_seen():
+def test_padding_after_the_keys_is_never_seen():
     q, k, v = sample(5, 33)
     block = partial(KeyBlock, size=jnp.asarray(20))
     (clean,) = aggregate(q := jnp.asarray(q), [block(jnp.asarray(k), (jnp.asarray(v),))], [12])

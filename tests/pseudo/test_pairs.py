@@ -72,7 +72,7 @@ def stop_at(call):
     return progress
 
 
-def test_pairs_are_one_table_in_which_the_starts_stand_behind_one_another(pairs):
+def test_pairs_are_one_table_in_which_the_starts_follow_one_another(pairs):
     unified, expert = ("text", "image", "audio"), ("text", "audio")
     assert pairs.spec.starts == tuple(STARTS)
     assert pairs.spec.ranges == STARTS
@@ -176,7 +176,7 @@ def test_stopped_by_a_full_disk_it_goes_on_where_it_was(spec, pairs, tmp_path, c
 
 
 def run_elsewhere(spec, folder, hang):
-    """Start building pairs in another process that tells of its progress, and hangs if told."""
+    """Start building pairs in another process that prints its progress, and can hang."""
     script = f"""
 import time
 from itertools import count

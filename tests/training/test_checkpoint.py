@@ -132,7 +132,7 @@ def test_a_step_is_saved_once(checkpoints):
     assert_holds(checkpoints, 1, value=1)
 
 
-def test_what_a_kill_left_behind_does_not_count_and_makes_way(checkpoints):
+def test_what_a_kill_left_does_not_count_and_is_replaced(checkpoints):
     checkpoints.save(1, state_of(1), PLACE)
     checkpoints.save(2, state_of(2), PLACE)
     (checkpoints.folder / "2.json").unlink()  # killed before the digests were there

@@ -61,7 +61,7 @@ def test_going_on_drops_the_lines_of_later_steps(log, step):
     assert list(read_log(log / "metrics.jsonl")) == [*LINES[:step], LINES[2]]
 
 
-def test_going_on_behind_a_line_that_was_cut_off_leaves_whole_lines(log):
+def test_continuing_after_a_line_that_was_cut_off_leaves_whole_lines(log):
     path = log / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
     with open_log(log, 3) as again:

@@ -72,7 +72,7 @@ def test_at_full_size_keys_and_shapes_are_the_published_checkpoint_s():
 def test_a_text_is_heard_up_to_its_end_only(encoder, goldens):
     ids = torch.from_numpy(goldens["text.input"][:1])
     other = ids.clone()
-    other[0, 50:] = 7  # behind the end, which has the highest id
+    other[0, 50:] = 7  # after the end, which has the highest id
     assert torch.equal(encoder.towers("text", ids), encoder.towers("text", other))
     other[0, 1] = 7
     assert not torch.allclose(encoder.towers("text", ids), encoder.towers("text", other), atol=1e-3)
