@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from fb_jax.banks import (
     Bank,
@@ -43,9 +43,7 @@ def info(root: Annotated[Path, Positional]) -> None:
             print(f"  pairs {'-'.join(pair)}: {len(split.read_pairs(*pair))}")
 
 
-def verify(
-    root: Annotated[Path, Positional], split: Annotated[str | None, arg(metavar="SPLIT")] = None
-) -> None:
+def verify(root: Annotated[Path, Positional], split: str | None = None) -> None:
     """Read a whole bank root and check it: item lists, digests, numbers, pair tables.
 
     Args:
@@ -64,7 +62,7 @@ def import_(
     split: str,
     space: str,
     modality: str,
-    items: Annotated[Path | None, arg(metavar="FILE")] = None,
+    items: Path | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     bad_rows: Literal["refuse", "missing"] = "refuse",
     encoder: Encoder = UNKNOWN,

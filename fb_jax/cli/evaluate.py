@@ -8,29 +8,28 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import files
-from fb_jax.cli.arguments import ExpertFactors
+from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.cli.tables import show_results
 from fb_jax.evaluation import RECALLS, evaluate
 from fb_jax.run import Device, computing_on, points_for
 
-Folder = Annotated[Path | None, arg(metavar="FOLDER")]
-
 
 def evaluate_run(
     factors: OmitArgPrefixes[ExpertFactors],
-    run: Folder = None,
-    space: Folder = None,
-    split: Annotated[str | None, arg(metavar="SPLIT")] = None,
+    run: Path | None = None,
+    space: Path | None = None,
+    split: str | None = None,
     data: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
     metrics: tuple[str, ...] = RECALLS,
-    json: Annotated[Path | None, arg(metavar="FILE")] = None,
+    json: Path | None = None,
     device: Device = "auto",
 ) -> None:
     """Print the table of a run or a product again, or at other factors.
 
     Args:
-        factors: Weights of the expert.
+        factors: Weights of the expert, 0 to 1: sigma after a combination, lambda after a
+            displacement in the paper.
         run: Folder of a run or a product, or a folder with exactly one of them.
         space: Folder of a fused space; needs --data.
         split: Evaluation split; by default all that the run recorded or the data have.
@@ -42,8 +41,8 @@ def evaluate_run(
     """
     source = source_of(run, space, data)
     points = points_for(source.space)
-    if given := factors.given():
-        at = {**source.space.factors, **given}
+    if chosen := factors.chosen():
+        at = {**source.space.factors, **chosen}
         points |= {", ".join(f"{modality} {factor:g}" for modality, factor in at.items()): at}
     names = [split] if split else source.splits()
     if not names:

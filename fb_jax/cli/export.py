@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Encoder, files, open_banks
-from fb_jax.cli.arguments import ExpertFactors
+from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, digest
 from fb_jax.run import Run
@@ -21,10 +21,10 @@ def export_space(
     run: list[Path],
     out: Path,
     factors: OmitArgPrefixes[ExpertFactors],
-    base: Annotated[Path | None, arg(metavar="FOLDER")] = None,
-    preset: Annotated[str | None, arg(metavar="NAME")] = None,
+    base: Path | None = None,
+    preset: str | None = None,
     name: str = "",
-    dim: Annotated[int | None, arg(metavar="INT")] = None,
+    dim: int | None = None,
     licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
 ) -> None:
     """Write the fused space of one or several runs as one folder; FusedSpace.load reads it.
@@ -33,7 +33,8 @@ def export_space(
         run: Run folders that freebind train wrote. Several must be combinations into, or direct
             sums with, one unified space.
         out: Folder to create.
-        factors: Weights of the experts.
+        factors: Weights of the experts, 0 to 1: sigma after combinations, lambda after a
+            displacement in the paper.
         base: Fused space, written by this command, whose rows were the runs' unified space.
         preset: Factors by name; by default the first that fits the experts.
         name: Name of the space; by default UNIFIED+EXPERT+...
@@ -45,7 +46,7 @@ def export_space(
         space = runs[0].space
     else:
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
-    space = (space.at(preset) if preset else space).with_factors(**factors.given())
+    space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
     if dim is not None:
         space = cut(space, dim, open_banks(runs[0].data, runs[0].pool, spaces=space.spaces))
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}

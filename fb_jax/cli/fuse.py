@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Bank, BankSet, Split, open_split
-from fb_jax.cli.arguments import ExpertFactors
-from fb_jax.cli.evaluate import Folder
+from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
@@ -17,16 +16,14 @@ from fb_jax.fusion import FusedSpace, digest, fusable, write_fused
 from fb_jax.run import Device, computing_on
 from fb_jax.run.default import is_default
 
-Named = Annotated[str | None, arg(metavar="NAME")]
-
 
 def fuse(
     split: str,
     factors: OmitArgPrefixes[ExpertFactors],
-    run: Folder = None,
-    space: Folder = None,
-    preset: Named = None,
-    name: Named = None,
+    run: Path | None = None,
+    space: Path | None = None,
+    preset: str | None = None,
+    name: str | None = None,
     data: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
     out: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
     dtype: Literal["float16", "float32"] = "float16",
@@ -38,7 +35,8 @@ def fuse(
 
     Args:
         split: Split to fuse, pool or evaluation.
-        factors: Weights of the expert.
+        factors: Weights of the expert, 0 to 1: sigma after a combination, lambda after a
+            displacement in the paper.
         run: Folder of a run or a product, or a folder with exactly one of them.
         space: Folder of a fused space; needs --data.
         preset: Factors by name: versatile, at_expertise, it_expertise; halfway for other experts,
@@ -53,7 +51,7 @@ def fuse(
     source = source_of(run, space, data)
     banks = source.open(split)
     fused = source.space.at(preset) if preset else source.space
-    fused = fused.with_factors(**factors.given())
+    fused = fused.with_factors(**factors.chosen())
     name, root = name or fused.title, out or _beside(banks, source.folder)
     _require_same_or_none(Split(root / split), name, fused)
     items = open_split(Path(banks.split.path).parent, split).items

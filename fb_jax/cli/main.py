@@ -12,50 +12,61 @@ from fb_jax.errors import unknown
 
 
 class Command(NamedTuple):
-    """A command: where its function is, one line about it, and an example of its arguments."""
+    """A command.
+
+    Attributes:
+        home: Module and function. Parameters of the function are the options of the command.
+        summary: One line about it.
+        example: Arguments of an example.
+        parses: The function takes arguments, the name of the command and the example instead, and
+            parses by itself.
+    """
 
     home: str
     summary: str
     example: str
+    parses: bool = False
 
 
 COMMANDS = {
     "train": Command(
         "train:train",
         "Train a bond or make a product, from banks to a table.",
-        "--bond combination --expert clap_general --data BANKS",
+        "--bond combination --expert clap_general",
+        parses=True,
     ),
     "eval": Command(
         "evaluate:evaluate_run",
-        "Print the table of a run or a product again, or at other factors.",
-        "--run runs/imagebind-combination-clap_general --sigma-audio 0.3",
+        "Print the table of a run or a product, at any factors.",
+        "--run runs/word_world/imagebind-combination-clap_general --sigma-audio 0.3",
     ),
     "fuse": Command(
         "fuse:fuse",
         "Write the fused rows of a split as banks.",
-        "--run runs/imagebind-combination-clap_general --split test",
+        "--run runs/word_world/imagebind-combination-clap_general --split test",
     ),
     "search": Command(
         "search:search",
         "Print the nearest items of a bank.",
-        "--root BANKS --split test --space imagebind+clap_general --in audio --like text --row 7",
+        "--root data/mine --split test --space imagebind+clap_general --in audio "
+        "--like text --row 7",
     ),
     "export-space": Command(
         "export:export_space",
         "Write the fused space of one or several runs as one folder.",
         "--run runs/MUSIC runs/GENERAL --out spaces/imagebind_pp --name imagebind_pp",
     ),
-    "bank info": Command("bank:info", "Print what is in a bank root.", "BANKS"),
-    "bank verify": Command("bank:verify", "Read a whole bank root and check it.", "BANKS"),
+    "bank info": Command("bank:info", "Print what is in a bank root.", "data/mine"),
+    "bank verify": Command("bank:verify", "Read a whole bank root and check it.", "data/mine"),
     "bank import": Command(
         "bank:import_",
         "Import a matrix of embeddings as a bank.",
-        "emb.npy --root BANKS --split pool --space clap_general --modality text",
+        "emb.npy --root data/mine --split pool --space clap_general --modality text",
     ),
     "bank pairs": Command(
         "bank:pairs",
         "Import the pairs of two modalities, for evaluation.",
-        "table.csv --root BANKS --split test --left audio --right text",
+        "table.csv --root data/mine --split test --left audio --right text",
     ),
     "bank synthetic": Command(
         "bank:synthetic", "Write random embeddings to try the commands on.", "data/synthetic"
@@ -84,13 +95,16 @@ def _run(args: list[str]) -> None:
     if not words:
         _overview(args)
         return
-    name = " ".join(args[:words])
+    name, rest = " ".join(args[:words]), args[words:]
     command = COMMANDS[name]
     module, function = command.home.split(":")
-    from fb_jax.cli.arguments import call
-
     target = getattr(import_module(f"fb_jax.cli.{module}"), function)
-    call(target, args[words:], f"freebind {name}", command.example)
+    if command.parses:
+        target(rest, f"freebind {name}", command.example)
+        return
+    from fb_jax.arguments import parse
+
+    parse(target, rest, f"freebind {name}", command.example)
 
 
 def _overview(args: list[str]) -> None:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fb_jax.banks import files
-from fb_jax.cli.arguments import ExpertFactors
+from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.tables import show_results
 from fb_jax.console import ConsoleReporter, console
 from fb_jax.run import (
@@ -32,19 +32,11 @@ from fb_jax.run.describe import NO_TABLE
 DRY = "dry run: everything checked, nothing written"
 
 
-def train(args: Sequence[str], prog: str) -> None:
-    """Train a bond or make a product.
-
-    Args:
-        args: Arguments of the command line.
-        prog: Name of the program in errors.
-    """
-    config = parse_config(args, prog)
+def train(args: Sequence[str], prog: str, example: str = "") -> None:
+    """Train a bond or make a product; see ``parse_config`` for the arguments."""
+    config = parse_config(args, prog, example)
     with computing_on(config.device):
         (_product if config.product else _bond)(config)
-
-
-train.options = RunConfig  # type: ignore[attr-defined]  # what help shows; see arguments.call
 
 
 def _bond(config: RunConfig) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 import yaml
 
+from fb_jax.arguments import parse
 from fb_jax.errors import FreeBindError
 from fb_jax.run.default import config_file
 from fb_jax.run.options import RunConfig
@@ -16,7 +16,7 @@ from fb_jax.run.options import RunConfig
 PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
 
 
-def parse_config(args: Sequence[str], prog: str = "freebind train") -> RunConfig:
+def parse_config(args: Sequence[str], prog: str = "freebind train", example: str = "") -> RunConfig:
     """Read a run from command-line arguments and the YAML file that they name.
 
     If neither names data, the run is one of the word world, whose options are the defaults.
@@ -24,23 +24,24 @@ def parse_config(args: Sequence[str], prog: str = "freebind train") -> RunConfig
     Args:
         args: Arguments.
         prog: Name of the program in help and errors.
+        example: Arguments of an example, for the end of the help.
 
     Returns:
         The run, not yet resolved.
 
     Raises:
         FreeBindError: The YAML file is missing or is no mapping, or options exclude each other.
-        SystemExit: An option does not exist (the nearest is named) or has a wrong value.
+        SystemExit: See ``fb_jax.arguments.parse``.
     """
     path = _value("--config", args)
     from_file = [] if path is None else _yaml_args(Path(path))
     if path is not None:  # alone first, so that its errors carry its name
-        tyro.cli(RunConfig, args=from_file, prog=path)
+        parse(RunConfig, from_file, path)
     given = [*from_file, *args]
     _require_one_way(given)
     if _value("--data", given) is None:
         given = [*_yaml_args(config_file()), *given]
-    return tyro.cli(RunConfig, args=given, prog=prog)
+    return parse(RunConfig, given, prog, example)
 
 
 def _require_one_way(args: Sequence[str]) -> None:
@@ -96,6 +97,8 @@ def _flatten(options: Mapping[str, Any], prefix: str = "") -> list[str]:
         name = str(key).replace("_", "-")
         if isinstance(value, Mapping):
             args += _flatten(value, f"{prefix}{name}.")
+        elif value is None:
+            pass  # null is the default
         elif isinstance(value, bool):
             args.append(f"--{prefix}{'' if value else 'no-'}{name}")
         else:

@@ -1,33 +1,53 @@
 """``freebind``: one command, whose commands are imported only when they run."""
 
 import re
+import shlex
+from functools import wraps
 from importlib import import_module
 
+import numpy as np
 import pytest
 
-from fb_jax.cli.arguments import help_text
+from fb_jax.arguments import parse
 from fb_jax.cli.main import COMMANDS, main
+from fb_jax.run import parse_config
 
-IMPORT_TO = ("--split", "s", "--space", "a", "--modality", "text")
+INTERNAL = re.compile(r"None|\[[PCO]\]|``|\bSTR\b|\bINT\b|\bFLOAT\b|fb_jax|default: \)")
 TEXT_0 = ("--in", "text", "--like", "text", "--row", 0)
 
 
-def target(name):
-    module, function = COMMANDS[name].home.split(":")
-    found = getattr(import_module(f"fb_jax.cli.{module}"), function)
-    return getattr(found, "options", found)
+@pytest.fixture(autouse=True)
+def narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_no_internals_and_ends_with_an_example(monkeypatch, name):
-    monkeypatch.setenv("COLUMNS", "80")
-    text = help_text(target(name), f"freebind {name}", COMMANDS[name].example)
-    *lines, last = text.splitlines()
-    for internal in ("{None}", "None,", "default: None", "[P]", "[C]", "[O]", "``", "NoneType"):
-        assert internal not in text
-    assert last == f"example: freebind {name} {COMMANDS[name].example}"
-    assert max(map(len, lines)) <= 80
-    assert not re.search(r"\n\n\n", text)
+def test_help_is_for_people_and_ends_with_an_example(must, name):
+    text = must(main, *name.split(), "--help")
+    assert INTERNAL.findall(text) == []
+    usage = text.index("usage: ")  # tyro does not wrap it
+    body = text[:usage] + text[text.index("\n", usage) :]
+    assert [line for line in body.splitlines() if len(line) > 80] == []
+    assert f"\nExample:\n  freebind {name} " in text
+    explained = re.findall(r"^│ +(--\S+).*?\n?│? +(.*)", text, re.MULTILINE)
+    assert [option for option, first in explained if first.startswith("(default")] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_have_only_options_that_exist(name):
+    command = COMMANDS[name]
+    if command.parses:
+        parse_config(shlex.split(command.example))
+        return
+    module, function = command.home.split(":")
+    target = getattr(import_module(f"fb_jax.cli.{module}"), function)
+    parse(wraps(target)(lambda **options: options), shlex.split(command.example), name)
+
+
+def test_errors_show_no_internals(invoke):
+    done = invoke(main, "fuse", "--split", "val", "--preset", "x", "--sgma-audio", 0.3)
+    assert "--sigma-audio NUMBER" in done.err
+    assert INTERNAL.findall(done.err) == []
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
@@ -60,39 +80,37 @@ def test_a_misspelt_option_is_compared_with_those_of_its_command_alone(invoke, t
     assert "sigma" not in done.err.replace("--sigma-audio, 0.3", "")
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["--help"],
-        ["bank", "info", "ROOT"],
-        [
-            "bank",
-            "import",
-            "nothing.npy",
-            "--root",
-            "r",
-            "--split",
-            "s",
-            "--space",
-            "a",
-            "--modality",
-            "text",
-        ],
-    ],
-    ids=["help", "bank info", "a rejected import"],
-)
-def test_what_needs_no_jax_does_not_import_it(python, root, tmp_path, args):
-    code = f"""
+IMPORTED = """
 import sys
-sys.argv = ["freebind", *{[str(root) if arg == "ROOT" else arg for arg in args]!r}]
 from fb_jax.cli.main import main
 try:
     main()
-except SystemExit:
-    pass
-print("jax" in sys.modules, "matplotlib" in sys.modules, "torch" in sys.modules)
+except SystemExit as stop:
+    print("status", stop.code)
+print("heavy:", sorted({"jax", "torch", "flax", "matplotlib"} & set(sys.modules)))
 """
-    assert python(code, cwd=tmp_path).stdout.endswith("False False False\n")
+SPLIT = ("--root", "r", "--split", "s")
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [
+        (["--help"], None),
+        (["bank", "info", "ROOT"], None),
+        (["bank", "import", "bad.npy", *SPLIT, "--space", "x"], 2),
+        (["bank", "import", "bad.npy", *SPLIT, "--space", "x", "--modality", "m"], 2),
+    ],
+    ids=["help", "info", "option missing", "bad rows"],
+)
+def test_what_needs_no_jax_does_not_import_it(python, root, tmp_path, args, status):
+    np.save(tmp_path / "bad.npy", np.full((4, 2), np.nan, np.float32))
+    done = python(IMPORTED, *[root if arg == "ROOT" else arg for arg in args], cwd=tmp_path)
+    assert done.stdout.endswith("heavy: []\n"), done.stderr
+    assert (f"status {status}" in done.stdout) == (status is not None)
+
+
+def test_the_version_is_printed(must):
+    assert re.fullmatch(r"freebind \d+\.\d+\S*\n", must(main, "--version"))
 
 
 # Where a command finds its space

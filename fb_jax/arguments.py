@@ -1,0 +1,128 @@
+"""Arguments of commands, parsed by tyro into typed functions and dataclasses, with plain help.
+
+Tyro's own help shows ``None`` as a type and as a default, breaks lines where docstrings do, and has
+no example. ``OPTIONS`` gives it placeholders and texts in one line instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import tyro
+from tyro.conf import DisallowNone, arg
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
+
+Target = TypeVar("Target")
+COLUMNS = 80
+PLACEHOLDERS: Mapping[Any, str] = {
+    str: "NAME",
+    Path: "PATH",
+    int: "NUMBER",
+    float: "NUMBER",
+    tuple[str, ...]: "NAME ...",
+    list[Path]: "PATH ...",
+}
+FOR_READERS_OF_CODE = re.compile(r"\s*\[[PCO](?:, [PCO])*\]|``")
+OPTIONS = ConstructorRegistry()
+
+
+def parse(
+    target: Callable[..., Target], args: Sequence[str], prog: str, example: str = ""
+) -> Target:
+    """Call a function, or make a dataclass, with options from a command line.
+
+    Args:
+        target: The function or dataclass.
+        args: Arguments.
+        prog: Name of the command, for help and errors.
+        example: Arguments of an example, for the end of the help.
+
+    Raises:
+        SystemExit: Help was asked for, an option does not exist (the nearest is named), or a value
+            has the wrong type.
+    """
+    asked = bool({"-h", "--help"} & set(args))
+    if asked:
+        text = docstring_parser.parse(inspect.getdoc(target) or "").description or ""
+        width = min(shutil.get_terminal_size().columns, COLUMNS)
+        for paragraph in text.split("\n\n"):
+            print(textwrap.fill(paragraph, width), end="\n\n")
+    try:
+        return tyro.cli(
+            target,
+            args=list(args),
+            prog=prog,
+            description="",
+            registry=OPTIONS,
+            config=(DisallowNone,),
+        )
+    finally:
+        if asked and example:
+            print("Example:\n  " + command_line(f"{prog} {example}"))
+
+
+def command_line(command: str) -> str:
+    """Return a command in lines of at most 80 columns, as a shell takes them."""
+    lines: list[str] = []
+    for part in re.split(r" (?=--)", command):
+        if lines and len(lines[-1]) + len(part) < COLUMNS - 8:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return " \\\n      ".join(lines)
+
+
+@OPTIONS.struct_rule
+def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Tell tyro the options of a function or a dataclass."""
+    target = info.type
+    if not (dataclasses.is_dataclass(target) or inspect.isfunction(target)):
+        return None
+    hints, texts = get_type_hints(target, include_extras=True), _help_texts(target)
+    fields = [
+        StructFieldSpec(name, _shown(hints[name], default), default, texts.get(name))
+        for name, default in _defaults(target, info.default).items()
+    ]
+    return StructConstructorSpec(target, tuple(fields))
+
+
+def _defaults(target: Any, instance: Any) -> dict[str, Any]:
+    """Return every parameter to its default, or to its value in an instance."""
+    names = inspect.signature(target).parameters
+    if isinstance(target, type) and isinstance(instance, target):
+        return {name: getattr(instance, name) for name in names}
+    defaults = {name: parameter.default for name, parameter in names.items()}
+    if dataclasses.is_dataclass(target):
+        factories = {field.name: field.default_factory for field in dataclasses.fields(target)}
+        defaults |= {name: make() for name, make in factories.items() if callable(make)}
+    return {n: tyro.MISSING if d is inspect.Parameter.empty else d for n, d in defaults.items()}
+
+
+def _shown(hint: Any, default: Any) -> Any:
+    """Return a type with what help shows for it: a placeholder, and no empty default."""
+    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    names = [name for known, name in PLACEHOLDERS.items() if kind in (known, known | None)]
+    hide = default is None or default in ("", (), {})
+    shown = arg(metavar=names[0] if names else None, help_behavior_hint="" if hide else None)
+    return Annotated[(kind, shown, *extras)]
+
+
+def _help_texts(target: Any) -> dict[str, str]:
+    """Return each parameter to what its docstring says, in one line."""
+    return {
+        part.arg_name: FOR_READERS_OF_CODE.sub("", " ".join((part.description or "").split()))
+        for part in docstring_parser.parse_from_object(target).params
+    }
