@@ -86,7 +86,8 @@ COMMANDS = {
 
 def main(*words: str) -> None:
     """Run ``freebind``; ``words`` come before the arguments of the command line."""
-    sys.path.append("")  # so that my_losses:loss finds my_losses.py in the current folder
+    if "" not in sys.path:  # so that my_losses:loss finds my_losses.py in the current folder
+        sys.path.append("")
     run_command(lambda: _run([*words, *sys.argv[1:]]))
 
 

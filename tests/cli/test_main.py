@@ -2,8 +2,11 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +114,15 @@ def test_what_needs_no_jax_does_not_import_it(python, root, tmp_path, args, stat
 
 def test_the_version_is_printed(must):
     assert re.fullmatch(r"freebind \d+\.\d+\S*\n", must(main, "--version"))
+
+
+def test_ones_own_loss_is_found_in_the_current_folder(root, tmp_path):
+    (tmp_path / "mine.py").write_text("def loss(projected, target, **settings):\n    return 0.0\n")
+    script = Path(sys.executable).parent / "freebind"
+    options = ["--data", root, "--training.batch", "20", "--training.hidden", "16", "--dry-run"]
+    for loss, status in (("mine:loss", 0), ("mine:lost", 2)):
+        command = [script, "train", *options, "--training.loss", loss]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == status
 
 
 # Where a command finds its space
