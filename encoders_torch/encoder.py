@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,7 +128,8 @@ def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
     )
 
 
-def _installed() -> dict[str, EntryPoint]:
+def _installed() -> dict[str, Any]:
+    # The backport importlib_metadata, which MLflow imports, gives entry points of its own type.
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 

@@ -8,6 +8,8 @@ import pytest
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def told(python, tmp_path_factory) -> str:

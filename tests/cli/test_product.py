@@ -24,6 +24,8 @@ POOL = {"text": 83, "image": 82, "audio": 81}
 QUICK = ["--training.batch", 20, "--training.epochs", 2, "--training.hidden", 32]
 NATIVES = ("imagebind", "internvl", "clap_music", "clap_general")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -119,7 +121,6 @@ def test_a_product_is_fused_and_loaded_like_any_space(begun, must, data):
     assert open_banks("out", "val", spaces="internvl_ib_pp").dim("internvl_ib_pp") == 56
 
 
-@pytest.mark.slow
 def test_a_product_that_was_killed_goes_on_to_the_same_bytes(make, contents, data, tmp_path):
     make("imagebind_pp", "--out", "whole")
     command = [sys.executable, REPOSITORY / "train.py", "--product", "imagebind_pp"]

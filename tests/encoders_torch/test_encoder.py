@@ -1,6 +1,12 @@
 import pytest
 
-from encoders_torch.encoder import BACKENDS, find_encoder, load_encoder, provenance
+from encoders_torch.encoder import (
+    BACKENDS,
+    find_encoder,
+    known_encoders,
+    load_encoder,
+    provenance,
+)
 from fb_jax.errors import FreeBindError
 
 TOY = """
@@ -83,3 +89,9 @@ def test_without_torch_it_is_told_how_to_get_it(python, tmp_path):
     code = "import sys; sys.modules['torch'] = None; import encoders_torch"
     done = python(code, cwd=tmp_path)
     assert "encoders_torch needs torch: make encoders, or pip install" in done.stderr
+
+
+def test_encoders_are_found_beside_the_backport_of_importlib_metadata():
+    """MLflow imports it, and it adds a finder with entry points of another type."""
+    pytest.importorskip("importlib_metadata")
+    assert "clap_general" in known_encoders()
