@@ -8,7 +8,6 @@ brings back an old result.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import enum
 import hashlib
 import inspect
@@ -99,9 +98,14 @@ def code_digest(method: Callable[..., Any]) -> str:
 
 def _parts(name: str, value: Any, roots: set[str], seen: set[int]) -> Iterator[str]:
     """Yield a description of a value, and of all that it uses."""
-    value = inspect.unwrap(value) if callable(value) else value
     if isinstance(value, CONSTANTS):
         yield f"{name} = {value!r}"
+        return
+    if hasattr(value, "__wrapped__") and not _is_own_wrapper(value, roots):
+        yield from _parts(name, value.__wrapped__, roots, seen)
+        for part_name, part in sorted(vars(value).items()):  # such as both passes of a custom_vjp
+            if isinstance(part, FunctionType) and part is not value.__wrapped__:
+                yield from _parts(f"{name}.{part_name}", part, roots, seen)
         return
     if id(value) in seen:
         return
@@ -121,6 +125,13 @@ def _describe(name: str, value: Any, roots: set[str]) -> str:
     return f"{name} = {package}.{kind.__qualname__}"
 
 
+def _is_own_wrapper(value: Any, roots: set[str]) -> bool:
+    """Return whether a function that wraps another is code of the user, not of a library."""
+    if not isinstance(value, FunctionType) or value.__code__.co_filename.startswith("<@"):
+        return False
+    return _is_own(sys.modules.get(value.__globals__["__name__"], value), roots)
+
+
 def _is_own(value: Any, roots: set[str]) -> bool:
     """Return whether a function, class or module is not part of an installed library."""
     module = value.__name__ if isinstance(value, ModuleType) else value.__module__ or ""
@@ -136,14 +147,18 @@ def _uses(value: Any, roots: set[str]) -> Iterator[tuple[str, Any]]:
         yield from value.keywords.items()
     elif isinstance(value, FunctionType):
         yield from _named(value, roots) if _is_own(value, roots) else ()
+        if hasattr(value, "__wrapped__"):
+            yield "wrapped", value.__wrapped__
     elif isinstance(value, type):
         if _is_own(value, roots) and not issubclass(value, Exception):
             yield from _written(value)
     elif isinstance(value, Mapping):
         yield from ((repr(key), part) for key, part in value.items())
-    elif isinstance(value, list | tuple | set | frozenset):
+    elif isinstance(value, set | frozenset):
+        yield from _numbered(sorted(value, key=repr))  # their order differs between processes
+    elif isinstance(value, list | tuple):
         yield from _numbered(value)
-    elif callable(value) or dataclasses.is_dataclass(value):
+    elif callable(value) or _is_own(type(value), roots):
         yield "class", type(value)
         yield from getattr(value, "__dict__", {}).items()
 

@@ -1,5 +1,8 @@
 import importlib
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -100,9 +103,37 @@ def test_a_name_that_leads_nowhere_is_refused(name, says):
 
 USES = """
 import functools
+import jax
 import numpy as np
 import helping
 from helping import term
+
+def scaled(method):
+    @functools.wraps(method)
+    def wrapper(*args):
+        return 10 * method(*args)
+
+    return wrapper
+
+@scaled
+def wrapped(x):
+    return x
+
+@jax.custom_vjp
+def own_gradient(x):
+    return x
+
+own_gradient.defvjp(lambda x: (x, None), lambda _, g: (3 * g,))
+
+class Setting:
+    def __init__(self, value):
+        self.value = value
+
+SETTING = Setting(8)
+KINDS = {"a", "b", "c"}
+
+def other(x):
+    return own_gradient(wrapped(x)) * SETTING.value * len(KINDS)
 
 W, T, S, A = {"text": 1.0}, (1.0,), 2.0, np.ones(2)
 DOUBLE = functools.partial(lambda x, by: by * x, by=2)
@@ -173,3 +204,31 @@ def test_an_edited_file_counts_once_it_is_imported_again(load, tmp_path):
     before = code_digest(module.method)
     (tmp_path / "own_methods.py").write_text(SOURCE.replace("x + 1", "x + 2"))
     assert code_digest(module.method) == before  # the old code is still running
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("10 * method", "11 * method"),
+        ("3 * g", "4 * g"),
+        ("Setting(8)", "Setting(9)"),
+        ('"c"}', "}"),
+    ],
+    ids=["wrapper", "gradient", "object", "set"],
+)
+def test_wrappers_gradients_and_objects_count(digest_of, old, new):
+    before = digest_of(USES, HELPING, "other")
+    assert before == digest_of(USES, HELPING, "other")
+    assert before != digest_of(USES.replace(old, new), HELPING, "other")
+
+
+def test_a_digest_does_not_depend_on_the_order_of_a_set(tmp_path, digest_of):
+    """Which differs between processes: a run could not be resumed."""
+    digest_of(USES, HELPING, "other")
+    code = "import own_methods, fb_jax.registry as r; print(r.code_digest(own_methods.other))"
+    digests = set()
+    for seed in "123":
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+        command = [sys.executable, "-c", code]
+        digests.add(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
+    assert len(digests) == 1
