@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fb_jax.banks import Synthetic, open_banks, write_synthetic
-from fb_jax.banks.files import gigabytes
+from fb_jax.files import gigabytes
 from fb_jax.pseudo import Chunks, PairSpec, Retrieval, build_pairs
 
 SPACES = ("imagebind", "clap_general")

@@ -16,7 +16,8 @@ from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
 from encoders_torch.pipeline import ExportSettings, export_bank
 from encoders_torch.report import ExportResult, Timings
 from encoders_torch.sources import Source, list_items, open_source
-from fb_jax.banks import POOL, Split, files, require_name
+from fb_jax import files
+from fb_jax.banks import POOL, Split, require_name
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError, Interrupted, unknown
 

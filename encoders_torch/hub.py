@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoders_torch.downloads import Download
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 WEIGHTS = ("*.safetensors", "*.bin")

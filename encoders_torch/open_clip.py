@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from encoders_torch.downloads import Download
 from encoders_torch.explain import explained
 from encoders_torch.media import read_image
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import unknown
 
 

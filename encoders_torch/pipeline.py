@@ -26,7 +26,8 @@ from encoders_torch.report import (
     write_failures,
 )
 from encoders_torch.sources import Source, list_items
-from fb_jax.banks import ItemList, PartWriter, Split, describe, files, unit_rows
+from fb_jax import files
+from fb_jax.banks import ItemList, PartWriter, Split, describe, unit_rows
 from fb_jax.banks.bank import find_bad_rows
 from fb_jax.errors import FreeBindError, require_positive
 

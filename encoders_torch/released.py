@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from encoders_torch.tensor_files import read_state
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 FILE = "best.pt"

@@ -11,7 +11,8 @@ import numpy as np
 
 from encoders_torch.lists import LISTS, OpenList, require_unicode
 from encoders_torch.suffixes import suffixes
-from fb_jax.banks import ItemList, Split, files, write_items
+from fb_jax import files
+from fb_jax.banks import ItemList, Split, write_items
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError
 

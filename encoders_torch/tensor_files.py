@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 WEIGHTS_FILE = "weights.safetensors"

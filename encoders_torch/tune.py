@@ -26,7 +26,7 @@ from encoders_torch.tuning.loop import Tuning
 from encoders_torch.tuning.model import TunedModel
 from encoders_torch.tuning.pairs import Pairs, open_pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fb_jax.banks import BankSet, import_bank, open_banks, write_synthetic
     from fb_jax.errors import FreeBindError, Interrupted
-    from fb_jax.evaluation import Results, evaluate, nearest, sweep
+    from fb_jax.evaluation import Results, evaluate, nearest
+    from fb_jax.evaluation.sweep import sweep
     from fb_jax.fusion import Embedder, FusedSpace, write_fused
     from fb_jax.projector import Bond
     from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
-    from fb_jax.run import fit, word_world
+    from fb_jax.run import word_world
+    from fb_jax.run.fit import fit
     from fb_jax.training import Runtime, Training, load_bond, train_bond
 
 _HOMES = {

@@ -11,7 +11,8 @@ import soundfile
 from PIL import Image
 from tiny.clap import write_clap
 
-from fb_jax.banks import files, open_banks
+from fb_jax import files
+from fb_jax.banks import open_banks
 
 REPOSITORY = Path(__file__).parents[1]
 IMAGEBIND = REPOSITORY / "tests/encoders_torch/fixtures/imagebind_tiny/weights.safetensors"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from encoders_torch.media import read_mono, resample
-from fb_jax.banks import files
+from fb_jax import files
 
 RATE = 48000
 CLIP = 10 * RATE

@@ -22,7 +22,7 @@ from encoders_torch.clap.mel import FRAMES, four_views, log_mel
 from encoders_torch.clap.model import load_model
 from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
 from encoders_torch.clap.text import load_tokenizer, tokenize
-from fb_jax.banks import files
+from fb_jax import files
 
 AT_ONCE = 32
 """Clips or captions that go through the model together; limits memory."""

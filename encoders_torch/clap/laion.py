@@ -22,7 +22,7 @@ from encoders_torch.clap.model import read_checkpoint
 from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
 from encoders_torch.clap.text import require_caption
 from encoders_torch.explain import explained
-from fb_jax.banks import files
+from fb_jax import files
 
 
 class LaionClap:

@@ -16,7 +16,7 @@ from encoders_torch.imagebind.checkpoint import load_towers
 from encoders_torch.imagebind.image import read_pixels
 from encoders_torch.imagebind.text import ClipTokenizer
 from encoders_torch.imagebind.weights import LICENCE, find_weights
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError, unknown
 
 ABOUT = "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle"

@@ -17,7 +17,7 @@ from encoders_torch.imagebind.weights import LICENCE
 from encoders_torch.tensor_files import with_prefix
 from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import TunedModel, read_tuned
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError, unknown
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from encoders_torch.explain import explained
 from encoders_torch.tensor_files import read_folder, with_prefix
 from encoders_torch.tuning.mixture import Mixture, folded
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 FORMAT = ("freebind-space", 1)

@@ -24,7 +24,7 @@ from encoders_torch.tensor_files import read_state, with_prefix, write_state
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, write_tuned
 from encoders_torch.tuning.pairs import Pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError, Interrupted
 
 CLAIM, CHECKPOINT, LOSSES = "tuning.json", "checkpoint.safetensors", "losses.npy"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from encoders_torch.tensor_files import WEIGHTS_FILE, read_folder, write_state
 from encoders_torch.tuning.mixture import Mixture
-from fb_jax.banks import files
+from fb_jax import files
 
 FORMAT = ("freebind-tuned", 1)
 ABOUT_FILE = "tuned.json"

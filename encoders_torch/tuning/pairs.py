@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax.banks import Bank, ItemList, files, open_banks, open_split
+from fb_jax import files
+from fb_jax.banks import Bank, ItemList, open_banks, open_split
 from fb_jax.errors import FreeBindError
 
 

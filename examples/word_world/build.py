@@ -46,7 +46,8 @@ from examples.word_world.recipe import (
     Recipe,
 )
 from examples.word_world.results import write_results
-from fb_jax.banks import POOL, Split, files, open_split, splits
+from fb_jax import files
+from fb_jax.banks import POOL, Split, open_split, splits
 from fb_jax.cli.train import train
 from fb_jax.console import run_command
 

@@ -22,7 +22,7 @@ from encoders_torch.media import read_audio, read_image
 from examples.word_world.pictures import HEIGHT, WIDTH
 from examples.word_world.recipe import MAX_LETTERS, SpaceRecipe
 from examples.word_world.towers import Tower
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -23,7 +23,7 @@ from examples.word_world.claims import (
     Result,
 )
 from examples.word_world.results import SUM
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Sweep, plot_sweep

@@ -13,7 +13,8 @@ from jaxtyping import Bool
 
 from examples.word_world.recipe import PRODUCTS, TUNED_PRODUCTS, Recipe
 from examples.word_world.targets import score_domains
-from fb_jax.banks import BankSet, files, open_banks
+from fb_jax import files
+from fb_jax.banks import BankSet, open_banks
 from fb_jax.evaluation import GRID, KS, direction_ranks, plot_sweep, sweep
 from fb_jax.evaluation.models import (
     Space,

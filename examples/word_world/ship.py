@@ -15,7 +15,8 @@ from typing import Any
 import tyro
 
 from examples.word_world.targets import TARGETS
-from fb_jax.banks import files, open_split, splits, verify_split
+from fb_jax import files
+from fb_jax.banks import open_split, splits, verify_split
 from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
 from fb_jax.run import default

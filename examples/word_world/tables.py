@@ -21,7 +21,7 @@ from examples.word_world.claims import (
     recall,
 )
 from examples.word_world.results import BARE, MEMBERS_OF, SPACES
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.evaluation import Interval
 from fb_jax.evaluation.bootstrap import LEVEL
 from fb_jax.fusion import Factors

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.word_world.recipe import DOMAINS, Recipe
-from fb_jax.banks import files, open_banks
+from fb_jax import files
+from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import retrieval
 

@@ -38,7 +38,8 @@ from examples.word_world.encoders import WordEncoder
 from examples.word_world.exports import export_media
 from examples.word_world.recipe import FULL, Recipe
 from examples.word_world.results import recalls_of
-from fb_jax.banks import Split, files, open_banks
+from fb_jax import files
+from fb_jax.banks import Split, open_banks
 from fb_jax.console import run_command
 from fb_jax.evaluation.models import fused_rows, pair_tables
 from fb_jax.fusion import FusedSpace, write_fused

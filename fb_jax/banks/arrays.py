@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.bank import (
     Bank,
     BankAbout,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.arrays import MemorySplit, array_bank
 from fb_jax.banks.bank import Bank
 from fb_jax.banks.manifest import MANIFEST, PARTIAL

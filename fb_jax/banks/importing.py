@@ -10,7 +10,7 @@ from jaxtyping import Integer
 from numpy.lib.format import open_memmap
 from safetensors import SafetensorError, safe_open
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.bank import (
     Bank,
     Encoder,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 FORMAT = "freebind-array"

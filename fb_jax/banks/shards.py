@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer, Shaped
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.manifest import MANIFEST, Manifest, Shard
 from fb_jax.banks.rows import Concatenated, Progress, no_progress
 from fb_jax.errors import FreeBindError

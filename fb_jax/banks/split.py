@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.items import ItemList
 from fb_jax.banks.manifest import MANIFEST
 from fb_jax.errors import FreeBindError, unknown

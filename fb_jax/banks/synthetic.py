@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.bank import Encoder, bank_writer, unit_rows
 from fb_jax.banks.items import write_items
 from fb_jax.banks.split import Split

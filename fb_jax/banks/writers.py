@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Shaped
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest, Shard, new_manifest, pick_up
 from fb_jax.errors import FreeBindError
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.cli.tables import show_results

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from fb_jax.banks import Encoder, files, open_banks
+from fb_jax import files
+from fb_jax.banks import Encoder, open_banks
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, digest

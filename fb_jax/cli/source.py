@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fb_jax.banks import BankSet, files, open_banks
+from fb_jax import files
+from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.tables import show_results
 from fb_jax.console import ConsoleReporter, console

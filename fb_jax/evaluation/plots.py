@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
 

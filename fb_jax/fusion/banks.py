@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fb_jax import files
 from fb_jax.banks import (
     BankSet,
     Encoder,
     Progress,
     Split,
     bank_writer,
-    files,
     no_progress,
     require_name,
 )

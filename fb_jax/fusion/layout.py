@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace

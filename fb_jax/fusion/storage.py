@@ -21,7 +21,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.card import model_card
 from fb_jax.fusion.layout import AGAIN, digest, read_stage, stage_json, stage_tensors

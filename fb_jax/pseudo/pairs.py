@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
+from fb_jax import files
 from fb_jax.banks import (
     Concatenated,
     MemoryArray,
@@ -25,7 +26,6 @@ from fb_jax.banks import (
     Rows,
     ShardedArray,
     ShardWriter,
-    files,
     no_progress,
 )
 from fb_jax.numerics import require_supported

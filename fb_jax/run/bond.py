@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.evaluation import Results, plot_losses
 from fb_jax.fusion import CutSum, FusedSpace
 from fb_jax.projector import Bond

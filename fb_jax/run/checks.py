@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fb_jax.banks import BankSet, Progress, files, no_progress, open_banks, open_split, splits
+from fb_jax import files
+from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import FusedSpace, fusable

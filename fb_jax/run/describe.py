@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond, subset_name
 from fb_jax.run import default

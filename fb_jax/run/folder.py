@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fb_jax.banks import Bank, BankSet, Encoder, Split, files, open_banks
+from fb_jax import files
+from fb_jax.banks import Bank, BankSet, Encoder, Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, with_basis

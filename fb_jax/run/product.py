@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fb_jax.banks import BankSet, files, open_banks, open_split
+from fb_jax import files
+from fb_jax.banks import BankSet, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import Results
 from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fb_jax.banks import POOL, BankSet, files, open_banks, open_split, splits
+from fb_jax import files
+from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_sweep, sweep
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis

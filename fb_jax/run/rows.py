@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fb_jax.banks import Split, files, open_banks, open_split
+from fb_jax import files
+from fb_jax.banks import Split, open_banks, open_split
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, fusable, write_fused
 from fb_jax.run.options import RunConfig

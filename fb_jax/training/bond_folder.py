@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.training.checkpoint import Checkpoints

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
 from fb_jax.registry import LOGGERS

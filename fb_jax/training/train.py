@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.numerics import platform, require_supported
 from fb_jax.projector import DIRECTIONS, Bond, BondKind, BondSpec, End
 from fb_jax.pseudo import PairSet, PairSpec

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from fb_jax.banks import Bank, Encoder, files, unit_rows
+from fb_jax import files
+from fb_jax.banks import Bank, Encoder, unit_rows
 from fb_jax.errors import FreeBindError
 
 ROWS = [[3, 4], [0, 2], [-1, 0], [8, 6], [1 / 3, 1]]

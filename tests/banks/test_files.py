@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 

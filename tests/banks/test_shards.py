@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fb_jax.banks import Concatenated, ShardedArray, ShardWriter, files
+from fb_jax import files
+from fb_jax.banks import Concatenated, ShardedArray, ShardWriter
 from fb_jax.errors import FreeBindError
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)

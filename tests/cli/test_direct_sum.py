@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fb_jax.banks import Synthetic, files, open_banks, write_synthetic
+from fb_jax import files
+from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
 from fb_jax.fusion import FusedSpace, parts_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.main import main as freebind
 from fb_jax.run import Run

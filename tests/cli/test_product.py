@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fb_jax.banks import Split, Synthetic, files, import_bank, open_banks, splits, write_synthetic
+from fb_jax import files
+from fb_jax.banks import Split, Synthetic, import_bank, open_banks, splits, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
 from fb_jax.fusion import FusedSpace, parts_of

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fb_jax.banks import files, open_banks
+from fb_jax import files
+from fb_jax.banks import open_banks
 from fb_jax.cli.main import main
 from fb_jax.evaluation import evaluate
 from fb_jax.fusion import FusedSpace, digest, parts_of

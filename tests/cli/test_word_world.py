@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fb_jax.banks import files, open_split, splits, verify_split
+from fb_jax import files
+from fb_jax.banks import open_split, splits, verify_split
 from fb_jax.run import default
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from encoders_torch import tensor_files
 from encoders_torch.tensor_files import read_folder, read_state, with_prefix, write_state
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 STATE = {"a.weight": torch.arange(600.0).reshape(20, 30).half(), "b.bias": torch.arange(3)}

@@ -19,7 +19,8 @@ from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import TunedModel, read_tuned
 from encoders_torch.tuning.pairs import open_pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
-from fb_jax.banks import Encoder, Split, bank_writer, files, open_split, unit_rows, write_items
+from fb_jax import files
+from fb_jax.banks import Encoder, Split, bank_writer, open_split, unit_rows, write_items
 from fb_jax.errors import FreeBindError, Interrupted
 
 COUNT, DIM_IN, DIM = 24, 4, 3

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from made import random_product
 
-from fb_jax.banks import Split, files, open_banks
+from fb_jax import files
+from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate, retrieval, sweep
 from fb_jax.fusion import FusedSpace, sources

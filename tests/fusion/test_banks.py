@@ -3,7 +3,8 @@ import shutil
 import numpy as np
 import pytest
 
-from fb_jax.banks import Bank, Split, files, open_banks, verify_split, write_items
+from fb_jax import files
+from fb_jax.banks import Bank, Split, open_banks, verify_split, write_items
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.fusion import FusedSpace, cut, digest, parts_of, write_fused
 from fb_jax.fusion import banks as fused_banks

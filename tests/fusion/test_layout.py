@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import digest
 from fb_jax.fusion.layout import read_stage, stage_json, stage_tensors

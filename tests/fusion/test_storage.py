@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 from made import native_rows
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, digest
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
 
-from fb_jax.banks import files, open_banks
+from fb_jax import files
+from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import DIRECTIONS
 from fb_jax.pseudo import BankStream, PairSet, PairSpec, aggregate, build_pairs, complete

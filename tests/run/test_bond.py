@@ -8,7 +8,8 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
-from fb_jax.banks import files, open_banks
+from fb_jax import files
+from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import plot_sweep, sweep
 from fb_jax.fusion import FusedSpace

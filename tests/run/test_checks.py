@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from fb_jax.banks import Bank, Split, bank_writer, files
+from fb_jax import files
+from fb_jax.banks import Bank, Split, bank_writer
 from fb_jax.errors import FreeBindError
 from fb_jax.pseudo import Retrieval
 from fb_jax.run import preflight, select_device

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from fb_jax.banks import Bank, BankSet, Split, files
+from fb_jax import files
+from fb_jax.banks import Bank, BankSet, Split
 from fb_jax.banks.manifest import MANIFEST, Manifest, Shard
 from fb_jax.pseudo import PairSpec
 from fb_jax.run import RunConfig, preflight

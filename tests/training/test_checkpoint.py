@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.training.checkpoint import Checkpoints
 

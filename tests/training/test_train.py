@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from twin import PARITY, error, load, named, numbers, to_torch, train
 
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import subset_name
 from fb_jax.pseudo import build_pairs

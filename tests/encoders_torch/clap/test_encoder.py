@@ -18,7 +18,7 @@ from encoders_torch.clap import (
 )
 from encoders_torch.clap.published import LICENCE
 from encoders_torch.encoder import FrozenEncoder, load_encoder
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 CAPTIONS = ["the dog", "a dog barks in the bar", "word " * 300, "ünïcödé 犬", "!"]

@@ -6,7 +6,7 @@ import torch
 
 from encoders_torch.encoder import FrozenEncoder, load_encoder, provenance
 from encoders_torch.imagebind import ImageBind
-from fb_jax.banks import files
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 MODALITIES = ("audio", "image", "text")

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from encoders_torch.export import main
-from fb_jax.banks import Split, files, open_banks, verify_split
+from fb_jax import files
+from fb_jax.banks import Split, open_banks, verify_split
 
 
 @pytest.fixture

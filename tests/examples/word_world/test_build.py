@@ -12,7 +12,8 @@ from examples.word_world import report
 from examples.word_world.build import BuildConfig, build
 from examples.word_world.claims import CLAIMS, GOALS, PRODUCT_CLAIMS, TUNED_CLAIMS, judge
 from examples.word_world.recipe import BONDS, PRODUCTS, TINY, TUNED_PRODUCTS
-from fb_jax.banks import files, open_banks, open_split, splits, verify_split
+from fb_jax import files
+from fb_jax.banks import open_banks, open_split, splits, verify_split
 from fb_jax.run import Run
 
 pytestmark = pytest.mark.slow

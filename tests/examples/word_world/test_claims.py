@@ -13,7 +13,7 @@ from examples.word_world.claims import (
 from examples.word_world.report import HERE
 from examples.word_world.results import measure, pack, unpack
 from examples.word_world.targets import missed
-from fb_jax.banks import files
+from fb_jax import files
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,39 @@
+"""Canonical JSON, and SHA-256 of files and values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from fb_jax.errors import FreeBindError
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text of a value: sorted keys, no spaces that could differ."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def json_types(value: Any) -> Any:
+    """Return a value as JSON would bring it back: tuples become lists."""
+    return json.loads(canonical_json(value))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FreeBindError("a file cannot be read", where=path, got=error) from error
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON, in hex."""
+    return sha256_of_bytes(canonical_json(value))

@@ -1,0 +1,69 @@
+"""Room and permissions on disk, before long work."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from fb_jax.errors import FreeBindError
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return ``path`` or the first of its parents that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def require_writable(folder: Path) -> None:
+    """Raise a FreeBindError unless files can be made in ``folder`` (which need not exist yet)."""
+    try:
+        base = nearest_existing(folder)
+        with tempfile.TemporaryFile(dir=base):  # permission bits alone do not tell, so try it
+            pass
+    except OSError as error:
+        raise FreeBindError(
+            "no permission to write here",
+            where=folder,
+            got=error,
+            fix="choose another folder with --out, or change its permissions",
+        ) from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space, in bytes, of the disk that ``folder`` is or would be on."""
+    return shutil.disk_usage(nearest_existing(folder)).free
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files in a folder; 0 if there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def require_space(needs: Mapping[Path, int]) -> None:
+    """Raise a FreeBindError unless there is room for everything at once.
+
+    Args:
+        needs: Folder to the bytes that will be written there; folders may share a disk.
+    """
+    disks: dict[int, list[Path]] = {}
+    for folder in needs:
+        disks.setdefault(nearest_existing(folder).stat().st_dev, []).append(folder)
+    for folders in disks.values():
+        needed, free = sum(max(needs[folder], 0) for folder in folders), free_bytes(folders[0])
+        if free < needed:
+            raise FreeBindError(
+                "too little disk space",
+                where=", ".join(map(str, folders)),
+                expected=f"{gigabytes(needed)} free",
+                got=f"{gigabytes(free)} free",
+                fix="free some space, or choose folders on another disk with --out and --store",
+            )
+
+
+def gigabytes(count: int | float) -> str:
+    """Return a number of bytes as people read it: ``1.50 GB`` (10^9), or MB below that."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
