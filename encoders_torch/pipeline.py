@@ -27,7 +27,7 @@ from encoders_torch.report import (
 )
 from encoders_torch.sources import Source, list_items
 from fb_jax import files
-from fb_jax.banks import ItemList, PartWriter, Split, describe, unit_rows
+from fb_jax.banks import BankAbout, ItemList, PartWriter, Split, unit_rows
 from fb_jax.banks.bank import find_bad_rows
 from fb_jax.errors import FreeBindError, require_positive
 
@@ -135,12 +135,13 @@ def _open_bank(
     settings: ExportSettings,
 ) -> PartWriter:
     inputs = files.sha256_of_json([items.digest, settings.batch, settings.batch_mb])
+    about = BankAbout(space, modality, provenance(encoder), items.digest, made_from=inputs)
     return PartWriter(
         split.bank_path(space, modality),
         dim=encoder.dim,
         count=len(items),
         dtype=settings.dtype,
-        about=describe(space, modality, items.digest, provenance(encoder), inputs),
+        about=about.to_json(),
         late=("missing",),
         shard_rows=settings.shard_rows,
     )

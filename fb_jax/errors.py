@@ -1,9 +1,14 @@
-"""An error the user can act on."""
+"""Errors that the user can act on, and notices."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
+from functools import cache
+
+MOST_CHARACTERS = 1000
+"""Longest part of a message: a damaged file can hold any amount of text."""
 
 
 class FreeBindError(Exception):
@@ -27,12 +32,32 @@ class FreeBindError(Exception):
         fix: str | None = None,
     ) -> None:
         parts = {"where": where, "expected": expected, "got": got, "fix": fix}
-        lines = [f"  {name + ':':<10}{part}" for name, part in parts.items() if part is not None]
-        super().__init__("\n".join([what, *lines]))
+        lines = [
+            f"  {name + ':':<10}{shown(part)}" for name, part in parts.items() if part is not None
+        ]
+        super().__init__("\n".join([shown(what), *lines]))
 
 
 class Interrupted(FreeBindError):
     """Work was stopped from outside (Ctrl-C, SIGTERM) after its state had been saved."""
+
+
+def shown(part: object) -> str:
+    """Return a text of bounded length, with escapes for what no terminal should receive."""
+    text = str(part)
+    if len(text) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        text = f"{text[:half]} ... ({len(text):,} characters) ... {text[-half:]}"
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+@cache
+def notice_once(text: str) -> None:
+    """Say in one line on the error output what the user should know; the work goes on.
+
+    It goes through the logger ``freebind``, so that a program can send it elsewhere.
+    """
+    logging.getLogger("freebind").warning(text)
 
 
 def require_positive(owner: str, **values: int | float | None) -> None:
@@ -48,7 +73,7 @@ def unknown(
     kind: str, name: str, known: Iterable[str], where: object = None, hint: str | None = None
 ) -> FreeBindError:
     """Return the error for an unknown name, with the known names and the nearest one."""
-    known = sorted(known)
+    known, name = sorted(known), shown(name)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     fixes = [*(f"did you mean {name!r}?" for name in close), *filter(None, [hint])]
     return FreeBindError(

@@ -1,7 +1,7 @@
 """Banks: the embeddings of a corpus, on disk or in memory, and what rows mean. No JAX."""
 
 from fb_jax.banks.arrays import MemoryArray, to_numpy
-from fb_jax.banks.bank import Bank, Encoder, bank_writer, describe, find_bad_rows, unit_rows
+from fb_jax.banks.bank import Bank, BankAbout, Encoder, bank_writer, find_bad_rows, unit_rows
 from fb_jax.banks.bankset import BankSet, describe_bank, open_banks, verify_split
 from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
@@ -14,6 +14,7 @@ from fb_jax.banks.writers import PartWriter, ShardWriter
 __all__ = [
     "POOL",
     "Bank",
+    "BankAbout",
     "BankSet",
     "Concatenated",
     "Encoder",
@@ -27,7 +28,6 @@ __all__ = [
     "Split",
     "Synthetic",
     "bank_writer",
-    "describe",
     "describe_bank",
     "find_bad_rows",
     "import_bank",

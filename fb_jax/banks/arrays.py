@@ -22,7 +22,7 @@ from fb_jax.banks.bank import (
 )
 from fb_jax.banks.items import write_items
 from fb_jax.banks.rows import Progress, blocks_of, no_progress
-from fb_jax.banks.split import Pair, Split, check_pairs, in_order, pair_key
+from fb_jax.banks.split import Pair, Split, check_pairs, copy_pairs, in_order, pair_key
 from fb_jax.errors import FreeBindError, unknown
 
 
@@ -126,14 +126,8 @@ class MemorySplit:
         Raises:
             FreeBindError: It has others.
         """
-        for modality, count in self.counts.items():
-            write_items(target.items_path(modality), ({"id": str(row)} for row in range(count)))
-        for pair in (pair for pair in self.tables if set(pair) <= set(self.counts)):
-            if pair not in target.paired():
-                files.write_npy(target.pairs_path(*pair), self.read_pairs(*pair))
-            elif not np.array_equal(target.read_pairs(*pair), self.read_pairs(*pair)):
-                raise FreeBindError(
-                    "this root holds other pairs under the same split",
-                    where=target.pairs_path(*pair),
-                    fix="choose another folder",
-                )
+        with target.writing():
+            for modality, count in self.counts.items():
+                write_items(target.items_path(modality), ({"id": str(i)} for i in range(count)))
+            for pair in (pair for pair in self.tables if set(pair) <= set(self.counts)):
+                copy_pairs(target, pair, self.read_pairs(*pair))

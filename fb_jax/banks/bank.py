@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,11 +11,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
+from fb_jax import files
 from fb_jax.banks.manifest import Manifest
 from fb_jax.banks.rows import Progress, Rows, no_progress
 from fb_jax.banks.shards import ShardedArray
-from fb_jax.banks.writers import ShardWriter
+from fb_jax.banks.writers import SHARD_ROWS, PartWriter, ShardWriter
 from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Count
 
 NAN = "NaN or infinite"
 
@@ -51,7 +54,9 @@ class BankAbout:
         modality: Name of the modality.
         encoder: What computed the embeddings.
         items_sha256: Digest of the item list.
-        missing: Rows of the item list without an embedding, ascending.
+        missing: Rows of the item list without an embedding, ascending; their rows are zero.
+        made_from: Digest of what the rows are computed from, so that a writer never continues with
+            the rows of another source.
     """
 
     space: str
@@ -61,6 +66,22 @@ class BankAbout:
     missing: Integer[np.ndarray, " m"] = field(
         default_factory=lambda: np.empty(0, np.int64), repr=False, compare=False
     )
+    made_from: str = "unknown"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the manifest of a bank holds it."""
+        return {**asdict(self), "missing": np.sort(self.missing).tolist()}
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """What a manifest holds about a bank."""
+
+    space: str
+    modality: str
+    encoder: Encoder
+    items_sha256: str
+    missing: list[Count]
 
 
 @runtime_checkable
@@ -112,18 +133,17 @@ class Bank:
             FreeBindError: The folder holds no bank, or a damaged one.
         """
         array = ShardedArray(Path(folder))
-        fields = array.manifest.about
-        try:
-            about = BankAbout(
-                space=fields["space"],
-                modality=fields["modality"],
-                encoder=Encoder(**fields["encoder"]),
-                items_sha256=fields["items_sha256"],
-                missing=np.asarray(fields["missing"], np.int64),
+        fields = files.convert(array.manifest.about, _Fields, folder, "not a bank")
+        missing = np.asarray(fields.missing, np.int64)
+        if len(missing) and (missing[-1] >= len(array) or (np.diff(missing) <= 0).any()):
+            raise FreeBindError(
+                "not a bank",
+                where=folder,
+                expected=f"missing rows in ascending order, below {len(array)}",
+                got=f"{len(missing)} missing rows up to {missing.max()}",
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FreeBindError("not a bank", where=folder, got=repr(error)) from error
-        return cls(array, about)
+        named = {name: getattr(fields, name) for name in ("space", "modality", "encoder")}
+        return cls(array, BankAbout(**named, items_sha256=fields.items_sha256, missing=missing))
 
     def __repr__(self) -> str:
         return f"Bank({str(self.folder)!r}, {list(self.shape)})"
@@ -236,49 +256,42 @@ def refuse_bad_rows(what: str, where: object, found: Mapping[str, np.ndarray], f
             )
 
 
+@contextmanager
 def bank_writer(
     folder: Path | str,
+    about: BankAbout,
     *,
     dim: int,
     count: int,
-    dtype: str,
-    space: str,
-    modality: str,
-    items_sha256: str,
-    encoder: Encoder,
-    missing: list[int],
-    made_from: str = "unknown",
-    **options: Any,
-) -> ShardWriter:
-    """Return a writer for a bank; append zeros for the rows listed as missing.
+    dtype: str = "float16",
+    shard_rows: int = SHARD_ROWS,
+) -> Iterator[ShardWriter]:
+    """Return a context that writes a bank; at its end the bank is complete.
+
+    Append all rows in order, from ``rows_done``; zeros for those listed as missing.
 
     Args:
-        folder: Where the bank goes; see ``Split.bank_path``.
+        folder: Where the bank goes; see ``Split.bank_path``. It is locked meanwhile.
+        about: What the rows are.
         dim: Columns.
         count: Rows: as many as the item list has.
         dtype: "float16" or "float32".
-        space: Name of the space.
-        modality: Name of the modality.
-        items_sha256: Digest of the item list.
-        encoder: What computed the embeddings.
-        missing: Rows without an embedding in this space.
-        made_from: Digest of what the rows are computed from, so that a writer never continues with
-            the rows of another source.
-        **options: Further arguments of ``ShardWriter``.
+        shard_rows: Rows of a shard: the unit of resuming.
+
+    Raises:
+        FreeBindError: The folder holds another bank, another process writes it, or at the end rows
+            are missing.
     """
-    about = describe(space, modality, items_sha256, encoder, made_from)
-    about["missing"] = sorted(missing)
-    return ShardWriter(Path(folder), dim=dim, count=count, dtype=dtype, about=about, **options)
-
-
-def describe(
-    space: str, modality: str, items_sha256: str, encoder: Encoder, made_from: str
-) -> dict[str, Any]:
-    """Return the manifest's description of a bank, without the missing rows."""
-    return {
-        "space": space,
-        "modality": modality,
-        "items_sha256": items_sha256,
-        "encoder": asdict(encoder),
-        "made_from": made_from,
-    }
+    folder = Path(folder)
+    with files.locked(folder):
+        parts = PartWriter(
+            folder,
+            dim=dim,
+            count=count,
+            dtype=dtype,
+            about=about.to_json(),
+            shard_rows=shard_rows,
+        )
+        writer = ShardWriter(parts)
+        yield writer
+        writer.close()

@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Integer
-from numpy.lib.format import open_memmap
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from fb_jax import files
 from fb_jax.banks.bank import (
     Bank,
+    BankAbout,
     Encoder,
     bank_writer,
     find_all_bad_rows,
@@ -22,9 +22,11 @@ from fb_jax.banks.bank import (
 )
 from fb_jax.banks.items import Item, ItemList, write_items
 from fb_jax.banks.rows import Progress, Rows, blocks_of, no_progress
-from fb_jax.banks.split import Split, check_pairs, in_order, require_name
-from fb_jax.banks.writers import ShardWriter
+from fb_jax.banks.split import Split, check_pairs, pair_key, require_name
 from fb_jax.errors import FreeBindError
+
+MOST_TEXT = 1 << 32
+PAIRS = "two columns of row numbers, separated by a comma, without a header"
 
 
 class _Tensor:
@@ -59,19 +61,15 @@ def open_matrix(path: Path | str) -> Rows:
         FreeBindError: The file is missing or damaged, has another format, or holds something else.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FreeBindError("there is no such file", where=path)
+    files.open_regular(path, "a matrix").close()
     if path.suffix not in (".npy", ".safetensors"):
         raise FreeBindError(
             "this kind of file cannot be imported", where=path, expected=".npy or .safetensors"
         )
-    try:
-        matrix: Rows = (
-            _Tensor(path) if path.suffix == ".safetensors" else open_memmap(path, mode="r")
-        )
+    with files.explained("a matrix cannot be read", path):
+        tensors = path.suffix == ".safetensors"
+        matrix: Rows = _Tensor(path) if tensors else files.open_npy(path, "a matrix")
         require_matrix(matrix, path)
-    except (ValueError, TypeError, EOFError, OSError, SafetensorError) as error:
-        raise FreeBindError("a matrix cannot be read", where=path, got=error) from error
     return matrix
 
 
@@ -107,31 +105,22 @@ def import_bank(
     source = Path(source)
     for kind, name in (("split", split.name), ("space", space), ("modality", modality)):
         require_name(kind, name)
-    matrix = open_matrix(source)
+    matrix, folder = open_matrix(source), split.bank_path(space, modality)
     missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
-    writer = bank_writer(
-        split.bank_path(space, modality),
-        dim=matrix.shape[1],
-        count=len(matrix),
-        dtype=dtype,
+    about = BankAbout(
         space=space,
         modality=modality,
-        items_sha256=_items_for(split, modality, items, len(matrix)).digest,
         encoder=encoder or Encoder(source.name),
-        missing=missing.tolist(),
+        items_sha256=_items_for(split, modality, items, len(matrix)).digest,
+        missing=missing,
         made_from=files.sha256_of(source),
     )
-    _copy(matrix, missing, writer, progress)
-    return Bank.open(writer.folder)
-
-
-def _copy(
-    matrix: Rows, missing: Integer[np.ndarray, " m"], writer: ShardWriter, progress: Progress
-) -> None:
-    for start, block in blocks_of(matrix, writer.rows_done):
-        writer.append(_storable(block, missing - start))
-        progress(len(block))
-    writer.close()
+    count, dim = matrix.shape
+    with bank_writer(folder, about, dim=dim, count=count, dtype=dtype) as writer:
+        for start, block in blocks_of(matrix, writer.rows_done):
+            writer.append(_storable(block, missing - start))
+            progress(len(block))
+    return Bank.open(folder)
 
 
 def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> Integer[np.ndarray, " m"]:
@@ -151,21 +140,28 @@ def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarr
 
 def _items_for(split: Split, modality: str, source: Path | str | None, count: int) -> ItemList:
     path = split.items_path(modality)
-    if source is not None:
-        items = _read_items(Path(source))
-    elif path.exists():
-        items = None
+    items = None if source is None else _read_items(Path(source))
+    _require_count(count, path if items is None else items, source or path)
+    with split.writing():
+        if items is None and not path.exists():
+            items = [{"id": str(row)} for row in range(count)]
+        written = ItemList(path) if items is None else write_items(path, items)
+    _require_count(count, path, path)  # it may have come meanwhile
+    return written
+
+
+def _require_count(count: int, items: list[Item] | Path, where: object) -> None:
+    if isinstance(items, Path):
+        found = len(ItemList(items)) if items.exists() else count
     else:
-        items = [{"id": str(row)} for row in range(count)]
-    found = len(ItemList(path)) if items is None else len(items)
+        found = len(items)
     if found != count:
         raise FreeBindError(
             "the matrix and the item list differ in length",
-            where=source or path,
+            where=where,
             expected=f"{found} rows, one for each item",
             got=f"{count} rows",
         )
-    return ItemList(path) if items is None else write_items(path, items)
 
 
 def _read_items(source: Path) -> list[Item]:
@@ -173,15 +169,21 @@ def _read_items(source: Path) -> list[Item]:
         raise FreeBindError(
             "this kind of item list cannot be read", where=source, expected=".jsonl or .txt"
         )
-    items = ItemList(source)
     if source.suffix == ".jsonl":
+        items = ItemList(source)
         items.verify()
         return list(items)
-    try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise FreeBindError("an item list is not UTF-8", where=source, got=error) from error
-    return [{"id": str(row), "caption": line} for row, line in enumerate(lines)]
+    return [{"id": str(i), "caption": line} for i, line in enumerate(_lines(source))]
+
+
+def _lines(source: Path) -> list[str]:
+    """Return the lines of a UTF-8 text, with or without a byte order mark.
+
+    A line ends at a line feed only: a caption may hold U+2028 or a vertical tab.
+    """
+    with files.explained("a file is not UTF-8 text", source):
+        text = files.read_bytes(source, MOST_TEXT, "a list").decode("utf-8-sig")
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n") if text]
 
 
 def import_pairs(
@@ -202,22 +204,13 @@ def import_pairs(
         FreeBindError: The table cannot be read, or has a row number past an item list.
     """
     source = Path(source)
-    if not source.is_file():
-        raise FreeBindError("there is no such file", where=source)
-    try:
+    with files.explained(f"a pair table cannot be read: {PAIRS}", source):
         if source.suffix == ".npy":
-            table = np.load(source, allow_pickle=False)
+            table = files.read_npy(source, "a pair table")
         else:
-            lines = source.read_text().split("\n")
-            table = np.array([line.split(",") for line in lines if line.strip()], dtype=np.int64)
-    except (ValueError, EOFError, OSError) as error:
-        raise FreeBindError(
-            "a pair table cannot be read",
-            where=source,
-            expected="two columns of row numbers, separated by a comma, without a header",
-            got=error,
-        ) from error
+            cells = [line.split(",") for line in _lines(source) if line.strip()]
+            table = np.array(cells, dtype=np.int64)
     check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
-    table = in_order((left, right), table.astype(np.int64))
-    files.write_npy(split.pairs_path(left, right), table)
-    return table
+    with split.writing():
+        split.write_pairs(left, right, table)
+    return split.read_pairs(*pair_key(left, right))

@@ -6,7 +6,6 @@ rows to a list later: every bank records its digest, so that rows never mean oth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import zip_longest
@@ -33,8 +32,7 @@ class ItemList:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise FreeBindError("an item list is missing", where=path)
+        files.open_regular(path, "an item list").close()
         self.path = path
 
     @cached_property
@@ -45,14 +43,14 @@ class ItemList:
 
     @cached_property
     def _offsets(self) -> np.ndarray:
-        with self.path.open("rb") as file:
+        with files.open_regular(self.path) as file:
             ends = np.cumsum(np.fromiter((len(line) for line in file), np.int64))
         return np.concatenate([np.zeros(1, np.int64), ends])
 
     @cached_property
     def _bytes(self) -> mmap:
         """The file, mapped: to open it for every row would take longer than to read it."""
-        with self.path.open("rb") as file:
+        with files.open_regular(self.path) as file:
             return mmap(file.fileno(), 0, access=ACCESS_READ)
 
     def __len__(self) -> int:
@@ -69,22 +67,20 @@ class ItemList:
         return self._parse(row, self._bytes[self._offsets[row] : self._offsets[row + 1]])
 
     def __iter__(self) -> Iterator[Item]:
-        with self.path.open("rb") as file:
+        with files.open_regular(self.path) as file:
             for row, line in enumerate(file):
                 yield self._parse(row, line)
 
     def _parse(self, row: int, line: bytes) -> Item:
-        try:
-            item = json.loads(line)
-            if not isinstance(item["id"], str):
-                raise TypeError("the id is no string")
-        except (ValueError, KeyError, TypeError) as error:
+        where = f"{self.path}, line {row + 1}"
+        item: Item = files.parse_json(line, "an item is malformed", where, dict[str, Any])
+        if not isinstance(item.get("id"), str):
             raise FreeBindError(
                 "an item is malformed",
-                where=f"{self.path}, line {row + 1}",
+                where=where,
                 expected='a JSON object with an "id", a string',
                 got=line[:80].decode(errors="replace").strip(),
-            ) from error
+            )
         return item
 
     def row_of(self, item_id: str) -> int:

@@ -6,12 +6,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Count, FileName, Sha256, Size, Width
 
 FORMAT = "freebind-array"
 VERSION = 1
@@ -24,19 +23,19 @@ DTYPES = ("float16", "float32")
 class Shard:
     """One ``.npy`` file of an array: its name, number of rows, and the SHA-256 of its bytes."""
 
-    file: str
-    rows: int
-    sha256: str
+    file: FileName
+    rows: Size
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The description of an array folder; ``about`` holds what the rows mean."""
 
-    dim: int
-    dtype: str
-    count: int
-    shard_rows: int
+    dim: Width
+    dtype: Literal["float16", "float32"]
+    count: Count
+    shard_rows: Size
     about: dict[str, Any] = field(default_factory=dict)
     shards: tuple[Shard, ...] = ()
     format: str = FORMAT
@@ -60,21 +59,18 @@ class Manifest:
         Raises:
             FreeBindError: It is missing, no manifest, or of another format version.
         """
-        data = files.read_json(path)
-        try:
-            found = (data["format"], data["version"])
-            if found != (FORMAT, VERSION):
-                raise FreeBindError(
-                    "this manifest has another format",
-                    where=path,
-                    expected=f"{FORMAT} version {VERSION}",
-                    got=f"{found[0]} version {found[1]}",
-                )
-            manifest = cls(**{**data, "shards": tuple(Shard(**s) for s in data["shards"])})
-            np.dtype(manifest.dtype)
-        except (KeyError, TypeError) as error:
-            raise FreeBindError("a manifest is malformed", where=path, got=repr(error)) from error
-        return manifest
+        data = files.read_json(path, dict[str, Any])
+        found = (data.get("format"), data.get("version"))
+        if found != (FORMAT, VERSION) or isinstance(found[1], bool):
+            raise FreeBindError(
+                "this manifest has another format",
+                where=path,
+                expected=f"{FORMAT} version {VERSION}",
+                got=f"{found[0]} version {found[1]}",
+            )
+        if strange := sorted(set(data) - {part.name for part in dataclasses.fields(cls)}):
+            raise FreeBindError("a manifest is malformed", where=path, got=", ".join(strange))
+        return files.convert(data, cls, path, "a manifest is malformed")
 
 
 def new_manifest(
@@ -92,7 +88,8 @@ def new_manifest(
             expected=" or ".join(DTYPES),
             got=dtype,
         )
-    return Manifest(dim, dtype, count, shard_rows, files.json_types(about))
+    stored: Any = dtype
+    return Manifest(dim, stored, count, shard_rows, files.json_types(about))
 
 
 def pick_up(folder: Path, asked: Manifest, late: tuple[str, ...] = ()) -> Manifest | None:

@@ -40,7 +40,8 @@ class ShardedArray:
         self.manifest = Manifest.read(self.folder / MANIFEST)
         maps = [self._open(shard) for shard in self.manifest.shards]
         self._rows = Concatenated(maps, self.manifest.dim, self.dtype)
-        if len(self._rows) != self.manifest.count:
+        names = {shard.file for shard in self.manifest.shards}
+        if len(self._rows) != self.manifest.count or len(names) < len(maps):
             raise FreeBindError(
                 "the shards do not add up",
                 where=folder,
@@ -78,16 +79,7 @@ class ShardedArray:
 
     def _open(self, shard: Shard) -> np.ndarray:
         path = self.folder / shard.file
-        try:
-            block = np.lib.format.open_memmap(path, mode="r")
-        except FileNotFoundError:
-            raise FreeBindError("a shard is missing", where=path, fix=self.remedy) from None
-        except OSError as error:
-            raise FreeBindError("a shard cannot be opened", where=path, got=error) from error
-        except (ValueError, EOFError) as error:
-            raise FreeBindError(
-                "a shard is truncated or no .npy file", where=path, got=error, fix=self.remedy
-            ) from error
+        block = files.open_npy(path, "a shard", follow=False, fix=self.remedy)
         expected = ((shard.rows, self.manifest.dim), self.dtype)
         if (block.shape, block.dtype) != expected:
             raise FreeBindError(

@@ -3,6 +3,7 @@
     ROOT/<split>/items/<modality>.jsonl                    what row i is
     ROOT/<split>/embeddings/<space>/<modality>/            a bank: emb_00000.npy ..., manifest.json
     ROOT/<split>/pairs/<modality>-<modality>.npy           [p, 2] rows that belong together
+    ROOT/<split>/pairs/<modality>-<modality>.json          its digest, and those of its item lists
 
 ``pool`` holds unpaired training items; every other split is for evaluation. Labels are a pair table
 whose second modality is ``class``. docs/banks.md has the details.
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
@@ -92,18 +95,40 @@ class Split:
         stems = sorted(path.stem.split("-") for path in self.path.glob("pairs/*-*.npy"))
         return [(stem[0], stem[1]) for stem in stems if len(stem) == 2]
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Wait until no other process writes item lists or pair tables here."""
+        with files.locked(self.path / "items", wait=True) as held:
+            if held:
+                files.remove_partial(self.path / "pairs")
+            yield
+
     def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return the pair table of two modalities, columns in this order.
 
         Raises:
-            FreeBindError: It is missing, malformed, or points past an item list.
+            FreeBindError: It is missing, damaged or altered, or belongs to other item lists.
         """
-        path = self.pairs_path(left, right)
-        if not path.exists():
-            raise FreeBindError("a pair table is missing", where=path)
-        table = files.read_npy(path, "a pair table")
-        check_pairs(table, [len(self.items(m)) for m in pair_key(left, right)], path)
+        pair, path = pair_key(left, right), self.pairs_path(left, right)
+        fix = "import it again with freebind bank pairs"
+        table = files.read_recorded(path, "a pair table", self._about(pair), fix)
+        check_pairs(table, [len(self.items(m)) for m in pair], path)
         return in_order((left, right), table.astype(np.int64))
+
+    def write_pairs(self, left: str, right: str, table: Integer[np.ndarray, "p 2"]) -> None:
+        """Write the pair table of two modalities, columns in this order, and its record.
+
+        Raises:
+            FreeBindError: It is no table of distinct pairs, or points past an item list.
+        """
+        pair, path = pair_key(left, right), self.pairs_path(left, right)
+        check_pairs(table, [len(self.items(m)) for m in (left, right)], path)
+        table = in_order((left, right), table).astype(np.int64)
+        files.write_recorded(path, table, self._about(pair))
+
+    def _about(self, pair: Pair) -> dict[str, Any]:
+        """Return what a pair table belongs to: rows mean nothing without these item lists."""
+        return {"items": {modality: self.items(modality).digest for modality in pair}}
 
     def pairs_digest(self, left: str, right: str) -> str:
         """Return the SHA-256 of the pair table of two modalities."""
@@ -115,18 +140,38 @@ class Split:
         Raises:
             FreeBindError: It has others.
         """
-        for path in sorted([*self.path.glob("items/*.jsonl"), *self.path.glob("pairs/*.npy")]):
-            copy = target.path / path.relative_to(self.path)
-            if not copy.exists():
-                with path.open("rb") as original:
-                    files.write_atomic(copy, partial(shutil.copyfileobj, original))
-            elif files.sha256_of(copy) != files.sha256_of(path):
-                raise FreeBindError(
-                    "this root holds other items or pairs under the same split",
-                    where=copy,
-                    expected=f"the content of {path}",
-                    fix="choose another --out",
-                )
+        with target.writing():
+            for path in sorted(self.path.glob("items/*.jsonl")):
+                copy = target.path / path.relative_to(self.path)
+                if not copy.exists():
+                    with files.open_regular(path) as original:
+                        files.write_atomic(copy, partial(shutil.copyfileobj, original))
+                elif target.items(path.stem).digest != self.items(path.stem).digest:
+                    raise _other("items", copy)
+            for pair in self.paired():
+                copy_pairs(target, pair, self.read_pairs(*pair))
+
+
+def copy_pairs(target: Split, pair: Pair, table: Integer[np.ndarray, "p 2"]) -> None:
+    """Write a pair table, columns in the order of the pair, unless it is there already.
+
+    Raises:
+        FreeBindError: Another one is there.
+    """
+    path = target.pairs_path(*pair)
+    if not path.exists():
+        target.write_pairs(*pair, table)
+    elif not np.array_equal(target.read_pairs(*pair), table):
+        raise _other("pairs", path)
+
+
+def _other(what: str, copy: Path) -> FreeBindError:
+    return FreeBindError(
+        f"this root holds other {what} under the same split",
+        where=copy,
+        expected="those that are copied here",
+        fix="choose another --out",
+    )
 
 
 def check_pairs(table: np.ndarray, counts: Sequence[int], where: object) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from fb_jax import files
-from fb_jax.banks.bank import Encoder, bank_writer, unit_rows
+from fb_jax.banks.bank import BankAbout, Encoder, bank_writer, unit_rows
 from fb_jax.banks.items import write_items
 from fb_jax.banks.split import Split
 
@@ -90,32 +91,27 @@ def _write_modality(
 ) -> None:
     items = ({"id": f"synthetic-{split.name}-{modality}-{i}"} for i in range(len(latents)))
     made_from = files.sha256_of_json(asdict(what))
-    digest = write_items(split.items_path(modality), items).digest
+    with split.writing():
+        digest = write_items(split.items_path(modality), items).digest
     for space, matrix in maps.items():
         if modality not in what.noise[space]:
             continue
         rng = _rng(what.seed, f"noise {split.name} {space} {modality}")
         seen = latents + what.noise[space][modality] * rng.normal(size=latents.shape)
-        writer = bank_writer(
+        encoder = Encoder(f"synthetic, seed {what.seed}, no model", "none", "Apache-2.0")
+        with bank_writer(
             split.bank_path(space, modality),
+            BankAbout(space, modality, encoder, digest, made_from=made_from),
             dim=matrix.shape[1],
             count=len(latents),
             dtype=what.dtype,
-            space=space,
-            modality=modality,
-            items_sha256=digest,
-            encoder=Encoder(f"synthetic, seed {what.seed}, no model", "none", "Apache-2.0"),
-            missing=[],
-            made_from=made_from,
             shard_rows=what.shard_rows,
-        )
-        if not writer.finished:
+        ) as writer:
             writer.append(unit_rows(seen @ matrix)[writer.rows_done :])
-        writer.close()
 
 
 def _write_diagonal_pairs(split: Split, modalities: list[str], count: int) -> None:
     table = np.repeat(np.arange(count)[:, None], 2, axis=1)
-    for i, left in enumerate(modalities):
-        for right in modalities[i + 1 :]:
-            files.write_npy(split.pairs_path(left, right), table)
+    with split.writing():
+        for left, right in combinations(modalities, 2):
+            split.write_pairs(left, right, table)

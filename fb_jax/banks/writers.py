@@ -11,9 +11,10 @@ import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -23,6 +24,14 @@ from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest, Shard, new_manife
 from fb_jax.errors import FreeBindError
 
 SHARD_ROWS = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """What is known of a finished shard."""
+
+    shard: Shard
+    note: Any
 
 
 class PartWriter:
@@ -82,7 +91,7 @@ class PartWriter:
 
     def note(self, shard: int) -> Any:
         """Return the note of a finished shard of an unfinished array."""
-        return files.read_json(self._record(shard))["note"]
+        return files.read_json(self._record(shard), _Record).note
 
     def _record(self, shard: int) -> Path:
         return self.parts / f"{shard:05d}.json"
@@ -94,34 +103,25 @@ class PartWriter:
         Raises:
             FreeBindError: Another process holds one of them.
         """
-        with self._open(".claims") as file:
+        with (self.folder / ".claims").open("a") as file:
             for shard in shards:  # byte i stands for shard i
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, shard)
-                except (BlockingIOError, PermissionError) as error:
-                    raise FreeBindError(
-                        "another process is writing here",
-                        where=self.folder,
-                        got=f"shard {shard} is taken",
-                        fix="wait until it is done, or give each process a --shard-id of its own",
-                    ) from error
+                lock = partial(fcntl.lockf, file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, shard)
+                own = "or give each process a --shard-id of its own"
+                if files.take(lock, self.folder, f"shard {shard} is taken", own):
+                    files.remove_partial(self.folder, f"{self._name(shard)}.*")
+                    files.remove_partial(self.parts, f"{self._record(shard).name}.*")
             yield
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Wait until no other process opens or closes this array."""
-        with self._open(".lock") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
+        with files.locked(self.folder, wait=True, name=".opening") as held:
+            for name in (MANIFEST, PARTIAL) if held else ():
+                files.remove_partial(self.folder, f"{name}.*")
             yield
 
-    def _open(self, name: str) -> IO[str]:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return (self.folder / name).open("a")
-        except OSError as error:
-            raise FreeBindError(
-                "no permission to write here", where=self.folder, got=error
-            ) from error
+    def _name(self, shard: int) -> str:
+        return f"emb_{shard:05d}.npy"
 
     def write(self, shard: int, rows: Shaped[np.ndarray, "r d"], note: Any = None) -> None:
         """Write a shard in the array's dtype; ``note`` is kept for ``close``.
@@ -137,7 +137,7 @@ class PartWriter:
                 expected=expected,
                 got=rows.shape,
             )
-        path = self.folder / f"emb_{shard:05d}.npy"
+        path = self.folder / self._name(shard)
         files.write_npy(path, np.asarray(rows, self.manifest.dtype))
         self._write_record(Shard(path.name, len(rows), files.sha256_of(path)), shard, note)
 
@@ -175,9 +175,9 @@ class PartWriter:
         return True
 
     def _finish(self, sum_up: Callable[[list[Any]], dict[str, Any]]) -> None:
-        records = [files.read_json(self._record(shard)) for shard in self.shards]
-        about = self.manifest.about | files.json_types(sum_up([r["note"] for r in records]))
-        shards = tuple(Shard(**record["shard"]) for record in records)
+        records = [files.read_json(self._record(shard), _Record) for shard in self.shards]
+        about = self.manifest.about | files.json_types(sum_up([r.note for r in records]))
+        shards = tuple(record.shard for record in records)
         whole = dataclasses.replace(self.manifest, about=about, shards=shards)
         files.write_json(self.folder / MANIFEST, whole.to_json())
 
@@ -186,34 +186,17 @@ class ShardWriter:
     """Writes an array row by row, and continues where an earlier writer was stopped.
 
     Rows are buffered until a shard is full. Opened again with the same arguments, the writer has
-    ``rows_done`` rows; append from there.
+    ``rows_done`` rows; append from there. No other process may write the array meanwhile: hold
+    ``files.locked(folder)``.
 
     Args:
-        folder: Where the array goes.
-        dim: Number of columns.
-        count: Number of rows, known from the start.
-        dtype: "float16" or "float32".
-        about: What the rows mean; part of the array's identity.
-        shard_rows: Rows of a shard: the unit of resuming, and the memory held.
-
-    Raises:
-        FreeBindError: The folder holds another array.
+        parts: Writer of its shards; a shard is the unit of resuming, and the memory held.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        dim: int,
-        count: int,
-        dtype: str = "float16",
-        about: dict[str, Any] | None = None,
-        shard_rows: int = SHARD_ROWS,
-    ) -> None:
-        self.folder = folder
-        self._parts = PartWriter(
-            folder, dim=dim, count=count, dtype=dtype, about=about, shard_rows=shard_rows
-        )
+    def __init__(self, parts: PartWriter) -> None:
+        self.folder, self._parts = parts.folder, parts
+        for folder in (parts.folder, parts.parts):
+            files.remove_partial(folder)
         self._next = len(list(takewhile(self._parts.done, self._parts.shards)))
         self._buffer: list[np.ndarray] = []
         self._buffered = 0

@@ -8,12 +8,12 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from fb_jax import files
 from fb_jax.banks import Encoder, open_banks
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, digest
 from fb_jax.run import Run
+from fb_jax.run.report import read_figures
 
 Licences = Annotated[dict[str, str], arg(metavar="SPACE LICENCE ...")]
 
@@ -53,7 +53,7 @@ def export_space(
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     _require_base(space, encoders)
     results = runs[0].paths.metrics
-    metrics = files.read_json(results)["retrieval"] if len(run) == 1 and results.exists() else None
+    metrics = read_figures(results) if len(run) == 1 and results.exists() else None
     space.save(out, name, licences={**_licences(space, encoders), **licence}, metrics=metrics)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")

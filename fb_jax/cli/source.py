@@ -12,6 +12,7 @@ from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
+from fb_jax.run.folder import Provenance
 
 MARKERS = ("run.json", "space.json")
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
@@ -79,7 +80,7 @@ def _recorded_data(folder: Path) -> Path:
         raise FreeBindError(
             "a fused space alone does not know its banks", where=folder, expected="--data BANKS"
         )
-    return Path(files.read_json(provenance)["data"])
+    return Path(files.read_json(provenance, Provenance).data)
 
 
 def _holds(folder: Path) -> Path | None:

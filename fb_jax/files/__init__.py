@@ -1,6 +1,6 @@
 """Files: written whole or not at all, one reader for each format, claimed by one process."""
 
-from fb_jax.files.claims import claim, differences, require_claim
+from fb_jax.files.claims import claim, differences, require_claim, require_unclaimed
 from fb_jax.files.digests import (
     canonical_json,
     json_types,
@@ -16,29 +16,63 @@ from fb_jax.files.disk import (
     require_space,
     require_writable,
 )
-from fb_jax.files.locks import locked
-from fb_jax.files.reading import read_json, read_npy
-from fb_jax.files.writing import write_atomic, write_json, write_npy
+from fb_jax.files.locks import locked, remove_partial, take
+from fb_jax.files.reading import (
+    convert,
+    explained,
+    open_npy,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_npy,
+)
+from fb_jax.files.recorded import read_recorded, recorded, write_recorded
+from fb_jax.files.regular import open_regular
+from fb_jax.files.writing import (
+    PARTIAL,
+    not_written,
+    sync_folder,
+    write_atomic,
+    write_json,
+    write_npy,
+)
+from fb_jax.files.yaml_files import read_yaml
 
 __all__ = [
+    "PARTIAL",
     "canonical_json",
     "claim",
+    "convert",
     "differences",
+    "explained",
     "folder_bytes",
     "free_bytes",
     "gigabytes",
     "json_types",
     "locked",
     "nearest_existing",
+    "not_written",
+    "open_npy",
+    "open_regular",
+    "parse_json",
+    "read_bytes",
     "read_json",
     "read_npy",
+    "read_recorded",
+    "read_yaml",
+    "recorded",
+    "remove_partial",
     "require_claim",
     "require_space",
+    "require_unclaimed",
     "require_writable",
     "sha256_of",
     "sha256_of_bytes",
     "sha256_of_json",
+    "sync_folder",
+    "take",
     "write_atomic",
     "write_json",
     "write_npy",
+    "write_recorded",
 ]

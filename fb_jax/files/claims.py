@@ -7,30 +7,50 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax.errors import FreeBindError
-from fb_jax.files.digests import json_types
+from fb_jax.files.digests import json_types, sha256_of_json
 from fb_jax.files.reading import read_json
-from fb_jax.files.writing import write_json
+from fb_jax.files.writing import PARTIAL, write_json
 
 
-def claim(path: Path, identity: Any, what: str) -> None:
+def claim(path: Path, identity: Any, what: str) -> str:
     """Mark a folder as holding one thing and no other.
 
     Args:
-        path: A JSON file in the folder; written if it is missing.
+        path: A JSON file in the folder; written if the folder is empty.
         identity: What the thing is made from.
         what: Its name, plural, for the message.
 
+    Returns:
+        A digest of the identity, for the parts of the thing: a claim that was copied from
+        elsewhere does not fit them.
+
     Raises:
-        FreeBindError: The file records another identity.
+        FreeBindError: The file records another identity, or the folder holds something without it.
     """
     if not path.exists():
+        require_unclaimed(path, what)
         write_json(path, json_types(identity))
-    require_claim(path, identity, what)
+    return require_claim(path, identity, what)
 
 
-def require_claim(path: Path, identity: Any, what: str) -> None:
-    """Raise a FreeBindError unless ``claim`` has marked a folder as holding this very thing."""
-    found, wanted = read_json(path), json_types(identity)
+def require_unclaimed(path: Path, what: str) -> None:
+    """Raise a FreeBindError if the folder of a claim that does not exist holds anything."""
+    names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+    own = [name for name in names if not name.startswith(".") and not name.endswith(PARTIAL)]
+    if own:
+        raise FreeBindError(
+            f"this folder holds something else, or has lost {path.name}, which says what its "
+            f"{what} are made from",
+            where=path.parent,
+            expected=f"{path.name}, or an empty folder",
+            got=", ".join(own[:5]),
+            fix=f"restore {path.name} or choose another folder (--out)",
+        )
+
+
+def require_claim(path: Path, identity: Any, what: str) -> str:
+    """Return the digest of a claim; raise a FreeBindError unless it is of this very thing."""
+    found, wanted = read_json(path, dict[str, Any]), json_types(identity)
     if found != wanted:
         here, asked = differences(found, wanted)
         raise FreeBindError(
@@ -40,6 +60,7 @@ def require_claim(path: Path, identity: Any, what: str) -> None:
             got=f"{here} (already there)",
             fix="choose another folder (--out); delete this one only if you do not need it",
         )
+    return sha256_of_json(wanted)
 
 
 def differences(found: Any, wanted: Any, most: int = 5) -> tuple[str, str]:

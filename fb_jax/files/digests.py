@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax.errors import FreeBindError
+from fb_jax.files.regular import open_regular
+
+SEAL = "sha256"
+"""Key of the digest that a JSON object holds of its other keys."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -20,10 +24,16 @@ def json_types(value: Any) -> Any:
     return json.loads(canonical_json(value))
 
 
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with a digest of itself, so that a flipped bit is noticed."""
+    plain = {name: part for name, part in value.items() if name != SEAL}
+    return {**plain, SEAL: sha256_of_json(plain)}
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FreeBindError("a file cannot be read", where=path, got=error) from error

@@ -3,56 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.files.digests import sealed
+
+PARTIAL = ".partial"
+"""Suffix of a file or folder that is being written; what a killed process leaves has it too."""
+
+CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file so that it appears under its name whole and on disk, or not at all.
+
+    Any number of processes may write one name at once: each has a half-written file of its own.
 
     Args:
         path: Where the file goes; its folder is made if it is missing.
         write: Called with a binary file that is open for writing.
 
     Raises:
-        FreeBindError: The disk is full or not writable; nothing is left under ``path``.
+        FreeBindError: The disk is full or not writable; what was under ``path`` before is kept.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno(), path.parent)
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
+        raise not_written(path, error) from error
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise FreeBindError(
-            "a file could not be written",
-            where=path,
-            got=f"{type(error).__name__}: {error}",
-            fix="free some space or choose a folder you may write to, then run the same "
-            "command again: finished parts are kept",
-        ) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
-def _sync_folder(folder: Path) -> None:
+def not_written(path: Path, error: OSError, what: str = "a file") -> FreeBindError:
+    """Return the error for something that could not be written."""
+    fixes = {
+        **dict.fromkeys(FULL, "free some space"),
+        **dict.fromkeys(
+            (errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"
+        ),
+    }
+    fix = fixes.get(error.errno or 0, "look at the disk or choose another folder")
+    return FreeBindError(
+        f"{what} could not be written",
+        where=path,
+        got=f"{type(error).__name__}: {error}",
+        fix=f"{fix}, then run the same command again: finished parts are kept",
+    )
+
+
+def _sync(handle: int, where: Path) -> None:
+    """Bring a file or folder to the disk; say so once where a disk cannot."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
+        notice_once(f"{where}: this disk cannot sync; a power cut may undo the last files here")
+
+
+def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` last through a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _sync(handle, folder)
     finally:
         os.close(handle)
 
@@ -73,6 +104,20 @@ def write_npy(path: Path, array: np.ndarray) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON, atomically."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Write ``value`` as readable JSON, atomically; an object gets a digest of itself.
+
+    ``read_json`` compares the digest, so that an altered figure is noticed. JSON has no NaN and no
+    infinity: they become null.
+    """
+    value = _finite(value)
+    content = sealed(value) if isinstance(value, dict) else value
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,6 +8,7 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import (
+    BankAbout,
     BankSet,
     Encoder,
     Progress,
@@ -75,29 +76,26 @@ def _write_modality(
     precision: Precision,
 ) -> None:
     items, kept = target.items(modality), banks.rows[modality]
-    writer = bank_writer(
-        target.bank_path(name, modality),
-        dim=space.dim,
-        count=len(items),
-        dtype=dtype,
+    about = BankAbout(
         space=name,
         modality=modality,
-        items_sha256=items.digest,
         encoder=Encoder(name, digest(space), _derived_licence(banks)),
-        missing=np.setdiff1d(np.arange(len(items)), kept).tolist(),
+        items_sha256=items.digest,
+        missing=np.setdiff1d(np.arange(len(items)), kept),
         made_from=files.sha256_of_json([banks.fingerprints(), precision]),
-        shard_rows=BLOCK_ROWS,
     )
-    progress(writer.rows_done)
-    for start in range(writer.rows_done, len(items), BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, len(items))
-        first, last = np.searchsorted(kept, [start, stop]).tolist()
-        block = np.zeros((stop - start, space.dim), np.float32)
-        rows = sources(space, banks, modality, slice(first, last))
-        block[kept[first:last] - start] = space.fuse(modality, rows, precision)
-        writer.append(block)
-        progress(stop - start)
-    writer.close()
+    folder, form = target.bank_path(name, modality), {"dim": space.dim, "count": len(items)}
+    with bank_writer(folder, about, **form, dtype=dtype, shard_rows=BLOCK_ROWS) as writer:
+        progress(writer.rows_done)
+        for start in range(writer.rows_done, len(items), BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, len(items))
+            first, last = np.searchsorted(kept, [start, stop]).tolist()
+            block = np.zeros((stop - start, space.dim), np.float32)
+            if first < last:
+                rows = sources(space, banks, modality, slice(first, last))
+                block[kept[first:last] - start] = space.fuse(modality, rows, precision)
+            writer.append(block)
+            progress(stop - start)
 
 
 def _derived_licence(banks: BankSet) -> str:

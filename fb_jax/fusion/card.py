@@ -10,7 +10,8 @@ from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.projector import Bond, subset_name
 
-KS = (1, 5)
+Figures = dict[str, dict[str, dict[str, float | None]]]
+"""Model to pair of modalities to metric to value; None if it is not a number."""
 
 
 def model_card(space: FusedSpace, metrics: Mapping[str, Any] | None = None) -> str:
@@ -102,7 +103,7 @@ fused = space.fuse("{modality}", rows)  # [n, {space.dim}], unit rows
 
 def _results(split: str, models: Mapping[str, Any]) -> str:
     pairs = sorted({pair for by_pair in models.values() for pair in by_pair})
-    first: Mapping[str, float] = next(iter(next(iter(models.values()), {}).values()), {})
+    first: Mapping[str, float | None] = next(iter(next(iter(models.values()), {}).values()), {})
     names = [name for name in first if "->" not in name]
     rows = [
         [model, *(_cell(by_pair.get(pair, {}), names) for pair in pairs)]
@@ -112,5 +113,6 @@ def _results(split: str, models: Mapping[str, Any]) -> str:
     return f"{title}\n\n{_table(['model', *pairs], rows)}"
 
 
-def _cell(figures: Mapping[str, float], names: Iterable[str]) -> str:
-    return "/".join(f"{figures[name]:.1f}" for name in names) if figures else ""
+def _cell(figures: Mapping[str, float | None], names: Iterable[str]) -> str:
+    values = [figures.get(name) for name in names] if figures else []
+    return "/".join("-" if value is None else f"{value:.1f}" for value in values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Weight, Width
 from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Stage
@@ -64,8 +66,22 @@ def stage_json(stage: Stage) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class StageAbout:
+    """What ``stage_json`` writes; see ``Stage``."""
+
+    name: str
+    factors: dict[str, Weight]
+    normalise: bool
+    given: dict[str, str]
+    fill: Weight
+    cut: tuple[Width, Width] | None
+    presets: dict[str, dict[str, Weight]]
+    bonds: list[dict[str, Any]]
+
+
 def read_stage(
-    about: dict[str, Any], tensors: dict[str, np.ndarray], number: int, where: object
+    about: StageAbout, tensors: dict[str, np.ndarray], number: int, where: object
 ) -> Stage:
     """Build a stage, and remove its numbers from ``tensors``.
 
@@ -76,24 +92,23 @@ def read_stage(
         where: The file of the tensors, for messages.
 
     Raises:
-        FreeBindError: A tensor is missing or has another shape.
-        KeyError, TypeError, ValueError: The description is not one of a stage.
+        FreeBindError: A tensor is missing or has another shape, or the stage does not fit.
     """
-    bonds = [_read_bond(bond, tensors, number, where) for bond in about["bonds"]]
-    options = {name: about[name] for name in ("normalise", "name", "presets")}
+    bonds = [_read_bond(bond, tensors, number, where) for bond in about.bonds]
+    options = {name: getattr(about, name) for name in ("normalise", "name", "presets")}
     if bonds and bonds[0].direction.direct:
-        options["fill"] = about["fill"]
-    stage = make_stage(bonds, about["factors"], tuned_rows=about["given"], **options)
-    if about["cut"] is None:
+        options["fill"] = about.fill
+    stage = make_stage(bonds, about.factors, tuned_rows=about.given, **options)
+    if about.cut is None:
         return stage
-    basis = _take(tensors, f"{number}.basis", tuple(about["cut"]), where)
+    basis = _take(tensors, f"{number}.basis", about.cut, where)
     return CutSum(**vars(stage), basis=basis)
 
 
 def _read_bond(
     about: dict[str, Any], tensors: dict[str, np.ndarray], stage: int, where: object
 ) -> Bond:
-    spec = BondSpec.from_json(about)
+    spec = BondSpec.from_json(about, where)
     prefix, members = f"{stage}.{spec.expert}", len(spec.members)
     widths = {"in": (spec.dim_in, spec.hidden), "out": (spec.hidden, spec.dim_out)}
     collections: dict[str, Any] = {"params": {}, "batch_stats": {}}

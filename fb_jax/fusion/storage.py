@@ -10,26 +10,60 @@ The folder appears complete under its name, or not at all.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError
+from msgspec import Meta
 
 from fb_jax import files
-from fb_jax.errors import FreeBindError
-from fb_jax.fusion.card import model_card
-from fb_jax.fusion.layout import AGAIN, digest, read_stage, stage_json, stage_tensors
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.files.kinds import Count, Sha256
+from fb_jax.fusion.card import Figures, model_card
+from fb_jax.fusion.layout import AGAIN, StageAbout, digest, read_stage, stage_json, stage_tensors
 from fb_jax.fusion.space import FusedSpace
 
 FORMAT, VERSION = "freebind-space", 1
 SPACE_FILE, WEIGHTS_FILE, CARD_FILE = "space.json", "weights.safetensors", "README.md"
 PACKAGES = ("freebind-jax", "jax", "numpy", "safetensors")
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Size and digest of a file."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+def _content(content: bytes) -> _Content:
+    return _Content(len(content), files.sha256_of_bytes(content))
+
+
+@dataclass(frozen=True)
+class _Space:
+    """A native space."""
+
+    licence: str
+
+
+@dataclass(frozen=True)
+class _About:
+    """What is read of space.json."""
+
+    spaces: dict[str, _Space]
+    stages: Annotated[list[StageAbout], Meta(min_length=1)]
+    weights: _Content
+    metrics: dict[str, Figures]
+    card: _Content | None = None
 
 
 def write_space(
@@ -58,21 +92,28 @@ def write_space(
     space = replace(space, licences={**space.licences, **(licences or {})})
     _require_trained(space)
     weights = safetensors.numpy.save(_tensors(space))
-    figures = {split: dict(models) for split, models in (metrics or {}).items()}
-    about = _about(space, weights, figures)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        recorded = _require_same(path, space, about["weights"])
-        kept = {"metrics": recorded["metrics"]} if metrics is None else {}
-        _describe(path, space, about | kept)
-        return
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    with files.locked(path.absolute().parent, wait=True, name="") as held:
+        if held:
+            files.remove_partial(path.parent, f"{path.name}.*")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            recorded = _require_same(path, space, weights)
+            figures = recorded.metrics if metrics is None else metrics
+            _describe(path, space, _about(space, weights, figures))
+        else:
+            _write_new(path, space, weights, _about(space, weights, metrics or {}))
+
+
+def _write_new(path: Path, space: FusedSpace, weights: bytes, about: dict[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{files.PARTIAL}")
     files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
     _describe(partial, space, about)
     try:
         partial.replace(path)  # also an empty folder
+        files.sync_folder(path.parent)
     except OSError as error:
-        raise FreeBindError("a folder cannot get its name", where=path, got=error) from error
+        raise files.not_written(path, error, "a fused space") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _require_trained(space: FusedSpace) -> None:
@@ -84,26 +125,23 @@ def _require_trained(space: FusedSpace) -> None:
 def _describe(folder: Path, space: FusedSpace, about: dict[str, Any]) -> None:
     card = model_card(space, about["metrics"]).encode()
     files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
-    files.write_json(folder / SPACE_FILE, _signed(about))
+    files.write_json(folder / SPACE_FILE, about | {"card": asdict(_content(card))})
 
 
-def _require_same(path: Path, space: FusedSpace, weights: dict[str, Any]) -> dict[str, Any]:
-    """Return the space.json of a folder that holds this very space."""
-    there = path / SPACE_FILE
-    recorded: Any = files.read_json(there) if there.is_file() else None
-    same = isinstance(recorded, dict) and recorded.get("weights") == weights
-    if not same or replace(read_space(path), licences=space.licences) != space:
+def _require_same(path: Path, space: FusedSpace, weights: bytes) -> _About:
+    """Return the description of a folder that holds this very space."""
+    about = None
+    with contextlib.suppress(FreeBindError):
+        about = _read_about(path)
+    same = about is not None and about.weights == _content(weights)
+    if about is None or not same or replace(read_space(path), licences=space.licences) != space:
         raise FreeBindError(
             "this folder holds something else",
             where=path,
             expected="no folder of this name, or the same fused space",
             fix="choose another folder; delete this one only if you do not need what it holds",
         )
-    return dict(recorded)
-
-
-def _sealed(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": files.sha256_of_bytes(content)}
+    return about
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
@@ -128,15 +166,10 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any]) -> dic
         },
         "stages": [stage_json(stage) for stage in space.stages],
         "digest": digest(space),
-        "weights": _sealed(weights),
-        "metrics": metrics,
+        "weights": asdict(_content(weights)),
+        "metrics": {split: dict(models) for split, models in metrics.items()},
         "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def _signed(about: dict[str, Any]) -> dict[str, Any]:
-    """Return the content with a digest of itself: a flipped bit in a factor is noticed too."""
-    return {**about, "sha256": files.sha256_of_json(about)}
 
 
 def read_space(path: Path | str) -> FusedSpace:
@@ -146,62 +179,59 @@ def read_space(path: Path | str) -> FusedSpace:
         FreeBindError: It is not there, is damaged, or is of another version.
     """
     path = Path(path)
+    about = _read_about(path)
+    tensors = _read_weights(path / WEIGHTS_FILE, about.weights)
+    with files.explained("not the description of a fused space", path / SPACE_FILE, AGAIN):
+        stages = [
+            read_stage(stage, tensors, number, path / WEIGHTS_FILE)
+            for number, stage in enumerate(about.stages)
+        ]
+    if tensors:
+        raise FreeBindError(
+            "numbers belong to no stage of a fused space",
+            where=path,
+            got=", ".join(tensors),
+            fix=AGAIN,
+        )
+    _check_card(path / CARD_FILE, about.card)
+    licences = {name: space.licence for name, space in about.spaces.items()}
+    return FusedSpace(tuple(stages), {s: text for s, text in licences.items() if text != "unknown"})
+
+
+def _read_about(path: Path) -> _About:
     where = path / SPACE_FILE
     if not where.is_file():
         raise FreeBindError("not a fused space", where=path, expected=f"a folder with {SPACE_FILE}")
-    about = _checked(files.read_json(where), where)
-    try:
-        return _space(about, _read_weights(path / WEIGHTS_FILE, about["weights"]), path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FreeBindError(
-            "not the description of a fused space", where=where, got=repr(error)
-        ) from error
-
-
-def _checked(about: Any, where: Path) -> dict[str, Any]:
-    """Return the content if it is of this version and unaltered."""
-    found = about if isinstance(about, dict) else {}
-    if (kind := (found.get("format"), found.get("version"))) != (FORMAT, VERSION):
+    about = files.read_json(where)
+    found = (about.get("format"), about.get("version")) if isinstance(about, dict) else (None, None)
+    if found != (FORMAT, VERSION) or isinstance(found[1], bool):
         raise FreeBindError(
             "this fused space has another format",
             where=where,
             expected=f"{FORMAT}, version {VERSION}",
-            got=f"{kind[0]}, version {kind[1]}",
+            got=f"{found[0]}, version {found[1]}",
             fix="read it with the release of freebind-jax that wrote it",
         )
-    plain = {name: value for name, value in found.items() if name != "sha256"}
-    if found.get("sha256") != (digest := files.sha256_of_json(plain)):
+    return files.convert(about, _About, where, "not the description of a fused space")
+
+
+def _read_weights(path: Path, recorded: _Content) -> dict[str, np.ndarray]:
+    content = files.read_bytes(path, recorded.bytes, "the file of weights")
+    if (found := _content(content)) != recorded:
         raise FreeBindError(
-            "this file was altered",
-            where=where,
-            expected=f"SHA-256 {found.get('sha256')}",
-            got=digest,
-            fix=f"{AGAIN}; other factors: load it, with_factors, save",
+            "the weights were altered", where=path, expected=recorded, got=found, fix=AGAIN
         )
-    return plain
+    with files.explained("the weights cannot be read", path, AGAIN):
+        tensors: dict[str, np.ndarray] = safetensors.numpy.load(content)
+    return tensors
 
 
-def _read_weights(path: Path, recorded: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    try:
-        content = path.read_bytes()
-        if (found := _sealed(content)) != recorded:
-            raise FreeBindError(
-                "the weights were altered", where=path, expected=recorded, got=found, fix=AGAIN
-            )
-        return safetensors.numpy.load(content)
-    except (OSError, SafetensorError) as error:
-        raise FreeBindError("a file cannot be read", where=path, got=error, fix=AGAIN) from error
-
-
-def _space(about: dict[str, Any], tensors: dict[str, np.ndarray], path: Path) -> FusedSpace:
-    licences = {s: d["licence"] for s, d in about["spaces"].items() if d["licence"] != "unknown"}
-    stages = [
-        read_stage(stage, tensors, number, path / WEIGHTS_FILE)
-        for number, stage in enumerate(about["stages"])
-    ]
-    if not stages or tensors:
-        raise ValueError(f"{len(stages)} stages, and numbers that belong to none: {list(tensors)}")
-    return FusedSpace(tuple(stages), licences)
+def _check_card(path: Path, recorded: _Content | None) -> None:
+    """Say so if the model card is not the one that was written; people may edit it."""
+    if recorded is None or not path.exists():
+        return
+    if _content(files.read_bytes(path, 1 << 24)) != recorded:
+        notice_once(f"{path}: this model card was edited; its figures may not be the recorded ones")
 
 
 FusedSpace.save = write_space

@@ -11,8 +11,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32
 
+from fb_jax import files
 from fb_jax.banks import unit_rows
 from fb_jax.errors import FreeBindError, unknown
+from fb_jax.files.kinds import Width
 from fb_jax.numerics import Precision
 from fb_jax.projector.fold import Folded, fold, mean_output
 from fb_jax.projector.mixture import Subset, Variables, subset_name, subsets
@@ -77,9 +79,9 @@ class BondSpec:
     modalities: tuple[str, ...]
     shared: tuple[str, ...]
     members: tuple[Subset, ...]
-    dim_in: int
-    dim_out: int
-    hidden: int = 2048
+    dim_in: Width
+    dim_out: Width
+    hidden: Width = 2048
 
     @classmethod
     def between(cls, kind: BondKind, unified: End, expert: End, hidden: int) -> BondSpec:
@@ -127,19 +129,23 @@ class BondSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> BondSpec:
-        """Read a description; older ones have a precision too, or no modalities.
+    def from_json(cls, fields: Mapping[str, Any], where: object) -> BondSpec:
+        """Read a description; older ones have no modalities: their last member has all.
+
+        Args:
+            fields: See ``to_json``.
+            where: Their file, for messages.
 
         Raises:
-            KeyError, TypeError: A field is missing or unknown.
+            FreeBindError: A field is missing or of another kind.
         """
-        members = tuple(tuple(member) for member in fields["members"])
-        sequences = {
-            "members": members,
-            "shared": tuple(fields["shared"]),
-            "modalities": tuple(fields.get("modalities", members[-1])),
-        }
-        return cls(**{k: v for k, v in fields.items() if k != "precision"} | sequences)
+        what = "not the description of a bond"
+        with files.explained(what, where):
+            older = {"modalities": fields["members"][-1]}
+        spec = files.convert({**older, **fields}, cls, where, what)
+        if not (spec.members and all(spec.members) and set(spec.shared) <= set(spec.modalities)):
+            raise FreeBindError(what, where=where, got=fields)
+        return spec
 
 
 @dataclass(frozen=True, eq=False)

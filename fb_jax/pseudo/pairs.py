@@ -22,12 +22,14 @@ from fb_jax import files
 from fb_jax.banks import (
     Concatenated,
     MemoryArray,
+    PartWriter,
     Progress,
     Rows,
     ShardedArray,
     ShardWriter,
     no_progress,
 )
+from fb_jax.errors import FreeBindError
 from fb_jax.numerics import require_supported
 from fb_jax.pseudo.execute import BankStream, complete
 from fb_jax.pseudo.plans import Column, Hop, Ref, columns, native
@@ -92,13 +94,21 @@ class PairSet:
             FreeBindError: They are unfinished, damaged, or were computed from something else.
         """
         folder = Path(folder)
-        files.require_claim(folder / CLAIM, spec.identity(), "pseudo pairs")
+        claim = files.require_claim(folder / CLAIM, spec.identity(), "pseudo pairs")
         remedy = f"delete {folder} and run the same command again: it builds the pairs anew"
         arrays = {
             (start, ref.column): ShardedArray(_array_folder(folder, start, ref), remedy)
             for start in spec.starts
             for ref in spec.outputs(start)
         }
+        for array in arrays.values():
+            if array.manifest.about.get("claim") != claim:
+                raise FreeBindError(
+                    "these pseudo pairs were made from something else than their claim says",
+                    where=array.folder,
+                    expected=f"pairs of {folder / CLAIM}",
+                    fix=remedy,
+                )
         return cls(spec, arrays, folder)
 
     def __repr__(self) -> str:
@@ -149,10 +159,11 @@ def build_pairs(
     require_supported(spec.retrieval.precision)
     arrays: dict[tuple[str, Column], WritableArray] = {}
     with nullcontext() if folder is None else files.locked(folder):
+        claim = None
         if folder is not None:
-            files.claim(folder / CLAIM, spec.identity(), "pseudo pairs")
+            claim = files.claim(folder / CLAIM, spec.identity(), "pseudo pairs")
         for start in spec.starts:
-            writers = {ref: _writer(spec, folder, start, ref) for ref in spec.outputs(start)}
+            writers = {ref: _writer(spec, folder, start, ref, claim) for ref in spec.outputs(start)}
             _build_start(spec, start, writers, resident_bytes, progress)
             arrays |= {
                 (start, ref.column): writer
@@ -191,25 +202,21 @@ def _blocks(start: int, stop: int, size: int) -> Iterator[slice]:
 
 
 def _writer(
-    spec: PairSpec, folder: Path | None, start: str, ref: Ref
+    spec: PairSpec, folder: Path | None, start: str, ref: Ref, claim: str | None
 ) -> ShardWriter | WritableArray:
     count, dim, dtype = spec.count(start), spec.dim(ref.column), spec.retrieval.dtype
     if folder is None:
         return WritableArray(count, dim, dtype)
     # A shard is a block of queries, so that a resumed run sees the same blocks: the same bytes.
-    return ShardWriter(
+    parts = PartWriter(
         _array_folder(folder, start, ref),
         dim=dim,
         count=count,
         dtype=dtype,
-        about={
-            "start": start,
-            "embedding": str(ref),
-            "unified": spec.unified,
-            "expert": spec.expert,
-        },
+        about={"start": start, "embedding": str(ref), "claim": claim},
         shard_rows=spec.retrieval.chunks.queries,
     )
+    return ShardWriter(parts)
 
 
 def _stream(spec: PairSpec, hops: tuple[Hop, ...], resident_bytes: int) -> BankStream:

@@ -10,7 +10,7 @@ import yaml
 
 from fb_jax import files
 from fb_jax.evaluation import Results, plot_losses
-from fb_jax.fusion import CutSum, FusedSpace
+from fb_jax.fusion import CutSum, FusedSpace, digest
 from fb_jax.projector import Bond
 from fb_jax.pseudo import build_pairs
 from fb_jax.registry import METRICS
@@ -75,6 +75,7 @@ def _write_head(job: Job) -> None:
         "data": str(config.data.absolute()),
         "banks": banks,
         "evaluation": list(job.evaluation),
+        "dim": config.dim,
         "metrics": [METRICS.identity(name) for name in config.metrics],
     }
     files.write_json(paths.provenance, origin | current)
@@ -108,11 +109,12 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Results]:
 
 def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:
     """Cut a direct sum if the options say so; fitted once, then kept."""
-    config, kept = job.config, job.paths.kept_basis()
+    config = job.config
     if config.dim is None:
         return space
+    kept, uncut = job.paths.kept_basis(space), digest(space)
     with reporter.task(f"cut to {config.dim} dimensions", 0):
         space = cut_once(space, config.dim, kept, config.data, config.pool)
     if kept is None and isinstance(space.last, CutSum):
-        files.write_npy(job.paths.basis, space.last.basis)
+        files.write_recorded(job.paths.basis, space.last.basis, {"space": uncut})
     return space

@@ -128,13 +128,14 @@ def _require_dim(config: RunConfig, space: FusedSpace) -> None:
             got=config.dim,
             fix="leave --dim out to keep all",
         )
-    kept = RunPaths(config.folder).kept_basis()
-    if kept is not None and kept.shape[1] != config.dim:
+    basis = RunPaths(config.folder).basis
+    kept = files.open_npy(basis, "the basis of a cut") if basis.exists() else None
+    if kept is not None and kept.shape[1:] != (config.dim,):
         raise FreeBindError(
             "this run is cut to other dimensions",
             where=config.folder,
             expected=f"{config.dim} dimensions",
-            got=f"{kept.shape[1]} dimensions",
+            got=f"{kept.shape[1:]} dimensions",
             fix="choose another --out",
         )
 
@@ -176,15 +177,6 @@ def _require_dims(banks: BankSet, pool: BankSet) -> None:
 
 def _require_own_folder(job: Job) -> None:
     if job.paths.marker.exists():
-        files.claim(job.paths.marker, job.identity(), "results")
+        files.require_claim(job.paths.marker, job.identity(), "results")
         return
-    folder = job.config.folder
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if foreign := [name for name in names if not name.endswith(".partial")]:
-        raise FreeBindError(
-            "the run folder holds something else",
-            where=folder,
-            expected="no such folder, an empty one, or one of the same run",
-            got=", ".join(foreign[:5]),
-            fix="choose another --out",
-        )
+    files.require_unclaimed(job.paths.marker, "results")

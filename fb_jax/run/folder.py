@@ -3,7 +3,7 @@
 run.json          what distinguishes this run from others
 config.yaml       every option, resolved
 provenance.json   versions, device, data, bank fingerprints, digests of the metrics
-basis.npy         directions to which a direct sum is cut
+basis.npy         directions to which a direct sum is cut; basis.json: its digest, and of what
 bond/             checkpoints, metrics.jsonl, tensorboard/
 metrics.json      results
 losses.png, sweep.png
@@ -12,18 +12,16 @@ losses.png, sweep.png
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from fb_jax import files
-from fb_jax.banks import Bank, BankSet, Encoder, Split, open_banks
+from fb_jax.banks import POOL, Bank, BankSet, Encoder, Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Results, evaluate
-from fb_jax.fusion import Factors, FusedSpace, with_basis
+from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
 from fb_jax.training import load_bond
 
@@ -48,10 +46,32 @@ class RunPaths:
         """Whether the folder is that of a product."""
         return (self.folder / "product.json").exists()
 
-    def kept_basis(self) -> np.ndarray | None:
-        """Return the basis that the run was cut to; None if there is none."""
-        exists = self.basis.exists()
-        return files.read_npy(self.basis, "the basis of a cut") if exists else None
+    def kept_basis(self, space: FusedSpace) -> np.ndarray | None:
+        """Return the basis that the run was cut to; None if there is none.
+
+        Raises:
+            FreeBindError: It is damaged, or was fitted on another space.
+        """
+        if not self.basis.exists():
+            return None
+        fix = f"delete {self.basis} and basis.json: freebind train fits it again"
+        about = {"space": digest(space)}
+        return files.read_recorded(self.basis, "the basis of a cut", about, fix)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is read of provenance.json; a product has data alone."""
+
+    data: str
+    banks: dict[str, dict[str, str]] = field(default_factory=dict)
+    evaluation: list[str] = field(default_factory=list)
+    dim: int | None = None
+
+    @property
+    def pool(self) -> str:
+        """The split that was trained on."""
+        return next(iter(set(self.banks) - set(self.evaluation)), POOL)
 
 
 class Run:
@@ -73,7 +93,7 @@ class Run:
                 expected="the folder of one bond's run, with run.json",
                 fix=f"its fused space is {folder}/space" if self.paths.is_product else None,
             )
-        self.provenance: dict[str, Any] = files.read_json(self.paths.provenance)
+        self.provenance = files.read_json(self.paths.provenance, Provenance)
         self.bond: Bond = load_bond(self.paths.bond)
 
     @property
@@ -84,29 +104,29 @@ class Run:
     @property
     def space(self) -> FusedSpace:
         """The fused space of its bond, at the first preset that fits; cut if the run was."""
-        space, basis = FusedSpace.of(self.bond), self.paths.kept_basis()
-        config = yaml.safe_load(self.paths.config.read_text())
-        return space if basis is None or config["dim"] is None else with_basis(space, basis)
+        space = FusedSpace.of(self.bond)
+        basis = self.paths.kept_basis(space) if self.provenance.dim else None
+        return space if basis is None else with_basis(space, basis)
 
     @property
     def data(self) -> Path:
         """The bank root that it was trained on."""
-        return Path(self.provenance["data"])
+        return Path(self.provenance.data)
 
     @property
     def splits(self) -> list[str]:
         """The evaluation splits that it recorded."""
-        return self.provenance["evaluation"]
+        return self.provenance.evaluation
 
     @property
     def pool(self) -> str:
         """The split that it was trained on."""
-        return next(name for name in self.provenance["banks"] if name not in self.splits)
+        return self.provenance.pool
 
     def encoders(self) -> dict[str, Encoder]:
         """Return space to what computed its banks; spaces whose banks are gone are left out."""
         encoders = {}
-        for split, banks in self.provenance["banks"].items():
+        for split, banks in self.provenance.banks.items():
             for space, modality in (
                 key.split("/") for key in banks if not key.startswith("pairs/")
             ):
@@ -128,7 +148,7 @@ class Run:
         """
         root = Path(data or self.data)
         banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
-        recorded = self.provenance["banks"].get(split, {})
+        recorded = self.provenance.banks.get(split, {})
         here = banks.fingerprints() | banks.pair_fingerprints()
         changed = [name for name, digest in recorded.items() if here.get(name) != digest]
         if data is None and changed:

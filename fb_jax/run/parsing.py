@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fb_jax import files
 from fb_jax.arguments import parse
 from fb_jax.errors import FreeBindError
 from fb_jax.run.default import config_file
@@ -63,29 +62,8 @@ def _value(option: str, args: Sequence[str]) -> str | None:
     return None
 
 
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """Read a YAML file of options by name.
-
-    Args:
-        path: The file.
-        what: What it is, for messages: "a config file".
-
-    Raises:
-        FreeBindError: It is missing or no such file.
-    """
-    try:
-        options = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FreeBindError(f"{what} cannot be read", where=path, got=error) from error
-    if not isinstance(options, dict):
-        raise FreeBindError(
-            f"{what} must hold options by name", where=path, got=type(options).__name__
-        )
-    return options
-
-
 def _yaml_args(path: Path) -> list[str]:
-    options = read_yaml(path, "a config file")
+    options = files.read_yaml(path, "a config file")
     if "config" in options:
         raise FreeBindError("a config file cannot name another", where=path)
     return _flatten(options)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,12 +128,15 @@ def bond_runs(stage: Product, data: Path, config: RunConfig) -> list[RunConfig]:
 def _require_own_folder(stage: Product, config: RunConfig) -> None:
     """Raise a FreeBindError if another product of this name was made here."""
     marker = config.home / stage.name / "product.json"
-    if marker.exists() and files.read_json(marker)["product"] != files.json_types(stage.to_dict()):
+    if not marker.exists():
+        return
+    found = files.read_json(marker, dict[str, Any]).get("product")
+    if found != files.json_types(stage.to_dict()):
         raise FreeBindError(
             "this folder holds another product of this name",
             where=marker.parent,
             expected=stage.to_dict(),
-            got=files.read_json(marker)["product"],
+            got=found,
             fix="give the file another name, or choose another --out",
         )
 

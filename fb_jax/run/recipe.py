@@ -18,15 +18,16 @@ or it takes a modality of another product from an encoder that was tuned into it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from fb_jax import files
 from fb_jax.banks import require_name
 from fb_jax.errors import FreeBindError, unknown
+from fb_jax.files.kinds import Weight, Width
 from fb_jax.fusion import Factors
 from fb_jax.projector import DIRECTIONS, BondKind
-from fb_jax.run.parsing import read_yaml
 
 HOME = Path(__file__).parents[1] / "products"
 """The products that come with the package; ``configs/products`` of the repository."""
@@ -78,15 +79,20 @@ class Product:
         }
 
 
-OPTIONS: Mapping[str, tuple[type, ...]] = {
-    "unified": (str,),
-    "bond": (str,),
-    "experts": (list,),
-    "factors": (str, dict),
-    "dim": (int,),
-    "fill": (float, int),
-    "tuned": (dict,),
-}
+@dataclass(frozen=True)
+class _File:
+    """What a product file may hold."""
+
+    unified: str
+    bond: BondKind | None = None
+    experts: tuple[str, ...] = ()
+    factors: str | dict[str, Weight] = ""
+    dim: Width | None = None
+    fill: Weight | None = None
+    tuned: dict[str, str] = field(default_factory=dict)
+
+
+OPTIONS = tuple(part.name for part in fields(_File))
 
 
 def products(folder: Path = HOME) -> dict[str, Path]:
@@ -128,7 +134,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Product:
 
 def _options(path: Path) -> dict[str, Any]:
     """Return the options of a file, each of its type."""
-    options = read_yaml(path, "a product file")
+    options = files.read_yaml(path, "a product file")
     if "unified" not in options:
         raise FreeBindError(
             "not a product file",
@@ -136,29 +142,13 @@ def _options(path: Path) -> dict[str, Any]:
             expected=f"options by name: {', '.join(OPTIONS)}; unified must be there",
             got=list(options),
         )
-    for name, value in options.items():
+    for name in options:
         if name not in OPTIONS:
-            raise unknown("option of a product", str(name), OPTIONS, path)
-        if not isinstance(value, OPTIONS[name]) or isinstance(value, bool):
-            raise FreeBindError(
-                "an option of a product has the wrong type",
-                where=f"{path}: {name}",
-                expected=" or ".join(kind.__name__ for kind in OPTIONS[name]),
-                got=value,
-            )
-    if options.get("bond", "combination") not in DIRECTIONS:
-        raise unknown("bond", options["bond"], DIRECTIONS, path)
-    if isinstance(factors := options.get("factors"), dict):
-        options["factors"] = {str(m): _weight(weight, m, path) for m, weight in factors.items()}
-    return {**options, "experts": tuple(map(str, options.get("experts", ())))}
-
-
-def _weight(weight: object, modality: object, path: Path) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise FreeBindError(
-            "a factor is a weight", where=f"{path}: {modality}", expected="0 to 1", got=weight
-        )
-    return float(weight)
+            raise unknown("option of a product", name, OPTIONS, path)
+    if isinstance(bond := options.get("bond", ""), str) and bond and bond not in DIRECTIONS:
+        raise unknown("bond", bond, DIRECTIONS, path)
+    what = "an option of a product has the wrong type or range"
+    return vars(files.convert(options, _File, path, what))
 
 
 def _require_one_kind(product: Product, path: Path) -> None:

@@ -12,6 +12,7 @@ from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_sweep, sweep
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
+from fb_jax.fusion.card import Figures
 from fb_jax.run.reporter import Reporter
 
 
@@ -70,6 +71,15 @@ def report_space(
             swept = sweep(space, evaluation[split], progress=advance)
         plot_sweep(swept, points, f"{space.title}, {split}", folder / "sweep.png")
     return results
+
+
+def read_figures(path: Path) -> dict[str, Figures]:
+    """Return the figures that ``report_space`` wrote: split to model to pair to metric to value.
+
+    Raises:
+        FreeBindError: The file is damaged or was altered.
+    """
+    return files.read_json(path, dict[str, dict[str, Figures]])["retrieval"]
 
 
 def cut_once(

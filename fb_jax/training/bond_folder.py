@@ -7,14 +7,17 @@ FOLDER/metrics.jsonl    losses and speed; see ``fb_jax.training.log``
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Count
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.settings import Training
@@ -28,8 +31,8 @@ def first_state(spec: BondSpec, seed: int) -> TrainState:
     return init_state(spec, jax.random.key(seed))
 
 
-def claim_folder(folder: Path, spec: BondSpec, training: Training, steps: int, pairs: str) -> None:
-    """Mark a folder as that of one training; see ``files.claim``.
+def claim_folder(folder: Path, spec: BondSpec, training: Training, steps: int, pairs: str) -> str:
+    """Mark a folder as that of one training; return the digest of its claim, see ``files.claim``.
 
     Args:
         folder: The training folder.
@@ -46,12 +49,20 @@ def claim_folder(folder: Path, spec: BondSpec, training: Training, steps: int, p
         "steps": steps,
         "pairs": pairs,
     }
-    files.claim(folder / BOND_FILE, identity, "checkpoints")
+    return files.claim(folder / BOND_FILE, identity, "checkpoints")
 
 
-def checkpoints_of(folder: Path) -> Checkpoints:
-    """Return the checkpoints of a training folder."""
-    return Checkpoints(folder / "checkpoints")
+def checkpoints_of(folder: Path, claim: str) -> Checkpoints:
+    """Return the checkpoints of a training folder; ``claim`` is the digest of its claim."""
+    return Checkpoints(folder / "checkpoints", claim)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What is read of a claim."""
+
+    form: dict[str, Any]
+    steps: Count
 
 
 def is_trained(folder: Path | str) -> bool:
@@ -59,7 +70,8 @@ def is_trained(folder: Path | str) -> bool:
     claim = Path(folder) / BOND_FILE
     if not claim.exists():
         return False
-    return files.read_json(claim).get("steps") in checkpoints_of(claim.parent).steps()
+    last = files.read_json(claim, _Claim).steps
+    return last in checkpoints_of(claim.parent, "").steps()
 
 
 def load_bond(folder: Path | str) -> Bond:
@@ -69,14 +81,10 @@ def load_bond(folder: Path | str) -> Bond:
         FreeBindError: There is none, its training is unfinished, or its checkpoint is damaged.
     """
     folder = Path(folder)
-    claim = files.read_json(folder / BOND_FILE)
-    try:
-        spec, last = BondSpec.from_json(claim["form"]), claim["steps"]
-    except (KeyError, TypeError) as error:
-        raise FreeBindError(
-            "not the description of a bond", where=folder / BOND_FILE, got=repr(error)
-        ) from error
-    checkpoints = checkpoints_of(folder)
+    identity, where = files.read_json(folder / BOND_FILE, dict[str, Any]), folder / BOND_FILE
+    claim = files.convert(identity, _Claim, where, "not the description of a bond")
+    spec, last = BondSpec.from_json(claim.form, where), claim.steps
+    checkpoints = checkpoints_of(folder, files.sha256_of_json(identity))
     if last not in (steps := checkpoints.steps()):
         raise FreeBindError(
             "this bond is not trained to its end",

@@ -1,7 +1,7 @@
 """Checkpoints written by Orbax, verified by SHA-256.
 
     FOLDER/<step>/            Orbax: ``state`` (arrays by name) and ``place`` (iterator state, JSON)
-    FOLDER/<step>.json        SHA-256 of each of its files, written last
+    FOLDER/<step>.json        digests of its files and of its training's claim, written last
 
 Orbax does not check content: an altered byte is read back as another number. A step without its
 digests was interrupted while it was written and does not count.
@@ -9,7 +9,10 @@ digests was interrupted while it was written and does not count.
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +24,15 @@ from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 Tree = TypeVar("Tree")
+STEP = re.compile(r"[0-9]{1,15}")
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is known of a checkpoint."""
+
+    claim: str
+    files: dict[str, str]
 
 
 class Checkpoints:
@@ -28,17 +40,17 @@ class Checkpoints:
 
     Args:
         folder: Where they are.
+        claim: Digest of what the training is; a checkpoint of another one is refused.
         keep: Number of checkpoints to keep.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2) -> None:
-        self.folder = folder.absolute()
-        self.keep = keep
+    def __init__(self, folder: Path, claim: str = "", *, keep: int = 2) -> None:
+        self.folder, self.claim, self.keep = folder.absolute(), claim, keep
 
     def steps(self) -> list[int]:
         """Return the steps with a complete checkpoint, in ascending order."""
-        digests = self.folder.glob("*.json")
-        return sorted(int(path.stem) for path in digests if (self.folder / path.stem).is_dir())
+        names = (path.stem for path in self.folder.glob("*.json") if STEP.fullmatch(path.stem))
+        return sorted(int(name) for name in names if (self.folder / name).is_dir())
 
     def save(self, step: int, state: Any, iterator_state: dict[str, Any]) -> None:
         """Write a checkpoint; it counts once its digests are on disk.
@@ -64,15 +76,16 @@ class Checkpoints:
             self._remove_leftovers()
             with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
                 checkpointer.save(target, items, force=True)  # over what a killed process left
-        except (OSError, ValueError) as error:
+        except Exception as error:  # Orbax passes on whatever its storage raises
             raise FreeBindError(
                 "a checkpoint could not be written",
                 where=target,
                 got=f"{type(error).__name__}: {error}",
-                fix="free some space and run the same command again; it continues from "
-                + (f"step {self.steps()[-1]}" if self.steps() else "the start"),
+                fix="free some space, or look at the disk, and run the same command again; it "
+                "continues from " + (f"step {self.steps()[-1]}" if self.steps() else "the start"),
             ) from error
-        files.write_json(target.with_suffix(".json"), _digests(target))
+        record = {"claim": self.claim, "files": _digests(target)}
+        files.write_json(target.with_suffix(".json"), record)
         for old in self.steps()[: -self.keep]:
             (self.folder / f"{old}.json").unlink()
             shutil.rmtree(self.folder / str(old))
@@ -101,14 +114,31 @@ class Checkpoints:
         """
         target = self.folder / str(step)
         fix = f"delete {target} and {step}.json beside it to continue from an earlier checkpoint"
-        _require_digests(target, fix)
+        self._require_whole(target, fix)
         expected = _by_name(like)
         saved = ocp.args.Composite(state=ocp.args.StandardRestore(), place=ocp.args.JsonRestore())
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with (
+            files.explained("a checkpoint cannot be read", target, fix),
+            ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+        ):
             found = checkpointer.restore(target, saved)
-        _require_shapes(found["state"], expected, target)
+        options = "use the options that it was trained with"
+        shapes = _shapes(found["state"]), _shapes(expected)
+        _require_same(f"{target}, array ", *shapes, "belongs to another model", options)
         leaves = [found["state"][name] for name in expected]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), found["place"]
+
+    def _require_whole(self, target: Path, fix: str) -> None:
+        """Raise a FreeBindError unless a checkpoint is unaltered and of this training."""
+        path = target.with_suffix(".json")
+        record = files.read_json(path, dict[str, Any])
+        if "claim" not in record:  # as earlier versions wrote it
+            record = {"claim": self.claim, "files": record}
+        whole = files.convert(record, _Record, path)
+        fault = "was altered after it was written"
+        _require_same(f"{target}/", _digests(target), whole.files, fault, fix)
+        claims = {"claim": self.claim}, {"claim": whole.claim}
+        _require_same(f"{target}, ", *claims, "belongs to another training", fix)
 
 
 def _by_name(tree: Any) -> dict[str, Any]:
@@ -121,31 +151,19 @@ def _digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): files.sha256_of(path) for path in paths}
 
 
-def _require_digests(target: Path, fix: str) -> None:
-    wanted, found = files.read_json(target.with_suffix(".json")), _digests(target)
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise FreeBindError(
-                "a checkpoint was altered after it was written",
-                where=target / name,
-                expected=f"SHA-256 {wanted.get(name, 'no such file')}",
-                got=f"SHA-256 {found.get(name, 'no such file')}",
-                fix=fix,
-            )
-
-
 def _shapes(arrays: Any) -> dict[str, str]:
     return {name: f"{np.dtype(x.dtype)}{list(x.shape)}" for name, x in arrays.items()}
 
 
-def _require_shapes(arrays: Any, like: dict[str, Any], target: Path) -> None:
-    found, wanted = _shapes(arrays), _shapes(like)
+def _require_same(
+    where: str, found: Mapping[str, str], wanted: Mapping[str, str], fault: str, fix: str
+) -> None:
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise FreeBindError(
-                "a checkpoint belongs to another model",
-                where=f"{target}, array {name}",
-                expected=wanted.get(name, "no such array"),
-                got=found.get(name, "no such array"),
-                fix="use the options that it was trained with",
+                f"a checkpoint {fault}",
+                where=f"{where}{name}",
+                expected=wanted.get(name, "none of this name"),
+                got=found.get(name, "none of this name"),
+                fix=fix,
             )

@@ -96,8 +96,8 @@ def train_bond(
         return Bond(spec, work.in_memory().variables)
     folder = Path(folder)
     with files.locked(folder):
-        claim_folder(folder, spec, training, len(schedule), pairs.fingerprint())
-        return Bond(spec, work.in_folder(folder).variables)
+        claim = claim_folder(folder, spec, training, len(schedule), pairs.fingerprint())
+        return Bond(spec, work.in_folder(folder, claim).variables)
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ class _Work:
         state = first_state(self.spec, self.training.seed)
         return self._run(state, 0, self._feed(), Loggers(), None)
 
-    def in_folder(self, folder: Path) -> TrainState:
+    def in_folder(self, folder: Path, claim: str) -> TrainState:
         """Train, or continue, with checkpoints and logs in a folder."""
-        checkpoints, step, position = checkpoints_of(folder), 0, None
+        checkpoints, step, position = checkpoints_of(folder, claim), 0, None
         state = first_state(self.spec, self.training.seed)
         if steps := checkpoints.steps():
             step = steps[-1]

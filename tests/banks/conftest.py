@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fb_jax.banks import Encoder, Split, bank_writer, write_items
+from fb_jax.banks import BankAbout, Encoder, Split, bank_writer, write_items
 
 
 @pytest.fixture
@@ -18,20 +18,12 @@ def make_bank(split: Split) -> Callable[..., Path]:
 
     def make_bank(space, modality, rows, missing=()) -> Path:
         ids = ({"id": f"{modality}{row}"} for row in range(len(rows)))
-        writer = bank_writer(
-            split.bank_path(space, modality),
-            dim=len(rows[0]),
-            count=len(rows),
-            dtype="float16",
-            space=space,
-            modality=modality,
-            items_sha256=write_items(split.items_path(modality), ids).digest,
-            encoder=Encoder("by hand", licence="CC0-1.0"),
-            missing=list(missing),
-            shard_rows=2,
-        )
-        writer.append(np.asarray(rows, float))
-        writer.close()
+        digest = write_items(split.items_path(modality), ids).digest
+        encoder = Encoder("by hand", licence="CC0-1.0")
+        about = BankAbout(space, modality, encoder, digest, np.array(missing, np.int64))
+        form = {"dim": len(rows[0]), "count": len(rows), "shard_rows": 2}
+        with bank_writer(split.bank_path(space, modality), about, **form) as writer:
+            writer.append(np.asarray(rows, float))
         return writer.folder
 
     return make_bank

@@ -94,7 +94,7 @@ BFLOAT16 = len(BFLOAT16).to_bytes(8, "little") + BFLOAT16 + b"\x80\x3f" * 2
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("x.npy", None, "no such file"),
+        ("x.npy", None, "is missing"),
         ("x.csv", "1,2", r"cannot be imported(.|\n)*expected: \.npy or \.safetensors"),
         ("x.npy", "1,2", "cannot be read"),
         ("x.npy", "", "cannot be read"),
@@ -186,7 +186,7 @@ def test_items_are_captions_or_objects_or_just_numbers(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, r"item list is missing\n.*x\.txt"),
+        (None, r"list is missing\n.*x\.txt"),
         ("a\nb\n", r"expected: 2 rows(.|\n)*got: +3 rows"),
         ("a\nb\nc\nd\n", r"expected: 4 rows(.|\n)*got: +3 rows"),
     ],
@@ -229,7 +229,7 @@ def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("p.csv", None, r"no such file\n.*p\.csv"),
+        ("p.csv", None, r"is missing\n.*p\.csv"),
         ("p.csv", "image,text\n0,2\n", "cannot be read"),
         ("p.csv", "0,0.5\n", "cannot be read"),
         ("p.csv", "0,1\n0\n", "cannot be read"),

@@ -45,9 +45,8 @@ def test_the_order_of_shards_does_not_matter(folder, tmp_path, contents, order):
 
 def test_it_is_the_array_that_a_shard_writer_writes(folder, tmp_path):
     write(folder, range(4))
-    writer = ShardWriter(
-        tmp_path / "b", dim=4, count=10, dtype="float32", about={"sum": 6}, shard_rows=3
-    )
+    form = {"dim": 4, "count": 10, "dtype": "float32", "shard_rows": 3}
+    writer = ShardWriter(PartWriter(tmp_path / "b", **form, about={"sum": 6}))
     writer.append(X)
     assert writer.close() == ShardedArray(folder).manifest
 
@@ -59,7 +58,7 @@ def test_whoever_finds_all_shards_there_writes_the_manifest(folder):
     assert json.loads((folder / "partial.json").read_text())["count"] == 10
     assert write(folder, [1, 3])
     assert {path.name for path in folder.iterdir()} == {
-        ".lock",
+        ".opening",
         ".claims",
         "manifest.json",
         *(f"emb_0000{i}.npy" for i in range(4)),

@@ -146,7 +146,7 @@ def test_paired_are_the_modalities_with_a_table_that_were_opened(two_spaces, sav
         ([0, 1], "wrong form"),
         (np.empty((0, 2), int), "wrong form"),
         (None, r"missing\n.*image-text\.npy"),
-        (np.array([{}]), r"cannot be read\n.*image-text\.npy"),
+        (np.array([{}]), r"cannot be read.*\n.*image-text\.npy"),
     ],
 )
 def test_a_pair_table_that_cannot_be_is_refused(two_spaces, save_pairs, table, says):

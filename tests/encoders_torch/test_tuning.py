@@ -19,8 +19,7 @@ from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import TunedModel, read_tuned
 from encoders_torch.tuning.pairs import open_pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
-from fb_jax import files
-from fb_jax.banks import Encoder, Split, bank_writer, open_split, unit_rows, write_items
+from fb_jax.banks import BankAbout, Encoder, Split, bank_writer, open_split, unit_rows, write_items
 from fb_jax.errors import FreeBindError, Interrupted
 
 COUNT, DIM_IN, DIM = 24, 4, 3
@@ -74,23 +73,15 @@ def write_pairs(root: Path) -> Path:
     write_items(
         split.items_path("image"), [{"id": f"{i}", "path": f"{i}.png"} for i in range(COUNT)]
     )
-    writer = bank_writer(
-        split.bank_path("internvl_ib", "image"),
-        dim=DIM,
-        count=COUNT,
-        dtype="float32",
-        space="internvl_ib",
-        modality="image",
-        items_sha256=split.items("image").digest,
-        encoder=Encoder("internvl_ib", "digest"),
-        missing=[5],
-    )
+    digest, encoder = split.items("image").digest, Encoder("internvl_ib", "digest")
+    about = BankAbout("internvl_ib", "image", encoder, digest, missing=np.array([5]))
     rows = unit_rows(heard @ rng.normal(size=(4, DIM)))
     rows[5] = 0
-    writer.append(rows)
-    writer.close()
+    folder, form = split.bank_path("internvl_ib", "image"), {"dim": DIM, "count": COUNT}
+    with bank_writer(folder, about, dtype="float32", **form) as writer:
+        writer.append(rows)
     table = np.stack([np.arange(COUNT), np.arange(COUNT)], axis=1)
-    files.write_npy(split.pairs_path("audio", "image"), table)
+    split.write_pairs("audio", "image", table)
     return audio
 
 

@@ -156,14 +156,14 @@ def set_missing(split, space, modality, rows):
 
 def test_pairs_of_items_that_a_space_lacks_are_not_asked(space, split):
     set_missing(split, "clap_general", "text", [0, 1])
-    files.write_npy(split.pairs_path("audio", "text"), np.array([[0, 0], [5, 1], [7, 7]]))
+    split.write_pairs("audio", "text", np.array([[0, 0], [5, 1], [7, 7]]))
     for figures in (by_pair["audio-text"] for by_pair in evaluate(space, reopen(split)).values()):
         assert set(figures.values()) <= {0.0, 50.0, 100.0}  # one query in each direction
 
 
 def test_a_pair_table_of_missing_items_alone_is_left_out(space, split):
     set_missing(split, "clap_general", "text", [0, 1])
-    files.write_npy(split.pairs_path("audio", "text"), np.array([[0, 0], [5, 1]]))
+    split.write_pairs("audio", "text", np.array([[0, 0], [5, 1]]))
     found = evaluate(space, reopen(split))
     assert tuple(found["unified"]) == ("audio-image", "image-text")
     assert found["clap_general"] == found["mean_of_scores"] == {}

@@ -7,7 +7,7 @@ import pytest
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import digest
-from fb_jax.fusion.layout import read_stage, stage_json, stage_tensors
+from fb_jax.fusion.layout import StageAbout, read_stage, stage_json, stage_tensors
 
 NAME = "0.clap_general.linear_in.kernel"
 
@@ -16,7 +16,7 @@ NAME = "0.clap_general.linear_in.kernel"
 def written(product):
     """The last stage of a product as JSON and tensors."""
     tensors = {f"0.{name}": leaf for name, leaf in stage_tensors(product.last).items()}
-    return files.json_types(stage_json(product.last)), tensors
+    return files.convert(files.json_types(stage_json(product.last)), StageAbout, ""), tensors
 
 
 def test_a_stage_comes_back_and_takes_its_numbers(product, written):
@@ -45,7 +45,7 @@ def test_a_cut_of_weighted_sums_is_refused(written):
     about, tensors = written
     tensors["0.basis"] = np.eye(56, 8, dtype=np.float32)
     with pytest.raises(FreeBindError, match="need different stages"):
-        read_stage(about | {"cut": [56, 8]}, tensors, 0, "FILE")
+        read_stage(replace(about, cut=(56, 8)), tensors, 0, "FILE")
 
 
 def test_the_digest_is_of_the_numbers_as_they_are_kept(product):

@@ -168,6 +168,7 @@ def test_interrupted_and_resumed_is_the_same_as_undisturbed(spec, pairs, tmp_pat
 
 
 def test_stopped_by_a_full_disk_it_goes_on_where_it_was(spec, pairs, tmp_path, contents):
+    files.claim(tmp_path / "pairs.json", spec.identity(), "pseudo pairs")
     (tmp_path / SHARD).mkdir(parents=True)  # in the way of a shard: two others are ahead of it
     with pytest.raises(FreeBindError, match="could not be written"):
         build_pairs(spec, tmp_path)

@@ -1,4 +1,3 @@
-import json
 import shutil
 from importlib.metadata import version
 
@@ -9,7 +8,7 @@ import yaml
 from matplotlib.image import imread
 
 from fb_jax import files
-from fb_jax.banks import open_banks
+from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
@@ -93,7 +92,7 @@ def test_reporting_again_writes_the_same_results(job, finished):
     (finished / "sweep.png").unlink()
     results = report(job, load_bond(finished / "bond"), Silent())
     assert (finished / "metrics.json").read_bytes() == before
-    assert json.loads(before) == {"retrieval": results}
+    assert files.read_json(finished / "metrics.json") == {"retrieval": results}
     assert (finished / "sweep.png").exists()
 
 
@@ -220,7 +219,7 @@ def test_pairs_that_changed_since_are_noticed(finished, root, tmp_path):
     provenance = files.read_json(finished / "provenance.json")
     files.write_json(finished / "provenance.json", provenance | {"data": str(home)})
     table = np.load(home / "test/pairs/audio-text.npy")
-    files.write_npy(home / "test/pairs/audio-text.npy", np.roll(table[:, ::-1], 1, axis=0)[1:])
+    Split(home / "test").write_pairs("audio", "text", np.roll(table[:, ::-1], 1, axis=0)[1:])
     with pytest.raises(FreeBindError, match=r"have changed(.|\n)*pairs/audio-text"):
         Run(finished).evaluate("test")
 

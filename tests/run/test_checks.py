@@ -28,24 +28,10 @@ def refusal(config) -> str:
 
 def write_bank(folder, rows, **about):
     """Put other rows into the place of a bank."""
-    old = Bank.open(folder)
+    described = replace(Bank.open(folder).about, **about)
     shutil.rmtree(folder)
-    writer = bank_writer(
-        folder,
-        **{
-            "dim": rows.shape[1],
-            "count": len(rows),
-            "dtype": "float16",
-            "space": old.space,
-            "modality": old.modality,
-            "items_sha256": old.items_sha256,
-            "encoder": old.encoder,
-            "missing": [],
-            **about,
-        },
-    )
-    writer.append(rows)
-    writer.close()
+    with bank_writer(folder, described, dim=rows.shape[1], count=len(rows)) as writer:
+        writer.append(rows)
 
 
 # A run that may start
@@ -85,9 +71,9 @@ def test_a_split_without_a_space_or_pairs_is_not_for_this_run(config, lacks):
 
 def test_a_split_whose_pairs_are_all_of_missing_items_is_not_for_this_run(config):
     folder = config.data / "val/embeddings/clap_general/text"
-    write_bank(folder, Bank.open(folder)[:], missing=[0])
+    write_bank(folder, Bank.open(folder)[:], missing=np.array([0]))
     shutil.rmtree(config.data / "val/pairs")
-    files.write_npy(config.data / "val/pairs/audio-text.npy", np.array([[0, 0]]))
+    Split(config.data / "val").write_pairs("audio", "text", np.array([[0, 0]]))
     assert list(preflight(config).evaluation) == ["test"]
 
 
@@ -230,7 +216,10 @@ def test_rows_without_a_direction_are_counted_and_the_first_is_named(config, spl
     ("damage", "says"),
     [
         (lambda shard: shard.unlink(), "a shard is missing"),
-        (lambda shard: shard.write_bytes(shard.read_bytes()[:-1]), "a shard is truncated"),
+        (
+            lambda shard: shard.write_bytes(shard.read_bytes()[:-1]),
+            "a shard cannot be read: truncated",
+        ),
         (lambda shard: np.save(shard, -np.load(shard)), "a shard was altered"),
     ],
     ids=["missing", "truncated", "altered"],
@@ -254,6 +243,7 @@ def test_a_split_of_another_dimension_than_the_pool_is_refused(config):
 
 def test_a_pair_table_that_cannot_be_is_refused(config):
     table = config.data / "val/pairs/audio-text.npy"
+    table.with_suffix(".json").unlink()
     files.write_npy(table, np.array([[0, 40]]))
     told = refusal(config)
     assert "points past an item list" in told
@@ -306,7 +296,7 @@ def test_pairs_and_checkpoints_must_fit_the_disk_together(config, monkeypatch, f
 def test_labels_are_no_pairs_and_the_split_is_left_out(config):
     shutil.rmtree(config.data / "val/pairs")
     shutil.copy(config.data / "val/items/text.jsonl", config.data / "val/items/class.jsonl")
-    files.write_npy(config.data / "val/pairs/audio-class.npy", np.array([[0, 0], [1, 0]]))
+    Split(config.data / "val").write_pairs("audio", "class", np.array([[0, 0], [1, 0]]))
     job = preflight(config)
     assert (list(job.evaluation), list(job.left_out)) == (["test"], ["val"])
 

@@ -20,7 +20,7 @@ def sparse_bank(split, space, modality, count) -> Bank:
     np.lib.format.open_memmap(folder / "emb.npy", "w+", np.float16, (count, DIMS[space]))
     about = {"space": space, "modality": modality, "items_sha256": "", "missing": []}
     about["encoder"] = {"name": "none"}
-    shards = (Shard("emb.npy", count, "never read"),)
+    shards = (Shard("emb.npy", count, "0" * 64),)
     manifest = Manifest(DIMS[space], "float16", count, count, about, shards)
     files.write_json(folder / MANIFEST, manifest.to_json())
     return Bank.open(folder)

@@ -107,8 +107,8 @@ KERNEL, HALF, COUNT = state_of().weights["kernel"], state_of().weights["half"], 
     [
         (State({"kernel": KERNEL.T, "half": HALF}, COUNT), "kernel", r"\[3, 2\]", r"\[2, 3\]"),
         (State({"kernel": KERNEL, "half": jnp.ones(4)}, COUNT), "half", "float32", "float16"),
-        (State({"kernel": KERNEL}, COUNT), "half", "no such array", "float16"),
-        (State({**state_of().weights, "new": COUNT}, COUNT), "new", "int32", "no such array"),
+        (State({"kernel": KERNEL}, COUNT), "half", "none of this name", "float16"),
+        (State({**state_of().weights, "new": COUNT}, COUNT), "new", "int32", "none of this name"),
     ],
 )
 def test_arrays_of_another_model_are_named_with_both_forms(saved, like, name, wanted, got):
@@ -176,7 +176,7 @@ def test_a_full_disk_is_told_and_leaves_the_step_before(checkpoints, room):
 
 def test_digests_are_of_every_file(saved):
     folder = saved.folder / "5"
-    digests = files.read_json(folder.with_suffix(".json"))
+    digests = files.read_json(folder.with_suffix(".json"))["files"]
     found = {path for path in folder.rglob("*") if path.is_file()}
     assert {folder / name: digest for name, digest in digests.items()} == {
         path: files.sha256_of(path) for path in found

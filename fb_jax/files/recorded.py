@@ -1,0 +1,67 @@
+"""A ``.npy`` file with a record beside it: its SHA-256, and what its numbers belong to.
+
+    NAME.npy     numbers
+    NAME.json    {"npy": SHA-256 of the file, ...}
+
+A record that is missing was lost, or never written by the tool that wrote the numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.files.digests import json_types, sha256_of
+from fb_jax.files.reading import read_json, read_npy
+from fb_jax.files.writing import write_json, write_npy
+
+
+def write_recorded(path: Path, array: np.ndarray, about: dict[str, Any]) -> None:
+    """Write numbers and their record.
+
+    Args:
+        path: The ``.npy`` file.
+        array: The numbers.
+        about: What they belong to.
+    """
+    record = path.with_suffix(".json")
+    record.unlink(missing_ok=True)  # it never stands beside other numbers
+    write_npy(path, array)
+    write_json(record, {**about, "npy": sha256_of(path)})
+
+
+def recorded(path: Path) -> bool:
+    """Return whether a ``.npy`` file has a record."""
+    return path.with_suffix(".json").exists()
+
+
+def read_recorded(path: Path, what: str, about: dict[str, Any], fix: str) -> np.ndarray:
+    """Read numbers and compare them with their record; without a record, a notice says so.
+
+    Args:
+        path: The ``.npy`` file.
+        what: It is, for messages.
+        about: What the numbers must belong to.
+        fix: What to do if they do not.
+
+    Raises:
+        FreeBindError: They are missing, damaged, altered, or belong to something else.
+    """
+    if not recorded(path):
+        notice_once(f"{path}: {what} without a record: nobody can tell if it was altered; {fix}")
+        return read_npy(path, what)
+    found = read_json(path.with_suffix(".json"), dict[str, Any])
+    wanted = json_types({**about, "npy": sha256_of(path)})
+    if found != wanted:
+        altered = found.get("npy") != wanted["npy"]
+        raise FreeBindError(
+            f"{what} was altered" if altered else f"{what} belongs to something else",
+            where=path,
+            expected=found,
+            got=wanted,
+            fix=fix,
+        )
+    return read_npy(path, what)

@@ -1,0 +1,50 @@
+"""Opening files: regular ones only. A named pipe would block for ever, a device never end."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from fb_jax.errors import FreeBindError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+
+def open_regular(
+    path: Path, what: str = "a file", *, follow: bool = True, fix: str | None = None
+) -> BufferedReader:
+    """Open a regular file for reading in binary, without ever blocking.
+
+    Args:
+        path: Of the file.
+        what: It is, for messages.
+        follow: Whether it may be a link to one.
+        fix: What to do if it cannot be opened, for messages.
+
+    Raises:
+        FreeBindError: It is missing, cannot be opened, or is something else.
+    """
+    link = 0 if follow else os.O_NOFOLLOW
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
+    except FileNotFoundError:
+        raise FreeBindError(f"{what} is missing", where=path, fix=fix) from None
+    except (OSError, ValueError) as error:  # such as a null character in its name
+        got = "a link" if link and path.is_symlink() else error
+        raise FreeBindError(f"{what} cannot be opened", where=path, got=got, fix=fix) from error
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise FreeBindError(
+            f"{what} is not a file", where=path, expected="a regular file", got=kind, fix=fix
+        )
+    return os.fdopen(handle, "rb")
