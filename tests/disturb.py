@@ -169,13 +169,13 @@ def _open(file: Any, mode: str = "r", buffering: int = -1, *args: Any, **options
     if not set("wax+") & set(mode) or not isinstance(file, str | Path):
         return _python_opens(file, mode, buffering, *args, **options)
     begin(file)
-    raw = _File(file, mode.replace("b", "").replace("t", ""))
+    raw = _File(file, mode.replace("b", "").replace("t", ""), opener=options.pop("opener", None))
     if buffering == 0:
         return raw
     buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
     if "b" in mode:
         return buffered
-    text = io.TextIOWrapper(buffered, *args, **options)
+    text = io.TextIOWrapper(buffered, *args, line_buffering=buffering == 1, **options)
     text.mode = mode  # as Python's open does
     return text
 
