@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import disturb
 import jax
 import pytest
+from disturb import REPOSITORY, At
 from made import random_bond
 
 from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
@@ -19,7 +19,6 @@ from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval, build_pairs
 
 SPACES = ("imagebind", "clap_general")
 POOL = {"text": 130, "image": 90, "audio": 110}
-REPOSITORY = Path(__file__).parents[1]
 SMALL = """
 out: run
 store: pairs
@@ -72,24 +71,21 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess]:
-    """Run a script of the repository, or code, as a user would; processes share compiled code."""
+    """Run a script of the repository, or code, as a user would; processes share compiled code.
+
+    With ``at``, it is disturbed: see ``disturb``.
+    """
     shared = {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PLATFORMS": "cpu",
         "COLUMNS": "160",
-        "PYTHONPATH": str(REPOSITORY),  # this clone, whichever is installed
     }
 
-    def python(program: str, *args: object, cwd: Path) -> subprocess.CompletedProcess:
+    def python(
+        program: str, *args: object, cwd: Path, at: Sequence[At] = ()
+    ) -> subprocess.CompletedProcess:
         what = [REPOSITORY / program] if program.endswith(".py") else ["-c", program]
-        return subprocess.run(
-            [sys.executable, *map(str, [*what, *args])],
-            cwd=cwd,
-            env=os.environ | shared,
-            capture_output=True,
-            text=True,
-        )
+        return disturb.run(*what, *args, at=at, cwd=cwd, env=shared)
 
     return python
 

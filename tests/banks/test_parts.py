@@ -1,11 +1,11 @@
 import inspect
 import json
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from disturb import FILE_STEPS, At, counted, disturbed, run, start, wait_until_stopped
 
 from fb_jax.banks import PartWriter, ShardedArray, ShardWriter
 from fb_jax.errors import FreeBindError
@@ -100,7 +100,7 @@ def test_what_fails_at_the_end_may_be_tried_again(folder):
 # Other processes
 
 PROGRAM = f"""
-import os, resource, signal, sys
+import sys
 from pathlib import Path
 import numpy as np
 from fb_jax.banks import PartWriter
@@ -108,71 +108,54 @@ from fb_jax.banks import PartWriter
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 {inspect.getsource(writer_for)}
 {inspect.getsource(write)}
-
-def disturb(event, args):  # a step: a file is about to be begun, to get its name, or to go
-    global step
-    if event in ("os.rename", "os.remove", "os.rmdir") or (event == "open" and args[1] == "w"):
-        step += 1
-        if step == int(sys.argv[3]):
-            exec(sys.argv[4])
-
-step = 0
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-sys.addaudithook(disturb)
 write(Path(sys.argv[1]), [int(shard) for shard in sys.argv[2]])
-print(step)
 """
-KILL = "os.kill(os.getpid(), signal.SIGKILL)"
-FILL_DISK = "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"  # bytes a file
-WAIT = "print('here', flush=True); sys.stdin.read()"
-
-
-def process(folder: Path, shards: str, step: int = 0, how: str = "") -> subprocess.Popen:
-    arguments = [sys.executable, "-c", PROGRAM, str(folder), shards, str(step), how]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(arguments, text=True, **pipes)
 
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory) -> int:
     """How many steps there are at which a process can be stopped."""
-    out, _ = process(tmp_path_factory.mktemp("whole"), "0123").communicate()
-    return int(out)
+    folder = tmp_path_factory.mktemp("whole")
+    with counted(FILE_STEPS) as steps:
+        write(folder, range(4))
+    return len(steps)
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 6, 8, 18, 19, 20, 21, 23, -1, 0])
 def test_after_kill_9_a_rerun_ends_in_the_same_bytes(tmp_path, contents, steps, step):
-    killed = process(tmp_path / "a", "0123", step if step > 0 else steps + step, KILL)
-    killed.communicate()
-    assert killed.returncode == -9
+    at = At(FILE_STEPS, step if step > 0 else steps + step)
+    assert run("-c", PROGRAM, tmp_path / "a", "0123", at=[at]).returncode == -signal.SIGKILL
     for name in ("a", "undisturbed"):
         assert write(tmp_path / name, range(4))
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("step", [3, 7])
-def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, step):
-    _, told = process(tmp_path / "a", "0123", step, FILL_DISK).communicate()
-    assert "FreeBindError: a file could not be written" in told
+@pytest.mark.parametrize("number", [2, 3, 6, 7])
+def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, number):
+    full = disturbed(At("disturb.write", number, "ENOSPC"))
+    with full, pytest.raises(FreeBindError, match=r"could not be written(.|\n)*No space left"):
+        write(tmp_path / "a", range(4))
     for name in ("a", "undisturbed"):
         assert write(tmp_path / name, range(4))
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 
 
 def test_a_shard_belongs_to_one_process_at_a_time(folder):
-    other = process(folder, "02", 3, WAIT)  # it is about to write its first shard
-    assert other.stdout.readline() == "here\n"
+    first_shard = At("disturb.begin", on="emb", do="SIGSTOP")
+    other = start("-c", PROGRAM, folder, "02", at=[first_shard])
+    wait_until_stopped(other)
     with pytest.raises(FreeBindError, match=r"another process(.|\n)*shard 2 is(.|\n)*--shard-id"):
         write(folder, [1, 2])
     assert not write(folder, [1, 3])
-    other.communicate("")
+    other.send_signal(signal.SIGCONT)
+    other.communicate()
     assert ShardedArray(folder).manifest.count == 10
     assert other.returncode == 0
 
 
 def test_a_killed_process_lets_its_shards_go(folder):
-    other = process(folder, "0123", 3, WAIT)
-    assert other.stdout.readline() == "here\n"
+    other = start("-c", PROGRAM, folder, "0123", at=[At(FILE_STEPS, 5, "SIGSTOP")])
+    wait_until_stopped(other)
     other.kill()
     other.communicate()
     assert write(folder, range(4))

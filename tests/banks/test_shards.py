@@ -1,11 +1,12 @@
 import inspect
 import pickle
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
+import disturb
 import numpy as np
 import pytest
+from disturb import FILE_STEPS, At, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,57 +216,41 @@ def test_double_precision_is_not_stored(tmp_path):
 # Disturbances
 
 
-def write_row_by_row(folder: Path, dim: int) -> None:
-    parts = PartWriter(folder, dim=dim, count=10, dtype="float32", shard_rows=3)
-    writer = ShardWriter(parts)
-    for row in range(writer.rows_done, 10):
+def write_row_by_row(folder: Path, dim: int, until: int = 10) -> None:
+    writer = ShardWriter(PartWriter(folder, dim=dim, count=10, dtype="float32", shard_rows=3))
+    for row in range(writer.rows_done, until):
         writer.append(np.full((1, dim), row, np.float32))
-    writer.close()
+    if until == 10:
+        writer.close()
 
 
 PROGRAM = f"""
-import os, resource, signal, sys
+import sys
 from pathlib import Path
 import numpy as np
 from fb_jax.banks import PartWriter, ShardWriter
 
 {inspect.getsource(write_row_by_row)}
-
-def disturb(event, args):  # a step: a file is about to be begun, to get its name, or to go
-    global step
-    if event in ("os.rename", "os.remove") or (event == "open" and args[1] == "w"):
-        step += 1
-        if step == int(sys.argv[3]):
-            exec(sys.argv[4])
-
-step = 0
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-sys.addaudithook(disturb)
-write_row_by_row(Path(sys.argv[1]), int(sys.argv[2]))
+write_row_by_row(Path(sys.argv[1]), 2)
 """
-KILL = "os.kill(os.getpid(), signal.SIGKILL)"
-FILL_DISK = "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"  # bytes a file
-
-
-def write_disturbed(folder: Path, dim: int, step: int, how: str) -> subprocess.CompletedProcess:
-    arguments = [sys.executable, "-c", PROGRAM, str(folder), str(dim), str(step), how]
-    return subprocess.run(arguments, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("step", [2, 3, 4, 5, 10, 18, 19])
 def test_after_kill_9_a_rerun_ends_in_the_same_bytes(tmp_path, contents, step):
-    assert write_disturbed(tmp_path / "a", 2, step, KILL).returncode == -9
+    killed = disturb.run("-c", PROGRAM, tmp_path / "a", at=[At(FILE_STEPS, step)])
+    assert killed.returncode == -signal.SIGKILL
     for name in ("a", "undisturbed"):
         write_row_by_row(tmp_path / name, 2)
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("step", [1, 9])
+@pytest.mark.parametrize("shards", [0, 2])
 @pytest.mark.parametrize("dim", [256, 1024], ids=["one page", "many pages"])
-def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, step, dim):
-    stopped = write_disturbed(tmp_path / "a", dim, step, FILL_DISK)
-    assert "FreeBindError: a file could not be written" in stopped.stderr
-    finished = {f"emb_{shard:05d}.npy" for shard in range(step // 4)}
+def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, shards, dim):
+    write_row_by_row(tmp_path / "a", dim, 3 * shards + 1)
+    with room(2000), pytest.raises(FreeBindError, match="a file could not be written"):
+        write_row_by_row(tmp_path / "a", dim)
+    finished = {f"emb_{shard:05d}.npy" for shard in range(shards)}
     assert {name for name in contents(tmp_path / "a") if name.startswith("emb")} == finished
     for name in ("a", "undisturbed"):
         write_row_by_row(tmp_path / name, dim)

@@ -1,17 +1,14 @@
 """Products, by the commands that a user types: every route, resumed, and the tuned one."""
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from disturb import At
 
 from fb_jax import files
 from fb_jax.banks import Split, Synthetic, import_bank, open_banks, splits, write_synthetic
@@ -20,7 +17,6 @@ from fb_jax.cli.main import main as freebind
 from fb_jax.fusion import FusedSpace, parts_of
 from fb_jax.run import Run
 
-REPOSITORY = Path(__file__).parents[2]
 POOL = {"text": 83, "image": 82, "audio": 81}
 QUICK = ["--training.batch", 20, "--training.epochs", 2, "--training.hidden", 32]
 NATIVES = ("imagebind", "internvl", "clap_music", "clap_general")
@@ -122,18 +118,15 @@ def test_a_product_is_fused_and_loaded_like_any_space(begun, must, data):
     assert open_banks("out", "val", spaces="internvl_ib_pp").dim("internvl_ib_pp") == 56
 
 
-def test_a_product_that_was_killed_goes_on_to_the_same_bytes(make, contents, data, tmp_path):
+def test_a_product_that_was_killed_goes_on_to_the_same_bytes(
+    python, make, contents, data, tmp_path
+):
     make("imagebind_pp", "--out", "whole")
-    command = [sys.executable, REPOSITORY / "train.py", "--product", "imagebind_pp"]
-    command += ["--data", data, *QUICK, "--out", "killed", "--runtime.checkpoint-steps", 2]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
-    running = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
-    first = Path("killed/imagebind-combination-clap_music/bond/checkpoints")
-    while not (first.is_dir() and any(first.iterdir())):
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    words = ["--product", "imagebind_pp", "--data", data, *QUICK, "--out", "killed"]
+    at = At("os.replace", on=r"imagebind-combination-clap_music/bond/checkpoints/4\.json$")
+    often = ["--runtime.checkpoint-steps", 2]
+    killed = python("train.py", *words, *often, cwd=tmp_path, at=[at])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not Path("killed/imagebind_pp/space").exists()
     make("imagebind_pp", "--out", "killed", "--runtime.checkpoint-steps", 2)
     ours, theirs = (contents(Path(home) / "imagebind_pp/space") for home in ("killed", "whole"))

@@ -1,16 +1,14 @@
 import json
 import shutil
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from disturb import REPOSITORY, At
 
 from fb_jax.cli.main import main as freebind
 from fb_jax.run import default
 from fb_jax.training import load_bond
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -80,19 +78,7 @@ def test_the_same_command_again_changes_no_byte_and_trains_nothing(
     assert "versatile" in done.stdout
 
 
-# train.py itself, with a signal at a certain moment: when a checkpoint's digests get their name
-
-DISTURBED = """
-import os, runpy, signal, sys
-
-def disturb(event, args):
-    if event == "os.rename" and str(args[1]).endswith(f"checkpoints{os.sep}{step}.json"):
-        os.kill(os.getpid(), getattr(signal, name))
-
-script, step, name, *sys.argv[1:] = sys.argv[1:]
-sys.addaudithook(disturb)
-runpy.run_path(script, run_name="__main__")
-"""
+# train.py itself, with a signal when a checkpoint's digests get their name
 
 
 @pytest.mark.parametrize(
@@ -103,8 +89,8 @@ def test_a_disturbed_training_goes_on_to_the_bits_of_an_undisturbed_one(
     python, run_folder, again, tmp_path, name, step, status, kept
 ):
     often = ["--runtime.checkpoint-steps", 20]
-    train = [REPOSITORY / "train.py", step, name, *again, *often]
-    stopped = python(DISTURBED, *train, cwd=tmp_path)
+    at = At("os.replace", do=name, on=rf"checkpoints/{step}\.json$")
+    stopped = python("train.py", *again, *often, cwd=tmp_path, at=[at])
     assert stopped.returncode == status, stopped.stderr
     assert {path.name for path in tmp_path.glob("run/bond/checkpoints/*.json")} == kept
     if name == "SIGINT":

@@ -1,31 +1,25 @@
 import os
 import re
-import resource
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+import disturb
 import pytest
 import torch
+from disturb import REPOSITORY, At, disturbed
 
 from encoders_torch.encoder import known_encoders
 from encoders_torch.export import ExportConfig, main
 from encoders_torch.export import export as export_config
 from encoders_torch.pipeline import ExportSettings
-from encoders_torch.sources import list_items, open_source
 from fb_jax.banks import Bank, Split, open_banks, verify_split
 from fb_jax.errors import FreeBindError
 
-REPOSITORY = Path(__file__).parents[2]
+EXPORT = "-m", "encoders_torch.export"
+THIRD_SHARD = At("os.replace", on=r"text/emb_00002\.npy$")
+LINES = "".join(f"{'e' * (i % 9)}word\n" for i in range(500))
 ENCODER = "tests.encoders_torch.conftest:Toy"
-
-
-def words(*args):
-    """The words of the command line."""
-    return [sys.executable, "-m", "encoders_torch.export", *map(str, args)]
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ def everything(media, tmp_path):
 
 
 def test_media_become_banks_that_other_commands_read(everything, tmp_path):
-    done = subprocess.run(words(*everything), cwd=REPOSITORY, capture_output=True, text=True)
+    done = disturb.run(*EXPORT, *everything)
     assert (done.returncode, done.stderr) == (0, "")
     for modality in ("audio", "image", "text"):
         assert f"toy/{modality}: 5 done in " in done.stdout
@@ -86,16 +80,11 @@ def test_what_cannot_be_exported_ends_with_an_error(command, tmp_path, monkeypat
 
 
 def test_a_killed_export_goes_on_to_the_same_bytes(command, everything, media, tmp_path, contents):
-    lines = "".join(f"{'e' * (i % 9)}word\n" for i in range(1500))
-    (media / "text.txt").write_text(lines)
+    (media / "text.txt").write_text(LINES)
     args = (*everything[:-4], *everything[-2:], "--batch", "1", "--shard-rows", "50")
-    process = subprocess.Popen(words(*args), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     bank = tmp_path / "banks/pool/embeddings/toy/text"
-    while not (bank / "emb_00002.npy").exists():
-        assert process.poll() is None, "it was done before it could be killed"
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert disturb.run(*EXPORT, *args, at=[THIRD_SHARD]).returncode == -signal.SIGKILL
+    assert (bank / "emb_00001.npy").exists()
     assert not (bank / "manifest.json").exists()
     assert command(main, *args).status == 0
     killed = contents(bank)
@@ -107,19 +96,17 @@ def test_a_killed_export_goes_on_to_the_same_bytes(command, everything, media, t
 def test_processes_side_by_side_write_one_bank_though_one_is_killed(
     command, everything, media, tmp_path, contents
 ):
-    (media / "text.txt").write_text("".join(f"{'e' * (i % 9)}word\n" for i in range(1000)))
+    (media / "text.txt").write_text(LINES)
     args = (*everything[:-4], *everything[-2:], "--batch", "1", "--shard-rows", "25")
     shares = [(*args, "--num-shards", "2", "--shard-id", i) for i in (0, 1)]
-    first, second = (
-        subprocess.Popen(words(*share), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
-        for share in shares
-    )
+    processes = [
+        disturb.start(*EXPORT, *share, at=at)
+        for share, at in zip(shares, ([THIRD_SHARD], []), strict=True)
+    ]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [-signal.SIGKILL, 0]
     bank = tmp_path / "banks/pool/embeddings/toy/text"
-    while not (bank / "emb_00002.npy").exists():
-        assert first.poll() is None, "it was done before it could be killed"
-        time.sleep(0.01)
-    first.kill()
-    assert (first.wait(), second.wait()) == (-signal.SIGKILL, 0)
     assert not (bank / "manifest.json").exists()
     assert command(main, *shares[0]).status == 0
     shared = contents(bank)
@@ -220,16 +207,9 @@ def test_a_read_only_folder_is_told(read_only, nobody):
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on(media, tmp_path):
     (media / "text.txt").write_text("word\n" * 2000)
-    full = config(media, tmp_path, settings=ExportSettings(workers=0, dtype="float32"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    list_items(Split(tmp_path / "pool"), "text", open_source("text", full.text))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # of 32 kB
-    try:
-        with pytest.raises(FreeBindError, match=r"could not be written\n.*emb_00000(.|\n)*space"):
-            export_config(full)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-    export_config(full)
+    again = config(media, tmp_path)
+    full = disturbed(At("disturb.write", do="ENOSPC", on="emb_00000"))
+    with full, pytest.raises(FreeBindError, match=r"not be written\n.*emb_00000(.|\n)*space"):
+        export_config(again)
+    export_config(again)
     assert len(Bank.open(Split(tmp_path / "pool").bank_path("toy", "text"))) == 2000

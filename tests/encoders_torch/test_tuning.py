@@ -1,16 +1,14 @@
 """The steps of a tuning, on an encoder of four numbers an item."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
+import disturb
 import numpy as np
 import pytest
 import torch
+from disturb import At
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -25,7 +23,6 @@ from fb_jax.errors import FreeBindError, Interrupted
 COUNT, DIM_IN, DIM = 24, 4, 3
 SETTINGS = TuneSettings(objective="symmetric", learning_rate=0.01, batch=8, epochs=3)
 ALONE = TuneRuntime(workers=0, checkpoint_steps=2)
-REPOSITORY = Path(__file__).parents[2]
 
 
 class Four:
@@ -216,28 +213,20 @@ def test_an_interrupted_tuning_goes_on_to_the_same_bytes(pairs, tmp_path, conten
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-KILLED = """
-import sys, time
+RUN = """
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-import test_tuning as t
+from tests.encoders_torch import test_tuning as t
 pairs = t.open_pairs(Path({root!r}), "tune", "internvl_ib", Path({root!r}) / "audio")
-t.tuning(pairs, Path({out!r})).run(t.ALONE, lambda *_: time.sleep(0.3))
+t.tuning(pairs, Path({out!r})).run(t.ALONE)
 """
 
 
 def test_a_killed_tuning_goes_on_to_the_same_bytes(root, pairs, tmp_path, contents):
     tuning(pairs, tmp_path / "whole").run(ALONE)
-    names = {"tests": str(Path(__file__).parent), "root": str(root), "out": str(tmp_path / "out")}
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
-    running = subprocess.Popen(
-        [sys.executable, "-c", KILLED.format(**names)], env=os.environ | {"PYTHONPATH": path}
-    )
-    while not (tmp_path / "out/checkpoint.safetensors").exists():
-        assert running.poll() is None
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    code = RUN.format(root=str(root), out=str(tmp_path / "out"))
+    killed = disturb.run("-c", code, at=[At("os.replace", 2, on=r"checkpoint\.safetensors$")])
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "out/checkpoint.safetensors").exists()
     assert not (tmp_path / "out/tuned.json").exists()
     tuning(pairs, tmp_path / "out").run(ALONE)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

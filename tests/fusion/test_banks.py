@@ -1,7 +1,9 @@
 import shutil
+import signal
 
 import numpy as np
 import pytest
+from disturb import At
 
 from fb_jax import files
 from fb_jax.banks import Bank, Split, open_banks, verify_split, write_items
@@ -174,29 +176,21 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 
 
-KILLED = """
-import os, signal, sys
+FUSE = """
 from fb_jax.banks import open_banks
 from fb_jax.fusion import FusedSpace, banks, write_fused
 
-def disturb(event, args):  # a step: a file is about to get its name
-    global step
-    if event == "os.rename":
-        step += 1
-        if step == 6 + 7 + 3:  # items and pairs, a modality, and of the next a shard and its list
-            os.kill(os.getpid(), signal.SIGKILL)
-
-step, banks.BLOCK_ROWS, space = 0, 25, FusedSpace.load("space")
-test = open_banks("home", "test", spaces=space.spaces)
-sys.addaudithook(disturb)
-write_fused(space, test, "a", "fused")
+banks.BLOCK_ROWS, space = 25, FusedSpace.load("space")
+write_fused(space, open_banks("home", "test", spaces=space.spaces), "a", "fused")
 """
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_after_kill_9_a_rerun_ends_in_the_same_bytes(space, banks, python, tmp_path, contents):
     space.save(tmp_path / "space")
-    assert python(KILLED, cwd=tmp_path).returncode == -9
+    at = At("os.replace", on=r"image/emb_00001\.npy$")  # the second shard of the second modality
+    assert python(FUSE, cwd=tmp_path, at=[at]).returncode == -signal.SIGKILL
+    assert (tmp_path / "a/test/embeddings/fused/image/emb_00000.npy").exists()
     assert not (tmp_path / "a/test/embeddings/fused/image/emb_00001.npy").exists()
     for name in ("a", "undisturbed"):
         write_fused(space, banks, tmp_path / name, "fused")

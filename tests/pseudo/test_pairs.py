@@ -1,8 +1,5 @@
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -10,6 +7,7 @@ from itertools import count
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from disturb import At
 from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
 
 from fb_jax import files
@@ -177,44 +175,29 @@ def test_stopped_by_a_full_disk_it_goes_on_where_it_was(spec, pairs, tmp_path, c
     assert contents(tmp_path) == contents(pairs.folder)
 
 
-def run_elsewhere(spec, folder, hang):
-    """Start building pairs in another process that prints its progress, and can hang."""
-    script = f"""
-import time
-from itertools import count
+BUILD = """
 from pathlib import Path
 from fb_jax.banks import open_banks
 from fb_jax.pseudo import Chunks, PairSpec, Retrieval, build_pairs
 
-calls = count(1)
-
-def progress(rows):
-    print(rows, flush=True)
-    if next(calls) == {hang}:
-        time.sleep(600)
-
-banks = open_banks({str(spec.banks.split.path.parent)!r}, spaces=("imagebind", "clap_general"))
-spec = PairSpec(banks, "imagebind", "clap_general", {spec.retrieval!r})
-build_pairs(spec, Path({str(folder)!r}), progress=progress)
+banks = open_banks({root!r}, spaces=("imagebind", "clap_general"))
+spec = PairSpec(banks, "imagebind", "clap_general", {retrieval!r})
+build_pairs(spec, Path("pairs"), progress=lambda rows: print(rows, flush=True))
 """
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": f"{folder}-compiled",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    command = [sys.executable, "-c", script]
-    return subprocess.Popen(command, env=os.environ | compiled, stdout=subprocess.PIPE, text=True)
 
 
-def test_killed_and_run_again_it_ends_in_the_same_bytes(spec, pairs, tmp_path, contents):
-    with run_elsewhere(spec, tmp_path, hang=3) as process:
-        assert [process.stdout.readline() for _ in range(3)] == ["0\n", "50\n", "50\n"]
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
+def test_killed_and_run_again_it_ends_in_the_same_bytes(python, spec, pairs, tmp_path, contents):
+    root = str(spec.banks.split.path.parent)
+    code = BUILD.format(root=root, retrieval=spec.retrieval)
+    killed = python(code, cwd=tmp_path, at=[At("builtins.print", 3)])
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "0\n50\n")
     assert len(list(tmp_path.rglob("*.npy"))) == 6
-    with run_elsewhere(spec, tmp_path, hang=None) as process:
-        assert " ".join(process.stdout.read().split()) == "100 30 0 50 40 0 50 50 10"
-    assert process.returncode == 0
-    assert contents(tmp_path) == contents(pairs.folder)
+    done = python(code, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (
+        0,
+        ["100", "30", "0", "50", "40", "0", "50", "50", "10"],
+    )
+    assert contents(tmp_path / "pairs") == contents(pairs.folder)
 
 
 def alter(path):

@@ -1,13 +1,12 @@
-import resource
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from disturb import room
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
@@ -26,17 +25,6 @@ def state_of(value=0.0):
     """A small state: single precision, half precision, whole numbers."""
     weights = {"kernel": jnp.arange(6.0).reshape(2, 3) + value, "half": jnp.ones(4, jnp.float16)}
     return State(weights, jnp.array([7, 8]))
-
-
-@contextmanager
-def disk_full(room):
-    """No file can grow beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
@@ -162,11 +150,11 @@ def test_a_folder_that_cannot_be_made_is_told(checkpoints):
     assert "from the start" in str(refused.value)
 
 
-@pytest.mark.parametrize("room", [0, 300], ids=["no room", "room for small files"])
-def test_a_full_disk_is_told_and_leaves_the_step_before(checkpoints, room):
+@pytest.mark.parametrize("most", [0, 300], ids=["no room", "room for small files"])
+def test_a_full_disk_is_told_and_leaves_the_step_before(checkpoints, most):
     big = {"noise": np.random.default_rng(0).normal(size=2000)}
     checkpoints.save(1, big, PLACE)
-    with disk_full(room), pytest.raises(FreeBindError, match=r"(?s)could not be .*from step 1"):
+    with room(most), pytest.raises(FreeBindError, match=r"(?s)could not be .*from step 1"):
         checkpoints.save(2, big, PLACE)
     assert checkpoints.steps() == [1]
     checkpoints.save(2, big, PLACE)

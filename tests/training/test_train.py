@@ -1,8 +1,6 @@
 import copy
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import count
 from typing import ClassVar
@@ -10,6 +8,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
+from disturb import At
 from twin import PARITY, error, load, named, numbers, to_torch, train
 
 from fb_jax import files
@@ -196,38 +195,31 @@ def test_what_was_streamed_may_go_on_resident_and_the_other_way_round(pairs, bon
     assert_same_bits(train_bond(pairs, "combination", tmp_path, HOW, OFTEN), bond)
 
 
-def test_killed_and_run_again_it_ends_in_the_same_bits(pairs, bond, folder, tmp_path):
-    script = f"""
-import time
-from itertools import count
+TRAIN = """
 from pathlib import Path
 from fb_jax.banks import open_banks
 from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval
 from fb_jax.training import Runtime, Training, train_bond
 
-calls = count()
-
-def progress(steps, _loss):
-    print(steps, flush=True)
-    if next(calls) == 23:
-        time.sleep(600)
-
-root = {str(pairs.spec.banks.split.path.parent)!r}
-banks = open_banks(root, spaces=("imagebind", "clap_general"))
-spec = PairSpec(banks, "imagebind", "clap_general", {pairs.spec.retrieval!r})
-pairs = PairSet.open({str(pairs.folder)!r}, spec)
-train_bond(pairs, "combination", Path({str(tmp_path)!r}), {HOW!r}, {OFTEN!r}, progress)
+banks = open_banks({root!r}, spaces=("imagebind", "clap_general"))
+spec = PairSpec(banks, "imagebind", "clap_general", {retrieval!r})
+pairs = PairSet.open(Path({pairs!r}), spec)
+show = lambda steps, loss: print(steps, flush=True)
+train_bond(pairs, "combination", Path("bond"), {how!r}, {often!r}, show)
 """
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert [process.stdout.readline() for _ in range(24)] == ["0\n"] + ["1\n"] * 23
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    assert saved_steps(tmp_path) == [10, 20]
-    assert len(losses(tmp_path)) == 23
-    resumed = train_bond(pairs, "combination", tmp_path, HOW, OFTEN)
-    assert_same_bits(resumed, bond)
-    assert losses(tmp_path) == losses(folder)
+
+
+def test_killed_and_run_again_it_ends_in_the_same_bits(python, pairs, bond, folder, tmp_path):
+    root, retrieval = str(pairs.spec.banks.split.path.parent), pairs.spec.retrieval
+    given = {"root": root, "retrieval": retrieval, "pairs": str(pairs.folder)}
+    code = TRAIN.format(**given, how=HOW, often=OFTEN)
+    killed = python(code, cwd=tmp_path, at=[At("builtins.print", 24)])
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "0\n" + 22 * "1\n")
+    own = tmp_path / "bond"
+    assert saved_steps(own) == [10, 20]
+    assert len(losses(own)) == 23
+    assert_same_bits(train_bond(pairs, "combination", own, HOW, OFTEN), bond)
+    assert losses(own) == losses(folder)
 
 
 def test_a_trained_bond_is_only_read(pairs, bond, copied):
