@@ -11,7 +11,6 @@ import numpy as np
 
 from encoders_torch.lists import LISTS, OpenList, require_unicode
 from encoders_torch.suffixes import suffixes
-from fb_jax import files
 from fb_jax.banks import ItemList, Split, write_items
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError
@@ -92,9 +91,8 @@ def list_items(split: Split, modality: str, source: Source) -> ItemList:
     Raises:
         FreeBindError: Two items have the same id, or the split has other items already.
     """
-    path = split.items_path(modality)
-    with files.locked(path.parent, wait=True):
-        return write_items(path, _unique(source.items))
+    with split.writing():
+        return write_items(split.items_path(modality), _unique(source.items))
 
 
 def _unique(items: Iterable[Item]) -> Iterator[Item]:

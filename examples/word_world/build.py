@@ -168,7 +168,7 @@ def _pair_rows(split: Split, count: int) -> None:
     modalities = sorted(path.stem for path in split.path.glob("items/*.jsonl"))
     for left, right in combinations(modalities, 2):
         if not split.pairs_path(left, right).exists():
-            files.write_npy(split.pairs_path(left, right), table)
+            split.write_pairs(left, right, table)
 
 
 def make_bonds(config: BuildConfig) -> None:

@@ -122,9 +122,9 @@ def make_pairs(folder: Path, recipe: Recipe, fresh: bool = False) -> Path:
         media = paths if space == "imagebind" else {"image": paths["image"]}
         weights = folder / "spaces" / f"{space}.safetensors"
         export_media(root, SPLIT, space, WordEncoder, weights, media)
-    table = Split(root / SPLIT).pairs_path("audio", "image")
-    if not table.exists():
-        files.write_npy(table, np.tile(np.arange(len(names))[:, None], (1, 2)))
+    split = Split(root / SPLIT)
+    if not split.pairs_path("audio", "image").exists():
+        split.write_pairs("audio", "image", np.tile(np.arange(len(names))[:, None], (1, 2)))
     return root
 
 

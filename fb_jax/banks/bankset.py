@@ -18,6 +18,8 @@ from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.banks.split import POOL, Pair, Split, open_split
 from fb_jax.errors import FreeBindError, unknown
 
+NO_RECORD = ", without a digest: freebind bank pairs writes one"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BankSet:
@@ -235,7 +237,8 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
             bank.verify(progress)
             found.append(f"{space}/{bank.modality}: {describe_bank(bank)}")
     for left, right in split.paired():
-        found.append(f"pairs {left}-{right}: {len(split.read_pairs(left, right))}")
+        count, path = len(split.read_pairs(left, right)), split.pairs_path(left, right)
+        found.append(f"pairs {left}-{right}: {count}" + ("" if files.recorded(path) else NO_RECORD))
     return found
 
 

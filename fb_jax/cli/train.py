@@ -47,8 +47,9 @@ def _bond(config: RunConfig) -> None:
     if config.dry_run:
         print(DRY)
         return
-    bond = train_run(job, reporter)
-    results = report(job, bond, reporter)
+    with files.locked(job.config.folder):
+        bond = train_run(job, reporter)
+        results = report(job, bond, reporter)
     show_results(results, f"{bond.unified} + {bond.expert}")
     print(f"results, pictures and the bond are in {job.config.folder}\n")
     print(_next_commands(job) if results else NO_TABLE)

@@ -196,8 +196,9 @@ class _Stage:
 
     def _bond(self, job: Job, announce: Announce) -> Bond:
         announce(job.config.title, job)
-        bond = train(job, self.reporter)
-        report(job, bond, self.reporter)
+        with files.locked(job.config.folder):
+            bond = train(job, self.reporter)
+            report(job, bond, self.reporter)
         return bond
 
     def _kept_basis(self, space: FusedSpace) -> np.ndarray | None:
