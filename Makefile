@@ -10,12 +10,15 @@ SOURCES := fb_jax encoders_torch tests benchmarks examples parity train.py eval.
 # PyTorch's CPU index.
 ENCODERS := .venv-encoders
 PARITY := .venv-parity
+FUZZ := .venv-fuzz
 CPU_TORCH := $(if $(shell command -v nvidia-smi),,--constraint constraints-cpu.txt)
 
 SEED ?= 0
+SECONDS ?= 600
+TARGETS ?=
 ARGS ?=
 
-.PHONY: demo word-world encoders parity-encoders test test-slow check lint types layers format clean
+.PHONY: demo word-world encoders parity-encoders test test-slow fuzz check lint types layers format clean
 
 demo: $(CORE)  ## train on the word world, without torch; a second run only shows the table
 	$(BIN)/python train.py --bond combination --expert clap_general
@@ -37,6 +40,9 @@ test: $(DEV)  ## run the tests, in two processes
 
 test-slow: $(DEV)  ## run the tests that take minutes: builds of the word world, products, docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+fuzz: $(FUZZ)/.ready  ## mutate files, guided by coverage, and see that readers raise only our error
+	PYTHONPATH=.:tests JAX_PLATFORMS=cpu $(FUZZ)/bin/python -m fuzz --seconds $(SECONDS) $(TARGETS)
 
 check: lint types layers test test-slow  ## all checks of continuous integration but parity-encoders
 
@@ -86,5 +92,12 @@ $(PARITY)/.ready: parity/constraints.txt
 	$(PARITY)/bin/python -m pip check
 	touch $@
 
+# atheris has wheels for few versions of Python, so that it has an environment of its own.
+$(FUZZ)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --upgrade pip
+	$(FUZZ)/bin/python -m pip install --quiet --constraint constraints.txt --editable . atheris==3.0.0
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ENCODERS) $(PARITY) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(ENCODERS) $(PARITY) $(FUZZ) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
