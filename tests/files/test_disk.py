@@ -1,0 +1,28 @@
+import pytest
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+
+
+@pytest.mark.parametrize("use", [files.require_writable, lambda path: files.write_json(path, {})])
+def test_a_folder_that_is_a_file_is_named(tmp_path, use):
+    (tmp_path / "a").touch()
+    with pytest.raises(FreeBindError, match=r"(no permission to|could not be) writ.*\n.*a/b"):
+        use(tmp_path / "a" / "b")
+
+
+def test_a_folder_that_can_be_made_is_writable_and_is_not_made_yet(tmp_path):
+    files.require_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_space_is_asked_for_where_the_folder_would_be(tmp_path):
+    files.require_space({tmp_path / "a" / "b": 1, tmp_path: -1})
+    with pytest.raises(FreeBindError, match=r"expected: 1000000\.00 GB free\n.*\d [MG]B free"):
+        files.require_space({tmp_path: 4 * 10**14, tmp_path / "a" / "b": 6 * 10**14})  # one disk
+
+
+def test_the_bytes_of_a_folder_are_those_of_all_files_in_it(tmp_path):
+    files.write_json(tmp_path / "a" / "b.json", 7)
+    assert files.folder_bytes(tmp_path) == len("7\n")
+    assert files.folder_bytes(tmp_path / "nowhere") == 0

@@ -1,0 +1,72 @@
+import threading
+
+import pytest
+from disturb import NO_LOCKS, At, disturbed
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError, notice_once
+
+
+def test_a_folder_is_held_by_one_and_free_after_it(tmp_path):
+    folder = tmp_path / "new"
+    with files.locked(folder) as held:
+        assert held
+        with pytest.raises(FreeBindError, match=rf"another process is writing here\n.*{folder}"):
+            files.locked(folder).__enter__()
+        with files.locked(folder, name=".other"), files.locked(folder, name=""):
+            pass
+    with files.locked(folder):
+        pass
+
+
+@pytest.mark.parametrize("name", [".lock", ""])
+def test_one_that_waits_goes_on_when_the_other_is_done(tmp_path, name):
+    done = []
+
+    def second():
+        with files.locked(tmp_path, wait=True, name=name):
+            done.append("second")
+
+    thread = threading.Thread(target=second)
+    with files.locked(tmp_path, name=name):
+        thread.start()
+        thread.join(0.1)
+        done.append("first")
+    thread.join()
+    assert done == ["first", "second"]
+
+
+def test_the_lock_of_a_folder_itself_leaves_no_file(tmp_path):
+    with files.locked(tmp_path, name=""):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    (tmp_path / "a.json.1-2.partial").touch()
+    (tmp_path / "space.1-2.partial" / "inner").mkdir(parents=True)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.partial").touch()
+    (tmp_path / "own.txt").touch()
+    with files.locked(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "sub", "own.txt"}
+        (tmp_path / "mine.partial").touch()
+        with files.locked(tmp_path, name=".other"):  # others may write meanwhile
+            assert (tmp_path / "mine.partial").exists()
+    assert (tmp_path / "sub" / "b.partial").exists()
+
+
+@pytest.mark.parametrize("error", ["ENOLCK", "ENOTSUP", "ENOSYS", "EINVAL", "EBADF"])
+def test_a_disk_without_locks_is_named_once_and_the_work_goes_on(tmp_path, caplog, error):
+    notice_once.cache_clear()
+    (tmp_path / "of another.partial").touch()
+    for _ in range(3):
+        with disturbed(NO_LOCKS._replace(do=error)), files.locked(tmp_path) as held:
+            assert not held
+    assert (tmp_path / "of another.partial").exists()  # who knows whose it is
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{tmp_path}: this disk has no locks")
+
+
+def test_a_lock_that_fails_in_another_way_is_told(tmp_path):
+    with disturbed(At("fcntl.flock", 1, "EIO")), pytest.raises(FreeBindError, match="a lock could"):
+        files.locked(tmp_path).__enter__()

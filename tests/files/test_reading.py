@@ -1,0 +1,174 @@
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Count, FileName
+
+
+@dataclass(frozen=True)
+class Shard:
+    file: FileName
+    rows: Count
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "is missing"),
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b'"\\ud800"', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[" * 65 + b"]" * 65, "nested more than 64 deep"),
+        (b"NaN", "not valid JSON"),
+        (b"1e400", "not valid JSON"),
+        (b"[]", "Expected `object`"),
+        (b'{"file": "a.npy", "rows": true}', r"Expected `int`.*\.rows"),
+        (b'{"file": "a.npy", "rows": 0.9}', r"Expected `int`.*\.rows"),
+        (b'{"file": "a.npy", "rows": -3}', r">= 0.*\.rows"),
+        (b'{"file": "a.npy", "rows": 1' + b"0" * 30 + b"}", r"<=.*\.rows"),
+        (b'{"file": "../a.npy", "rows": 3}', r"regex.*\.file"),
+        (b'{"file": "/a.npy", "rows": 3}', r"regex.*\.file"),
+        (b'{"file": "..", "rows": 3}', r"regex.*\.file"),
+        (b'{"file": "a.npy\\n", "rows": 3}', r"regex.*\.file"),
+        (b'{"file": "a.npy"}', "rows"),
+        (b'{"file": "a.npy", "rows": 3, "sha256": "0"}', r"altered(.|\n)*delete its last line"),
+    ],
+)
+def test_json_that_cannot_be_is_refused_by_name(tmp_path, content, says):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FreeBindError, match=rf"(?s)a\.json.*|{says}") as refused:
+        files.read_json(path, Shard)
+    assert len(str(refused.value)) < 5000
+    refused.match(says)
+
+
+def test_json_comes_back_as_its_kind(tmp_path):
+    files.write_json(tmp_path / "a.json", {"file": "a.npy", "rows": 0, "later": 1})
+    assert files.read_json(tmp_path / "a.json", Shard) == Shard("a.npy", 0)
+    assert '"caption": "Füße"' not in (tmp_path / "a.json").read_text("utf-8")
+
+
+def test_any_flipped_bit_of_a_written_object_changes_nothing_or_is_noticed(tmp_path):
+    path, value = tmp_path / "a.json", {"caption": "Füße", "rows": [1, 2], "rate": 0.001}
+    files.write_json(path, value)
+    assert "Füße" in path.read_text("utf-8")
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        for bit in range(8):
+            content = bytearray(whole)
+            content[position] ^= 1 << bit
+            path.write_bytes(content)
+            try:
+                found = files.read_json(path, dict[str, Any])
+            except FreeBindError:
+                continue
+            assert {name: found[name] for name in value} == value
+
+
+def npy(shape="(2, 3)", dtype="<f4", data=b"\0" * 24, fortran=False):
+    header = f"{{'descr': '{dtype}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        npy(data=b"\0" * 23),
+        npy(shape="(200000000000,)"),
+        npy(shape=f"(1{'0' * 30},)"),
+        npy(shape=f"(0, 1{'0' * 30})"),
+        npy(shape="(-2, -3)"),
+        npy(shape="(2, 3"),
+        npy(shape="'x'"),
+        npy(shape="(True, 3)" + "[" * 300),
+        npy(dtype="|O"),
+        npy(dtype="<q9"),
+        b"\x93NUMPY\x03\x00" + b"\xff" * 100,
+        b"\x93NUMPY\x02\x00" + b"\xff\xff\xff\x7f" + b"x" * 100,
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_allocated(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(FreeBindError, match=r"a table cannot be read: .*\n.*a\.npy"):
+        files.read_npy(tmp_path / "a.npy", "a table")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.empty((0, 3), ">i4"),
+        np.array(3, np.float16),
+    ],
+)
+def test_numbers_come_back(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    found = files.read_npy(tmp_path / "a.npy", "a table")
+    np.testing.assert_array_equal(found, array, strict=True)
+    files.write_npy(tmp_path / "b.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), array)
+
+
+def test_only_regular_files_are_opened_and_nothing_blocks(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("1")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    for name, kind in [("pipe", "a named pipe"), ("folder", "a folder"), ("socket", "")]:
+        with pytest.raises(FreeBindError, match=rf"a list .*\n.*{name}(.|\n)*{kind}"):
+            files.open_regular(tmp_path / name, "a list")
+    with pytest.raises(FreeBindError, match="a device"):
+        files.open_regular(tmp_path.joinpath("/dev/zero"))
+    assert files.read_bytes(tmp_path / "link", 1) == b"1"
+    with pytest.raises(FreeBindError, match="a link"):
+        files.open_regular(tmp_path / "link", follow=False)
+    with pytest.raises(FreeBindError, match="longer than it should be"):
+        files.read_bytes(tmp_path / "file", 0)
+    with pytest.raises(FreeBindError, match="cannot be opened"):
+        files.open_regular(tmp_path / "nul\0l")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "cannot be read"),
+        ("a: " + "[" * 5000, "cannot be read"),
+        ("a: &x [*x]", "inside its own anchor"),
+        ("a: &x {y: *x}", "inside its own anchor"),
+        ("a: &x [1]\nb: [" + "*x, " * 17 + "]", "more than 16 aliases"),
+        ("a: 2001-99-99", "cannot be read"),
+        ("a: 1" + "0" * 5000, "cannot be read"),
+        ("a: !!python/object:os.system x", "cannot be read"),
+        ("- 1", "options by name"),
+        ("1: 2", "options by name"),
+        ("", "options by name"),
+        ("a: '" + "x" * (1 << 17) + "'", "longer than it should be"),
+    ],
+)
+def test_yaml_that_cannot_be_is_refused(tmp_path, text, says):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(FreeBindError, match=rf"(?s){says}") as refused:
+        files.read_yaml(tmp_path / "a.yaml", "a config file")
+    assert "a.yaml" in str(refused.value)
+
+
+def test_yaml_may_reuse_a_part(tmp_path):
+    text = "\ufeffa: &x {b: 1}\nc:\n  <<: *x\n  d: [" + "*x, " * 14 + "]\n"
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    found = files.read_yaml(tmp_path / "a.yaml", "a config file")
+    assert found["c"] == {"b": 1, "d": [{"b": 1}] * 14}
