@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,21 +53,26 @@ def read_image(path: Path | str, mode: str = "RGB", max_pixels: int | None = Non
     with (
         open_regular(path) as file,
         explained("a picture cannot be read", where=path),
-        _pillow_limit(None),
+        _at_most_pixels(most, path),
         Image.open(file) as image,
     ):
-        _require_at_most(MAX_PIXELS, most, image.width * image.height, path)
-        with _pillow_limit(most):  # the picture in an icon may be larger than the icon tells
-            image.load()
+        image.load()
         return _to_8_bits(_upright(image), path).convert(mode)
 
 
 @contextmanager
-def _pillow_limit(most: int | None) -> Iterator[None]:
-    """Set Pillow's global limit of pixels. None switches it off: ours is checked instead."""
+def _at_most_pixels(most: int, path: Path | str) -> Iterator[None]:
+    """Set Pillow's global limit: it also knows the pictures within icons.
+
+    Pillow warns above the limit, and raises an error above twice the limit.
+    """
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
     try:
-        yield
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        pixels = re.findall(r"\d+", str(error))[0]
+        _require_at_most(MAX_PIXELS, most, int(pixels), path)
     finally:
         Image.MAX_IMAGE_PIXELS = before
 

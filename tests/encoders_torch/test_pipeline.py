@@ -279,17 +279,6 @@ def test_too_little_memory_for_a_batch_says_which_setting(toy, split):
         run(toy, words(), split)
 
 
-def test_a_blank_caption_fails(toy, split):
-    assert [f.reason for f in run(toy, words(" "), split).failures] == ["the caption is empty"]
-
-
-def test_paths_to_nothing_are_told_one_by_one(toy, media, split):
-    (media / "list.csv").write_text("id,path\na,image/0.png\nb,image/gone.png\n")
-    result = run(toy, open_source("image", media / "list.csv"), split, modality="image")
-    assert [f.id for f in result.failures] == ["b"]
-    assert "No such file" in result.failures[0].reason
-
-
 # Several processes
 
 
