@@ -34,7 +34,7 @@ PICTURES = {
     "palette.png": (30, 40),
     "png_named.jpg": (30, 40),
     "turned.jpg": (40, 30),
-    "device.png": "a device",
+    "device.png": "no file, but a device",
     "empty.png": "cannot be read",
     "float.tif": "values is unknown .*8 or 16 bits",
     "huge.ico": "too large .*400,000,000",
@@ -42,7 +42,8 @@ PICTURES = {
     "mislabelled.jpg": "cannot be read",
     "missing.png": "No such file",
     "negative.tif": "values is unknown",
-    "pipe.png": "a named pipe",
+    "pipe.png": "no file, but a named pipe",
+    "too_deep.tif": "values is unknown",
     "truncated.png": "cannot be read",
 }
 """Size of a picture that can be read, or why it cannot."""
@@ -56,13 +57,13 @@ RECORDINGS = {
     "one_sample.wav": 1,
     "telephone.wav": RATE,
     "unknown_length.flac": 16_000,
-    "device.wav": "a device",
+    "device.wav": "no file, but a device",
     "empty.wav": "cannot be read",
     "infinite.wav": "no sound .*NaN or infinity",
     "mislabelled.flac": "cannot be read",
     "missing.wav": "No such file",
     "nan.wav": "no sound .*NaN or infinity",
-    "pipe.wav": "a named pipe",
+    "pipe.wav": "no file, but a named pipe",
     "start.wav": "cannot be read",
     "truncated.flac": "cannot be read|no sound",
     "truncated.ogg": "cannot be read|no sound",
@@ -108,6 +109,7 @@ def write_pictures(folder):
         ("deep.png", PIXELS[..., 0].astype(np.uint16) << 8),
         ("float.tif", np.float32([[0.5]])),
         ("negative.tif", np.int32([[-1]])),
+        ("too_deep.tif", np.int32([[70_000]])),
     ):
         Image.fromarray(values).save(folder / name)
     Image.new("RGB", (1, 1)).save(folder / "one_pixel.webp")

@@ -154,6 +154,10 @@ def test_what_is_finished_is_not_encoded_again(toy, split):
     run(toy, words("unreadable"), split)
     toy.encode = toy.read = pytest.fail
     assert [f.row for f in run(toy, words("unreadable"), split).failures] == [11]
+    for line in ("", "[]", '{"row": "11", "id": "", "reason": ""}', '{"row": 11}'):
+        (split.bank_path("toy", "text") / "failures.jsonl").write_text(f"{line}\n")
+        with pytest.raises(FreeBindError, match=r"failures\.jsonl, line 1\n"):
+            run(toy, words("unreadable"), split)
 
 
 def test_a_batch_does_not_reach_across_shards(toy, split):
