@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoders_torch.downloads import Download
+from encoders_torch.regular import open_regular
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -70,8 +71,11 @@ def _counts(parts: Sequence[str]) -> bool:
 
 def folder_licence(folder: Path) -> str:
     """Return the licence in the head of the model card ``README.md``, or ``unknown``."""
-    card = folder / "README.md"
-    head = card.read_text(encoding="utf-8", errors="replace").split("---") if card.exists() else []
+    card, text = folder / "README.md", ""
+    if card.is_file():
+        with open_regular(card) as file:
+            text = file.read().decode(errors="replace")
+    head = text.split("---")
     for line in head[1].splitlines() if len(head) > 2 and not head[0].strip() else []:
         if line.startswith("license:"):
             return line.removeprefix("license:").strip()

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from encoders_torch.explain import explained
+from encoders_torch.regular import convert, open_regular, read_jsonl
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError
 
 Row = Mapping[str, Any]
+LONGEST_FIELD = 10**9
+"""Characters of a CSV field: a caption may be a book."""
+
+
+class CaptionRow(msgspec.Struct):
+    """What a row of a list of captions holds."""
+
+    id: str | int | float | None = None
+    caption: str | None = None
+
+
+class PathRow(msgspec.Struct):
+    """What a row of a list of media files holds."""
+
+    id: str | int | float | None = None
+    path: str | None = None
+
+
+KINDS = {"caption": CaptionRow, "path": PathRow}
 
 
 @dataclass(frozen=True)
@@ -21,7 +43,8 @@ class OpenList:
     """Items of a list. Every iteration reads the file again; errors come then.
 
     An item's id is in the column ``id``. Without it, a path is its own id, and a caption's id is
-    the number of its row.
+    the number of its row. A caption or path that is null becomes empty, so that this item fails
+    and no other.
 
     Attributes:
         path: The list.
@@ -34,74 +57,58 @@ class OpenList:
     def __iter__(self) -> Iterator[Item]:
         try:
             for number, row in enumerate(LISTS[self.path.suffix.lower()](self.path, self.column)):
+                if number == 0:
+                    self._require_column(row)
                 yield self._item(number, row)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise FreeBindError(
                 "a list cannot be read", where=self.path, expected="UTF-8 text", got=error
             ) from error
 
-    def _item(self, number: int, row: Row) -> Item:
-        value = row.get(self.column)
-        if not isinstance(value, str) or (self.column == "path" and not value):
+    def _require_column(self, first: Row) -> None:
+        if self.column not in first:
             raise FreeBindError(
-                f"a row of a list has no {self.column}",
-                where=f"{self.path}, row {number + 1}",
+                f"a list has no {self.column}",
+                where=f"{self.path}, row 1",
                 expected=f'text under "{self.column}"',
-                got=_shown(value, row),
+                got=f"columns: {', '.join(map(str, first)) or 'none'}",
             )
-        name = row.get("id")
+
+    def _item(self, number: int, row: Row) -> Item:
+        found = {name: row[name] for name in ("id", self.column) if name in row}
+        fields = convert(found, KINDS[self.column], f"{self.path}, row {number + 1}")
+        value = getattr(fields, self.column) or ""
+        name = fields.id
         if name is None or name == "":
-            name = value if self.column == "path" else number
-        require_unicode(f"{name}{value}", "a row of a list", f"{self.path}, row {number + 1}")
+            name = value if self.column == "path" and value else number
         return {"id": str(name), self.column: value}
 
 
-def require_unicode(text: str, what: str, where: object) -> None:
-    """Raise a FreeBindError if a text has half a character, as file names and JSON can have."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise FreeBindError(f"{what} is no valid Unicode", where=where, got=repr(text)) from error
-
-
-def _shown(value: object, row: Row) -> str:
-    columns = ", ".join(map(str, row)) or "no columns"
-    return f"columns: {columns}" if value is None else repr(value)
+def _open_text(path: Path, newline: str | None = None) -> io.TextIOWrapper:
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline=newline)
 
 
 def _read_text(path: Path, column: str) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
+    with _open_text(path) as file:
         for line in file:
             yield {column: line.removesuffix("\n")}
 
 
 def _read_csv(path: Path, column: str) -> Iterator[Row]:
-    csv.field_size_limit(10**9)  # a caption may be a book
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    csv.field_size_limit(LONGEST_FIELD)
+    with _open_text(path, newline="") as file:
         yield from csv.DictReader(file)
 
 
 def _read_jsonl(path: Path, column: str) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if not isinstance(row, dict):
-                raise FreeBindError(
-                    "a line is no JSON object",
-                    where=f"{path}, line {number}",
-                    got=line[:80].strip(),
-                )
-            yield row
+    return read_jsonl(path, dict[str, Any])
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Row]:
     fix = "pip install 'freebind-jax[parquet]'"
     with explained("Parquet lists need pyarrow", where=path, fix=fix):
         import pyarrow.parquet
-    with explained("a Parquet file cannot be read", where=path):
+    with open_regular(path), explained("a Parquet file cannot be read", where=path):
         file = pyarrow.parquet.ParquetFile(path)
         columns = [name for name in ("id", column) if name in file.schema_arrow.names]
         for batch in file.iter_batches(4096, columns=columns):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import struct
+import re
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import soxr
 from jaxtyping import Float32
 from PIL import Image, ImageOps
 
+from encoders_torch.explain import explained
+from encoders_torch.regular import open_regular
 from fb_jax.errors import FreeBindError
 
 MAX_PIXELS = "FREEBIND_MAX_PIXELS"
@@ -23,6 +26,12 @@ LIMITS = {MAX_PIXELS: 178_956_970, MAX_SAMPLES: 500_000_000}
 
 Larger files could take all memory. Environment variables of these names change the limits.
 """
+
+SAMPLES_PER_BYTE = 10_000
+"""No recording holds more: FLAC, of silence, stores about 6,000 in a byte."""
+
+BLOCK = 1 << 16
+"""Samples of each channel that are read at once where the length is unknown."""
 
 
 def read_image(path: Path | str, mode: str = "RGB", max_pixels: int | None = None) -> Image.Image:
@@ -40,22 +49,39 @@ def read_image(path: Path | str, mode: str = "RGB", max_pixels: int | None = Non
         FreeBindError: It is missing, unreadable, truncated or too large, or its values have no
             known range.
     """
-    try:
-        with _unlimited(), Image.open(path) as image:
-            _require_at_most(MAX_PIXELS, max_pixels, image.width * image.height, path)
-            return _to_8_bits(ImageOps.exif_transpose(image), path).convert(mode)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise FreeBindError("a picture cannot be read", where=path, got=error) from error
+    most = _limit(MAX_PIXELS, max_pixels)
+    with (
+        open_regular(path) as file,
+        explained("a picture cannot be read", where=path),
+        _at_most_pixels(most, path),
+        Image.open(file) as image,
+    ):
+        image.load()
+        return _to_8_bits(_upright(image), path).convert(mode)
 
 
 @contextmanager
-def _unlimited() -> Iterator[None]:
-    """Switch off Pillow's global limit, which warns at half its value; ours is checked instead."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _at_most_pixels(most: int, path: Path | str) -> Iterator[None]:
+    """Set Pillow's global limit: it also knows the pictures within icons.
+
+    Pillow warns above the limit, and raises an error above twice the limit.
+    """
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
     try:
-        yield
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        pixels = re.findall(r"\d+", str(error))[0]
+        _require_at_most(MAX_PIXELS, most, int(pixels), path)
     finally:
         Image.MAX_IMAGE_PIXELS = before
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF data tell; data that cannot be read count as none."""
+    with warnings.catch_warnings(action="ignore"), suppress(Exception):  # of nearly any kind
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def _to_8_bits(image: Image.Image, path: Path | str) -> Image.Image:
@@ -106,6 +132,8 @@ def read_channels(
 ) -> tuple[Float32[np.ndarray, "samples channels"], int]:
     """Read a recording with all channels; of a truncated file, as much as libsndfile finds.
 
+    A header that tells no length, or an impossible one, is not believed: see ``SAMPLES_PER_BYTE``.
+
     Args:
         path: A file that libsndfile reads.
         max_samples: Limit over all channels; None takes ``FREEBIND_MAX_SAMPLES``.
@@ -116,22 +144,48 @@ def read_channels(
     Raises:
         FreeBindError: It is missing, unreadable, empty, too long, or holds NaN or infinity.
     """
-    try:
-        with soundfile.SoundFile(path) as file:
-            _require_at_most(MAX_SAMPLES, max_samples, file.frames * file.channels, path)
-            # With their number, since "all" fails for formats that cannot seek.
-            samples, rate = file.read(file.frames, "float32", always_2d=True), file.samplerate
-    except (OSError, soundfile.SoundFileError) as error:
-        raise FreeBindError("a recording cannot be read", where=path, got=error) from error
+    most = _limit(MAX_SAMPLES, max_samples)
+    with open_regular(path) as opened, explained("a recording cannot be read", where=path):
+        size = os.fstat(opened.fileno()).st_size
+        with _Forwards(path) as file:
+            samples, rate = _read_samples(file, size, most, path), file.samplerate
     if not len(samples) or not np.isfinite(samples).all():
         got = "NaN or infinity" if len(samples) else "no samples"
         raise FreeBindError("a recording holds no sound", where=path, got=got)
     return samples, rate
 
 
-def _require_at_most(name: str, most: int | None, count: int, path: Path | str) -> None:
-    if most is None:
-        most = int(os.environ.get(name, LIMITS[name]))
+class _Forwards(soundfile.SoundFile):
+    """A recording that is read from its start to its end: not all formats can seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_samples(
+    file: _Forwards, size: int, most: int, path: Path | str
+) -> Float32[np.ndarray, "samples channels"]:
+    """Read all samples of a file of ``size`` bytes."""
+    if (told := file.frames * file.channels) <= SAMPLES_PER_BYTE * size:
+        _require_at_most(MAX_SAMPLES, most, told, path)
+        return file.read(file.frames, "float32", always_2d=True)
+    blocks, count = [np.zeros((0, file.channels), np.float32)], 0
+    while len(block := file.read(BLOCK, "float32", always_2d=True)):
+        blocks.append(block)
+        count += block.size
+        _require_at_most(MAX_SAMPLES, most, count, path)
+    return np.concatenate(blocks)
+
+
+def _limit(name: str, given: int | None) -> int:
+    """Return a limit: the given one, or that of the environment."""
+    text = os.environ.get(name, str(LIMITS[name]))
+    if given is None and not text.isdecimal():
+        raise FreeBindError(f"{name} is no whole number", got=repr(text))
+    return int(text) if given is None else given
+
+
+def _require_at_most(name: str, most: int, count: int, path: Path | str) -> None:
     if count > most:
         raise FreeBindError(
             "a file is too large to be read",

@@ -20,6 +20,7 @@ from encoders_torch.report import (
     ExportResult,
     Failure,
     Timings,
+    as_failures,
     read_failures,
     require_none,
     require_some,
@@ -147,10 +148,8 @@ def _open_bank(
     )
 
 
-def _sum_up(
-    notes: Sequence[list[dict[str, Any]]], count: int, result: ExportResult
-) -> dict[str, Any]:
-    failures = [Failure(**failure) for note in notes for failure in note]
+def _sum_up(notes: Sequence[Any], count: int, result: ExportResult) -> dict[str, Any]:
+    failures = [failure for note in notes for failure in as_failures(note, result.report.parent)]
     require_some(count, failures, result.report.parent)
     write_failures(result.report, failures)
     return {"missing": [failure.row for failure in failures]}
@@ -158,7 +157,7 @@ def _sum_up(
 
 def _failures_so_far(writer: PartWriter) -> list[Failure]:
     done = (shard for shard in writer.shards if writer.done(shard))
-    return [Failure(**failure) for shard in done for failure in writer.note(shard)]
+    return [f for shard in done for f in as_failures(writer.note(shard), writer.folder)]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import torch
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
+from encoders_torch.regular import special
 from fb_jax.banks import ItemList
 from fb_jax.errors import FreeBindError
 
@@ -59,9 +60,13 @@ class ItemReader:
         """Read one item. Any error becomes a reason, since one bad file must not end a run."""
         try:
             item = self.items[row]
-            content = item["caption"] if self.folder is None else self.folder / item["path"]
-            if self.folder is None and not content.strip():
-                return Read(reason="the caption is empty")
+            column = "caption" if self.folder is None else "path"
+            if not (content := item[column]).strip():
+                return Read(reason=f"the {column} is empty")
+            if self.folder is not None:
+                content = self.folder / content
+                if kind := special(content):  # an encoder's own reader might wait for ever
+                    return Read(reason=f"no file, but {kind}")
             return Read(pickle.dumps(self.encoder.read(self.modality, content), protocol=5))
         except Exception as error:
             return Read(reason=in_one_line(error))

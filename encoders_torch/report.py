@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from encoders_torch.regular import convert, read_jsonl
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -83,10 +83,22 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """Return the failures of a report; none if there is no report."""
-    if not path.exists():
-        return []
-    return [Failure(**json.loads(line)) for line in path.read_bytes().splitlines()]
+    """Return the failures of a report; none if there is no report.
+
+    Raises:
+        FreeBindError: It cannot be read, or was altered.
+    """
+    return list(read_jsonl(path, Failure)) if path.exists() else []
+
+
+def as_failures(note: Any, where: Path) -> list[Failure]:
+    """Return the failures of a shard, from the note that its writer kept.
+
+    Raises:
+        FreeBindError: The note was altered.
+    """
+    failures: list[Failure] = convert(note, list[Failure], where)
+    return failures
 
 
 def require_none(failures: Iterable[Failure]) -> None:

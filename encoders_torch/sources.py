@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders_torch.lists import LISTS, OpenList, require_unicode
+from encoders_torch.lists import LISTS, OpenList
 from encoders_torch.suffixes import suffixes
 from fb_jax.banks import ItemList, Split, write_items
 from fb_jax.banks.items import Item
@@ -72,9 +72,19 @@ def _folder(modality: str, folder: Path) -> Source:
         relative = Path(parent).relative_to(folder).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         names += [prefix + name for name in here if _wanted_file(name, known)]
-    for name in names:
-        require_unicode(name, "the name of a file", folder)
+    _require_unicode(names, folder)
     return Source([{"id": name, "path": name} for name in sorted(names)], folder)
+
+
+def _require_unicode(names: Iterable[str], folder: Path) -> None:
+    """Raise a FreeBindError if a name has half a character: no item list could hold it."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise FreeBindError(
+                "the name of a file is no valid Unicode", where=folder, got=repr(name)
+            ) from error
 
 
 def _wanted_file(name: str, known: frozenset[str]) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from encoders_torch.regular import convert, open_regular, read_json
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -38,7 +41,11 @@ def read_state(path: Path, key: str | None = None, fix: str = GET_AGAIN) -> dict
         FreeBindError: The file is missing, damaged, holds code, or holds anything but tensors.
     """
     try:
-        loaded = _load(path)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        loaded = _load(path, size)
+    except FreeBindError:
+        raise
     except Exception as error:  # torch.load raises nearly any kind
         raise FreeBindError(
             "this file cannot be read: it is damaged, or holds more than tensors",
@@ -49,7 +56,7 @@ def read_state(path: Path, key: str | None = None, fix: str = GET_AGAIN) -> dict
         ) from error
     if isinstance(loaded, Mapping) and key in loaded:
         loaded = loaded[key]
-    problem = _problem(loaded)
+    problem = _problem(loaded, size)
     if problem:
         raise FreeBindError(
             "this file is no state dict", where=path, expected="a dict of name: tensor", got=problem
@@ -57,15 +64,25 @@ def read_state(path: Path, key: str | None = None, fix: str = GET_AGAIN) -> dict
     return dict(loaded)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, size: int) -> Any:
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)
     mapped = zipfile.is_zipfile(path)  # torch's format since 1.6; the older one cannot be mapped
+    if mapped:
+        _require_uncompressed(path, size)
     with (
         warnings.catch_warnings(action="ignore"),  # what they warn of is an error here
         torch.serialization.safe_globals(_numpy_scalars()),
     ):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _require_uncompressed(path: Path, size: int) -> None:
+    """Raise unless the parts of a zip fit into it, as torch's do: others could fill the memory."""
+    with zipfile.ZipFile(path) as parts:
+        told = sum(part.file_size for part in parts.infolist())
+    if told > size:
+        raise ValueError(f"parts of {told:,} bytes in a file of {size:,}")
 
 
 def _numpy_scalars() -> list[Any]:
@@ -82,12 +99,16 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text.strip().partition(chr(10))[0]}"
 
 
-def _problem(loaded: object) -> str | None:
+def _problem(loaded: object, size: int) -> str | None:
     if not isinstance(loaded, Mapping):
         return type(loaded).__name__
-    wrong = [k for k, v in loaded.items() if not (isinstance(k, str) and isinstance(v, Tensor))]
-    if wrong:
-        return f"{wrong[0]}: {type(loaded[wrong[0]]).__name__}"
+    for name, value in loaded.items():
+        if not (isinstance(name, str) and isinstance(value, Tensor)):
+            return f"{name}: {type(value).__name__}"
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            return f"{name}: a tensor that is sparse, quantized or without numbers"
+        if value.nbytes > size:  # one number, told to be many
+            return f"{name}: {value.nbytes:,} bytes in a file of {size:,}"
     return None if loaded else "an empty dict"
 
 
@@ -104,6 +125,18 @@ def write_state(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 # A folder of weights: a JSON file that describes it, and weights.safetensors
+
+
+class Weights(msgspec.Struct):
+    """What the JSON file tells of the weights."""
+
+    sha256: str
+
+
+class Described(msgspec.Struct):
+    """What every such JSON file holds."""
+
+    weights: Weights
 
 
 def read_folder(
@@ -125,14 +158,14 @@ def read_folder(
         raise FreeBindError(
             f"there is no {kind} here", where=path.parent, expected=expected, fix=fix
         )
-    about: dict[str, Any] = files.read_json(path)
-    here = (about.get("format"), about.get("version")) if isinstance(about, dict) else about
+    about: dict[str, Any] = read_json(path, dict[str, Any])
+    here = (about.get("format"), about.get("version"))
     if here != version:
         raise FreeBindError(
             f"this {kind} has another format", where=path, expected=version, got=here
         )
     weights = path.parent / WEIGHTS_FILE
-    digest = about.get("weights", {}).get("sha256")
-    if not weights.is_file() or files.sha256_of(weights) != digest:
+    told = convert(about, Described, path).weights
+    if not weights.is_file() or files.sha256_of(weights) != told.sha256:
         raise FreeBindError("the weights are missing or were altered", where=weights)
     return about, read_state(weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from jaxtyping import Float32
@@ -14,11 +15,26 @@ from encoders_torch.imagebind.checkpoint import load_trunk
 from encoders_torch.imagebind.encoder import ABOUT
 from encoders_torch.imagebind.tuned_release import read_released
 from encoders_torch.imagebind.weights import LICENCE
-from encoders_torch.tensor_files import with_prefix
+from encoders_torch.regular import convert
+from encoders_torch.tensor_files import Described, with_prefix
 from encoders_torch.tuning.mixture import Mixture
-from encoders_torch.tuning.model import TunedModel, read_tuned
+from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, read_tuned
 from fb_jax import files
 from fb_jax.errors import FreeBindError, unknown
+
+
+class Named(msgspec.Struct):
+    """What a tuning starts from: an encoder or a space."""
+
+    name: str
+
+
+class Tuned(Described):
+    """What ``tuned.json`` tells of a tuned ImageBind."""
+
+    encoder: Named
+    space: Named
+    licence: str
 
 
 class TunedImageBind:
@@ -50,10 +66,11 @@ class TunedImageBind:
 
     def _load_folder(self, folder: Path) -> None:
         state, about = read_tuned(folder)
+        told = convert(about, Tuned, folder / ABOUT_FILE)
         trunk = load_trunk(with_prefix(state, "trunk."), folder)
         self.model = TunedModel(trunk, Mixture.of(with_prefix(state, "mixture.")))
-        self.name = f"{about['encoder']['name']}, audio tuned into {about['space']['name']}"
-        self.licence, self.weights_sha256 = about["licence"], about["weights"]["sha256"]
+        self.name = f"{told.encoder.name}, audio tuned into {told.space.name}"
+        self.licence, self.weights_sha256 = told.licence, told.weights.sha256
 
     def _load_released(self, path: Path) -> None:
         self.model = read_released(path)

@@ -6,7 +6,7 @@ FOLDER/checkpoint.safetensors    until the tuning is done
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.explain import explained
 from encoders_torch.reading import ItemReader, Read, read_ahead
 from encoders_torch.tensor_files import read_state, with_prefix, write_state
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, write_tuned
@@ -187,7 +188,12 @@ class Tuning:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        tensors = read_state(path, fix="delete it to begin again")
+        fix = "delete it to begin again"
+        tensors = read_state(path, fix=fix)
+        with explained("a checkpoint is of another model", where=path, fix=fix):
+            self._take(tensors)
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict(with_prefix(tensors, "model."))
         state = self.optimiser.state_dict()
         for key, value in with_prefix(tensors, "adam.").items():

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from encoders_torch.explain import explained
+
 EPSILON = 1e-5
 """Epsilon of the projectors' BatchNorm."""
 
@@ -43,10 +45,17 @@ class Mixture(nn.Module):
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> Mixture:
-        """Return the mixture of a state dict, with the sizes of its tensors."""
-        members, dim_in, hidden = state["weight_in"].shape
-        mixture = cls(members, dim_in, hidden, state["weight_out"].shape[2])
-        mixture.load_state_dict(state)
+        """Return the mixture of a state dict, with the sizes of its tensors.
+
+        Raises:
+            FreeBindError: Tensors are missing, too many, or do not fit together.
+        """
+        with explained(
+            "these are no weights of a mixture", expected="weight_in, bias_in, weight_out, bias_out"
+        ):
+            members, dim_in, hidden = state["weight_in"].shape
+            mixture = cls(members, dim_in, hidden, state["weight_out"].shape[2])
+            mixture.load_state_dict(state)
         return mixture
 
 

@@ -28,29 +28,10 @@ def test_colours_of_any_mode_become_rgb(tmp_path, mode):
     assert np.abs(np.asarray(found, int) - np.asarray(two_pixels(), int)).max() <= 1
 
 
-def test_a_picture_is_turned_as_its_exif_says(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
-    two_pixels().save(tmp_path / "turned.png", exif=exif)
-    assert read_image(tmp_path / "turned.png").size == (1, 2)
-
-
 def test_of_a_moving_picture_the_first_frame_counts(tmp_path):
     frames = [Image.new("RGB", (2, 2), colour) for colour in (RED, BLUE)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert read_image(tmp_path / "moving.gif").getpixel((0, 0)) == RED
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture at all", "half"])
-def test_a_picture_that_cannot_be_read_is_an_error_with_its_path(tmp_path, content):
-    path = tmp_path / "bad.png"
-    if content == "half":
-        rng = np.random.default_rng(0)
-        Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(path)
-        content = path.read_bytes()[:2000]
-    path.write_bytes(content)
-    with pytest.raises(FreeBindError, match=r"picture cannot be read(.|\n)*bad\.png"):
-        read_image(path)
 
 
 def tone(rate, seconds=0.5):
@@ -83,22 +64,6 @@ def test_a_recording_is_resampled(tmp_path, rate, suffix):
     np.testing.assert_allclose(found[middle], tone(16000)[middle], atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    ("samples", "got"), [([], "no samples"), ([0.1, np.nan], "NaN"), ([np.inf], "infinity")]
-)
-def test_a_recording_without_sound_is_refused(tmp_path, samples, got):
-    soundfile.write(tmp_path / "bad.wav", np.float32(samples), 16000, subtype="FLOAT")
-    with pytest.raises(FreeBindError, match=rf"no sound(.|\n)*bad\.wav(.|\n)*{got}"):
-        read_audio(tmp_path / "bad.wav", 16000)
-
-
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all"])
-def test_a_recording_that_cannot_be_read_is_an_error_with_its_path(tmp_path, content):
-    (tmp_path / "bad.wav").write_bytes(content)
-    with pytest.raises(FreeBindError, match=r"recording cannot be read(.|\n)*bad\.wav"):
-        read_audio(tmp_path / "bad.wav", 16000)
-
-
 # What is unusual about pictures
 
 
@@ -108,13 +73,6 @@ def test_16_bits_are_scaled_and_not_cut_off(tmp_path, suffix):
     Image.fromarray(values).save(tmp_path / f"deep.{suffix}")
     found = np.asarray(read_image(tmp_path / f"deep.{suffix}"))
     assert found[0, :, 0].tolist() == [0, 0, 1, 128, 255]
-
-
-@pytest.mark.parametrize("values", [np.float32([[0.5]]), np.int32([[-1]]), np.int32([[70000]])])
-def test_values_of_no_known_range_are_refused(tmp_path, values):
-    Image.fromarray(values).save(tmp_path / "odd.tif")
-    with pytest.raises(FreeBindError, match=r"values is unknown\n.*odd.tif\n.*8 or 16 bits"):
-        read_image(tmp_path / "odd.tif")
 
 
 def test_what_is_transparent_shows_the_colour_underneath(tmp_path):
@@ -129,17 +87,6 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
     image.save(tmp_path / "p.png", transparency=b"\x00\x80")
     found = read_image(tmp_path / "p.png")
     assert [found.getpixel((x, 0)) for x in (0, 1)] == [RED, BLUE]
-
-
-def test_the_suffix_does_not_matter(tmp_path):
-    Image.new("RGB", (8, 8), RED).save(tmp_path / "x.jpg", quality=95)
-    (tmp_path / "x.jpg").rename(tmp_path / "x.png")
-    assert np.abs(np.subtract(read_image(tmp_path / "x.png").getpixel((4, 4)), RED)).max() <= 2
-
-
-def test_one_pixel_is_a_picture(tmp_path):
-    Image.new("RGB", (1, 1), BLUE).save(tmp_path / "1.webp", lossless=True)
-    assert read_image(tmp_path / "1.webp").getpixel((0, 0)) == BLUE
 
 
 def write_png(path, width, height):
@@ -157,12 +104,6 @@ def write_png(path, width, height):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
-    write_png(tmp_path / "huge.png", 20_000, 20_000)
-    with pytest.raises(FreeBindError, match=r"too large(.|\n)*400,000,000(.|\n)*=4000"):
-        read_image(tmp_path / "huge.png")
-
-
 def test_the_bound_of_pixels_can_be_set(tmp_path, monkeypatch):
     write_png(tmp_path / "large.png", 12_000, 8_000)  # Pillow would warn
     assert read_image(tmp_path / "large.png", "L").size == (12_000, 8_000)
@@ -171,11 +112,6 @@ def test_the_bound_of_pixels_can_be_set(tmp_path, monkeypatch):
     monkeypatch.setenv("FREEBIND_MAX_PIXELS", "1000")
     with pytest.raises(FreeBindError, match=r"at most 1,000 \(FREEBIND_MAX_PIXELS\)"):
         read_image(tmp_path / "large.png")
-
-
-def test_a_missing_picture_is_told(tmp_path):
-    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*No such file"):
-        read_image(tmp_path / "gone.png")
 
 
 # All kinds
@@ -222,29 +158,6 @@ def test_what_soundfile_reads_is_found_and_read(tmp_path, kind, coding):
 
 
 # What is unusual about recordings
-
-
-@pytest.mark.parametrize("suffix", ["wav", "aiff"])
-def test_of_a_truncated_recording_what_is_there_is_read(tmp_path, suffix):
-    path = tmp_path / f"half.{suffix}"
-    soundfile.write(path, tone(16000), 16000)
-    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
-    assert 3900 < len(read_audio(path, 16000)) < 4000
-
-
-@pytest.mark.parametrize("suffix", ["flac", "ogg"])
-def test_a_truncated_recording_that_cannot_be_decoded_is_refused(tmp_path, suffix):
-    path = tmp_path / f"half.{suffix}"
-    soundfile.write(path, tone(16000), 16000)
-    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
-    with pytest.raises(FreeBindError, match=r"cannot be read|no sound"):
-        read_audio(path, 16000)
-
-
-def test_the_suffix_of_a_recording_does_not_matter(tmp_path):
-    soundfile.write(tmp_path / "x.flac", tone(16000), 16000)
-    (tmp_path / "x.flac").rename(tmp_path / "x.wav")
-    assert len(read_audio(tmp_path / "x.wav", 16000)) == 8000
 
 
 def test_a_recording_that_is_too_long_is_refused_before_it_is_read(tmp_path, monkeypatch):

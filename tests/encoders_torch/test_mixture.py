@@ -46,6 +46,8 @@ def test_a_state_dict_comes_back(folder):
     again = Mixture.of(mixture.state_dict())
     rows = torch.eye(10)
     assert torch.equal(mixture(rows), again(rows))
+    with pytest.raises(FreeBindError, match=r"no weights of a mixture(.|\n)*bias_out"):
+        Mixture.of({"weight_in": torch.ones(7, 10, 8)})
 
 
 def test_a_space_that_is_no_displacement_is_refused(tmp_path):

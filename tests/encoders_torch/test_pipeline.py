@@ -154,6 +154,10 @@ def test_what_is_finished_is_not_encoded_again(toy, split):
     run(toy, words("unreadable"), split)
     toy.encode = toy.read = pytest.fail
     assert [f.row for f in run(toy, words("unreadable"), split).failures] == [11]
+    for line in ("", "[]", '{"row": "11", "id": "", "reason": ""}', '{"row": 11}'):
+        (split.bank_path("toy", "text") / "failures.jsonl").write_text(f"{line}\n")
+        with pytest.raises(FreeBindError, match=r"failures\.jsonl, line 1\n"):
+            run(toy, words("unreadable"), split)
 
 
 def test_a_batch_does_not_reach_across_shards(toy, split):
@@ -277,17 +281,6 @@ def test_too_little_memory_for_a_batch_says_which_setting(toy, split):
     toy.encode = encode
     with pytest.raises(FreeBindError, match=r"batch of 2 does not fit(.|\n)*smaller --batch"):
         run(toy, words(), split)
-
-
-def test_a_blank_caption_fails(toy, split):
-    assert [f.reason for f in run(toy, words(" "), split).failures] == ["the caption is empty"]
-
-
-def test_paths_to_nothing_are_told_one_by_one(toy, media, split):
-    (media / "list.csv").write_text("id,path\na,image/0.png\nb,image/gone.png\n")
-    result = run(toy, open_source("image", media / "list.csv"), split, modality="image")
-    assert [f.id for f in result.failures] == ["b"]
-    assert "No such file" in result.failures[0].reason
 
 
 # Several processes

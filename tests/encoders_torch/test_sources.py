@@ -82,7 +82,8 @@ def write_list(path, rows):
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:
-        quoted = [[f'"{cell}"'.replace('"', '""')[1:-1] for cell in row.values()] for row in rows]
+        cells = [[row.get(name) or "" for name in columns] for row in rows]
+        quoted = [[f'"{cell}"'.replace('"', '""')[1:-1] for cell in row] for row in cells]
         path.write_text("\n".join(",".join(cells) for cells in [columns, *quoted]) + "\n")
     return path
 
@@ -118,23 +119,37 @@ def test_a_number_is_an_id_too(listed):
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_a_list_without_the_column_is_refused(listed, modality):
     path = listed([{"id": "a", "title": "x"}])
-    with pytest.raises(FreeBindError, match=r"row of a list has no (path|caption)\n.*row 1"):
+    with pytest.raises(FreeBindError, match=r"a list has no (path|caption)\n.*row 1"):
         open_source(modality, path)
 
 
-def test_a_row_without_a_path_is_refused_by_its_number(listed, tmp_path):
-    path = listed([{"path": "1.png"}, {"path": ""}])
-    source = open_source("image", path)
-    with pytest.raises(FreeBindError, match=r"no path\n.*row 2"):
-        list_items(Split(tmp_path / "pool"), "image", source)
-    assert not list(tmp_path.glob("pool/items/*.jsonl*"))
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_what_is_null_or_left_out_is_empty_and_has_its_number(listed, modality):
+    column = {"image": "path", "text": "caption"}[modality]
+    path = listed([{column: "a", "x": "y"}, {column: None, "x": "y"}, {"x": "y"}])
+    assert [item[column] for item in items(modality, path)] == ["a", "", ""]
+    assert [item["id"] for item in items(modality, path)][1:] == ["1", "2"]
 
 
-@pytest.mark.parametrize("row", [r'{"caption": "\ud800"}', r'{"id": "\udfff", "caption": "a"}'])
-def test_half_a_character_is_refused_by_its_row(tmp_path, row):
-    (tmp_path / "list.jsonl").write_text(row)
-    with pytest.raises(FreeBindError, match=r"no valid Unicode\n.*list\.jsonl, row 1"):
-        open_source("text", tmp_path / "list.jsonl")
+BAD_LINES = {
+    "a lone surrogate": rb'{"caption": "\ud800"}',
+    "a lone surrogate in an id": rb'{"id": "\udfff", "caption": "a"}',
+    "no UTF-8": b'{"caption": "caf\xe9"}',
+    "half": b'{"caption": ',
+    "nested": b'{"x": ' + b"[" * 10**5,
+    "too large a number": b'{"caption": "a", "x": 1e400}',
+    "a list": b'["caption"]',
+    "a number": b'{"caption": 5}',
+    "an id that is none": b'{"id": [], "caption": "a"}',
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_is_refused_by_its_number(tmp_path, line):
+    (tmp_path / "list.jsonl").write_bytes(b'{"caption": "a"}\n' + line)
+    says = r"(not valid JSON|another form)\n.*list\.jsonl, .* 2\n"
+    with pytest.raises(FreeBindError, match=says):
+        items("text", tmp_path / "list.jsonl")
 
 
 def test_two_items_of_one_id_are_refused_and_nothing_is_written(listed, tmp_path):
@@ -189,11 +204,12 @@ def test_a_caption_may_be_as_long_as_a_book(listed):
         ("image", "text.md", "no such source of image"),
         ("image", "audio", "there is no image here(.|\n)*png"),
         ("text", "audio", r"no such source of text(.|\n)*\.csv"),
-        ("text", "no.csv", "list cannot be read(.|\n)*No such file"),
+        ("text", "no.csv", "cannot be read(.|\n)*No such file"),
+        ("text", "pipe.txt", r"cannot be read\n.*pipe\.txt\n(.|\n)*a named pipe"),
+        ("image", "pipe.parquet", "a named pipe"),
         ("text", "empty.txt", "there is no text here(.|\n)*a list"),
         ("text", "empty.csv", "there is no text here(.|\n)*a list"),
         ("text", "latin.txt", "list cannot be read(.|\n)*utf-8"),
-        ("text", "bad.jsonl", "no JSON object(.|\n)*bad.jsonl, line 1(.|\n)*half"),
         ("text", "bad.parquet", "Parquet file cannot be read"),
     ],
 )
@@ -201,7 +217,8 @@ def test_a_source_that_cannot_be_read_is_refused(media, modality, path, says):
     for name in ("empty.txt", "empty.csv"):
         (media / name).touch()
     (media / "latin.txt").write_bytes(b"caf\xe9")
-    (media / "bad.jsonl").write_text('{"half": ')
+    for name in ("pipe.txt", "pipe.parquet"):
+        os.mkfifo(media / name)
     (media / "bad.parquet").write_text("no parquet")
     with pytest.raises(FreeBindError, match=says):
         open_source(modality, media / path)

@@ -1,8 +1,10 @@
 """The one reader of torch's and safetensors' files: what it reads, and what it refuses."""
 
 import json
+import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +66,47 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name, content):
         read_state(tmp_path / name)
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(FreeBindError, match=r"cannot be read(.|\n)*No such file"):
-        read_state(tmp_path / "x.pt")
+@pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
+@pytest.mark.parametrize(("kind", "got"), [(None, "No such file"), (os.mkfifo, "a named pipe")])
+def test_a_missing_file_and_a_pipe_are_refused(tmp_path, name, kind, got):
+    if kind:
+        kind(tmp_path / name)
+    with pytest.raises(FreeBindError, match=rf"cannot be read(.|\n)*{got}"):
+        read_state(tmp_path / name)
+
+
+def large_header(path):
+    """The first tensor's end: at 10^15 bytes."""
+    save_file(STATE, path)
+    content = path.read_bytes()
+    head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    head["a.weight"] |= {"shape": [10**15 // 2], "data_offsets": [0, 10**15]}
+    text = json.dumps(head).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2000))
+
+
+def zipped(path):
+    """A part that becomes 1 MB, in 1 kB."""
+    torch.save(STATE, path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("x/data/9", bytes(10**6))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("x.pt", zipped),
+        ("x.pt", lambda path: torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path)),
+        ("x.pt", lambda path: torch.save({"a": torch.eye(3).to_sparse()}, path)),
+        ("x.pt", lambda path: torch.save({"a": torch.empty(3, device="meta")}, path)),
+        ("x.safetensors", large_header),
+        ("x.safetensors", lambda path: path.write_bytes((2**60).to_bytes(8, "little") + b"{}")),
+    ],
+)
+def test_what_is_told_to_be_larger_than_its_file_is_refused(tmp_path, name, write):
+    write(tmp_path / name)
+    with pytest.raises(FreeBindError, match=r"cannot be read|a: a tensor that|bytes in a file of"):
+        read_state(tmp_path / name)
 
 
 class Code:
@@ -147,9 +187,11 @@ def altered(path):
     [
         (lambda path: path.unlink(), r"no thing here(.|\n)*x\.json\n.*make one"),
         (lambda path: path.write_text("{"), r"x\.json"),
-        (lambda path: path.write_text("[]"), "another format"),
+        (lambda path: path.write_text("[]"), "another form"),
+        (lambda path: path.write_text('{"x": ' + "[" * 10**5), "not valid JSON"),
         (lambda path: path.write_text(json.dumps({"format": "x", "version": 2})), "another format"),
-        (lambda path: path.write_text(json.dumps({"format": "x", "version": 1})), "altered"),
+        (lambda path: path.write_text('{"format": "x", "version": 1}'), "field `weights`"),
+        (lambda path: path.write_text('{"format": "x", "version": 1, "weights": null}'), "null"),
         (lambda path: altered(path.with_name("weights.safetensors")), "were altered"),
         (lambda path: path.with_name("weights.safetensors").unlink(), "are missing"),
     ],

@@ -12,7 +12,9 @@ from PIL import Image
 
 from encoders_torch import export, tune
 from encoders_torch.imagebind.tuned import TunedImageBind
+from fb_jax import files
 from fb_jax.banks import Split, import_bank, import_pairs, open_banks
+from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, write_fused
 
 WEIGHTS = Path(__file__).parent / "fixtures/imagebind_tiny/weights.safetensors"
@@ -107,6 +109,10 @@ def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
     np.testing.assert_allclose(
         encoder.encode("audio", clips), banks["internvl_ib", "audio"][:], atol=3e-4
     )  # imagebind's bank holds float16
+    about = files.read_json(Path("tuned/tuned.json"))
+    files.write_json(Path("tuned/tuned.json"), about | {"encoder": None})
+    with pytest.raises(FreeBindError, match=r"another form\n.*tuned\.json\n.*encoder"):
+        TunedImageBind(Path("tuned"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from disturb import At
 from torch import nn
 from torch.nn.functional import normalize
 
+from encoders_torch.tensor_files import read_state, write_state
 from encoders_torch.tuning.loop import Tuning, loss_of
 from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import TunedModel, read_tuned
@@ -283,12 +284,19 @@ def test_a_loss_that_is_no_number_stops_at_its_step(pairs, tmp_path):
         tuning(pairs, tmp_path / "out", model=broken).run(ALONE)
 
 
-def test_a_damaged_checkpoint_is_refused(pairs, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "cannot be read: it is damaged"),
+        (lambda path: write_state(path, {"model.a": torch.ones(1)}), "of another model"),
+        (lambda path: write_state(path, read_state(path) | {"adam.x.y": torch.ones(1)}), "another"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(pairs, tmp_path, damage, says):
     with pytest.raises(Interrupted):
         tuning(pairs, tmp_path / "out").run(ALONE, stopped_after(1))
-    path = tmp_path / "out/checkpoint.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(FreeBindError, match=r"cannot be read: it is damaged(.|\n)*delete it"):
+    damage(tmp_path / "out/checkpoint.safetensors")
+    with pytest.raises(FreeBindError, match=rf"{says}(.|\n)*delete it"):
         tuning(pairs, tmp_path / "out").run(ALONE)
 
 
