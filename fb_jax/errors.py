@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable
-from functools import cache
 
 MOST_CHARACTERS = 1000
 """Longest part of a message: a damaged file can hold any amount of text."""
+
+NOTICED: set[object] = set()
 
 
 class FreeBindError(Exception):
@@ -51,13 +52,18 @@ def shown(part: object) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
-@cache
-def notice_once(text: str) -> None:
+def notice_once(text: str, about: object = None) -> None:
     """Say in one line on the error output what the user should know; the work goes on.
 
     It goes through the logger ``freebind``, so that a program can send it elsewhere.
+
+    Args:
+        text: The notice.
+        about: Two notices about the same thing are said once; by default the text itself.
     """
-    logging.getLogger("freebind").warning(text)
+    if (key := about or text) not in NOTICED:
+        NOTICED.add(key)
+        logging.getLogger("freebind").warning(shown(text))
 
 
 def require_positive(owner: str, **values: int | float | None) -> None:

@@ -16,7 +16,7 @@ from fb_jax.files.disk import (
     require_space,
     require_writable,
 )
-from fb_jax.files.locks import locked, remove_partial, take
+from fb_jax.files.locks import has_locks, locked, remove_partial, take
 from fb_jax.files.reading import (
     convert,
     explained,
@@ -48,6 +48,7 @@ __all__ = [
     "folder_bytes",
     "free_bytes",
     "gigabytes",
+    "has_locks",
     "json_types",
     "locked",
     "nearest_existing",

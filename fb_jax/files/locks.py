@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def take(
         lock()
     except OSError as error:
         if error.errno in NO_LOCKS:
-            notice_once(f"{folder}: this disk has no locks; run one command at a time on it")
+            text = f"{folder}: this disk has no locks; run one command at a time on it"
+            notice_once(text, ("locks", folder.stat().st_dev))
             return False
         if error.errno not in TAKEN:
             raise not_written(folder, error, "a lock") from error
@@ -77,6 +79,12 @@ def take(
             fix=f"wait until it is done, {otherwise}",
         ) from error
     return True
+
+
+def has_locks(folder: Path) -> bool:
+    """Return whether the disk of a folder has locks of file ranges, which some libraries need."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return take(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB), folder)
 
 
 def remove_partial(folder: Path, names: str = "*") -> None:

@@ -69,21 +69,24 @@ def not_written(path: Path, error: OSError, what: str = "a file") -> FreeBindErr
     )
 
 
-def _sync(handle: int, where: Path) -> None:
-    """Bring a file or folder to the disk; say so once where a disk cannot."""
+def _sync(handle: int, where: Path) -> bool:
+    """Bring a file or folder to the disk; where a disk cannot, say so once and return False."""
     try:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in CANNOT_SYNC:
             raise
-        notice_once(f"{where}: this disk cannot sync; a power cut may undo the last files here")
+        text = f"{where}: this disk cannot sync; a power cut may undo the last files here"
+        notice_once(text, ("sync", os.fstat(handle).st_dev))
+        return False
+    return True
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` last through a power cut."""
+def sync_folder(folder: Path) -> bool:
+    """Make a rename in ``folder`` last through a power cut; return whether this disk can."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _sync(handle, folder)
+        return _sync(handle, folder)
     finally:
         os.close(handle)
 

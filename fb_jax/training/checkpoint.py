@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
@@ -74,7 +77,10 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
-            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            with (
+                _suiting(self.folder),
+                ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+            ):
                 checkpointer.save(target, items, force=True)  # over what a killed process left
         except Exception as error:  # Orbax passes on whatever its storage raises
             raise FreeBindError(
@@ -139,6 +145,20 @@ class Checkpoints:
         _require_same(f"{target}/", _digests(target), whole.files, fault, fix)
         claims = {"claim": self.claim}, {"claim": whole.claim}
         _require_same(f"{target}, ", *claims, "belongs to another training", fix)
+
+
+@contextmanager
+def _suiting(folder: Path) -> Iterator[None]:
+    """Let Orbax's storage write to a disk without locks, or one that cannot sync folders.
+
+    Orbax has no option for it, so its private settings are changed meanwhile.
+    """
+    able = files.sync_folder(folder), files.has_locks(folder)
+    plain = {} if all(able) else {"file_io_sync": False, "file_io_locking": {"mode": "none"}}
+    with ExitStack() as stack:
+        for name in ("_BASE_TS_CONTEXT", "_DEFAULT_OCDBT_TS_CONTEXT") if plain else ():
+            stack.enter_context(mock.patch.dict(getattr(tensorstore_utils, name), plain))
+        yield
 
 
 def _by_name(tree: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 from disturb import NO_LOCKS, At, disturbed
 
 from fb_jax import files
-from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.errors import NOTICED, FreeBindError
 
 
 def test_a_folder_is_held_by_one_and_free_after_it(tmp_path):
@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOTSUP", "ENOSYS", "EINVAL", "EBADF"])
 def test_a_disk_without_locks_is_named_once_and_the_work_goes_on(tmp_path, caplog, error):
-    notice_once.cache_clear()
+    NOTICED.clear()
     (tmp_path / "of another.partial").touch()
     for _ in range(3):
         with disturbed(NO_LOCKS._replace(do=error)), files.locked(tmp_path) as held:

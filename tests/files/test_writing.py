@@ -8,7 +8,7 @@ import pytest
 from disturb import NO_FOLDER_SYNC, At, counted, disturbed
 
 from fb_jax import files
-from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.errors import NOTICED, FreeBindError
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_advice_fits_the_error_and_nothing_is_left(tmp_path, contents, call,
 
 
 def test_a_disk_that_cannot_sync_folders_is_named_once_and_the_work_goes_on(tmp_path, caplog):
-    notice_once.cache_clear()
+    NOTICED.clear()
     with disturbed(NO_FOLDER_SYNC):
         for number in range(3):
             files.write_json(tmp_path / "a.json", number)
