@@ -183,6 +183,20 @@ def test_lines_end_where_files_say_so_and_nowhere_else(tmp_path):
     assert [item["caption"] for item in items("text", tmp_path / "a.txt")] == wanted
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "\ufeffcaption,id\none\0,1\n"),
+        ("a.jsonl", '\ufeff{"caption":"one\\u0000","id":1}\n'),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_a_list_and_nul_is_one_of_a_caption(
+    tmp_path, name, content
+):
+    (tmp_path / name).write_text(content)
+    assert items("text", tmp_path / name) == [{"id": "1", "caption": "one\0"}]
+
+
 def test_a_text_file_of_media_is_a_path_a_line(media):
     (media / "some.txt").write_text("image/0.png\nimage/b/2.png\n")
     source = open_source("image", media / "some.txt")
