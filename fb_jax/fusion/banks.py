@@ -11,6 +11,7 @@ from fb_jax.banks import (
     BankSet,
     Encoder,
     Progress,
+    ShardWriter,
     Split,
     bank_writer,
     no_progress,
@@ -59,23 +60,24 @@ def write_fused(
     target = Split(Path(root) / banks.split.name)
     banks.split.copy_items_to(target)
     modalities = fusable(space, banks)
-    for modality in modalities:
-        _write_modality(space, banks, target, modality, name, dtype, progress, precision)
+    writers = {m: _writer(space, banks, target, m, name, dtype, precision) for m in modalities}
+    progress(sum(writer.rows_done for writer in writers.values()))
+    for modality, writer in writers.items():
+        _fill(writer, len(target.items(modality)), space, banks, modality, precision, progress)
     return {modality: len(banks.rows[modality]) for modality in modalities}
 
 
-def _write_modality(
+def _writer(
     space: FusedSpace,
     banks: BankSet,
     target: Split,
     modality: str,
     name: str,
     dtype: str,
-    progress: Progress,
     precision: Precision,
-) -> None:
+) -> ShardWriter:
     items, kept = target.items(modality), banks.rows[modality]
-    writer = bank_writer(
+    return bank_writer(
         target.bank_path(name, modality),
         dim=space.dim,
         count=len(items),
@@ -88,9 +90,21 @@ def _write_modality(
         made_from=files.sha256_of_json([banks.fingerprints(), precision]),
         shard_rows=BLOCK_ROWS,
     )
-    progress(writer.rows_done)
-    for start in range(writer.rows_done, len(items), BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, len(items))
+
+
+def _fill(
+    writer: ShardWriter,
+    count: int,
+    space: FusedSpace,
+    banks: BankSet,
+    modality: str,
+    precision: Precision,
+    progress: Progress,
+) -> None:
+    """Write the rows of a modality that are not there yet."""
+    kept = banks.rows[modality]
+    for start in range(writer.rows_done, count, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, count)
         first, last = np.searchsorted(kept, [start, stop]).tolist()
         block = np.zeros((stop - start, space.dim), np.float32)
         rows = sources(space, banks, modality, slice(first, last))

@@ -148,7 +148,7 @@ def test_progress_tells_of_every_item_once_also_of_those_that_were_there(spec, c
     told = []
     build_pairs(spec, copied, progress=told.append)
     assert sum(told) == 330
-    assert told == [130, 90, 0, 50, 50, 10]
+    assert told == [220, 50, 50, 10]  # the first are those that were there
 
 
 def test_building_finished_pairs_again_only_opens_them(spec, pairs, copied):
@@ -157,7 +157,7 @@ def test_building_finished_pairs_again_only_opens_them(spec, pairs, copied):
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
-@pytest.mark.parametrize("call", [1, 2, 4, 6, 10])
+@pytest.mark.parametrize("call", [1, 2, 4, 6, 8])
 def test_interrupted_and_resumed_is_the_same_as_undisturbed(spec, pairs, tmp_path, call, contents):
     with pytest.raises(Interrupted):
         build_pairs(spec, tmp_path, progress=stop_at(call))
@@ -211,7 +211,7 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(spec, pairs, tmp_path, c
     assert process.returncode == -signal.SIGKILL
     assert len(list(tmp_path.rglob("*.npy"))) == 6
     with run_elsewhere(spec, tmp_path, hang=None) as process:
-        assert " ".join(process.stdout.read().split()) == "100 30 0 50 40 0 50 50 10"
+        assert " ".join(process.stdout.read().split()) == "100 30 50 40 50 50 10"
     assert process.returncode == 0
     assert contents(tmp_path) == contents(pairs.folder)
 
