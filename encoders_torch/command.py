@@ -11,8 +11,8 @@ import torch
 import tyro
 from tyro.conf import arg
 
-from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
+from fb_jax.process import run_command
 
 T = TypeVar("T")
 Device = Literal["auto", "cpu", "cuda"]

@@ -1,12 +1,10 @@
-"""Progress bars, error output and Ctrl-C handling."""
+"""Progress of tasks: a bar or lines, and Ctrl-C between two units of work."""
 
 from __future__ import annotations
 
+import errno
 import math
-import os
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,14 +21,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.errors import Interrupted
+from fb_jax.process import AGAIN, tell
 
 QUIET_SECONDS = 15.0
 """Seconds between two lines of progress where output is not a terminal."""
 
-OPEN_FILES = 8192
 
-console = Console()
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to ``run_command``; Rich would exit here, in the middle of a training."""
+        raise BrokenPipeError(errno.EPIPE, "whoever reads the output has gone")
+
+
+console = _Console()
 STOP = threading.Event()
 """Set by the first Ctrl-C or SIGTERM in a task of the main thread; cleared when the task ends."""
 
@@ -48,7 +52,7 @@ class ConsoleReporter:
 
         Yields:
             A function that takes the units just done and, optionally, a loss or a note to show. It
-            raises ``Interrupted`` after Ctrl-C or SIGTERM.
+            raises ``Interrupted`` after Ctrl-C or SIGTERM, and when nobody can read the progress.
         """
         columns = (
             TextColumn("{task.description:<20}"),
@@ -66,8 +70,11 @@ class ConsoleReporter:
 
             def advance(done: int, loss: float = math.nan, note: str = "") -> None:
                 note = note if math.isnan(loss) else f"loss {loss:.3f}"
-                lines.advance(done, note)
-                bar.update(task, advance=done, rate=lines.rate, note=note)
+                try:
+                    lines.advance(done, note)
+                    bar.update(task, advance=done, rate=lines.rate, note=note)
+                except OSError as error:
+                    raise Interrupted(f"interrupted: {title}", fix=AGAIN) from error
                 _raise_if_stopped(title)
 
             yield advance
@@ -77,7 +84,7 @@ class ConsoleReporter:
 
 def _raise_if_stopped(title: str) -> None:
     if STOP.is_set():
-        raise Interrupted(f"interrupted: {title}", fix="run the same command again")
+        raise Interrupted(f"interrupted: {title}", fix=AGAIN)
 
 
 class _Lines:
@@ -86,7 +93,7 @@ class _Lines:
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.done = title, total, 0
         self.started = self.printed = time.monotonic()
-        self.skipped: int | None = None
+        self.skipped = None if total else 0
 
     @property
     def rate(self) -> str:
@@ -139,34 +146,8 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _allow_open_files() -> None:
-    """Raise the limit on open files: every mapped shard needs one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def _request_stop(_signal: int, _frame: FrameType | None) -> None:
     if STOP.is_set():
         raise KeyboardInterrupt
     STOP.set()
-    message = "stopping at the next safe point; press again to stop at once"
-    print(message, file=sys.stderr, flush=True)
-
-
-def run_command(command: Callable[[], None]) -> None:
-    """Run a command; exit with 2 on a FreeBindError, 130 when interrupted, 141 on a closed pipe."""
-    _allow_open_files()
-    try:
-        command()
-        sys.stdout.flush()
-    except BrokenPipeError:  # output went into ``head``; there is nobody left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except (Interrupted, KeyboardInterrupt) as error:
-        print(str(error) or "interrupted: run the same command again", file=sys.stderr)
-        sys.exit(130)
-    except FreeBindError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    tell("stopping at the next safe point; press again to stop at once")

@@ -1,7 +1,9 @@
-"""Shared numerics: row normalisation and matmul precision."""
+"""Shared numerics: the device, row normalisation and matmul precision."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -23,9 +25,47 @@ TF32 = partial(jnp.matmul, precision=jax.lax.DotAlgorithmPreset.TF32_TF32_F32)
 BF16 = partial(jnp.matmul, precision=jax.lax.DotAlgorithmPreset.BF16_BF16_F32)
 
 
+def find_device(kind: str | None = None) -> jax.Device:
+    """Return the first device of a kind, "cpu" or "gpu"; None: the first that JAX finds.
+
+    Raises:
+        FreeBindError: There is none.
+    """
+    try:
+        return jax.devices(kind)[0]
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that its chosen platform exists
+        allowed: str | None = jax.config.jax_platforms  # type: ignore[attr-defined]
+        fix = "use --device cpu, or install the extra cuda12 or cuda13 on a machine with a GPU"
+        raise FreeBindError(
+            f"there is no {kind or 'device'} to compute on",
+            expected="a device that JAX sees",
+            got=next(iter(str(error).splitlines()), None),
+            fix=f"unset JAX_PLATFORMS, which allows only {allowed}; or {fix}" if allowed else fix,
+        ) from error
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Return a context, or a decorator, in which ``JAX_ENABLE_X64`` changes nothing.
+
+    With it, counters and random numbers would have other types: another training, in checkpoints
+    that nobody else can read.
+
+    Raises:
+        FreeBindError: JAX finds no device.
+    """
+    platform()
+    with jax.enable_x64(False):
+        yield
+
+
 def platform() -> str:
-    """Return what JAX computes on by default: "cpu", "gpu", "tpu"."""
-    device: Any = jax.config.jax_default_device or jax.devices()[0]  # type: ignore[attr-defined]
+    """Return what JAX computes on by default: "cpu", "gpu", "tpu".
+
+    Raises:
+        FreeBindError: JAX finds no device.
+    """
+    device: Any = jax.config.jax_default_device or find_device()  # type: ignore[attr-defined]
     return device if isinstance(device, str) else device.platform
 
 

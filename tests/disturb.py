@@ -34,6 +34,7 @@ import os
 import re
 import resource
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -55,7 +57,8 @@ class At(NamedTuple):
     Attributes:
         calls: Names of functions with their modules, by spaces.
         number: Of the call among those that match, from 1.
-        do: A signal, such as SIGKILL, or an error, such as ENOSPC.
+        do: A signal, such as SIGKILL; an error, such as ENOSPC; or ``disturb.no_space``,
+            ``disturb.reader_gone``.
         on: Only calls match whose arguments do, as text. An open file or its descriptor is its
             path, which ends in / for a folder.
     """
@@ -110,11 +113,28 @@ def _doing(moment: At) -> Callable[[str], None]:
         seen.append(text)
         if moment.do.startswith("SIG") and len(seen) == moment.number:
             os.kill(os.getpid(), signal.Signals[moment.do])
+        elif moment.do.startswith("disturb.") and len(seen) == moment.number:
+            resolve_name(moment.do)()
         elif moment.do.startswith("E") and len(seen) >= moment.number:
             code = getattr(errno, moment.do)
             raise OSError(code, os.strerror(code), text)
 
     return do
+
+
+def no_space() -> None:
+    """Let this process write nothing more, in C++ either, and see a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=0))  # noqa: B010
+
+
+def reader_gone() -> None:
+    """Close the pipe that reads what this process prints, which is at once."""
+    read, write_end = os.pipe()
+    os.close(read)
+    os.dup2(write_end, 1)
+    sys.modules["fb_jax.console"].QUIET_SECONDS = 0  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -58,18 +57,18 @@ def test_a_task_runs_in_any_thread():
     assert signal.getsignal(signal.SIGINT) == handler
 
 
-def test_output_into_a_closed_pipe_ends_without_a_traceback():
-    code = """
-from fb_jax.console import run_command
-run_command(lambda: [print("line " * 100) for _ in range(10000)])
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    assert (process.stderr.read(), process.wait()) == (b"", 128 + signal.SIGPIPE)
-    process.stderr.close()
+def test_a_task_whose_progress_nobody_reads_is_interrupted(monkeypatch):
+    def work():
+        with ConsoleReporter().task("work", 2) as advance:
+            advance(1)
+
+    def gone(_text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("fb_jax.console.QUIET_SECONDS", 0)
+    monkeypatch.setattr(sys.stdout, "write", gone)
+    with pytest.raises(Interrupted, match="interrupted: work"):
+        work()
 
 
 def test_a_stop_does_not_reach_the_next_task():

@@ -49,7 +49,7 @@ from examples.word_world.results import write_results
 from fb_jax import files
 from fb_jax.banks import POOL, Split, open_split, splits
 from fb_jax.cli.train import train
-from fb_jax.console import run_command
+from fb_jax.process import run_command
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = "python -m examples.word_world"

@@ -24,10 +24,10 @@ from examples.word_world.claims import (
 )
 from examples.word_world.results import SUM
 from fb_jax import files
-from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Sweep, plot_sweep
 from fb_jax.fusion import PRESETS
+from fb_jax.process import run_command
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "report.md"

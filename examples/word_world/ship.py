@@ -17,8 +17,8 @@ import tyro
 from examples.word_world.targets import TARGETS
 from fb_jax import files
 from fb_jax.banks import open_split, splits, verify_split
-from fb_jax.console import run_command
 from fb_jax.errors import FreeBindError
+from fb_jax.process import run_command
 from fb_jax.run import default
 
 MOST_BYTES = 25_000_000

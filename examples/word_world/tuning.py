@@ -40,9 +40,9 @@ from examples.word_world.recipe import FULL, Recipe
 from examples.word_world.results import recalls_of
 from fb_jax import files
 from fb_jax.banks import Split, open_banks
-from fb_jax.console import run_command
 from fb_jax.evaluation.models import fused_rows, pair_tables
 from fb_jax.fusion import FusedSpace, write_fused
+from fb_jax.process import run_command
 
 PRODUCT, SPLIT, TUNED = "internvl_ib", "tune", "imagebind_tuned"
 VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {

@@ -8,13 +8,15 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax import files
+from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.cli.tables import show_results
 from fb_jax.evaluation import RECALLS, evaluate
-from fb_jax.run import Device, computing_on, points_for
+from fb_jax.run import Device, points_for
 
 
+@on_device
 def evaluate_run(
     factors: OmitArgPrefixes[ExpertFactors],
     run: Path | None = None,
@@ -47,8 +49,7 @@ def evaluate_run(
     names = [split] if split else source.splits()
     if not names:
         print("no split with pairs is known: name one with --split, and --data")
-    with computing_on(device):
-        results = {n: evaluate(source.space, source.open(n), points, metrics) for n in names}
+    results = {n: evaluate(source.space, source.open(n), points, metrics) for n in names}
     show_results(results, source.space.title)
     if json is not None:
         figures = {name: result.to_dict() for name, result in results.items()}

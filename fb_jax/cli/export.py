@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Encoder, open_banks
+from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, digest
@@ -18,6 +19,7 @@ from fb_jax.run.report import read_figures
 Licences = Annotated[dict[str, str], arg(metavar="SPACE LICENCE ...")]
 
 
+@on_device
 def export_space(
     run: list[Path],
     out: Path,

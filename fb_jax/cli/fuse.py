@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Bank, BankSet, Split, open_split
+from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, digest, fusable, write_fused
-from fb_jax.run import Device, computing_on
+from fb_jax.run import Device
 from fb_jax.run.default import is_default
 
 
+@on_device
 def fuse(
     split: str,
     factors: OmitArgPrefixes[ExpertFactors],
@@ -56,7 +58,7 @@ def fuse(
     _require_same_or_none(Split(root / split), name, fused)
     items = open_split(Path(banks.split.path).parent, split).items
     total = sum(len(items(m)) for m in fusable(fused, banks))
-    with computing_on(device), ConsoleReporter().task(f"fuse {split}", total) as advance:
+    with ConsoleReporter().task(f"fuse {split}", total) as advance:
         counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)
     done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     print(f"{done} items in {root / split}, space {name}; {fused}")

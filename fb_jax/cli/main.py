@@ -7,8 +7,9 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from fb_jax.console import run_command
 from fb_jax.errors import unknown
+from fb_jax.limits import address_space, require_address_space
+from fb_jax.process import run_command
 
 
 class Command(NamedTuple):
@@ -20,12 +21,14 @@ class Command(NamedTuple):
         example: Arguments of an example.
         parses: The function takes arguments, the name of the command and the example instead, and
             parses by itself.
+        computes: It uses JAX, which needs far more address space than NumPy.
     """
 
     home: str
     summary: str
     example: str
     parses: bool = False
+    computes: bool = True
 
 
 COMMANDS = {
@@ -56,20 +59,27 @@ COMMANDS = {
         "Write the fused space of one or several runs as one folder.",
         "--run runs/MUSIC runs/GENERAL --out spaces/imagebind_pp --name imagebind_pp",
     ),
-    "bank info": Command("bank:info", "Print what is in a bank root.", "data/mine"),
-    "bank verify": Command("bank:verify", "Read a whole bank root and check it.", "data/mine"),
+    "bank info": Command("bank:info", "Print what is in a bank root.", "data/mine", computes=False),
+    "bank verify": Command(
+        "bank:verify", "Read a whole bank root and check it.", "data/mine", computes=False
+    ),
     "bank import": Command(
         "bank:import_",
         "Import a matrix of embeddings as a bank.",
         "emb.npy --root data/mine --split pool --space clap_general --modality text",
+        computes=False,
     ),
     "bank pairs": Command(
         "bank:pairs",
         "Import the pairs of two modalities, for evaluation.",
         "table.csv --root data/mine --split test --left audio --right text",
+        computes=False,
     ),
     "bank synthetic": Command(
-        "bank:synthetic", "Write random embeddings to try the commands on.", "data/synthetic"
+        "bank:synthetic",
+        "Write random embeddings to try the commands on.",
+        "data/synthetic",
+        computes=False,
     ),
     "released import": Command(
         "released:import_",
@@ -98,6 +108,7 @@ def _run(args: list[str]) -> None:
         return
     name, rest = " ".join(args[:words]), args[words:]
     command = COMMANDS[name]
+    require_address_space(address_space(computes=command.computes))
     module, function = command.home.split(":")
     target = getattr(import_module(f"fb_jax.cli.{module}"), function)
     if command.parses:

@@ -7,12 +7,14 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
+from fb_jax.cli.device import on_device
 from fb_jax.cli.export import Licences
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace
 from fb_jax.fusion.released import FAMILIES, families_to_released, products_from_released
 
 
+@on_device
 def import_(
     folder: Annotated[Path, Positional],
     out: Path,
@@ -34,6 +36,7 @@ def import_(
         print(f"{out / name}: {space.dim} dimensions, from {', '.join(space.spaces)}")
 
 
+@on_device
 def export(space: Annotated[Path, Positional], out: Path) -> None:
     """Export a fused space as checkpoints in the authors' layout.
 

@@ -12,12 +12,14 @@ from tyro.conf import arg
 
 from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split
 from fb_jax.banks.importing import open_matrix
+from fb_jax.cli.device import on_device
 from fb_jax.console import console
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import nearest
-from fb_jax.run import Device, computing_on
+from fb_jax.run import Device
 
 
+@on_device
 def search(
     root: Path,
     split: str,
@@ -55,8 +57,7 @@ def search(
     else:
         title, vectors = _own_query(banks, open_split(root, split), space, like, row, id)
         titles = [title]
-    with computing_on(device):
-        cosines, rows = nearest(vectors, gallery, top)
+    cosines, rows = nearest(vectors, gallery, top)
     items = open_split(root, split).items(find)
     for title, line, numbers in zip(titles, cosines, rows, strict=True):
         table = Table("cosine", "row", find, title=title)

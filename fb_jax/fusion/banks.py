@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from fb_jax.banks import (
     BankSet,
     Encoder,
     Progress,
+    ShardWriter,
     Split,
     bank_writer,
     no_progress,
@@ -60,21 +62,26 @@ def write_fused(
     target = Split(Path(root) / banks.split.name)
     banks.split.copy_items_to(target)
     modalities = fusable(space, banks)
-    for modality in modalities:
-        _write_modality(space, banks, target, modality, name, dtype, progress, precision)
+    with ExitStack() as stack:
+        writers = {
+            m: stack.enter_context(_writer(space, banks, target, m, name, dtype, precision))
+            for m in modalities
+        }
+        progress(sum(writer.rows_done for writer in writers.values()))
+        for modality, writer in writers.items():
+            _fill(writer, len(target.items(modality)), space, banks, modality, precision, progress)
     return {modality: len(banks.rows[modality]) for modality in modalities}
 
 
-def _write_modality(
+def _writer(
     space: FusedSpace,
     banks: BankSet,
     target: Split,
     modality: str,
     name: str,
     dtype: str,
-    progress: Progress,
     precision: Precision,
-) -> None:
+) -> AbstractContextManager[ShardWriter]:
     items, kept = target.items(modality), banks.rows[modality]
     about = BankAbout(
         space=name,
@@ -85,17 +92,29 @@ def _write_modality(
         made_from=files.sha256_of_json([banks.fingerprints(), precision]),
     )
     folder, form = target.bank_path(name, modality), {"dim": space.dim, "count": len(items)}
-    with bank_writer(folder, about, **form, dtype=dtype, shard_rows=BLOCK_ROWS) as writer:
-        progress(writer.rows_done)
-        for start in range(writer.rows_done, len(items), BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, len(items))
-            first, last = np.searchsorted(kept, [start, stop]).tolist()
-            block = np.zeros((stop - start, space.dim), np.float32)
-            if first < last:
-                rows = sources(space, banks, modality, slice(first, last))
-                block[kept[first:last] - start] = space.fuse(modality, rows, precision)
-            writer.append(block)
-            progress(stop - start)
+    return bank_writer(folder, about, **form, dtype=dtype, shard_rows=BLOCK_ROWS)
+
+
+def _fill(
+    writer: ShardWriter,
+    count: int,
+    space: FusedSpace,
+    banks: BankSet,
+    modality: str,
+    precision: Precision,
+    progress: Progress,
+) -> None:
+    """Write the rows of a modality that are not there yet."""
+    kept = banks.rows[modality]
+    for start in range(writer.rows_done, count, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, count)
+        first, last = np.searchsorted(kept, [start, stop]).tolist()
+        block = np.zeros((stop - start, space.dim), np.float32)
+        if first < last:
+            rows = sources(space, banks, modality, slice(first, last))
+            block[kept[first:last] - start] = space.fuse(modality, rows, precision)
+        writer.append(block)
+        progress(stop - start)
 
 
 def _derived_licence(banks: BankSet) -> str:

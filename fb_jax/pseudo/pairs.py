@@ -30,7 +30,7 @@ from fb_jax.banks import (
     no_progress,
 )
 from fb_jax.errors import FreeBindError
-from fb_jax.numerics import require_supported
+from fb_jax.numerics import require_supported, single_precision
 from fb_jax.pseudo.execute import BankStream, complete
 from fb_jax.pseudo.plans import Column, Hop, Ref, columns, native
 from fb_jax.pseudo.spec import PairSpec
@@ -133,6 +133,7 @@ def _array_folder(folder: Path, start: str, ref: Ref) -> Path:
     return folder / start / f"{ref.side}_{ref.modality}"
 
 
+@single_precision()
 def build_pairs(
     spec: PairSpec,
     folder: Path | str | None = None,
@@ -157,20 +158,31 @@ def build_pairs(
     """
     folder = None if folder is None else Path(folder)
     require_supported(spec.retrieval.precision)
-    arrays: dict[tuple[str, Column], WritableArray] = {}
     with nullcontext() if folder is None else files.locked(folder):
         claim = None
         if folder is not None:
             claim = files.claim(folder / CLAIM, spec.identity(), "pseudo pairs")
-        for start in spec.starts:
-            writers = {ref: _writer(spec, folder, start, ref, claim) for ref in spec.outputs(start)}
-            _build_start(spec, start, writers, resident_bytes, progress)
-            arrays |= {
-                (start, ref.column): writer
-                for ref, writer in writers.items()
-                if isinstance(writer, WritableArray)
-            }
-    return PairSet(spec, arrays) if folder is None else PairSet.open(folder, spec)
+        writers = {
+            start: {ref: _writer(spec, folder, start, ref, claim) for ref in spec.outputs(start)}
+            for start in spec.starts
+        }
+        progress(sum(_done(own) for own in writers.values()))
+        for start, own in writers.items():
+            _build_start(spec, start, own, resident_bytes, progress)
+    if folder is not None:
+        return PairSet.open(folder, spec)
+    arrays = {
+        (start, ref.column): array
+        for start, own in writers.items()
+        for ref, array in own.items()
+        if isinstance(array, WritableArray)
+    }
+    return PairSet(spec, arrays)
+
+
+def _done(writers: Mapping[Ref, ShardWriter | WritableArray]) -> int:
+    """Return the rows that all the arrays of a start have."""
+    return min(writer.rows_done for writer in writers.values())
 
 
 def _build_start(
@@ -180,9 +192,7 @@ def _build_start(
     resident_bytes: int,
     progress: Progress,
 ) -> None:
-    hops, chunks = spec.plan[start], spec.retrieval.chunks
-    done = min(writer.rows_done for writer in writers.values())
-    progress(done)
+    hops, chunks, done = spec.plan[start], spec.retrieval.chunks, _done(writers)
     for writer in writers.values():
         writer.rewind(done)
     stream = _stream(spec, hops, resident_bytes)

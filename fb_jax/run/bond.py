@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import version
 from typing import Any
 
+import jax
 import yaml
 
 from fb_jax import files
@@ -22,6 +24,8 @@ from fb_jax.run.reporter import Reporter
 from fb_jax.training import is_trained, load_bond, read_log, train_bond
 
 PACKAGES = ("freebind-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+VARIABLES = ("JAX_", "XLA_", "NVIDIA_TF32_OVERRIDE")
+CACHES = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")  # where compiled code is kept
 
 
 def prepare(config: RunConfig, reporter: Reporter) -> Job:
@@ -65,8 +69,8 @@ def _write_head(job: Job) -> None:
     files.claim(paths.marker, job.identity(), "results")
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     files.write_atomic(paths.config, lambda file: file.write(text.encode()))
-    exists = paths.provenance.exists()
-    origin = files.read_json(paths.provenance) if exists else _origin(config)
+    now = _origin(config)
+    before = files.read_json(paths.provenance) if paths.provenance.exists() else now
     banks = {config.pool: job.pairs.banks.fingerprints()} | {
         name: banks.fingerprints() | banks.pair_fingerprints()
         for name, banks in job.evaluation.items()
@@ -78,16 +82,33 @@ def _write_head(job: Job) -> None:
         "dim": config.dim,
         "metrics": [METRICS.identity(name) for name in config.metrics],
     }
-    files.write_json(paths.provenance, origin | current)
+    files.write_json(paths.provenance, before | current | _later(before, now))
+
+
+def _later(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what later processes were that differ from the first; nothing if none did."""
+    first = {name: before.get(name) for name in now}
+    known = [first, *before.get("later", [])]
+    later = known[1:] if now in known else [*known[1:], now]
+    return {"later": later} if later else {}
 
 
 def _origin(config: RunConfig) -> dict[str, Any]:
-    """Return what the process that begins a training is; a later process does not change it."""
+    """Return what this process is: the first one of a run, or one that may differ from it."""
+    device = select_device(config.device)
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": str(select_device(config.device)),
+        "device": str(device),
+        "device_kind": device.device_kind,
+        "x64": jax.config.jax_enable_x64,  # type: ignore[attr-defined]
+        "matmul_precision": jax.config.values["jax_default_matmul_precision"],
+        "environment": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(VARIABLES) and not name.startswith(CACHES)
+        },
     }
 
 

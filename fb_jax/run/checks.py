@@ -10,6 +10,7 @@ from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split,
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import FusedSpace, fusable
+from fb_jax.limits import address_space, require_address_space
 from fb_jax.numerics import require_supported
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.pseudo import PairSpec
@@ -92,18 +93,21 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     space = FusedSpace.of(Bond(bond))
     _require_dim(config, space)
     job = Job(config, pairs, bond, schedule, *_evaluation_splits(config, space, banks))
-    _require_folders(job)
+    _require_room(job)
     for bank_set in (banks, *job.evaluation.values()):
         bank_set.verify(progress)
     return job
 
 
-def _require_folders(job: Job) -> None:
+def _require_room(job: Job) -> None:
+    """Raise a FreeBindError unless the folders, the disks and the memory suffice."""
     config = job.config
     for folder in (config.folder, config.store):
         files.require_writable(folder)
     _require_own_folder(job)
     needs = estimate(job.pairs, job.bond, job.schedule)
+    held = min(needs.table_memory, config.runtime.resident_bytes)
+    require_address_space(address_space(computes=True) + needs.step_memory + held)
     files.require_space(
         {
             config.store: needs.pairs_disk - files.folder_bytes(job.pairs_folder),

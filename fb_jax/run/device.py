@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import jax
 
-from fb_jax.errors import FreeBindError
+from fb_jax.numerics import find_device, single_precision
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -18,17 +19,15 @@ def select_device(device: Device) -> jax.Device:
     Raises:
         FreeBindError: There is no such device.
     """
-    try:
-        return jax.devices()[0] if device == "auto" else jax.devices(device)[0]
-    except RuntimeError as error:
-        raise FreeBindError(
-            f"there is no {device} to compute on",
-            expected="a device that JAX sees",
-            got=str(error).splitlines()[0],
-            fix="use --device cpu, or install the extra cuda12 or cuda13 on a machine with a GPU",
-        ) from error
+    return find_device(None if device == "auto" else device)
 
 
-def computing_on(device: Device) -> AbstractContextManager[object]:
-    """Return a context in which JAX computes on a device."""
-    return jax.default_device(select_device(device))
+@contextmanager
+def computing_on(device: Device) -> Iterator[None]:
+    """Return a context in which JAX computes on a device, in single precision.
+
+    Raises:
+        FreeBindError: There is no such device.
+    """
+    with jax.default_device(select_device(device)), single_precision():
+        yield

@@ -11,6 +11,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import sweep
 from fb_jax.evaluation.models import tables_for
 from fb_jax.fusion import FusedSpace
+from fb_jax.numerics import single_precision
 from fb_jax.projector import Bond, BondKind
 from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
 from fb_jax.run.reporter import Reporter, Silent
@@ -28,6 +29,7 @@ def batch_for(items: int) -> int:
     return min(PAPER_BATCH, max(2, 1 << max(1, items // EPOCH_STEPS).bit_length() - 1))
 
 
+@single_precision()
 def fit(
     unified: Mapping[str, Any],
     expert: Mapping[str, Any],

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count
+from fb_jax.numerics import single_precision
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.settings import Training
@@ -74,6 +75,7 @@ def is_trained(folder: Path | str) -> bool:
     return last in checkpoints_of(claim.parent, "").steps()
 
 
+@single_precision()
 def load_bond(folder: Path | str) -> Bond:
     """Read a trained bond from its training folder; neither pairs nor banks are needed.
 

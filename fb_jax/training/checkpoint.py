@@ -9,6 +9,7 @@ digests was interrupted while it was written and does not count.
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ from fb_jax.errors import FreeBindError
 
 Tree = TypeVar("Tree")
 STEP = re.compile(r"[0-9]{1,15}")
+OVERHEAD = 1 << 20
+"""Bytes of a checkpoint beside its arrays, and more."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,16 @@ class Checkpoints:
         if step in self.steps():
             return
         target = self.folder / str(step)
+        # From the host: arrays saved from a device can only be restored where it exists.
+        arrays = _by_name(jax.device_get(state))
         items = ocp.args.Composite(
-            # From the host: arrays saved from a device can only be restored where it exists.
-            state=ocp.args.StandardSave(_by_name(jax.device_get(state))),
+            state=ocp.args.StandardSave(arrays),
             place=ocp.args.JsonSave(iterator_state),
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
+            _require_room(self.folder, arrays)
             with (
                 _suiting(self.folder),
                 ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
@@ -164,6 +169,17 @@ def _suiting(folder: Path) -> Iterator[None]:
 def _by_name(tree: Any) -> dict[str, Any]:
     leaves, _ = jax.tree.flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _require_room(folder: Path, arrays: Mapping[str, Any]) -> None:
+    """Raise an OSError if the disk is full; Orbax would print the tracebacks of its threads."""
+    needed, free = (
+        OVERHEAD + sum(np.asarray(x).nbytes for x in arrays.values()),
+        files.free_bytes(folder),
+    )
+    if free < needed:
+        text = f"{files.gigabytes(free)} free, {files.gigabytes(needed)} needed"
+        raise OSError(errno.ENOSPC, text, str(folder))
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+import msgspec
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
+from fb_jax.process import tell
 from fb_jax.registry import LOGGERS
 
-Record = dict[str, Any]
 LOSS = "loss/"
+
+
+class Record(TypedDict):
+    """A line of ``metrics.jsonl``.
+
+    Attributes:
+        step: Steps taken.
+        losses: Member to loss, in nats.
+        rows_per_second: Rows trained on in a second.
+    """
+
+    step: int
+    losses: dict[str, float]
+    rows_per_second: float
 
 
 @runtime_checkable
@@ -55,28 +73,63 @@ class JsonLines:
 
 
 def read_log(path: Path | str) -> Iterator[Record]:
-    """Yield the complete lines of ``metrics.jsonl``; a last line that was cut off is skipped."""
+    """Yield the lines of ``metrics.jsonl``; a last line that was cut off is skipped.
+
+    Raises:
+        FreeBindError: Another line is malformed, or the file cannot be read.
+    """
     path = Path(path)
-    if path.exists():
-        for line in path.read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield json.loads(line)
+    if not path.exists():
+        return
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise FreeBindError("a log cannot be read", where=path, got=error) from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield msgspec.json.decode(line, type=Record)
+        except msgspec.DecodeError as error:
+            raise FreeBindError(
+                "not a line of a training's log",
+                where=f"{path}, line {number}",
+                expected='{"step": ..., "losses": {...}, "rows_per_second": ...}',
+                got=error,
+                fix="delete this line: a bond does not depend on its log",
+            ) from error
 
 
 @LOGGERS.register("tensorboard")
 class TensorBoard:
-    """``tensorboard/`` of a training folder; see ``JsonLines``."""
+    """``tensorboard/`` of a training folder; see ``JsonLines``.
+
+    Not by ``SummaryWriter``: its thread dies when the disk is full, and then it waits for ever.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
-        from tensorboardX import SummaryWriter  # imports torch where it is installed: so, not above
+        # tensorboardX imports torch where it is installed: so, not above
+        from tensorboardX import RecordWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
 
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        self.close = self._board.close
+        self._event, self._scalar = Event, scalar
+        board = folder / "tensorboard"
+        board.mkdir(exist_ok=True, parents=True)
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{step}"
+        self._records = RecordWriter(str(board / name))
+        self.close = self._records.close
+        self._add(0, file_version="brain.Event:2")
+        start = SessionLog(status=SessionLog.START)  # hides an interrupted attempt's later points
+        self._add(step + 1, session_log=start)
+
+    def _add(self, step: int, **what: Any) -> None:
+        event = self._event(wall_time=time.time(), step=step, **what)
+        self._records.write(event.SerializeToString())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to every curve."""
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._add(step, summary=self._scalar(name, value))
+        self._records.flush()
 
 
 @LOGGERS.register("wandb")
@@ -129,43 +182,64 @@ def _open(factory: Callable[[Path, int], Logger], folder: Path, step: int) -> Lo
     except FreeBindError:
         raise
     except Exception as error:  # such as a service without a login
-        raise FreeBindError("a logger cannot start", where=factory, got=error) from error
+        raise FreeBindError(
+            "a logger cannot start",
+            where=factory,
+            got=error,
+            fix="mend it, or leave it out of --runtime.loggers",
+        ) from error
 
 
 class Loggers:
-    """Several loggers as one, closed together."""
+    """Several loggers as one. One that fails is told of and left out: it must not end a training.
 
-    def __init__(self) -> None:
-        self.loggers: list[Logger] = []
-        self._closing = ExitStack()
+    Args:
+        working: The loggers.
+    """
 
-    @classmethod
-    def of_folder(cls, folder: Path, step: int, names: Sequence[str]) -> Loggers:
-        """Open the JSON lines of a training folder, and the loggers of some names.
-
-        Raises:
-            FreeBindError: There is no such logger, or its package is not installed.
-        """
-        opened, factories = cls(), [JsonLines, *map(LOGGERS.get, names)]
-        with opened._closing:
-            for factory in factories:
-                opened.add(_open(factory, folder, step))
-            opened._closing = opened._closing.pop_all()
-        return opened
-
-    def add(self, logger: Logger) -> None:
-        """Pass figures on to one more logger."""
-        self.loggers.append(logger)
-        if hasattr(logger, "close"):
-            self._closing.callback(logger.close)
+    def __init__(self, working: Iterable[Logger] = ()) -> None:
+        self.working = list(working)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Pass figures on."""
-        for logger in self.loggers:
-            logger.log(step, values)
+        for logger in [*self.working]:
+            self._try(logger, "log", step, values)
 
-    def __enter__(self) -> Loggers:
-        return self
+    def close(self, logger: Logger) -> None:
+        """Close a logger that has a ``close`` method."""
+        if hasattr(logger, "close"):
+            self._try(logger, "close")
 
-    def __exit__(self, *_error: object) -> None:
-        self._closing.close()
+    def _try(self, logger: Logger, method: str, *args: Any) -> None:
+        try:
+            getattr(logger, method)(*args)
+        except Exception as error:
+            if logger in self.working:
+                self.working.remove(logger)
+                why = " ".join(f"{type(error).__name__}: {error}".split())
+                tell(f"a logger is left out from here on: {type(logger).__name__}: {why}")
+
+
+@contextmanager
+def open_loggers(
+    folder: Path, step: int, names: Sequence[str], others: Iterable[Logger] = ()
+) -> Iterator[Loggers]:
+    """Open the JSON lines of a training folder and the loggers of some names; close them after.
+
+    Args:
+        folder: The training folder.
+        step: Where the training continues.
+        names: Names of loggers.
+        others: Loggers that log too and stay open.
+
+    Raises:
+        FreeBindError: There is no such logger, its package is not installed, or it cannot start.
+    """
+    loggers = Loggers()
+    with ExitStack() as closing:
+        for factory in (JsonLines, *map(LOGGERS.get, names)):
+            logger = _open(factory, folder, step)
+            closing.callback(loggers.close, logger)
+            loggers.working.append(logger)
+        loggers.working.extend(others)
+        yield loggers

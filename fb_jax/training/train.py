@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax import files
-from fb_jax.numerics import platform, require_supported
+from fb_jax.numerics import platform, require_supported, single_precision
 from fb_jax.projector import DIRECTIONS, Bond, BondKind, BondSpec, End
 from fb_jax.pseudo import PairSet, PairSpec
 from fb_jax.registry import LOSSES
 from fb_jax.training.bond_folder import checkpoints_of, claim_folder, first_state
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
-from fb_jax.training.log import Logger, Loggers, require_loggers
+from fb_jax.training.log import Logger, Loggers, open_loggers, require_loggers
 from fb_jax.training.loop import Loop, StepProgress
 from fb_jax.training.schedule import Schedule
 from fb_jax.training.settings import Runtime, Training
@@ -57,6 +57,7 @@ def objective_for(pairs: PairSet, spec: BondSpec, training: Training) -> Objecti
     )
 
 
+@single_precision()
 def train_bond(
     pairs: PairSet,
     kind: BondKind,
@@ -77,6 +78,7 @@ def train_bond(
         runtime: Settings that it does not depend on.
         progress: Called at every step. If it raises ``Interrupted``, the state is saved first.
         loggers: Loggers in addition to those of ``runtime``, which need a folder; they stay open.
+            A logger that fails is told of and left out.
 
     Returns:
         The trained bond.
@@ -115,7 +117,7 @@ class _Work:
     def in_memory(self) -> TrainState:
         """Train without writing anything."""
         state = first_state(self.spec, self.training.seed)
-        return self._run(state, 0, self._feed(), Loggers(), None)
+        return self._run(state, 0, self._feed(), Loggers(self.loggers), None)
 
     def in_folder(self, folder: Path, claim: str) -> TrainState:
         """Train, or continue, with checkpoints and logs in a folder."""
@@ -126,8 +128,8 @@ class _Work:
             state, position = checkpoints.restore(step, state)
         if step == len(self.schedule):
             return state
-        log = Loggers.of_folder(folder, step, self.runtime.loggers)
-        return self._run(state, step, self._feed(position), log, checkpoints)
+        with open_loggers(folder, step, self.runtime.loggers, self.loggers) as log:
+            return self._run(state, step, self._feed(position), log, checkpoints)
 
     def _feed(self, iterator_state: dict[str, Any] | None = None) -> Feed:
         resident = self.pairs.spec.table_bytes() <= self.runtime.resident_bytes
@@ -146,10 +148,8 @@ class _Work:
         objective = objective_for(self.pairs, self.spec, self.training)
         execution = self.runtime.lane_execution or default_execution()
         advance = partial(lanes_step, objective=objective, execution=execution)
-        with log:
-            log.loggers.extend(self.loggers)  # whoever opened them closes them
-            loop = Loop(self.schedule, feed, advance, checkpoints, log, self.runtime, self.progress)
-            return loop.run(state, step)
+        loop = Loop(self.schedule, feed, advance, checkpoints, log, self.runtime, self.progress)
+        return loop.run(state, step)
 
 
 def default_execution() -> LaneExecution:

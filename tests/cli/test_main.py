@@ -162,6 +162,24 @@ def test_a_name_that_is_taken_is_refused_with_what_to_do(invoke, must, run_folde
     assert "choose another --name" in done.err
 
 
+NO_DEVICE = """
+import os
+os.environ["JAX_PLATFORMS"] = "cuda"
+from fb_jax.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "args", [("export-space", "--run", "RUN", "--out", "made"), ("train", "--dry-run")]
+)
+def test_a_platform_that_is_not_there_is_named(python, run_folder, tmp_path, args):
+    done = python(NO_DEVICE, *[run_folder if arg == "RUN" else arg for arg in args], cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no device to compute on\n")
+    assert "unset JAX_PLATFORMS, which allows only cuda" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["eval", "fuse", "search"])
 def test_a_device_that_is_not_there_is_refused(invoke, run_folder, root, command):
     args = {

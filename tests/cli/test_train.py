@@ -7,8 +7,11 @@ import pytest
 from disturb import REPOSITORY, At
 
 from fb_jax.cli.main import main as freebind
+from fb_jax.process import AGAIN
 from fb_jax.run import default
 from fb_jax.training import load_bond
+
+NO_SPACE = "error: a checkpoint could not be written"
 
 
 @pytest.fixture
@@ -78,25 +81,34 @@ def test_the_same_command_again_changes_no_byte_and_trains_nothing(
     assert "versatile" in done.stdout
 
 
-# train.py itself, with a signal when a checkpoint's digests get their name
+# train.py itself, disturbed when a checkpoint's digests get their name
 
 
 @pytest.mark.parametrize(
-    ("name", "step", "status", "kept"),
-    [("SIGINT", 20, 130, {"20.json", "21.json"}), ("SIGKILL", 40, -9, {"20.json"})],
+    ("name", "step", "status", "kept", "told"),
+    [
+        ("SIGINT", 20, 130, {"20.json", "21.json"}, ["interrupted: training", AGAIN]),
+        ("disturb.reader_gone", 20, 141, {"20.json", "21.json"}, ["interrupted: training", AGAIN]),
+        ("SIGKILL", 40, -9, {"20.json"}, []),
+        (
+            "disturb.no_space",
+            20,
+            2,
+            {"20.json"},
+            ["JsonLines", "TensorBoard", NO_SPACE],
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_disturbed_training_goes_on_to_the_bits_of_an_undisturbed_one(
-    python, run_folder, again, tmp_path, name, step, status, kept
+    python, run_folder, again, tmp_path, name, step, status, kept, told
 ):
     often = ["--runtime.checkpoint-steps", 20]
     at = At("os.replace", do=name, on=rf"checkpoints/{step}\.json$")
     stopped = python("train.py", *again, *often, cwd=tmp_path, at=[at])
     assert stopped.returncode == status, stopped.stderr
     assert {path.name for path in tmp_path.glob("run/bond/checkpoints/*.json")} == kept
-    if name == "SIGINT":
-        assert "interrupted: training" in stopped.stderr
-        assert "run the same command again" in stopped.stderr
-        assert "Traceback" not in stopped.stderr
+    assert [text for text in [*told, "Traceback"] if text in stopped.stderr] == told
 
     done = python("train.py", *again, *often, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -104,6 +116,31 @@ def test_a_disturbed_training_goes_on_to_the_bits_of_an_undisturbed_one(
     jax.tree.map(np.testing.assert_array_equal, *(bond.variables for bond in bonds))
     metrics = [folder / "metrics.json" for folder in (run_folder, tmp_path / "run")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
+
+
+# An environment that would change the training
+
+IN_X64 = """
+import os
+os.environ["JAX_ENABLE_X64"] = "1"
+from fb_jax.cli.main import main
+main("train")
+"""
+
+
+def test_the_environment_changes_no_bit_and_is_recorded(python, run_folder, tmp_path):
+    work = shutil.copytree(run_folder.parent, tmp_path / "work")
+    config = ["--config", run_folder / "config.yaml"]
+    for out, count in (("new", 0), ("run", 1)):  # another training, and one that was done before
+        done = python(IN_X64, *config, "--out", out, "--store", f"{out}-pairs", cwd=work)
+        assert done.returncode == 0, done.stderr
+        made = json.loads((work / out / "provenance.json").read_text())
+        processes = [made, *made.get("later", [])]
+        found = [process["environment"].get("JAX_ENABLE_X64") for process in processes]
+        assert (found, made["x64"]) == ([None, "1"][-1 - count :], False)
+    for name in ("metrics.json", "bond/bond.json"):
+        assert (work / "new" / name).read_bytes() == (run_folder / name).read_bytes()
+    assert load_bond(work / "new/bond") == load_bond(run_folder / "bond")
 
 
 # A pool alone

@@ -155,7 +155,7 @@ def test_rows_of_another_precision_are_other_rows(space, banks, tmp_path):
 # Disturbances
 
 
-@pytest.mark.parametrize(("blocks", "kept"), [(1, 25), (2, 50), (3, 50), (4, 60), (9, 60)])
+@pytest.mark.parametrize(("blocks", "kept"), [(1, 25), (2, 50), (3, 50), (4, 85), (9, 170)])
 @pytest.mark.usefixtures("small_blocks")
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     space, banks, tmp_path, contents, blocks, kept
@@ -171,7 +171,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         write_fused(space, banks, tmp_path / "a", "fused", progress=stop)
     found = []
     write_fused(space, banks, tmp_path / "a", "fused", progress=found.append)
-    assert found[0] == kept  # of the first modality
+    assert found[0] == kept
     write_fused(space, banks, tmp_path / "undisturbed", "fused")
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 

@@ -146,7 +146,7 @@ def test_progress_tells_of_every_item_once_also_of_those_that_were_there(spec, c
     told = []
     build_pairs(spec, copied, progress=told.append)
     assert sum(told) == 330
-    assert told == [130, 90, 0, 50, 50, 10]
+    assert told == [220, 50, 50, 10]  # the first are those that were there
 
 
 def test_building_finished_pairs_again_only_opens_them(spec, pairs, copied):
@@ -155,7 +155,7 @@ def test_building_finished_pairs_again_only_opens_them(spec, pairs, copied):
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
-@pytest.mark.parametrize("call", [1, 2, 4, 6, 10])
+@pytest.mark.parametrize("call", [1, 2, 4, 6, 8])
 def test_interrupted_and_resumed_is_the_same_as_undisturbed(spec, pairs, tmp_path, call, contents):
     with pytest.raises(Interrupted):
         build_pairs(spec, tmp_path, progress=stop_at(call))
@@ -174,6 +174,8 @@ def test_stopped_by_a_full_disk_it_goes_on_where_it_was(spec, pairs, tmp_path, c
     build_pairs(spec, tmp_path)
     assert contents(tmp_path) == contents(pairs.folder)
 
+
+EVERY = ["100", "30", "50", "40", "50", "50", "10"]
 
 BUILD = """
 from pathlib import Path
@@ -195,7 +197,7 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(python, spec, pairs, tmp
     done = python(code, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()) == (
         0,
-        ["100", "30", "0", "50", "40", "0", "50", "50", "10"],
+        ["100", "30", "50", "40", "50", "50", "10"],
     )
     assert contents(tmp_path / "pairs") == contents(pairs.folder)
 

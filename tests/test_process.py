@@ -1,0 +1,105 @@
+import errno
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.limits import address_space, require_address_space
+from fb_jax.process import run_command
+
+PRINT = """
+import sys
+from fb_jax.errors import FreeBindError
+from fb_jax.process import run_command
+
+def command():
+    print("σ " * 10 ** int(sys.argv[1]))
+    if sys.argv[2:]:
+        raise FreeBindError("bad input")
+
+run_command(command)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "out", "err"),
+    [
+        ("6 | head -c 1", 128 + signal.SIGPIPE, "", ""),
+        ("1 | true", 128 + signal.SIGPIPE, "", ""),
+        ("1 >/dev/full", 2, "", "error: output cannot be written: [Errno 28]"),
+        ("1 >&-", 0, "", ""),
+        ("1 bad >&-", 2, "", "error: bad input"),
+        ("1 bad 2>&-", 2, "σ σ", ""),
+        ("1 bad 2>/dev/full", 2, "σ σ", ""),
+        ("1 bad >&- 2>&-", 2, "", ""),
+        ("1 # ascii", 0, "\\u03c3 \\u03c3", ""),
+    ],
+)
+def test_no_output_ends_in_a_traceback(tmp_path, ending, status, out, err):
+    (tmp_path / "print.py").write_text(PRINT)
+    encoding = "PYTHONIOENCODING=ascii" if "ascii" in ending else "PYTHONIOENCODING=utf-8"
+    script = f"set -o pipefail; {encoding} {sys.executable} {tmp_path / 'print.py'} {ending}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True)
+    assert done.returncode == status, done.stderr
+    assert done.stdout.decode(errors="ignore").startswith(out)
+    assert done.stderr.decode().startswith(err)
+    assert done.stderr.count(b"\n") == bool(err)
+
+
+def failing(error, cause=None):
+    def command():
+        raise error from cause
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "status", "told"),
+    [
+        (FreeBindError("bad"), None, 2, "error: bad"),
+        (Interrupted("stopped"), None, 130, "stopped"),
+        (Interrupted("stopped"), BrokenPipeError(), 141, "stopped"),
+        (Interrupted("stopped"), OSError(errno.ENOSPC, "full"), 2, "stopped\nerror: output cannot"),
+        (KeyboardInterrupt(), None, 130, "interrupted: run the same command again"),
+        (MemoryError(), None, 2, "error: the memory does not suffice"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), None, 2, "error: the memory does not suffice"),
+        (RuntimeError("CUDA out of memory."), None, 2, "error: the memory does not suffice"),
+        (SystemExit(3), None, 3, ""),
+    ],
+    ids=repr,
+)
+def test_what_can_be_mended_ends_in_a_status_and_a_message(capsys, error, cause, status, told):
+    with pytest.raises(SystemExit) as stop:
+        run_command(failing(error, cause))
+    assert stop.value.code == status
+    assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError(errno.ENOENT, "x")], ids=repr)
+def test_a_fault_of_ours_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        run_command(failing(error))
+
+
+def test_a_limit_that_is_too_low_is_refused(monkeypatch):
+    needed = address_space(computes=True)
+    for limit in (needed, resource.RLIM_INFINITY):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, -1))
+        require_address_space(needed)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (needed - 1, -1))
+    with pytest.raises(FreeBindError, match=r"too little memory\n.*ulimit -v"):
+        require_address_space(needed)
+
+
+@pytest.mark.parametrize("command", ["bank info .", "train --dry-run"])
+def test_commands_ask_for_address_space_before_they_import_what_aborts_without(command):
+    freebind = f"from fb_jax.cli.main import main; main(*{command.split()})"
+    script = f'ulimit -v 150000; exec {sys.executable} -c "{freebind}"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "error: this process may use too little memory",
+    )
