@@ -59,8 +59,8 @@ class At(NamedTuple):
         number: Of the call among those that match, from 1.
         do: A signal, such as SIGKILL; an error, such as ENOSPC; or ``disturb.no_space``,
             ``disturb.reader_gone``.
-        on: Only calls match whose arguments do, as text. An open file or its descriptor is its
-            path, which ends in / for a folder.
+        on: Only calls match whose arguments do, as text. If the first one is an open file or its
+            descriptor, that is its path, which ends in / for a folder.
     """
 
     calls: str
@@ -151,7 +151,7 @@ def _watched(calls: str, on: str, then: Callable[[str], None]) -> Iterator[None]
 
 def _before(function: Callable[..., Any], on: str, then: Callable[[str], None]) -> Callable:
     def call(*args: Any, **options: Any) -> Any:
-        text = " ".join(map(_text, args))
+        text = " ".join([*map(_name, args[:1]), *map(str, args[1:])])
         if re.search(on, text):
             then(text)
         return function(*args, **options)
@@ -159,7 +159,8 @@ def _before(function: Callable[..., Any], on: str, then: Callable[[str], None]) 
     return call
 
 
-def _text(argument: object) -> str:
+def _name(argument: object) -> str:
+    """Return a function's first argument as text; the path of a file, or of its descriptor."""
     number = argument.fileno() if isinstance(argument, io.IOBase) else argument
     link = f"/proc/self/fd/{number}"
     if not isinstance(number, int) or not os.path.islink(link):  # noqa: PTH114
