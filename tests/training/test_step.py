@@ -112,6 +112,11 @@ def test_training_all_members_is_training_each_with_torch(table, schedule, objec
 
 @pytest.mark.parametrize("execution", ["map", "vmap"])
 def test_a_member_trains_in_company_as_it_does_alone(table, schedule, objective, execution):
+    """One lane after another is a loop in the program, batched lanes are none."""
+    batch = {column: jnp.asarray(rows[schedule[0]]) for column, rows in table.items()}
+    lanes = take_members(first_state(objective["combination"]), jnp.arange(len(schedule[0])))
+    step = partial(lanes_step, objective=objective["combination"], execution=execution)
+    assert ("scan[" in str(jax.make_jaxpr(step)(lanes, batch))) == (execution == "map")
     train = partial(run, objective["combination"], table, schedule, 5)
     together, _ = train(execution=execution)
     for member in (0, 6):
