@@ -116,7 +116,9 @@ class Mutants:
             if failed and mutant is source:
                 sys.exit((copy / "tests.log").read_text())
             if not failed and mutant is not source:
-                print(*difflib.unified_diff(source.split("\n"), mutant.split("\n"), n=1), sep="\n")
+                sides = source.split("\n"), mutant.split("\n")
+                diff = difflib.unified_diff(*sides, str(module), n=1, lineterm="")
+                print(*(line for line in diff if not line.startswith("+++")), sep="\n")
             noticed += failed
         (copy / module).write_text(source)
         print(f"{module}: {noticed} of {len(chosen)} noticed, {len(every)} possible", flush=True)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from itertools import count
+from types import SimpleNamespace
 from typing import ClassVar
 
 import jax
@@ -194,12 +195,25 @@ def test_runtime_settings_reach_the_feed_the_lanes_and_the_log(pairs, tmp_path, 
     assert {step for step, _ in losses(tmp_path)} == {*range(4, STEPS, 4), *stops}
 
 
-def test_a_checkpoint_is_also_due_by_the_clock(pairs, tmp_path):
-    for minutes, steps in ((10.0, [3]), (0.0, [5, 6])):
-        runtime = Runtime(checkpoint_steps=1000, checkpoint_minutes=minutes)
-        with pytest.raises(Interrupted):
-            train_bond(pairs, "combination", tmp_path, HOW, runtime, stop_at(4))
-        assert saved_steps(tmp_path) == steps
+def test_a_checkpoint_is_also_due_by_the_clock_and_speed_is_rows_by_seconds(
+    pairs, tmp_path, monkeypatch
+):
+    """Ten seconds a step, and a checkpoint every half a minute."""
+    now = [0]
+
+    def progress(steps, _loss):
+        now[0] += 10 * steps
+        if now[0] == 80:
+            raise Interrupted("stopped by the test")
+
+    clock = SimpleNamespace(monotonic=lambda: float(now[0]))
+    monkeypatch.setattr(import_module("fb_jax.training.loop"), "time", clock)
+    runtime = Runtime(checkpoint_steps=1000, checkpoint_minutes=0.5, log_steps=2)
+    with pytest.raises(Interrupted):
+        train_bond(pairs, "combination", tmp_path, HOW, runtime, progress)
+    assert saved_steps(tmp_path) == [6, 8]
+    speeds = [line["rows_per_second"] for line in read_log(tmp_path / "metrics.jsonl")]
+    assert speeds == [2 * 4 * 10 / 10] + [2 * 4 * 10 / 20] * 3
 
 
 OTHER = {
