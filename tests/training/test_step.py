@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -143,3 +144,17 @@ def test_targets_are_unit_vectors_whatever_their_norm(objective, table):
     longer = {(side, m): x * 3 if side == "unified" else x for (side, m), x in rows.items()}
     losses = [combination.loss(variables, batch)[0] for batch in (rows, longer)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_settings_of_the_loss_reach_it(objective, table):
+    settings = {"temperature": 0.5, "symmetric": False, "precision": "bf16"}
+    combination = replace(
+        objective["combination"],
+        projector=Projector(DIMS["unified"], HIDDEN, "bf16"),
+        temperature=0.5,
+        symmetric=False,
+        criterion=lambda *rows, **given: jnp.float32(given == settings),
+    )
+    variables = jax.tree.map(lambda leaf: leaf[0], first_state(combination).variables)
+    rows = {column: jnp.asarray(values[:BATCH]) for column, values in table.items()}
+    assert combination.loss(variables, rows)[0] == 1
