@@ -17,8 +17,11 @@ SEED ?= 0
 SECONDS ?= 600
 TARGETS ?=
 ARGS ?=
+SAMPLE ?= 20
+TESTS ?=
 
-.PHONY: demo word-world encoders parity-encoders test test-slow fuzz check lint types layers format clean
+.PHONY: demo word-world encoders parity-encoders test test-slow fuzz mutants check lint types layers \
+	format clean
 
 demo: $(CORE)  ## train on the word world, without torch; a second run only shows the table
 	$(BIN)/python train.py --bond combination --expert clap_general
@@ -55,6 +58,11 @@ types: $(DEV)
 
 layers: $(DEV)
 	$(BIN)/lint-imports --no-logo
+
+# For example: make mutants MODULES=fb_jax/pseudo/aggregate.py SAMPLE=40
+mutants: $(DEV)  ## plant random mistakes one by one: which does no test notice? docs/benchmarks.md
+	nice $(BIN)/python -m benchmarks.mutants $(MODULES) --sample $(SAMPLE) --seed $(SEED) \
+		$(if $(TESTS),--tests $(TESTS))
 
 format: $(DEV)
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -38,11 +38,12 @@ class Loop:
     last_loss: float = float("nan")
     unchecked: list[tuple[int, tuple[int, ...], jax.Array]] = field(default_factory=list)
     rows: int = 0
-    saved_at: float = field(default_factory=time.monotonic)
-    logged_at: float = field(default_factory=time.monotonic)
+    saved_at: float = 0.0
+    logged_at: float = 0.0
 
     def run(self, state: TrainState, step: int) -> TrainState:
         """Train from a step to the end."""
+        self.saved_at = self.logged_at = time.monotonic()
         self.progress(step, self.last_loss)
         for segment in self.schedule.segments:
             if step < segment.stop:

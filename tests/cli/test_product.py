@@ -233,7 +233,6 @@ def test_a_stage_reads_the_data_that_are_named_now(begun, make, must, data, tmp_
             ["--product", "imagebind_pp", "--expert", "internvl"],
             "a product sets these",
         ),
-        (["--product", "imagebind_pp", "--unified", "internvl"], "--product, --unified"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, options, says):

@@ -29,5 +29,6 @@ def test_samples_weigh_alike_and_spread_by_themselves():
 
 def test_the_same_seed_gives_the_same_interval():
     sample = RNG.normal(size=50)
+    assert paired_bootstrap([sample]) == paired_bootstrap([sample], seed=0)
     assert paired_bootstrap([sample], seed=3) == paired_bootstrap([sample], seed=3)
     assert paired_bootstrap([sample], seed=3) != paired_bootstrap([sample], seed=4)

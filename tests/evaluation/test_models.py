@@ -125,6 +125,10 @@ def test_a_product_is_measured_against_its_native_spaces_and_its_base(product, n
     audio, text = (native["imagebind", modality][:] for modality in ("audio", "text"))
     table = native.pairs("audio", "text")
     assert found["unified"]["audio-text"] == retrieval(audio, text, table, ("audio", "text"))
+    scores = [native[s, "image"][:] @ native[s, "text"][:].T for s in ("imagebind", "internvl")]
+    mean, one_hot = np.mean(scores, axis=0), np.eye(60, dtype=np.float32)  # clap has no images
+    of_scores = retrieval(mean, one_hot, native.pairs("image", "text"), ("image", "text"))
+    assert found["mean_of_scores"]["image-text"] == of_scores
 
 
 def test_a_base_in_a_table_has_the_figures_of_its_own_table(product, native):

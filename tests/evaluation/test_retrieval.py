@@ -112,9 +112,13 @@ def test_ranks_equal_their_naive_twin_in_chunks_of_any_size(queries, gallery, pa
 @pytest.mark.parametrize("chunk", [1, 7, 60])
 def test_real_embeddings_give_the_same_ranks_in_chunks(test_banks, monkeypatch, chunk):
     audio, text = (test_banks["imagebind", modality][:] for modality in ("audio", "text"))
-    whole = best_ranks(audio, text, test_banks.pairs("audio", "text"))
-    monkeypatch.setattr(MODULE, "SCORE_BYTES", 4 * len(text) * chunk)
+    whole, sizes = best_ranks(audio, text, test_banks.pairs("audio", "text")), []
+    record = lambda queries, *args: sizes.append(len(queries)) or ranks(queries, *args)  # noqa: E731
+    ranks = MODULE._best_ranks
+    monkeypatch.setattr(MODULE, "_best_ranks", record)
+    monkeypatch.setattr(MODULE, "SCORE_BYTES", 4 * len(text) * (chunk + 1) - 1)
     np.testing.assert_array_equal(best_ranks(audio, text, test_banks.pairs("audio", "text")), whole)
+    assert sizes == [chunk] * (60 // chunk) + [60 % chunk] * (60 % chunk > 0)
 
 
 def test_memory_for_less_than_one_row_of_scores_does_row_by_row(monkeypatch):

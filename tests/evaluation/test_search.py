@@ -31,11 +31,16 @@ def test_at_most_the_whole_gallery_is_found():
     assert cosines.shape == rows.shape == (2, 5)
 
 
-@pytest.mark.parametrize("block", [7, 99])
-def test_every_row_of_a_bank_finds_itself_first(test_banks, monkeypatch, block):
+@pytest.mark.parametrize(("block", "queries"), [(7, 60), (99, 59), (60, 7)])
+def test_every_row_of_a_bank_finds_itself_first(test_banks, monkeypatch, block, queries):
+    best, sizes = search._best, []
+    record = lambda q, b, top: sizes.append((len(q), len(b))) or best(q, b, top)  # noqa: E731
+    monkeypatch.setattr(search, "_best", record)
     monkeypatch.setattr(search, "BLOCK_ROWS", block)
+    monkeypatch.setattr(search, "QUERY_ROWS", queries)
     bank = test_banks["imagebind", "text"]
     cosines, rows = nearest(bank[:], bank, 3)
+    assert np.max(sizes, axis=0).tolist() == [min(queries, 60), min(block, 60)]
     np.testing.assert_array_equal(rows[:, 0], np.arange(60))
     np.testing.assert_allclose(cosines[:, 0], 1, atol=1e-6)
 

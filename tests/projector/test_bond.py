@@ -96,7 +96,9 @@ def test_a_description_comes_back_from_json():
 
 
 def test_bonds_compare_hash_copy_and_print(bond):
+    assert bond.folded is bond.folded
     again = pickle.loads(pickle.dumps(bond))
+    assert "folded" not in vars(again)
     other = Bond(SPEC, jax.tree.map(lambda leaf: leaf + 1, bond.variables))
     assert (again == bond, hash(again) == hash(bond)) == (True, True)
     assert bond not in (other, Bond(SPEC), replace(bond, spec=replace(SPEC, expert="e")), "bond")

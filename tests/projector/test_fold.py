@@ -77,8 +77,8 @@ def test_rows_do_not_depend_on_how_many_come_with_them(variables, count):
 
 
 def test_few_programs_are_compiled_whatever_numbers_of_rows_come(variables):
-    folded, x = fold(variables), unit_rows(70)
+    folded, x = fold(variables), unit_rows(2 * MAX_ROWS + 8)
     _mean_output.clear_cache()
-    for count in range(71):
+    for count in (*range(65), MAX_ROWS, len(x)):
         mean_output(folded, x[:count])
-    assert _mean_output._cache_size() == len([MIN_ROWS, 16, 32, 64, 128])
+    assert _mean_output._cache_size() == len([MIN_ROWS, 16, 32, 64, MAX_ROWS])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from twin import PARITY, error, load, named, numbers, to_torch
 
-from fb_jax.projector import BatchNorm, Projector, init_projector, parameter_count
+from fb_jax.projector import BatchNorm, Projector, fold, init_projector, parameter_count
+from fb_jax.projector.fold import _mean_output
 
 D_IN, HIDDEN, D_OUT = 12, 24, 10
 PROJECTOR = Projector(D_OUT, HIDDEN)
@@ -55,6 +56,18 @@ def test_training_is_what_torch_computes_and_so_are_the_running_statistics(
     found = named(variables)
     for name, wanted in numbers(twin).items():
         assert error(found[name], wanted) < PARITY[dtype], name
+
+
+@pytest.mark.parametrize(("precision", "count"), [("float32", 0), ("bf16", 4)])
+def test_precision_is_that_of_the_operands_of_both_linears(variables, batches, precision, count):
+    member, x = Projector(D_OUT, HIDDEN, precision), jnp.asarray(batches[0])
+    programs = [
+        jax.make_jaxpr(member.apply)(variables.collections(), x),
+        jax.make_jaxpr(partial(_mean_output, precision=precision))(
+            fold(jax.tree.map(lambda leaf: leaf[None], variables)), x
+        ),
+    ]
+    assert [str(program).count("reduce_precision[") for program in programs] == [count, count]
 
 
 def test_running_statistics_move_by_a_tenth_and_the_variance_is_unbiased():

@@ -1,5 +1,7 @@
 from functools import partial
+from importlib import import_module
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -10,6 +12,7 @@ from twin import PARITY, error, retrieve, to_torch
 
 from fb_jax.pseudo import TAU, BankStream, KeyBlock, aggregate
 
+module = import_module("fb_jax.pseudo.aggregate")  # the package has a function of this name
 KEYS, VALUES = ("unified", "text"), ("expert", "text")
 
 
@@ -49,6 +52,15 @@ def test_soft_retrieval_is_the_softmax_over_all_keys(dtype, queries, keys, block
     for output, values in zip(outputs, (v, k), strict=True):
         assert output.dtype == dtype
         assert error(output, naive(q, k, values)) < PARITY[dtype]
+
+
+def test_scores_are_held_for_inner_queries_at_a_time():
+    q, k, v = map(jnp.asarray, sample(48, 32))
+    block = KeyBlock(k, (v,), jnp.asarray(32))
+    step = partial(module.add_keys, temperature=0.01, inner=16, precision="float32")
+    program = str(jax.make_jaxpr(step)(module.empty_sums(q, [12]), q, block))
+    assert "f32[16,32]" in program
+    assert "f32[48,32]" not in program
 
 
 @settings(deadline=None, max_examples=6)

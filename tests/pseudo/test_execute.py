@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from twin import EQUATIONS, PARITY, by_symbol, error, retrieve, symbol, to_torch
 
+from fb_jax.errors import FreeBindError
 from fb_jax.pseudo import BankStream, Chunks, Retrieval, complete, plan_for
 from fb_jax.pseudo.plans import columns, native
 
@@ -33,8 +34,8 @@ def test_plans_compute_what_the_equations_say(expert, start, unit, dtype):
     plan = plan_for({*COUNTS, *expert}, expert)
     banks = make_banks(plan, dtype)
     own = {ref: jnp.asarray(banks[ref.column]) for ref in native(plan, start)}
-    how = Retrieval(normalise=unit, chunks=CHUNKS)
-    found = complete(plan[start], own, BankStream(banks, block_rows=CHUNKS.keys), how)
+    retrieval = Retrieval(normalise=unit, chunks=CHUNKS)
+    found = complete(plan[start], own, BankStream(banks, block_rows=CHUNKS.keys), retrieval)
 
     item = by_symbol({ref.column: to_torch(rows) for ref, rows in own.items()})
     bank = by_symbol({column: to_torch(rows) for column, rows in banks.items()})
@@ -43,6 +44,21 @@ def test_plans_compute_what_the_equations_say(expert, start, unit, dtype):
     for ref, rows in found.items():
         assert rows.dtype == dtype
         assert error(rows, wanted[symbol(*ref.column)]) < PARITY[dtype]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "says"),
+    [
+        (Chunks, {"queries": 0}, "chunk size queries must be positive"),
+        (Chunks, {"keys": 0}, "chunk size keys must be positive"),
+        (Chunks, {"inner": -1}, "chunk size inner must be positive"),
+        (Retrieval, {"temperature": 0.0}, "retrieval temperature must be positive"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_settings_that_cannot_be_are_refused_by_name(kind, wrong, says):
+    with pytest.raises(FreeBindError, match=says):
+        kind(**wrong)
 
 
 class CountedRows:

@@ -2,6 +2,7 @@ import shutil
 import signal
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import count
 
 import jax.numpy as jnp
@@ -14,7 +15,16 @@ from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import DIRECTIONS
-from fb_jax.pseudo import BankStream, PairSet, PairSpec, aggregate, build_pairs, complete
+from fb_jax.pseudo import (
+    BankStream,
+    Chunks,
+    PairSet,
+    PairSpec,
+    aggregate,
+    build_pairs,
+    complete,
+)
+from fb_jax.pseudo.pairs import WritableArray
 from fb_jax.pseudo.plans import columns, native
 from fb_jax.registry import RETRIEVALS
 
@@ -133,11 +143,21 @@ def test_the_operations_are_told_beforehand(spec):
     assert spec.operations() == 2 * (130 * text + 110 * audio + 90 * image)
 
 
-@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["streamed", "resident"])
-def test_banks_may_be_streamed_or_stay_on_the_device(
-    spec, pairs, tmp_path, resident_bytes, contents
+@pytest.mark.parametrize("short", [0, 1], ids=["fits", "a byte too large"])
+def test_banks_stay_on_the_device_up_to_the_resident_size(
+    spec, pairs, tmp_path, contents, monkeypatch, short
 ):
-    build_pairs(spec, tmp_path, resident_bytes=resident_bytes)
+    """Those that the hops from a start read: text and audio need fewer than an image."""
+    held = []
+
+    def stream(*args, resident, **settings):
+        held.append(resident)
+        return BankStream(*args, resident=resident, **settings)
+
+    monkeypatch.setattr(import_module("fb_jax.pseudo.pairs"), "BankStream", stream)
+    audio = 4 * (130 * (48 + 64) + 90 * 64)
+    build_pairs(spec, tmp_path, resident_bytes=audio - short)
+    assert held == [True, False, not short]
     assert contents(tmp_path) == contents(pairs.folder)
 
 
@@ -230,11 +250,18 @@ def test_an_altered_shard_is_noticed_when_pairs_are_verified(spec, copied):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"temperature": 0.02}, {"normalise": False}, {"precision": "bf16"}, {"dtype": "float32"}],
+    [
+        {"method": "fb_jax.pseudo:aggregate"},
+        {"temperature": 0.02},
+        {"normalise": False},
+        {"precision": "bf16"},
+        {"dtype": "float32"},
+        {"chunks": Chunks(queries=50, keys=32, inner=24)},
+    ],
     ids=lambda changed: next(iter(changed)),
 )
 def test_a_folder_of_pairs_that_were_made_otherwise_is_refused(spec, copied, changed, contents):
-    other = replace(spec, retrieval=replace(spec.retrieval, **changed))
+    other = replace_retrieval(spec, **changed)
     before = contents(copied)
     for use in (partial(build_pairs, other, copied), partial(PairSet.open, copied, other)):
         with pytest.raises(FreeBindError, match="something else") as refused:
@@ -300,9 +327,34 @@ def test_items_that_a_space_lacks_are_left_out_of_starts_keys_and_values(root, s
                 np.testing.assert_array_equal(found, single.bank(column)[kept[start]])
 
 
-def test_the_fingerprint_tells_these_bytes_from_any_others(pairs, copied, spec, single, tmp_path):
+def test_the_identity_of_pairs_is_all_that_they_are_computed_from(spec):
+    assert spec.identity() == {
+        "format": "freebind-pairs",
+        "version": 1,
+        "unified": "imagebind",
+        "expert": "clap_general",
+        "retrieval": {
+            "method": RETRIEVALS.identity("softmax"),
+            "temperature": 0.01,
+            "normalise": True,
+            "precision": "float32",
+            "dtype": "float16",
+            "chunks": {"queries": 50, "keys": 32, "inner": 25},
+        },
+        "plan": {start: list(map(str, spec.plan[start])) for start in STARTS},
+        "banks": spec.banks.fingerprints(),
+        "pairs": {"text": 130, "image": 90, "audio": 110},
+    }
+
+
+def test_the_fingerprint_is_of_the_identity_and_of_every_array(pairs, copied, spec):
     assert PairSet.open(copied, spec).fingerprint() == pairs.fingerprint()
-    assert build_pairs(single, tmp_path / "single").fingerprint() != pairs.fingerprint()
+    others = [PairSet(replace_retrieval(spec, precision="bf16"), pairs.arrays)]
+    for key, array in pairs.arrays.items():
+        other = WritableArray(*array.shape, "float16")
+        other.append(-array[:])
+        others.append(PairSet(spec, pairs.arrays | {key: other}))
+    assert len({p.fingerprint() for p in (pairs, *others)}) == 2 + len(pairs.arrays)
 
 
 def test_two_processes_do_not_write_one_folder(pairs, tmp_path):
@@ -333,10 +385,37 @@ def nearest(queries, blocks, dims, **_settings):
     return aggregate(queries, blocks, dims, temperature=1e-6)
 
 
+def test_every_setting_reaches_the_retrieval(spec, monkeypatch):
+    calls = []
+
+    def spy(queries, blocks, dims, **settings):
+        blocks = list(blocks)
+        calls.append((len(queries), {len(block.keys) for block in blocks}, settings))
+        return aggregate(queries, blocks, dims, **settings)
+
+    monkeypatch.setitem(RETRIEVALS._methods, "spy", spy)
+    own = replace_retrieval(
+        spec,
+        method="spy",
+        temperature=0.02,
+        normalise=False,
+        precision="bf16",
+        dtype="float32",
+        chunks=Chunks(queries=60, keys=40, inner=20),
+    )
+    pairs = build_pairs(own)
+    counts, keys, settings = zip(*calls, strict=True)
+    assert [*dict.fromkeys(counts)] == [60, 10, 30, 50]
+    assert set.union(*keys) == {40}
+    assert all(s == {"temperature": 0.02, "precision": "bf16", "inner": 20} for s in settings)
+    for array in pairs.arrays.values():
+        assert array[:].dtype == np.float32
+        assert np.linalg.norm(array[:], axis=1).min() < 0.95
+
+
 def test_a_retrieval_is_chosen_by_name_and_its_code_names_the_pairs(spec, pairs, tmp_path):
     own = replace_retrieval(spec, method="nearest")
-    found = build_pairs(own, tmp_path)
-    rows = found.columns["unified", "image"][:130]  # soft images of the texts
+    rows = build_pairs(own, tmp_path).columns["unified", "image"][:130]  # soft images of the texts
     bank = spec.bank(("unified", "image"))[:]
     assert np.abs(rows - bank[(rows @ bank.T).argmax(axis=1)]).max() < 1e-3
     assert own.identity()["retrieval"]["method"] != spec.identity()["retrieval"]["method"]

@@ -1,4 +1,6 @@
 import shutil
+from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import version
 
 import jax
@@ -7,9 +9,9 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
-from fb_jax import files
+from fb_jax import files, pseudo
 from fb_jax.banks import Split, open_banks
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import (
@@ -22,8 +24,9 @@ from fb_jax.run import (
     report,
     train,
 )
-from fb_jax.training import load_bond
+from fb_jax.training import Runtime, load_bond
 
+module = import_module("fb_jax.run.bond")
 SPACES = ("imagebind", "clap_general")
 
 
@@ -77,6 +80,32 @@ def test_its_identity_is_that_of_the_job(job, finished):
 
 
 # Going on
+
+
+def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatch, tmp_path):
+    """The training begins on other versions: a later process does not say that it was its own."""
+    calls = {}
+
+    def build_pairs(spec, folder, **settings):
+        calls["pairs"] = spec, folder, settings["resident_bytes"], jax.config.jax_default_device
+        return pseudo.build_pairs(spec, folder, **settings)
+
+    def train_bond(pairs, *args):
+        calls["training"] = args[:-1]
+        raise Interrupted("stopped by the test")
+
+    monkeypatch.setattr(module, "build_pairs", build_pairs)
+    monkeypatch.setattr(module, "train_bond", train_bond)
+    device, runtime = jax.devices("cpu")[0], Runtime(resident_bytes=99)
+    job = preflight(replace(config, device="cpu", runtime=runtime, bond="displacement"))
+    for versions in (["numpy"], ["jax"]):
+        monkeypatch.setattr(module, "PACKAGES", versions)
+        with pytest.raises(Interrupted):
+            train(job, Silent())
+        assert files.read_json(job.paths.provenance)["versions"].keys() == {"numpy"}
+    assert calls["pairs"] == (job.pairs, job.pairs_folder, 99, device)
+    settings = replace(config.training, epochs=2)
+    assert calls["training"] == ("displacement", job.paths.bond, settings, runtime)
 
 
 def test_a_finished_run_is_read_and_not_trained_again(job, finished, contents):

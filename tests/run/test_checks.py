@@ -13,6 +13,7 @@ from fb_jax.banks import Bank, Split, bank_writer
 from fb_jax.errors import FreeBindError
 from fb_jax.pseudo import Retrieval
 from fb_jax.run import preflight, select_device
+from fb_jax.run.estimate import estimate
 from fb_jax.training import Runtime, Training
 
 
@@ -104,7 +105,13 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         replace(config, training=replace(config.training, loss="fb_jax.training:bond_loss")),
     ):
         assert preflight(other).identity() != identity
-    json.dumps(identity)
+    assert json.loads(json.dumps(identity)) == {
+        "format": "freebind-run",
+        "version": 1,
+        "bond": "combination",
+        "training": config.training.identity(),
+        "pairs": preflight(config).pairs.identity(),
+    }
 
 
 # Options that cannot be
@@ -283,14 +290,27 @@ def test_a_folder_where_nothing_can_be_written_is_refused(config, which):
     assert "file/run" in told
 
 
-@pytest.mark.parametrize(("free", "told"), [(50_000, "0.1 MB"), (1_000_000, "1.0 MB")])
-def test_pairs_and_checkpoints_must_fit_the_disk_together(config, monkeypatch, free, told):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, free))
+def test_pairs_and_checkpoints_must_fit_the_disk_together_beside_what_is_there(config, monkeypatch):
+    job, disk, usage = preflight(config), [0], namedtuple("usage", "total used free")
+    needs = estimate(job.pairs, job.bond, job.schedule)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, disk[-1]))
+    disk.append(needs.pairs_disk + needs.checkpoints_disk)
+    preflight(config)
+    disk.append(disk[-1] - 1)
     message = refusal(config)
+    files.write_atomic(job.paths.bond / "checkpoint", lambda file: file.write(b"1234567"))
+    files.write_json(job.paths.marker, job.identity())
+    disk.append(disk[1] - 7)
+    preflight(config)
+    files.write_atomic(job.pairs_folder / "array", lambda file: file.write(b"12345"))
+    disk.append(disk[1] - 12)
+    preflight(config)
+    disk.append(disk[1] - 13)
+    with pytest.raises(FreeBindError, match="too little disk space"):
+        preflight(config)
     assert "too little disk space" in message
     assert f"{config.store}, {config.folder}" in message
-    assert re.search(rf"expected: 1\.1 MB free\n.*got: +{told} free", message)
+    assert re.search(r"expected: 1\.1 MB free\n.*got: +1\.1 MB free", message)
 
 
 def test_labels_are_no_pairs_and_the_split_is_left_out(config):

@@ -34,9 +34,11 @@ def test_what_a_run_will_do_and_take_is_told(told, label, says):
 
 
 def test_pairs_that_do_not_fit_in_memory_are_read_from_disk(config):
-    runtime = replace(config.runtime, resident_bytes=1)
-    told = describe(preflight(replace(config, runtime=runtime)))
-    assert "as float32 (read from disk)" in told["memory"]
+    size = preflight(config).pairs.table_bytes()
+    for room, says in ((size, "(held)"), (size - 1, "(read from disk)")):
+        runtime = replace(config.runtime, resident_bytes=room)
+        text = describe(preflight(replace(config, runtime=runtime)))
+        assert f"as float32 {says}" in text["memory"]
 
 
 def test_pairs_that_are_there_need_no_more_disk(config, run_folder):

@@ -91,6 +91,13 @@ def test_a_step_of_the_paper_fits_the_3_gigabytes_that_its_authors_report(paper)
     assert 1.5e9 < needs(paper).step_memory < 3e9
 
 
+def test_a_step_holds_two_states_the_batches_of_four_lanes_and_one_lanes_work(paper):
+    states = 2 * 7 * 3 * 4 * needs(paper).parameters
+    batches = 4 * 4096 * 4 * (3 * 1024 + 2 * 512)
+    work = 2 * 4 * 4096 * (3 * 2048 + 2 * 1024) + 6 * 2 * 4 * 4096**2  # activations, scores
+    assert needs(paper).step_memory == states + batches + work
+
+
 # Real runs
 
 

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -5,10 +7,14 @@ from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate, sweep
 from fb_jax.fusion import FusedSpace
+from fb_jax.pseudo import Retrieval
 from fb_jax.run import Silent, fit
 from fb_jax.run.fit import batch_for
-from fb_jax.training import Training
+from fb_jax.training import Runtime, Training
 
+fit_module, pairs_module, training_module = map(
+    import_module, ("fb_jax.run.fit", "fb_jax.pseudo", "fb_jax.training")
+)
 SPACES = ("imagebind", "clap_general")
 QUICK = Training(batch=10, epochs=2, hidden=32)
 
@@ -70,8 +76,31 @@ def test_with_a_folder_the_same_call_continues_to_the_same_space(space, unified,
     assert {path.name for path in tmp_path.iterdir()} == {"pairs", "bond"}
 
 
-def test_a_displacement_can_be_fitted(unified, expert):
-    assert fit(unified, expert, kind="displacement", training=QUICK).dim == 48
+def test_kind_and_settings_reach_the_pairs_and_the_training(unified, expert, monkeypatch):
+    calls = {}
+
+    def build_pairs(spec, folder, **settings):
+        calls["pairs"] = spec.retrieval, folder, settings["resident_bytes"]
+        return pairs_module.build_pairs(spec, folder, **settings)
+
+    def train_bond(pairs, *args):
+        calls["training"] = args[:-1]
+        return training_module.train_bond(pairs, *args)
+
+    monkeypatch.setattr(fit_module, "build_pairs", build_pairs)
+    monkeypatch.setattr(fit_module, "train_bond", train_bond)
+    retrieval, runtime = Retrieval(temperature=0.02), Runtime(resident_bytes=99)
+    space = fit(
+        unified,
+        expert,
+        kind="displacement",
+        retrieval=retrieval,
+        training=QUICK,
+        runtime=runtime,
+    )
+    assert calls["pairs"] == (retrieval, None, 99)
+    assert calls["training"] == ("displacement", None, QUICK, runtime)
+    assert space.dim == 48
 
 
 @pytest.mark.parametrize(

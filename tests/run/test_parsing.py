@@ -211,3 +211,10 @@ def test_a_file_that_is_no_mapping_is_refused(file, text, says):
 def test_a_file_that_does_not_exist_is_refused():
     with pytest.raises(FreeBindError, match=r"a config file is missing\n.*nowhere\.yaml"):
         parse_config(["--data", "banks", "--config", "nowhere.yaml"])
+
+
+@pytest.mark.parametrize("option", ["--bond", "--unified", "--expert", "--dim"])
+def test_what_a_product_sets_is_refused_beside_it(option):
+    for args in ([option, "2"], [f"{option}=2"]):
+        with pytest.raises(FreeBindError, match=rf"a product sets these(.|\n)*--product, {option}"):
+            parse_config(["--product", "imagebind_pp", *args])

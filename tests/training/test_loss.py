@@ -84,3 +84,5 @@ def test_a_bond_loss_is_what_torch_computes(dtype, symmetric):
     rows = [list(map(to_torch, side.values())) for side in (projected, target)]
     assert value.dtype == dtype
     assert error(value, twin.bond_loss(*rows, **options)) < PARITY[dtype]
+    half = jax.jit(partial(bond_loss, precision="bf16", **options))(projected, target)
+    assert 1e-5 < error(half, value) < 1e-2

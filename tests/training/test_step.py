@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -112,6 +113,11 @@ def test_training_all_members_is_training_each_with_torch(table, schedule, objec
 
 @pytest.mark.parametrize("execution", ["map", "vmap"])
 def test_a_member_trains_in_company_as_it_does_alone(table, schedule, objective, execution):
+    """One lane after another is a loop in the program, batched lanes are none."""
+    batch = {column: jnp.asarray(rows[schedule[0]]) for column, rows in table.items()}
+    lanes = take_members(first_state(objective["combination"]), jnp.arange(len(schedule[0])))
+    step = partial(lanes_step, objective=objective["combination"], execution=execution)
+    assert ("scan[" in str(jax.make_jaxpr(step)(lanes, batch))) == (execution == "map")
     train = partial(run, objective["combination"], table, schedule, 5)
     together, _ = train(execution=execution)
     for member in (0, 6):
@@ -138,3 +144,17 @@ def test_targets_are_unit_vectors_whatever_their_norm(objective, table):
     longer = {(side, m): x * 3 if side == "unified" else x for (side, m), x in rows.items()}
     losses = [combination.loss(variables, batch)[0] for batch in (rows, longer)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_settings_of_the_loss_reach_it(objective, table):
+    settings = {"temperature": 0.5, "symmetric": False, "precision": "bf16"}
+    combination = replace(
+        objective["combination"],
+        projector=Projector(DIMS["unified"], HIDDEN, "bf16"),
+        temperature=0.5,
+        symmetric=False,
+        criterion=lambda *rows, **given: jnp.float32(given == settings),
+    )
+    variables = jax.tree.map(lambda leaf: leaf[0], first_state(combination).variables)
+    rows = {column: jnp.asarray(values[:BATCH]) for column, values in table.items()}
+    assert combination.loss(variables, rows)[0] == 1

@@ -1,8 +1,10 @@
 import copy
 import shutil
 import signal
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
+from importlib import import_module
 from itertools import count
+from types import SimpleNamespace
 from typing import ClassVar
 
 import jax
@@ -27,7 +29,10 @@ from fb_jax.training import (
 )
 from fb_jax.training.bond_folder import first_state
 from fb_jax.training.checkpoint import Checkpoints
+from fb_jax.training.feed import Feed
+from fb_jax.training.step import lanes_step
 
+module = import_module("fb_jax.training.train")
 HOW = Training(batch=10, epochs=1, hidden=16, seed=21)  # a seed far from ReLU's kink: test_step.py
 OFTEN = Runtime(checkpoint_steps=10, log_steps=1)
 STEPS = 33
@@ -155,25 +160,84 @@ def test_the_folder_holds_metrics_curves_and_the_last_checkpoints(bond, folder):
 
 @pytest.mark.parametrize(
     "runtime",
-    [Runtime(), Runtime(checkpoint_steps=7, log_steps=4), Runtime(resident_bytes=0)],
-    ids=["by default", "saving and logging at odd steps", "streamed"],
+    [Runtime(), Runtime(checkpoint_steps=7, resident_bytes=0)],
+    ids=["by default", "saving at odd steps, streamed"],
 )
 def test_how_it_runs_does_not_change_the_result(pairs, bond, tmp_path, runtime):
     assert_same_bits(train_bond(pairs, "combination", tmp_path, HOW, runtime), bond)
+    assert saved_steps(tmp_path) == ([33] if runtime == Runtime() else [28, 33])
 
 
-def test_a_checkpoint_is_also_due_by_the_clock(pairs, tmp_path):
-    for minutes, steps in ((10.0, [3]), (0.0, [5, 6])):
-        runtime = Runtime(checkpoint_steps=1000, checkpoint_minutes=minutes)
-        with pytest.raises(Interrupted):
-            train_bond(pairs, "combination", tmp_path, HOW, runtime, stop_at(4))
-        assert saved_steps(tmp_path) == steps
+@pytest.mark.parametrize("short", [0, 1], ids=["fits", "a byte too large"])
+def test_runtime_settings_reach_the_feed_the_lanes_and_the_log(pairs, tmp_path, monkeypatch, short):
+    """Pairs of just the resident bytes are held; losses are logged every few steps."""
+    held, executions = [], []
+    execution = ("map", "vmap")[short]
+    runtime = Runtime(
+        log_steps=4, resident_bytes=pairs.spec.table_bytes() - short, lane_execution=execution
+    )
+
+    def feed(*args, resident, **settings):
+        held.append(resident)
+        return Feed(*args, resident=resident, **settings)
+
+    def step(*args, execution, **settings):
+        executions.append(execution)
+        return lanes_step(*args, execution=execution, **settings)
+
+    monkeypatch.setattr(module, "Feed", feed)
+    monkeypatch.setattr(module, "lanes_step", step)
+    train_bond(pairs, "combination", tmp_path, HOW, runtime)
+    assert held == [not short]
+    assert set(executions) == {execution}
+    stops = {segment.stop for segment in HOW.schedule("combination", pairs.spec.ranges).segments}
+    assert {step for step, _ in losses(tmp_path)} == {*range(4, STEPS, 4), *stops}
 
 
-def test_another_seed_gives_another_bond(pairs, bond, tmp_path):
-    other = train_bond(pairs, "combination", tmp_path, replace(HOW, seed=1), OFTEN)
-    leaves = zip(*(jax.tree.leaves(b.variables.params) for b in (other, bond)), strict=True)
-    assert not any(np.array_equal(left, right) for left, right in leaves)
+def test_a_checkpoint_is_also_due_by_the_clock_and_speed_is_rows_by_seconds(
+    pairs, tmp_path, monkeypatch
+):
+    """Ten seconds a step, and a checkpoint every half a minute."""
+    now = [0]
+
+    def progress(steps, _loss):
+        now[0] += 10 * steps
+        if now[0] == 80:
+            raise Interrupted("stopped by the test")
+
+    clock = SimpleNamespace(monotonic=lambda: float(now[0]))
+    monkeypatch.setattr(import_module("fb_jax.training.loop"), "time", clock)
+    runtime = Runtime(checkpoint_steps=1000, checkpoint_minutes=0.5, log_steps=2)
+    with pytest.raises(Interrupted):
+        train_bond(pairs, "combination", tmp_path, HOW, runtime, progress)
+    assert saved_steps(tmp_path) == [6, 8]
+    speeds = [line["rows_per_second"] for line in read_log(tmp_path / "metrics.jsonl")]
+    assert speeds == [2 * 4 * 10 / 10] + [2 * 4 * 10 / 20] * 3
+
+
+OTHER = {
+    "batch": 11,
+    "epochs": 2,
+    "hidden": 8,
+    "loss": "mse",
+    "learning_rate": 1e-4,
+    "temperature": 0.5,
+    "symmetric": False,
+    "precision": "bf16",
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize("field", fields(Training), ids=lambda field: field.name)
+def test_every_setting_of_a_training_reaches_the_numbers_and_the_claim(
+    pairs, bond, copied, mse, field
+):
+    other = replace(HOW, **{field.name: OTHER[field.name]})
+    assert train_bond(pairs, "combination", None, other) != bond
+    with pytest.raises(FreeBindError, match=rf"something else(.|\n)*training\.{field.name}"):
+        train_bond(pairs, "combination", copied, other, OFTEN)
+    assert saved_steps(copied) == [30, 33]
+    assert other.identity() == asdict(other) | {"loss": LOSSES.identity(other.loss)}
 
 
 @pytest.mark.parametrize("step", [0, 1, 7, 20, 22, 33])
@@ -196,6 +260,7 @@ def test_what_was_streamed_may_go_on_resident_and_the_other_way_round(pairs, bon
 
 
 TRAIN = """
+from importlib import import_module
 from pathlib import Path
 from fb_jax.banks import open_banks
 from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval
@@ -263,21 +328,9 @@ def test_a_damaged_checkpoint_is_neither_loaded_nor_trained_on(pairs, copied):
             use()
 
 
-@pytest.mark.parametrize(
-    ("kind", "changed"),
-    [
-        ("displacement", {}),
-        ("combination", {"seed": 1}),
-        ("combination", {"hidden": 8}),
-        ("combination", {"batch": 11}),
-        ("combination", {"learning_rate": 1e-4}),
-    ],
-    ids=["kind", "seed", "hidden", "batch", "learning rate"],
-)
-def test_a_folder_of_another_training_is_refused(pairs, copied, kind, changed):
+def test_a_folder_of_a_bond_of_another_kind_is_refused(pairs, copied):
     with pytest.raises(FreeBindError, match="something else"):
-        train_bond(pairs, kind, copied, replace(HOW, **changed), OFTEN)
-    assert saved_steps(copied) == [30, 33]
+        train_bond(pairs, "displacement", copied, HOW, OFTEN)
 
 
 def test_two_trainings_never_share_a_folder(pairs, copied):
@@ -383,14 +436,6 @@ def mse():
     del LOSSES._methods["mse"]
 
 
-def test_a_loss_is_chosen_by_name(pairs, bond, mse):
-    own = train_bond(pairs, "combination", None, replace(HOW, loss="mse"))
-    assert own.spec == bond.spec
-    assert own != bond
-    with pytest.raises(FreeBindError, match=r"no loss 'mes'(.|\n)*did you mean 'mse'"):
-        train_bond(pairs, "combination", None, replace(HOW, loss="mes"))
-
-
 def test_an_edited_loss_never_brings_back_the_old_bond(pairs, mse, tmp_path):
     """Neither from its folder nor, in the same session, from what was compiled before."""
     how = replace(HOW, loss="mse")
@@ -405,13 +450,6 @@ def test_an_edited_loss_never_brings_back_the_old_bond(pairs, mse, tmp_path):
         train_bond(pairs, "combination", tmp_path / "a", how, OFTEN)
     assert train_bond(pairs, "combination", tmp_path / "b", how, OFTEN) != before
     assert load_bond(tmp_path / "a") == before
-
-
-@pytest.mark.parametrize(
-    "change", [{"temperature": 0.5}, {"symmetric": False}, {"precision": "bf16"}]
-)
-def test_a_setting_of_the_loss_reaches_it(pairs, bond, change):
-    assert train_bond(pairs, "combination", None, replace(HOW, **change)) != bond
 
 
 def test_half_precision_trains_near_full_precision(pairs, bond):

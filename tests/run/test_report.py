@@ -1,0 +1,39 @@
+import numpy as np
+
+from fb_jax import files
+from fb_jax.banks import open_banks
+from fb_jax.fusion import FusedSpace, cut, with_basis
+from fb_jax.run import Silent, evaluation_banks, points_for
+from fb_jax.run.report import cut_once, report_space
+
+SPACES = ("imagebind", "clap_general")
+
+
+def test_a_space_is_evaluated_at_its_presets_and_its_own_factors(make_bond):
+    space = FusedSpace.of(make_bond("combination"), at="at_expertise")
+    assert points_for(space) == space.presets
+    own = space.with_factors(text=0.3)
+    assert points_for(own) == {**space.presets, "imagebind+clap_general": own.factors}
+
+
+def test_splits_to_evaluate_have_pairs_and_are_not_the_pool(make_bond, root):
+    space = FusedSpace.of(make_bond("combination"))
+    assert list(evaluation_banks(space, root)) == ["test", "val"]
+    assert list(evaluation_banks(space, root, "test")) == ["val"]
+
+
+def test_a_report_has_the_metrics_that_are_asked_for(make_bond, test_banks, tmp_path):
+    space = FusedSpace.of(make_bond("combination"))
+    results = report_space(space, {"test": test_banks}, tmp_path, Silent(), ["MRR"])
+    figures = results["test"]["unified"]["audio-text"]
+    assert set(figures) == {"MRR", "MRR audio->text", "MRR text->audio"}
+    assert files.read_json(tmp_path / "metrics.json") == {"retrieval": results}
+    assert (tmp_path / "sweep.png").exists()
+
+
+def test_a_sum_is_cut_to_the_basis_that_is_kept_or_to_one_of_the_pool(make_bond, root):
+    space, kept = FusedSpace.of(make_bond("direct_sum")), np.eye(112, 4, dtype=np.float32)
+    fitted = cut(space, 4, open_banks(root, "val", spaces=SPACES))
+    assert cut_once(space, 4, kept, root, "val") == with_basis(space, kept) != fitted
+    for other in (None, kept[:, :3]):
+        assert cut_once(space, 4, other, root, "val") == fitted
