@@ -10,10 +10,10 @@ from itertools import chain, islice
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from encoders_torch.encoder import FrozenEncoder, provenance
-from encoders_torch.explain import in_one_line
+from encoders_torch.encoding import encode_batch
 from encoders_torch.reading import ItemReader, Read, read_ahead
 from encoders_torch.report import (
     REPORT,
@@ -28,13 +28,10 @@ from encoders_torch.report import (
 )
 from encoders_torch.sources import Source, list_items
 from fb_jax import files
-from fb_jax.banks import BankAbout, ItemList, PartWriter, Split, unit_rows
-from fb_jax.banks.bank import find_bad_rows
-from fb_jax.errors import FreeBindError, require_positive
+from fb_jax.banks import BankAbout, ItemList, PartWriter, Split
+from fb_jax.errors import require_range
 
 BATCHES_AHEAD = 4
-HOPELESS = 8
-"""If a batch of this many items or more fails completely, the items are not to blame."""
 
 Progress = Callable[[int, Timings], None]
 """Takes the number of items just done, and the time of each phase so far."""
@@ -46,14 +43,15 @@ class ExportSettings:
 
     Attributes:
         dtype: Number format of the stored rows.
-        batch: Items encoded together.
-        batch_mb: A batch also ends when its items, as read, take this many megabytes.
-        workers: Processes that read. 0 reads between the batches.
-        read_ahead_mb: At most this many megabytes are read ahead, beside one batch.
-        shard_rows: Rows in a shard. Finished shards are kept when an export is stopped.
+        batch: Items encoded together, 1 to 65536.
+        batch_mb: A batch also ends when its items, as read, take this many megabytes, 1 to 1048576.
+        workers: Processes that read, 0 to 1024. 0 reads between the batches.
+        read_ahead_mb: At most this many megabytes are read ahead, beside one batch, 1 to 1048576.
+        shard_rows: Rows in a shard, 1 to 16777216. Finished shards are kept when an export is
+            stopped.
         shard_id: Number of this process, from 0 to --num-shards - 1.
-        num_shards: Number of processes that you start to write this bank together. Each takes
-            every num-shards-th shard.
+        num_shards: Number of processes that you start to write this bank together, 1 to 100000.
+            Each takes every num-shards-th shard.
     """
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -66,14 +64,13 @@ class ExportSettings:
     num_shards: int = 1
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("batch", "batch_mb", "read_ahead_mb")}
-        require_positive("export", shard_rows=self.shard_rows, num_shards=self.num_shards, **counts)
-        if not 0 <= self.shard_id < self.num_shards:
-            raise FreeBindError(
-                "there is no such --shard-id",
-                expected=f"0 to {self.num_shards - 1}, below --num-shards",
-                got=self.shard_id,
-            )
+        require_range("export", 1, 1 << 16, batch=self.batch)
+        sizes = {"batch_mb": self.batch_mb, "read_ahead_mb": self.read_ahead_mb}
+        require_range("export", 1, 1 << 20, **sizes)
+        require_range("export", 0, 1024, workers=self.workers)
+        require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
+        require_range("export", 1, 100_000, num_shards=self.num_shards)
+        require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
 
     def share(self, count: int) -> int:
         """Return how many of ``count`` rows this process encodes."""
@@ -215,7 +212,7 @@ class _Job:
         first = 0
         for batch in _batches(reads, self.settings):
             with self.result.timings.measure("encode"):
-                encoded, bad = _encode(encoder, self.reader.modality, batch)
+                encoded, bad = encode_batch(encoder, self.reader.modality, batch)
             block[first : first + len(batch)] = encoded
             failures += [self._failure(rows[first + i], bad[i]) for i in sorted(bad)]
             if self.strict:
@@ -240,61 +237,3 @@ def _batches(reads: Iterator[Read], settings: ExportSettings) -> Iterator[list[R
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _encode(
-    encoder: FrozenEncoder, modality: str, reads: Sequence[Read]
-) -> tuple[Float32[np.ndarray, "b d"], dict[int, str]]:
-    """Return unit rows, zero for items that failed, and the reasons of those."""
-    rows = np.zeros((len(reads), encoder.dim), np.float32)
-    failed = {i: read.reason for i, read in enumerate(reads) if read.reason is not None}
-    usable = [i for i in range(len(reads)) if i not in failed]
-    try:
-        if usable:
-            rows[usable] = _require_rows(encoder, modality, [reads[i].item() for i in usable])
-    except FreeBindError:
-        raise
-    except Exception as error:
-        if len(reads) == 1:
-            return rows, {0: in_one_line(error)}
-        _require_memory(error, len(usable))
-        alone = [_encode(encoder, modality, [read]) for read in reads]  # to find the culprit
-        _require_some_encoded(error, [failure for _, failure in alone])
-        rows = np.concatenate([row for row, _ in alone])
-        return rows, {i: failure[0] for i, (_, failure) in enumerate(alone) if failure}
-    bad = np.concatenate(list(find_bad_rows(rows).values())).tolist()
-    rows[bad] = 0
-    return unit_rows(rows), dict.fromkeys(bad, "its embedding has no direction") | failed
-
-
-def _require_some_encoded(error: Exception, failed: Sequence[dict[int, str]]) -> None:
-    """Raise a FreeBindError if the encoder or its device is broken, not single items."""
-    if len(failed) >= HOPELESS and all(failed):
-        raise FreeBindError(
-            f"the encoder failed on every item of a batch of {len(failed)}",
-            got=in_one_line(error),
-            fix="repair the encoder or its device, then run the same command again",
-        ) from error
-
-
-def _require_memory(error: Exception, count: int) -> None:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
-        raise FreeBindError(
-            f"a batch of {count} does not fit into memory",
-            got=in_one_line(error),
-            fix="choose a smaller --batch, and delete the shards that the larger one wrote",
-        ) from error
-
-
-def _require_rows(
-    encoder: FrozenEncoder, modality: str, batch: Sequence[Any]
-) -> Float32[np.ndarray, "b d"]:
-    rows = np.asarray(encoder.encode(modality, batch), np.float32)
-    if rows.shape != (len(batch), encoder.dim):
-        raise FreeBindError(
-            "an encoder returned rows of another shape",
-            where=encoder.name,
-            expected=[len(batch), encoder.dim],
-            got=list(rows.shape),
-        )
-    return rows

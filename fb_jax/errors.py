@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 MOST_CHARACTERS = 1000
 """Longest part of a message: a damaged file can hold any amount of text."""
@@ -66,12 +67,26 @@ def notice_once(text: str, about: object = None) -> None:
         logging.getLogger("freebind").warning(shown(text))
 
 
-def require_positive(owner: str, **values: int | float | None) -> None:
-    """Raise a FreeBindError unless every value that is not None is above zero."""
+def require_range(
+    owner: str, lowest: int | float, highest: int | float, /, **values: object
+) -> None:
+    """Raise a FreeBindError unless every value is a number in a range.
+
+    Args:
+        owner: What the values belong to, for the message.
+        lowest: Lowest value. If it is an int, every value must be a whole number too.
+        highest: Highest value.
+        **values: The values by name; NaN, True and text are no numbers.
+    """
+    whole = isinstance(lowest, int)
     for name, value in values.items():
-        if value is not None and not value > 0:
+        known = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+        if not (known and lowest <= value <= highest):  # type: ignore[operator]
+            span = f"{lowest} to {highest}" if whole else f"{lowest:g} to {highest:g}"
             raise FreeBindError(
-                f"{owner} {name} must be positive", expected="a number above 0", got=value
+                f"{owner} {name} is out of range",
+                expected=f"a {'whole ' if whole else ''}number, {span}",
+                got=repr(value),
             )
 
 

@@ -31,6 +31,9 @@ from fb_jax.errors import FreeBindError, Interrupted
 CLAIM, CHECKPOINT, LOSSES = "tuning.json", "checkpoint.safetensors", "losses.npy"
 BATCHES_AHEAD = 4
 NO_LOSS = float("nan")
+MAX_WEIGHT = 1e6
+"""Largest magnitude of a weight in a tuning that has not diverged."""
+
 LOWER_RATE = "choose a lower --learning-rate and another --out"
 
 Progress = Callable[[int, float], None]
@@ -116,7 +119,7 @@ class Tuning:
             self._finish()
 
     def _finish(self) -> None:
-        self._require_finite()
+        self._require_sound()
         files.write_npy(self.folder / LOSSES, np.array(self.losses, np.float32))
         counts = {"steps": self.steps, "unreadable": len(self.unreadable)}
         write_tuned(self.folder, self.model, {**self.about, **counts})
@@ -168,15 +171,18 @@ class Tuning:
         self.optimiser.step()
         return loss.item()
 
-    def _require_finite(self) -> None:
-        """Raise a FreeBindError if a weight is NaN or infinite."""
+    def _require_sound(self) -> None:
+        """Raise a FreeBindError if a number is not finite, or a weight beyond ``MAX_WEIGHT``."""
+        after, fix = f"after step {len(self.losses)}", LOWER_RATE
         if not all(torch.isfinite(value).all() for value in self.model.state_dict().values()):
-            what = f"a weight is no number after step {len(self.losses)}"
-            raise FreeBindError(what, where=self.folder, fix=LOWER_RATE)
+            raise FreeBindError(f"a weight is no number {after}", where=self.folder, fix=fix)
+        if any(value.abs().max() > MAX_WEIGHT for value in self.model.parameters()):
+            what, span = f"the weights have grown without bound {after}", f"at most {MAX_WEIGHT:g}"
+            raise FreeBindError(what, where=self.folder, expected=span, fix=fix)
 
     def _save(self) -> None:
         """Write a checkpoint over the one before."""
-        self._require_finite()
+        self._require_sound()
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}

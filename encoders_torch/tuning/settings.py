@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from fb_jax.errors import FreeBindError, require_positive
+from fb_jax.errors import FreeBindError, require_range
 
 Objective = Literal["cosine", "symmetric", "audio_to_image"]
 
@@ -20,11 +20,11 @@ class TuneSettings:
     Attributes:
         objective: cosine is the mean cosine of a recording and its image; symmetric is InfoNCE in
             both directions; audio_to_image is InfoNCE in one direction.
-        learning_rate: Learning rate of Adam.
-        batch: Pairs in a step. The last partial batch of an epoch is dropped.
-        epochs: Passes over the pairs.
-        temperature: Temperature of InfoNCE.
-        seed: Seed for shuffling the pairs.
+        learning_rate: Learning rate of Adam, 1e-08 to 1.
+        batch: Pairs in a step, 1 to 65536. The last partial batch of an epoch is dropped.
+        epochs: Passes over the pairs, 1 to 100000.
+        temperature: Temperature of InfoNCE, 0.0001 to 100.
+        seed: Seed for shuffling the pairs, 0 to 4294967295.
     """
 
     objective: Objective = "cosine"
@@ -35,8 +35,11 @@ class TuneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = ("learning_rate", "batch", "epochs", "temperature")
-        require_positive("tuning", **{name: getattr(self, name) for name in names})
+        require_range("tuning", 1e-8, 1.0, learning_rate=self.learning_rate)
+        require_range("tuning", 1, 1 << 16, batch=self.batch)
+        require_range("tuning", 1, 100_000, epochs=self.epochs)
+        require_range("tuning", 1e-4, 100.0, temperature=self.temperature)
+        require_range("tuning", 0, (1 << 32) - 1, seed=self.seed)
 
     def steps(self, pairs: int) -> int:
         """Return the number of steps on ``pairs`` pairs.
@@ -64,9 +67,9 @@ class TuneRuntime:
     """These options do not change the result.
 
     Attributes:
-        workers: Processes that read recordings. 0 reads between the steps.
-        read_ahead_mb: At most this many megabytes are read ahead.
-        checkpoint_steps: Steps between checkpoints.
+        workers: Processes that read recordings, 0 to 1024. 0 reads between the steps.
+        read_ahead_mb: At most this many megabytes are read ahead, 1 to 1048576.
+        checkpoint_steps: Steps between checkpoints, 1 to 1000000000.
     """
 
     workers: int = 2
@@ -74,7 +77,6 @@ class TuneRuntime:
     checkpoint_steps: int = 200
 
     def __post_init__(self) -> None:
-        positive = {"read_ahead_mb": self.read_ahead_mb, "checkpoint_steps": self.checkpoint_steps}
-        require_positive("tuning", **positive)
-        if self.workers < 0:
-            raise FreeBindError("tuning workers must be 0 or more", got=self.workers)
+        require_range("tuning", 0, 1024, workers=self.workers)
+        require_range("tuning", 1, 1 << 20, read_ahead_mb=self.read_ahead_mb)
+        require_range("tuning", 1, 10**9, checkpoint_steps=self.checkpoint_steps)

@@ -1,8 +1,9 @@
 """Banks: the embeddings of a corpus, on disk or in memory, and what rows mean. No JAX."""
 
 from fb_jax.banks.arrays import MemoryArray, to_numpy
-from fb_jax.banks.bank import Bank, BankAbout, Encoder, bank_writer, find_bad_rows, unit_rows
+from fb_jax.banks.bank import Bank, BankAbout, Encoder, bank_writer
 from fb_jax.banks.bankset import BankSet, describe_bank, open_banks, verify_split
+from fb_jax.banks.directions import find_bad_rows, unit_rows
 from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
 from fb_jax.banks.rows import Concatenated, Progress, Rows, no_progress

@@ -12,25 +12,31 @@ import numpy as np
 from jaxtyping import Integer
 
 from fb_jax import files
-from fb_jax.banks.bank import (
-    Bank,
-    BankAbout,
-    Encoder,
-    find_all_bad_rows,
-    refuse_bad_rows,
-    require_matrix,
-)
+from fb_jax.banks.bank import Bank, BankAbout, Encoder
+from fb_jax.banks.directions import find_all_bad_rows, not_a_matrix, refuse_bad_rows, require_matrix
 from fb_jax.banks.items import write_items
 from fb_jax.banks.rows import Progress, blocks_of, no_progress
 from fb_jax.banks.split import Pair, Split, check_pairs, copy_pairs, in_order, pair_key
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import unknown
 
 
-def to_numpy(array: Any) -> np.ndarray:
-    """Return a NumPy, JAX or torch array as NumPy's; a torch tensor leaves its device and graph."""
+def to_numpy(array: Any, where: object = None) -> np.ndarray:
+    """Return a NumPy, JAX or torch array as NumPy's; a torch tensor leaves its device and graph.
+
+    The dtype stays, but bfloat16, which NumPy lacks, becomes float32.
+
+    Raises:
+        FreeBindError: It is no array: its rows differ in length, or some of its entries are masked.
+    """
     if hasattr(array, "detach"):  # torch, which need not be installed
-        array = array.detach().cpu().float()  # NumPy has no bfloat16
-    array = np.asanyarray(array)
+        array = array.detach().cpu()
+        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
+    try:
+        array = np.asanyarray(array)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise not_a_matrix(where, error) from error
+    if np.ma.is_masked(array):
+        raise not_a_matrix(where, "masked entries")
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # JAX's
 
 
@@ -69,10 +75,7 @@ def array_bank(space: str, modality: str, array: Any) -> Bank:
         FreeBindError: It is not a matrix of finite, non-zero float rows.
     """
     where = f"{space}/{modality}"
-    try:
-        rows = to_numpy(array)
-    except ValueError as error:  # rows of different lengths
-        raise FreeBindError("not a matrix of embeddings", where=where, got=error) from error
+    rows = to_numpy(array, where)
     require_matrix(rows, where)
     memory = MemoryArray(rows)
     fix = "leave these items out, in every space of this modality"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer
+from jaxtyping import Float32, Integer
 
 from fb_jax import files
+from fb_jax.banks.directions import find_all_bad_rows, refuse_bad_rows, unit_rows
 from fb_jax.banks.manifest import Manifest
-from fb_jax.banks.rows import Progress, Rows, no_progress
+from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.banks.shards import ShardedArray
 from fb_jax.banks.writers import SHARD_ROWS, PartWriter, ShardWriter
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count
-
-NAN = "NaN or infinite"
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,6 @@ class Encoder:
     name: str
     weights_sha256: str = "unknown"
     licence: str = "unknown"
-
-
-def unit_rows(rows: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """Return rows as float32, each divided by its L2 norm; a zero row stays zero."""
-    rows = np.array(rows, np.float32, order="C")  # one order, so one rounding
-    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    rows /= np.where(norm == 0, np.float32(1), norm)[:, None]
-    return rows
 
 
 @dataclass(frozen=True)
@@ -210,50 +201,6 @@ def _nearly_contiguous(rows: Integer[np.ndarray, " n"]) -> bool:
     if len(rows) < 2 or rows[-1] - rows[0] >= 2 * len(rows):
         return False
     return bool((np.diff(rows) > 0).all())
-
-
-def require_matrix(rows: Rows, where: object) -> None:
-    """Raise a FreeBindError unless ``rows`` are ``[n, d]`` floats."""
-    dtype = rows[:1].dtype if len(rows.shape) == 2 else None
-    if dtype is None or dtype.kind != "f" or 0 in rows.shape:
-        raise FreeBindError(
-            "this is not a matrix of embeddings",
-            where=where,
-            expected="[n, d] floats",
-            got=f"{list(rows.shape)}, {dtype or 'not a matrix'}",
-        )
-
-
-def find_bad_rows(rows: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
-    """Return the numbers of the rows without a direction, by kind."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        norm = np.linalg.norm(np.asarray(rows, np.float32), axis=1)
-    return {
-        NAN: np.flatnonzero(~np.isfinite(norm)),
-        "zero": np.flatnonzero(norm == 0),
-    }
-
-
-def find_all_bad_rows(blocks: Iterable[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the numbers of all bad rows in ``(first row, block)``, by kind."""
-    found: dict[str, list[np.ndarray]] = {}
-    for start, block in blocks:
-        for kind, rows in find_bad_rows(block).items():
-            found.setdefault(kind, []).append(start + rows)
-    return {kind: np.concatenate(rows) for kind, rows in found.items()}
-
-
-def refuse_bad_rows(what: str, where: object, found: Mapping[str, np.ndarray], fix: str) -> None:
-    """Raise a FreeBindError if ``found`` has a bad row."""
-    for kind, rows in found.items():
-        if len(rows):
-            raise FreeBindError(
-                f"{what} holds {kind} rows",
-                where=where,
-                expected="finite, non-zero rows",
-                got=f"{len(rows)} {kind} rows, the first is row {rows[0]}",
-                fix=fix,
-            )
 
 
 @contextmanager

@@ -10,11 +10,8 @@ from jaxtyping import Integer
 from safetensors import safe_open
 
 from fb_jax import files
-from fb_jax.banks.bank import (
-    Bank,
-    BankAbout,
-    Encoder,
-    bank_writer,
+from fb_jax.banks.bank import Bank, BankAbout, Encoder, bank_writer
+from fb_jax.banks.directions import (
     find_all_bad_rows,
     refuse_bad_rows,
     require_matrix,
@@ -132,8 +129,7 @@ def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> Integer[np.ndarray
 
 def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:
     """Return a block ``[r, d]`` as unit rows, which float16 can hold; missing ones as zeros."""
-    with np.errstate(over="ignore"):
-        block = np.array(block, np.float32)
+    block = np.array(block)
     block[missing[(missing >= 0) & (missing < len(block))]] = 0
     return unit_rows(block)
 

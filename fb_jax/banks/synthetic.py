@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from fb_jax import files
-from fb_jax.banks.bank import BankAbout, Encoder, bank_writer, unit_rows
+from fb_jax.banks.bank import BankAbout, Encoder, bank_writer
+from fb_jax.banks.directions import unit_rows
 from fb_jax.banks.items import write_items
 from fb_jax.banks.split import Split
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fb_jax.banks import to_numpy, unit_rows
-from fb_jax.banks.bank import NAN, find_bad_rows, refuse_bad_rows
+from fb_jax.banks import to_numpy
+from fb_jax.banks.directions import checked_unit_rows, require_floats
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.stage import Stage
 
@@ -20,13 +20,14 @@ def native_rows(
 
     Args:
         modality: Name of the modality, for messages.
-        rows: Native space to ``[n, d]``: NumPy, JAX or torch.
+        rows: Native space to ``[n, d]`` floats of any norm: NumPy, JAX or torch. n may be 0.
         dims: Native space to dimension, for every space that must be there.
 
     Raises:
-        FreeBindError: A space is missing or too many, an array has another shape or holds NaN.
+        FreeBindError: A space is missing or too many, an array has another shape or does not hold
+            floats, or a row is NaN, infinite or zero.
     """
-    arrays = {space: to_numpy(array) for space, array in rows.items()}
+    arrays = {space: to_numpy(array, f"{modality} of {space}") for space, array in rows.items()}
     if set(arrays) != set(dims):
         raise FreeBindError(
             f"{modality} is fused from the embeddings of every space that has it",
@@ -41,9 +42,9 @@ def native_rows(
                 expected=f"[n, {dims[space]}], with the same n in every space",
                 got=", ".join(f"{name} {list(other.shape)}" for name, other in arrays.items()),
             )
-        found = find_bad_rows(array)
-        refuse_bad_rows(space, modality, {NAN: found[NAN]}, "leave these items out")
-    return {space: unit_rows(array) for space, array in arrays.items()}
+        require_floats(array, f"{modality} of {space}")
+    fix = "leave these items out, in every space"
+    return {s: checked_unit_rows(array, s, modality, fix) for s, array in arrays.items()}
 
 
 def require_base(

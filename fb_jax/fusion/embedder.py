@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from fb_jax.banks import to_numpy
-from fb_jax.errors import FreeBindError, require_positive, unknown
+from fb_jax.banks.directions import require_matrix
+from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.numerics import Precision, platform
 
@@ -29,7 +30,7 @@ class ItemEncoder(Protocol):
         """Read and prepare one item: a caption, or the path of a media file."""
 
     def encode(self, modality: str, batch: Sequence[Any]) -> Any:
-        """Encode what ``read`` returned for some items: ``[b, d]`` rows of any norm."""
+        """Encode what ``read`` returned for some items: ``[b, d]`` floats of any norm."""
 
 
 @cache
@@ -59,7 +60,7 @@ class Embedder:
         encoders: Native space to its encoder; others are found by entry point.
         device: Where encoders that are found run: "cpu", "cuda", or "auto" for CUDA if JAX
             computes on a GPU.
-        batch: Items to read and encode at a time.
+        batch: Items to read and encode at a time, 1 to 65536.
         precision: Precision of the projectors' matrix products.
     """
 
@@ -70,7 +71,7 @@ class Embedder:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        require_positive("embedder", batch=self.batch)
+        require_range("embedder", 1, 1 << 16, batch=self.batch)
 
     def embed(self, modality: str, items: Sequence[str | Path]) -> Float32[np.ndarray, "n d"]:
         """Encode and fuse items.
@@ -83,8 +84,8 @@ class Embedder:
             ``[n, d]`` rows of the fused space.
 
         Raises:
-            FreeBindError: There is no such modality, a space has no encoder, there is no item, or
-                one cannot be read.
+            FreeBindError: There is no such modality, a space has no encoder, there is no item, one
+                cannot be read, or its embedding is NaN, infinite or zero.
         """
         if modality not in self.space.modalities:
             raise unknown("modality", modality, self.space.modalities)
@@ -102,11 +103,24 @@ class Embedder:
         device = auto if self.device == "auto" else self.device
         encoder = self.encoders[space] if space in self.encoders else find_encoder(space, device)
         blocks = [items[start : start + self.batch] for start in range(0, len(items), self.batch)]
-        rows = [
-            encoder.encode(modality, [_read(encoder, space, modality, item) for item in block])
-            for block in blocks
-        ]
-        return np.concatenate([to_numpy(block) for block in rows])
+        return np.concatenate([_encode(encoder, space, modality, block) for block in blocks])
+
+
+def _encode(
+    encoder: ItemEncoder, space: str, modality: str, items: Sequence[str | Path]
+) -> np.ndarray:
+    batch = [_read(encoder, space, modality, item) for item in items]
+    where = f"{modality} of {space}"
+    rows = to_numpy(encoder.encode(modality, batch), where)
+    require_matrix(rows, where)
+    if len(rows) != len(items):
+        raise FreeBindError(
+            "an encoder must return one row for each item",
+            where=where,
+            expected=f"{len(items)} rows",
+            got=f"{len(rows)} rows",
+        )
+    return rows
 
 
 def _read(encoder: ItemEncoder, space: str, modality: str, item: str | Path) -> Any:

@@ -15,7 +15,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.banks import unit_rows
+from fb_jax.banks.directions import refuse_short
+from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import PRESETS, Factors
 from fb_jax.numerics import Precision
@@ -46,7 +48,7 @@ class Stage(ABC):
     Attributes:
         bonds: One bond, or bonds of the same unified space with several experts. Planned bonds do
             for everything but fusing.
-        factors: Weight of the expert part for every modality that has one.
+        factors: Weight of the expert part, 0 to 1, for every modality that has one.
         normalise: L2-normalise the fused rows [C]; False leaves the bare equations [P].
         name: Name of the result. The bonds of a next stage name it as their unified space.
         tuned_rows: Modality that no expert has to a native space, whose rows are taken as they are:
@@ -134,11 +136,39 @@ class Stage(ABC):
         """Mix two parts at the stage's factors; the result is not normalised."""
 
     def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
-        """Return the fused rows ``[n, d]`` of a modality from its parts (Eq. 3, 9, 10)."""
+        """Return the fused rows ``[n, d]`` of a modality from its parts (Eq. 3, 9, 10).
+
+        Raises:
+            FreeBindError: The parts of a row cancel out, so that it cannot be normalised:
+                their sum has a norm below ``LEAST_NORM`` (``fb_jax.banks.directions``).
+        """
         if parts.expert is None:
             return parts.unified
         mixed = self._mixed(modality, jnp.asarray(parts.unified), jnp.asarray(parts.expert))
-        return np.asarray(mixing.unit(mixed) if self.normalise else mixed)
+        if not self.normalise:
+            return np.asarray(mixed)
+        self._refuse_short(modality, np.asarray(jnp.linalg.norm(mixed, axis=-1)))
+        return np.asarray(mixing.unit(mixed))
+
+    def _unit(self, modality: str, rows: np.ndarray) -> Float32[np.ndarray, "n d"]:
+        """Return unit rows of means of unit rows.
+
+        Raises:
+            FreeBindError: One has nearly cancelled out.
+        """
+        self._refuse_short(modality, np.linalg.norm(rows, axis=1))
+        return unit_rows(rows)
+
+    def _projected(
+        self, bond: Bond, modality: str, unified: np.ndarray, precision: Precision
+    ) -> Float32[np.ndarray, "n d"]:
+        """Return the unit rows Psi(x) of unified rows x, which an earlier stage may shorten."""
+        unit = self._unit(modality, unified)
+        return self._unit(modality, bond.to_target("unified", unit, precision))
+
+    def _refuse_short(self, modality: str, norms: np.ndarray) -> None:
+        fix = "choose other factors (or a cut of more dimensions), or leave these items out"
+        refuse_short(norms, "the parts of some rows", f"{self.title}, {modality}", fix)
 
     def with_experts(self, experts: Sequence[str]) -> Stage:
         """Return the stage with some of its experts, without a name.
@@ -169,10 +199,7 @@ class Stage(ABC):
             if modality not in self.weighted:
                 experts = " and ".join(self.experts)
                 raise unknown(f"factor of {experts} for", modality, self.weighted)
-            if not 0 <= factor <= 1:
-                raise FreeBindError(
-                    "a factor is a weight", where=modality, expected="0 to 1", got=factor
-                )
+            require_range("the factor of", 0.0, 1.0, **{modality: factor})
         for modality in self.weighted:
             if modality not in self.factors:
                 raise FreeBindError(

@@ -24,8 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from fb_jax.banks import unit_rows
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import EQUAL, Factors, fitting, halfway
 from fb_jax.fusion.stage import NativeRows, Parts, Stage
@@ -56,13 +55,14 @@ class WeightedSum(Stage):
     ) -> Parts:
         """See ``Stage``. With n experts: unit(mean of all their members' unit outputs) [C]."""
         if self.bonds[0].direction.source == "unified":
-            unified = self.bonds[0].project(unit_rows(unified), precision)
+            unified = self._projected(self.bonds[0], modality, unified, precision)
         outputs = [
             bond.to_target("expert", native[bond.expert], precision)
             for bond in self.bonds
             if modality in bond.shared
         ]
-        return Parts(unified, unit_rows(np.mean(outputs, axis=0)) if outputs else None)
+        expert = self._unit(modality, np.mean(outputs, axis=0)) if outputs else None
+        return Parts(unified, expert)
 
     def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
         return mixing.weighted_sum(unified, expert, jnp.float32(self.factors[modality]))
@@ -73,7 +73,7 @@ class DirectSum(Stage):
     """The spaces side by side [O].
 
     Attributes:
-        fill: Squared norm of a filled-in part relative to a native one, above 0 to 1.
+        fill: Squared norm of a filled-in part relative to a native one, 1e-06 to 1.
     """
 
     direct = True
@@ -82,10 +82,7 @@ class DirectSum(Stage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.fill <= 1:
-            raise FreeBindError(
-                "fill is out of range", where="fill", expected="above 0 to 1", got=self.fill
-            )
+        require_range("direct sum", 1e-6, 1.0, fill=self.fill)
 
     @property
     def dim(self) -> int:
@@ -101,9 +98,10 @@ class DirectSum(Stage):
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
         """See ``Stage``; an expert that lacks the modality has its part filled in."""
-        unit = unit_rows(unified)
         blocks = [
-            native[bond.expert] if modality in bond.shared else bond.project(unit, precision)
+            native[bond.expert]
+            if modality in bond.shared
+            else self._projected(bond, modality, unified, precision)
             for bond in self.bonds
         ]
         expert = mixing.side_by_side(list(map(jnp.asarray, blocks)), self._norms(modality))

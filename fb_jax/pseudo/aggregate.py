@@ -16,12 +16,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from fb_jax.errors import require_positive
+from fb_jax.errors import require_range
 from fb_jax.numerics import Precision, matmul
 from fb_jax.registry import RETRIEVALS
 
 TAU = 0.01
 """Temperature of the soft retrieval [P]."""
+
+MAX_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Chunks:
     """Sizes that bound the memory of an aggregation, in rows.
 
     Attributes:
-        queries: Queries in a block; larger blocks mean fewer passes over the keys.
-        keys: Keys read at a time.
-        inner: Queries whose scores are held at a time: inner x keys numbers.
+        queries: Queries in a block, 1 to 16777216; larger blocks mean fewer passes over the keys.
+        keys: Keys read at a time, 1 to 16777216.
+        inner: Queries whose scores are held at a time, 1 to 16777216: inner x keys numbers.
     """
 
     queries: int = 65536
@@ -39,7 +41,7 @@ class Chunks:
     inner: int = 512
 
     def __post_init__(self) -> None:
-        require_positive("chunk size", queries=self.queries, keys=self.keys, inner=self.inner)
+        require_range("chunk size", 1, MAX_CHUNK, **vars(self))
 
 
 class KeyBlock(NamedTuple):

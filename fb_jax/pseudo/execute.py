@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
-from fb_jax.errors import require_positive, unknown
+from fb_jax.errors import require_range, unknown
 from fb_jax.numerics import Precision, normalised, require_precision
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock
 from fb_jax.pseudo.plans import Column, Hop, Ref, shared_scores
@@ -24,7 +24,7 @@ class Retrieval:
 
     Attributes:
         method: Name of the retrieval: softmax, or your own as module:function.
-        temperature: Temperature tau of the softmax; the paper's is 1/100.
+        temperature: Temperature tau of the softmax, 0.0001 to 100; the paper's is 1/100.
         normalise: L2-normalise every aggregated embedding before it queries a second hop or is
             stored. The paper leaves this open.
         anchor: The modality that the unified space was trained around; it decides which soft
@@ -43,7 +43,7 @@ class Retrieval:
     chunks: Chunks = field(default_factory=Chunks)
 
     def __post_init__(self) -> None:
-        require_positive("retrieval", temperature=self.temperature)
+        require_range("retrieval", 1e-4, 100.0, temperature=self.temperature)
         require_precision(self.precision)
         if self.dtype not in ("float16", "float32"):
             raise unknown("dtype of pseudo pairs", str(self.dtype), ("float16", "float32"))

@@ -23,6 +23,10 @@ from fb_jax.training.step import TrainState, put_members, take_members
 StepProgress = Callable[[int, float], None]
 """Called with the steps just taken and the last mean loss; may raise ``Interrupted`` to stop."""
 
+MAX_WEIGHT = 1e6
+"""Largest magnitude of a weight or running statistic in a training that has not diverged. Weights
+start at about 1 or less, and Adam moves them by about the learning rate in a step."""
+
 
 @dataclass
 class Loop:
@@ -82,21 +86,24 @@ class Loop:
     def _check_losses(self) -> None:
         """Fetch the losses since the last check; waiting for each would stall the device."""
         for step, members, losses in self.unchecked:
-            self._require_finite(np.isfinite(losses), members, step)
+            self._require(np.isfinite(losses), members, step, "the loss is not finite", "a number")
         self.unchecked = []
 
     def _names(self, members: Sequence[int]) -> list[str]:
         return [subset_name(self.schedule.members[member]) for member in members]
 
-    def _require_finite(self, finite: np.ndarray, members: Sequence[int], step: int) -> None:
-        if finite.all():
+    def _require(
+        self, good: np.ndarray, members: Sequence[int], step: int, what: str, expected: str
+    ) -> None:
+        """Raise a FreeBindError unless all members are good."""
+        if good.all():
             return
         last = (self.checkpoints.steps() if self.checkpoints else []) or [0]
         raise FreeBindError(
-            "the loss is not finite",
-            where=f"step {step}, projector {self._names(members)[int(np.argmin(finite))]}",
-            expected="a finite loss and finite weights",
-            got=f"NaN or infinity; the last good checkpoint, step {last[-1]}, is kept",
+            what,
+            where=f"step {step}, projector {self._names(members)[int(np.argmin(good))]}",
+            expected=expected,
+            got=f"the last good checkpoint, step {last[-1]}, is kept",
             fix="look for outliers in the banks (freebind bank verify); train into another --out "
             "with a lower --training.learning-rate, or with --training.precision float32",
         )
@@ -109,13 +116,19 @@ class Loop:
     def _save(self, step: int, state: TrainState) -> None:
         self._check_losses()
         everyone = range(len(self.schedule.members))
-        self._require_finite(np.asarray(_finite_members(state)), everyone, step)
+        finite, bounded = map(np.asarray, _sound_members(state))
+        self._require(finite, everyone, step, "the weights are not finite", "numbers")
+        span = f"weights and running statistics of -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
+        self._require(bounded, everyone, step, "the weights have grown without bound", span)
         if self.checkpoints:
             self.checkpoints.save(step, state, self.feed.iterator_state)
         self.saved_at = time.monotonic()
 
 
 @jax.jit
-def _finite_members(state: TrainState) -> Bool[Array, " members"]:
-    leaves = [jnp.isfinite(x).reshape(len(x), -1).all(axis=1) for x in jax.tree.leaves(state)]
-    return jnp.stack(leaves).all(axis=0)
+def _sound_members(state: TrainState) -> tuple[Bool[Array, " members"], Bool[Array, " members"]]:
+    """Return which members have finite numbers, and whose projectors' are within the bound."""
+    every = lambda x: x.reshape(len(x), -1).all(axis=1)  # noqa: E731
+    finite = [every(jnp.isfinite(x)) for x in jax.tree.leaves(state)]
+    bounded = [every(jnp.abs(x) <= MAX_WEIGHT) for x in jax.tree.leaves(state.variables)]
+    return jnp.stack(finite).all(axis=0), jnp.stack(bounded).all(axis=0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
-from fb_jax.errors import FreeBindError, require_positive, unknown
+from fb_jax.errors import require_range, unknown
 from fb_jax.numerics import Precision, require_precision
 from fb_jax.projector import DIRECTIONS, BondKind
 from fb_jax.registry import LOSSES
@@ -20,16 +20,16 @@ class Training:
     """Settings that the result depends on: the same ones on the same pairs give the same bits.
 
     Attributes:
-        batch: Pairs in a batch.
-        epochs: Passes over a projector's own pairs. By default the paper's: 5 for a displacement or
-            a direct sum, 20 for a combination.
-        hidden: Width of the projectors' hidden layer.
+        batch: Pairs in a batch, 2 to 1048576.
+        epochs: Passes over a projector's own pairs, 1 to 100000. By default the paper's: 5 for a
+            displacement or a direct sum, 20 for a combination.
+        hidden: Width of the projectors' hidden layer, 1 to 65536.
         loss: Name of the loss: info_nce, or your own as module:function.
-        learning_rate: Learning rate of Adam.
-        temperature: Temperature of the loss; the paper's is 1/50.
+        learning_rate: Learning rate of Adam, 1e-08 to 1.
+        temperature: Temperature of the loss, 0.0001 to 100; the paper's is 1/50.
         symmetric: Use InfoNCE in both directions.
         precision: Precision of the matrix products: float32, tf32 (on a GPU) or bf16.
-        seed: Seed of the initial weights and of the shuffling.
+        seed: Seed of the initial weights and of the shuffling, 0 to 4294967295.
     """
 
     batch: int = 4096
@@ -43,16 +43,13 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(
-            "training",
-            batch=self.batch,
-            epochs=self.epochs,
-            hidden=self.hidden,
-            learning_rate=self.learning_rate,
-            temperature=self.temperature,
-        )
-        if self.seed < 0:
-            raise FreeBindError("a seed is a whole number from 0", got=self.seed)
+        require_range("training", 2, 1 << 20, batch=self.batch)  # one pair has nothing to contrast
+        if self.epochs is not None:
+            require_range("training", 1, 100_000, epochs=self.epochs)
+        require_range("training", 1, 1 << 16, hidden=self.hidden)
+        require_range("training", 1e-8, 1.0, learning_rate=self.learning_rate)
+        require_range("training", 1e-4, 100.0, temperature=self.temperature)
+        require_range("training", 0, (1 << 32) - 1, seed=self.seed)  # JAX drops higher bits
         require_precision(self.precision)
 
     def resolved(self, kind: BondKind) -> Training:
@@ -76,10 +73,11 @@ class Runtime:
     """Settings that the result does not depend on: speed, memory, saving and logging.
 
     Attributes:
-        checkpoint_steps: Steps between checkpoints.
-        checkpoint_minutes: Minutes between checkpoints, if that comes first.
-        log_steps: Steps between log lines; losses are checked for NaN at each.
-        resident_bytes: Pairs of at most this size (bytes as float32) are held on the device.
+        checkpoint_steps: Steps between checkpoints, 1 to 1000000000.
+        checkpoint_minutes: Minutes between checkpoints, if that comes first, 0 to 100000.
+        log_steps: Steps between log lines, 1 to 1000000000; losses are checked for NaN at each.
+        resident_bytes: Pairs of at most this size (bytes as float32, 0 to 2^60) are held on the
+            device.
         lane_execution: map runs the lanes one after another, vmap batched. By default map on a CPU
             and vmap on a GPU.
         loggers: Where losses go, apart from metrics.jsonl: tensorboard, wandb, mlflow, or your own
@@ -94,8 +92,9 @@ class Runtime:
     loggers: tuple[str, ...] = ("tensorboard",)
 
     def __post_init__(self) -> None:
-        require_positive(
-            "runtime", checkpoint_steps=self.checkpoint_steps, log_steps=self.log_steps
-        )
+        steps = {"checkpoint_steps": self.checkpoint_steps, "log_steps": self.log_steps}
+        require_range("runtime", 1, 10**9, **steps)
+        require_range("runtime", 0.0, 1e5, checkpoint_minutes=self.checkpoint_minutes)
+        require_range("runtime", 0, 1 << 60, resident_bytes=self.resident_bytes)
         if self.lane_execution not in (None, *get_args(LaneExecution)):
             raise unknown("lane execution", str(self.lane_execution), get_args(LaneExecution))

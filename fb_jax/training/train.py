@@ -84,8 +84,9 @@ def train_bond(
         The trained bond.
 
     Raises:
-        FreeBindError: A batch is larger than a subset, the loss is not finite, the folder belongs
-            to another training, a checkpoint is damaged, or the disk is full.
+        FreeBindError: A batch is larger than a subset, the loss is not finite, the weights have
+            grown without bound, the folder belongs to another training, a checkpoint is damaged, or
+            the disk is full.
     """
     training, runtime = training or Training(), runtime or Runtime()
     spec = describe_bond(pairs.spec, kind, training.hidden)

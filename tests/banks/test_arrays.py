@@ -41,10 +41,11 @@ def test_arrays_are_read_as_unit_rows():
     [
         jnp.asarray,
         torch.from_numpy,
-        lambda x: torch.from_numpy(x).requires_grad_(),
-        np.asfortranarray,
+        lambda x: torch.from_numpy(x).requires_grad_() * 2.0**-40,
+        lambda x: torch.from_numpy(x).double() * 2.0**-900,
+        lambda x: np.asfortranarray(x) * np.float32(2**100),
     ],
-    ids=["jax", "torch", "with a gradient", "Fortran order"],
+    ids=["jax", "torch", "with a gradient", "double", "Fortran order"],
 )
 def test_arrays_may_come_from_other_libraries(convert):
     np.testing.assert_array_equal(banks(u_text=convert(T))["u", "text"][:], unit_rows(T))
@@ -84,6 +85,10 @@ def test_pairs_are_tables_or_row_by_row():
         ({"e_text": TE[:, :4]}, r"differ in dimension(.|\n)*text 4, audio 5"),
         ({"u_image": V[0]}, r"not a matrix of embeddings\n.*u/image\n.*\[n, d\] floats\n.*\[6\]"),
         ({"u_image": np.ones((8, 6), int)}, r"not a matrix(.|\n)*int64"),
+        ({"u_image": torch.ones((8, 6), dtype=torch.int32)}, r"not a matrix(.|\n)*int32"),
+        ({"u_image": V + 1j}, r"not a matrix(.|\n)*\[n, d\] floats(.|\n)*complex64"),
+        ({"u_image": [[1.0], [1.0, 2.0]]}, r"not a matrix(.|\n)*u/image(.|\n)*inhomogeneous"),
+        ({"u_image": np.ma.masked_less(V, 0)}, r"not a matrix(.|\n)*masked entries"),
         (
             {"u_image": V * (np.arange(8) != 5)[:, None]},
             r"zero rows\n.*u/image(.|\n)*1 zero rows, the first is row 5",

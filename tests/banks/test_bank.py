@@ -3,9 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from fb_jax import files
 from fb_jax.banks import Bank, Encoder, unit_rows
@@ -17,15 +14,6 @@ ROWS = [[3, 4], [0, 2], [-1, 0], [8, 6], [1 / 3, 1]]
 @pytest.fixture
 def bank(make_bank) -> Bank:
     return Bank.open(make_bank("clap", "text", ROWS, missing=[3, 1]))
-
-
-@settings(deadline=None, max_examples=50)
-@given(npst.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=16)))
-def test_unit_rows_have_length_one_and_their_direction_and_zero_stays_zero(rows):
-    length = np.linalg.norm(rows, axis=1)
-    unit = unit_rows(rows)
-    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), length > 0, rtol=1e-5)
-    np.testing.assert_allclose(unit * length[:, None], rows, rtol=1e-5, atol=1e-6)
 
 
 def test_rows_are_single_precision_unit_rows_of_what_is_stored(bank):

@@ -99,7 +99,7 @@ def test_an_altered_checkpoint_is_told_without_a_traceback(python, damaged, tmp_
     [
         (["--sigma-image", 0.3], "no factor of clap_general for 'image'\n|audio, text"),
         (["--sigma", "depth", 0.3], "no factor of clap_general for 'depth'\n|audio, text"),
-        (["--sigma-audio", 1.5], "a factor is a weight\n|audio\n|0 to 1\n|1.5"),
+        (["--sigma-audio", 1.5], "the factor of audio is out of range\n|0 to 1\n|1.5"),
         (["--split", "tset"], "no split 'tset'\n|did you mean 'test'"),
         (["--data", "nowhere"], "no such bank root\n|nowhere"),
     ],

@@ -250,13 +250,13 @@ MINE = "{unified: imagebind, bond: %s, experts: [clap_general], factors: %s%s}"
     [
         ("combination", "versatil", "", "there is no preset 'versatil'"),
         ("combination", "{audio: 0.3}", "", "a factor is missing"),
-        ("combination", "{audio: 0.3, text: 1.5}", "", "a factor is a weight"),
+        ("combination", "{audio: 0.3, text: 1.5}", "", "the factor of text is out of range"),
         ("combination", "{audio: 0.3, text: high}", "", "a factor is a weight"),
         ("combination", "{audio: 0.3, image: 0.2}", "", "for 'image'"),
         ("combination", "versatile", ", dim: 40", "only a direct sum can be cut"),
         ("direct_sum", "equal", ", dim: -5", "1 to 112 dimensions"),
         ("direct_sum", "equal", ", dim: 113", "1 to 112 dimensions"),
-        ("direct_sum", "equal", ", fill: 7.0", "above 0 to 1"),
+        ("direct_sum", "equal", ", fill: 7.0", "a number, 1e-06 to 1"),
         ("combination", "versatile", ", fill: 0.1", "only a direct sum is filled in"),
     ],
 )

@@ -192,7 +192,7 @@ def test_an_error_is_told_without_a_traceback_and_ends_in_status_2(python, again
 def test_a_batch_of_nothing_is_told_like_any_error(invoke, again):
     done = invoke(freebind, "train", *again, "--training.batch", 0)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("error: training batch must be positive\n")
+    assert done.err.startswith("error: training batch is out of range\n")
 
 
 def test_help_names_every_option_with_its_default(invoke):

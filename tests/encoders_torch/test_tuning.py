@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from disturb import At
+from ranges import assert_range
 from torch import nn
 from torch.nn.functional import normalize
 
+from encoders_torch.pipeline import ExportSettings
 from encoders_torch.tensor_files import read_state, write_state
 from encoders_torch.tuning.loop import Tuning, loss_of
 from encoders_torch.tuning.mixture import Mixture
@@ -300,19 +302,38 @@ def test_a_damaged_checkpoint_is_refused(pairs, tmp_path, damage, says):
         tuning(pairs, tmp_path / "out").run(ALONE)
 
 
-def test_weights_that_are_no_numbers_are_never_written(pairs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(float("inf"), "a weight is no number"), (-1.01e6, "the weights have grown without bound")],
+)
+def test_weights_that_blow_up_are_never_written(pairs, tmp_path, monkeypatch, number, says):
     def poison(self):
-        self.param_groups[0]["params"][0].data[0] = float("inf")
+        self.param_groups[0]["params"][0].data[0] = number
 
     monkeypatch.setattr(torch.optim.Adam, "step", poison)
-    with pytest.raises(FreeBindError, match="a weight is no number after step 1"):
+    with pytest.raises(FreeBindError, match=f"{says} after step 1"):
         tuning(pairs, tmp_path / "out", replace(SETTINGS, epochs=1, batch=23)).run(ALONE)
     assert not (tmp_path / "out/tuned.json").exists()
 
 
 @pytest.mark.parametrize(
-    "settings", [{"batch": 0}, {"epochs": 0}, {"learning_rate": 0.0}, {"temperature": -1.0}]
+    ("kind", "name", "lowest", "highest", "outside"),
+    [
+        (TuneSettings, "batch", 1, 65536, [0, 65537, True]),
+        (TuneSettings, "epochs", 1, 100_000, [0, 100_001]),
+        (TuneSettings, "learning_rate", 1e-8, 1.0, [0.0, 1.1, np.nan]),
+        (TuneSettings, "temperature", 1e-4, 100.0, [-1.0, 9e-5, np.inf]),
+        (TuneSettings, "seed", 0, 2**32 - 1, [-1, 2**32]),
+        (TuneRuntime, "workers", 0, 1024, [-1, 1025]),
+        (TuneRuntime, "read_ahead_mb", 1, 1 << 20, [0, 1 << 21]),
+        (TuneRuntime, "checkpoint_steps", 1, 10**9, [0, 10**9 + 1]),
+        (ExportSettings, "batch", 1, 65536, [0, 65537]),
+        (ExportSettings, "batch_mb", 1, 1 << 20, [0, 1 << 21]),
+        (ExportSettings, "read_ahead_mb", 1, 1 << 20, [0, True]),
+        (ExportSettings, "workers", 0, 1024, [-1, 1025]),
+        (ExportSettings, "shard_rows", 1, 1 << 24, [0, (1 << 24) + 1]),
+        (ExportSettings, "num_shards", 1, 100_000, [0, 100_001]),
+    ],
 )
-def test_settings_that_make_no_sense_are_refused(settings):
-    with pytest.raises(FreeBindError, match="must be positive"):
-        TuneSettings(**settings)
+def test_every_setting_has_a_range_that_its_help_states(kind, name, lowest, highest, outside):
+    assert_range(kind, name, lowest, highest, outside)

@@ -7,7 +7,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest, search
 
 COMPASS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0.6, 0.8]], np.float32)
-QUERIES = np.array([[2, 0], [0, -0.5]], np.float32)  # east and south, of any norm
+QUERIES = np.array([[2e30, 0], [0, -5e-42]], np.float32)  # east and south, of any norm
 
 galleries = st.lists(st.sampled_from(range(5)), min_size=7, max_size=7)
 
@@ -18,8 +18,9 @@ def test_nearest_equals_a_sort_of_all_scores_whatever_the_blocks(points, block, 
     gallery = COMPASS[points]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "BLOCK_ROWS", block)
-        cosines, rows = nearest(QUERIES, gallery, top)
-    for i, query in enumerate(QUERIES / np.linalg.norm(QUERIES, axis=1, keepdims=True)):
+        patch.setattr(search, "QUERY_ROWS", 1)
+        cosines, rows = nearest(QUERIES, gallery * 8.0 ** (np.arange(-300, 400, 100)[:, None]), top)
+    for i, query in enumerate(np.float32([[1, 0], [0, -1]])):
         scores = gallery @ query
         order = sorted(range(7), key=lambda row: (-scores[row], row))[:top]
         assert rows[i].tolist() == order
@@ -43,6 +44,7 @@ def test_every_row_of_a_bank_finds_itself_first(test_banks, monkeypatch, block, 
     assert np.max(sizes, axis=0).tolist() == [min(queries, 60), min(block, 60)]
     np.testing.assert_array_equal(rows[:, 0], np.arange(60))
     np.testing.assert_allclose(cosines[:, 0], 1, atol=1e-6)
+    assert cosines.max() <= 1
 
 
 def test_queries_of_another_space_are_refused():
@@ -50,14 +52,24 @@ def test_queries_of_another_space_are_refused():
         nearest(np.ones((1, 3), np.float32), COMPASS, 1)
 
 
+EAST = [[1.0, 0.0]]
+
+
 @pytest.mark.parametrize(
-    ("queries", "top", "says"),
+    ("queries", "gallery", "top", "says"),
     [
-        ([[np.nan, 0]], 1, "a query is NaN or infinite"),
-        ([[1, 0], [0, 0]], 1, r"a query is zero\n.*row 1"),
-        ([[1, 0]], 0, "search top must be positive"),
+        ([*EAST, [np.nan, 0]], EAST, 1, r"NaN or infinite rows\n.*queries\n.*\n.*row 1\n"),
+        ([*EAST, *EAST, [0.0, 0]], EAST, 1, r"zero rows\n.*queries\n.*\n.*row 2\n"),
+        (EAST, [*EAST, *EAST, [0.0, 0]], 1, r"zero rows\n.*gallery\n.*\n.*row 2\n"),
+        (EAST, [*EAST, *EAST, [np.inf, 0]], 1, r"infinite rows\n.*gallery\n.*\n.*row 2\n"),
+        ([[1, 0]], EAST, 1, r"queries\n.*\[n, d\] floats\n.*int64"),
+        (EAST, [[1j, 0]], 1, r"gallery\n.*\[n, d\] floats\n.*complex128"),
+        (EAST[0], EAST, 1, r"queries\n.*\[n, d\] floats\n.*\[2\]"),
+        (EAST, EAST, 0, r"search top is out of range\n.*whole number, 1 to 1048576\n.*0"),
+        (EAST, EAST, True, "search top is out of range"),
     ],
 )
-def test_searches_that_mean_nothing_are_refused(queries, top, says):
+def test_searches_that_mean_nothing_are_refused(queries, gallery, top, says, monkeypatch):
+    monkeypatch.setattr(search, "BLOCK_ROWS", 2)
     with pytest.raises(FreeBindError, match=says):
-        nearest(np.array(queries, np.float32), np.eye(2, dtype=np.float32), top)
+        nearest(np.array(queries), np.array(gallery), top)

@@ -123,9 +123,26 @@ def test_an_embedder_compares_hashes_and_pickles(space, encoders):
     assert pickle.loads(pickle.dumps(Embedder(space))) == Embedder(space)
 
 
-def test_a_batch_of_nothing_is_refused(space):
-    with pytest.raises(FreeBindError, match=r"embedder batch must be positive\n(.|\n)*0"):
-        Embedder(space, batch=0)
+@pytest.mark.parametrize("batch", [0, 65537, True])
+def test_a_batch_that_cannot_be_is_refused(space, batch):
+    with pytest.raises(FreeBindError, match=rf"embedder batch is out of range\n(.|\n)*{batch}"):
+        Embedder(space, batch=batch)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (lambda x: x[1:], r"one row for each item\n.*text of clap_general\n.*3 rows\n.*2 rows"),
+        (lambda x: x.astype(int), r"text of clap_general\n.*\[n, d\] floats\n.*int64"),
+        (lambda x: x * [[1], [0], [1]], r"clap_general holds zero rows(.|\n)*first is row 1\n"),
+        (lambda x: x[:, 0], r"text of clap_general\n.*\[n, d\] floats\n.*\[3\]"),
+    ],
+)
+def test_what_an_encoder_returns_is_checked(space, encoders, monkeypatch, rows, says):
+    clap, encode = encoders["clap_general"], encoders["clap_general"].encode
+    monkeypatch.setattr(clap, "encode", lambda *args: rows(encode(*args)))
+    with pytest.raises(FreeBindError, match=says):
+        Embedder(space, encoders).embed("text", WORDS[:3])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from made import changed, linear_bond, native_rows, planned
 
 from fb_jax.banks import unit_rows
+from fb_jax.banks.directions import LEAST_NORM
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, fusable, with_basis
 
@@ -29,9 +30,13 @@ def close(found, wanted):
 # Rows
 
 
-def test_sources_may_have_any_norm():
-    rows = {"u": X, "e": X}
-    close(space().fuse("text", {"u": 9 * X, "e": 0.1 * X}), space().fuse("text", rows))
+@pytest.mark.parametrize(("u", "e"), [(1000, -1060), (-900, 1020), (-1, 3)])
+def test_sources_may_have_any_norm(u, e):
+    rows = {"u": np.float64([[1, 2]]), "e": np.float64([[3, -5]])}
+    wanted = space().fuse("text", rows)
+    close(wanted, unit_rows(0.75 * unit_rows(rows["u"]) + 0.25 * unit_rows(rows["e"][:, ::-1])))
+    found = space().fuse("text", {"u": rows["u"] * 2.0**u, "e": torch.tensor(rows["e"] * 2.0**e)})
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_rows_may_be_torch_or_jax_arrays():
@@ -287,11 +292,85 @@ def test_a_planned_space_is_trained_by_its_bonds(product):
     assert product.with_last(last) == product
 
 
-def test_rows_with_nan_and_single_rows_are_refused(product):
-    space = product.base
-    rows = {name: np.ones((2, space.dims[name])) for name in space.spaces_of("text")}
-    name = next(iter(rows))
-    with pytest.raises(FreeBindError, match=r"NaN or infinite rows(.|\n)*the first is row 1"):
-        space.fuse("text", {**rows, name: np.array([[1.0], [np.nan]]) * rows[name]})
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (np.nan, r"u holds NaN or infinite rows\n.*text\n(.|\n)*1 NaN .* the first is row 2\n"),
+        (np.inf, r"u holds NaN or infinite rows\n.*text\n(.|\n)*1 NaN .* the first is row 2\n"),
+        (0.0, r"u holds zero rows\n.*text\n(.|\n)*1 zero rows, the first is row 2\n"),
+        (1j, r"not a matrix of embeddings\n.*text of u\n.*\[n, d\] floats\n.*complex64"),
+        (None, r"not a matrix of embeddings\n.*text of u\n.*\[n, d\] floats\n.*object"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["fuse", "parts"])
+def test_rows_without_a_direction_are_refused_by_number(asked, row, says):
+    rows = np.repeat(X, 4, axis=0)
+    bad = rows.astype(object if row is None else np.result_type(rows, np.complex64(row).dtype))
+    bad = bad.real if row is not None and not isinstance(row, complex) else bad
+    bad[2] = row
+    with pytest.raises(FreeBindError, match=says):
+        getattr(space(), asked)("text", {"u": bad, "e": rows})
+
+
+def test_integers_single_rows_and_no_rows():
+    rows = {"u": np.ones((0, 2)), "e": np.ones((0, 2))}
+    assert space().fuse("text", rows).shape == (0, 2)
+    with pytest.raises(FreeBindError, match=r"text of e\n.*\[n, d\] floats\n.*int64"):
+        space().fuse("text", {"u": X, "e": torch.ones((1, 2), dtype=torch.int64)})
     with pytest.raises(FreeBindError, match=r"text rows of .* another shape(.|\n)*\[n, \d+\]"):
-        space.fuse("text", {name: array[0] for name, array in rows.items()})
+        space().fuse("text", {"u": X[0], "e": X[0]})
+
+
+# Parts that cancel out
+
+
+NORTH = np.float32([[1, 0], [0.6, 0.8], [0, 1]])
+
+
+@pytest.mark.parametrize("kind", ["combination", "displacement"])
+def test_parts_that_cancel_out_are_refused_by_number(kind):
+    """At 0.5, u and -u mix to nothing; at other factors to u or -u."""
+    fused = FusedSpace.of(linear_bond(kind, SAME), at={"text": 0.5, "audio": 0.5})
+    rows = {"u": NORTH, "e": NORTH * [[1], [-1], [-1]]}
+    says = r"u\+e, text\n.*0.000977(.|\n)*2 of 3 rows are shorter: row 1, 2\n.*factors"
+    with pytest.raises(FreeBindError, match=rf"cancel out(.|\n)*{says}"):
+        fused.fuse("text", rows)
+    close(fused.with_factors(text=0.25).fuse("text", rows), NORTH)
+    close(fused.with_factors(text=0.75).fuse("text", rows), rows["e"])
+    bare = FusedSpace.of(*fused.last.bonds, at=fused.factors, normalise=False)
+    close(bare.fuse("text", rows), NORTH * [[1], [0], [0]])
+
+
+@pytest.mark.parametrize(("angle", "refused"), [(0.0019, True), (0.0020, False)])
+def test_a_mix_is_refused_below_a_norm_of_2_to_the_minus_10(angle, refused):
+    """Unit rows at pi - angle: their mean has the norm sin(angle / 2)."""
+    near = np.array([[-np.cos(angle), np.sin(angle)]])
+    fused = FusedSpace.of(linear_bond("combination", SAME), at={"text": 0.5, "audio": 0.5})
+    assert (np.sin(angle / 2) < LEAST_NORM) == refused
+    if refused:
+        with pytest.raises(FreeBindError, match="cancel out"):
+            fused.fuse("text", {"u": X, "e": near})
+    else:
+        found = fused.fuse("text", {"u": X, "e": near})
+        np.testing.assert_allclose(found, [[angle / 2, 1]], atol=2e-3)
+
+
+def test_experts_members_and_earlier_stages_may_cancel_out_too():
+    both = FusedSpace.of(named("e", SAME), named("f", -SAME), at={"text": 0.5, "audio": 0.5})
+    with pytest.raises(FreeBindError, match=r"u\+e\+f, audio(.|\n)*1 of 1"):
+        both.fuse("audio", {"u": X, "e": Y, "f": Y})
+    close(both.fuse("audio", {"u": X, "e": Y, "f": -Y}), (X + Y) / np.sqrt(2))
+    filled = FusedSpace.of(linear_bond("direct_sum", SAME, -SAME))
+    with pytest.raises(FreeBindError, match=r"u\+e, image(.|\n)*1 of 1"):
+        filled.fuse("image", {"u": X})
+    stage = changed(linear_bond("displacement", SWAP), shared=("text", "image"))
+    twice = second(displaced(normalise=False), stage)
+    with pytest.raises(FreeBindError, match=r"d_u\+e, image(.|\n)*1 of 1"):
+        twice.fuse("image", {"u": X, "d": -X, "e": X})
+
+
+def test_a_row_outside_a_cut_has_no_direction():
+    fused = with_basis(FusedSpace.of(linear_bond("direct_sum", SAME)), np.eye(4, 1, dtype="f4"))
+    close(fused.fuse("text", {"u": X, "e": Y}), [[1]])
+    with pytest.raises(FreeBindError, match=r"u\+e, text(.|\n)*row 0\n.*a cut of more dimensions"):
+        fused.fuse("text", {"u": Y, "e": X})

@@ -1,4 +1,5 @@
 import pickle
+import re
 from dataclasses import replace
 
 import jax
@@ -47,8 +48,12 @@ def test_a_factor_for_a_modality_that_the_expert_lacks_is_refused(name):
 
 @pytest.mark.parametrize("factor", [-0.01, 1.01, float("nan"), float("inf")])
 def test_a_factor_outside_0_to_1_is_refused(factor):
-    with pytest.raises(FreeBindError, match=r"a factor is a weight\n.*audio\n.*0 to 1\n"):
-        FusedSpace.of(COMBINATION).with_factors(audio=factor)
+    got = re.escape(repr(factor))
+    sums = [FusedSpace.of(b).last for b in (COMBINATION, linear_bond("direct_sum", SAME))]
+    with pytest.raises(FreeBindError, match=rf"factor of audio is.*\n.*a number, 0 to 1\n.*{got}"):
+        replace(sums[0], factors={"text": 0.5, "audio": factor})
+    with pytest.raises(FreeBindError, match=rf"fill is.*\n.*a number, 1e-06 to 1\n.*{got}"):
+        replace(sums[1], fill=factor)
 
 
 def test_a_factor_for_every_modality_of_the_expert_is_needed():

@@ -218,19 +218,13 @@ def test_experts_share_the_expert_part_equally_and_a_filled_in_part_has_a_small_
     np.testing.assert_allclose(filled.expert, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("fill", [0.01, 0.4, 1.0])
+@pytest.mark.parametrize("fill", [1e-6, 0.4, 1.0])
 def test_a_filled_in_part_has_the_weight_that_is_asked_for(make_bond, fill):
     fused = FusedSpace.of(make_bond("direct_sum"), fill=fill).with_factors(image=0.5)
     rows = native_rows(fused, "image")
     filled = fused.last.bonds[0].project(rows["imagebind"])
     found = fused.fuse("image", rows)[:, 64:]
     np.testing.assert_allclose(found, np.sqrt(0.5 * fill) * filled, atol=1e-6)
-
-
-@pytest.mark.parametrize("fill", [0.0, -0.1, 1.1])
-def test_a_filled_in_part_has_some_weight_and_at_most_that_of_an_embedding(make_bond, fill):
-    with pytest.raises(FreeBindError, match=r"fill\n.*above 0 to 1"):
-        FusedSpace.of(make_bond("direct_sum"), fill=fill)
 
 
 def test_a_modality_that_the_expert_lacks_is_filled_in_by_the_mixture(one):

@@ -108,7 +108,17 @@ def test_the_temperature_is_one_hundredth_unless_told():
     q, k, v = sample(5, 33)
     assert TAU == 1 / 100
     assert error(*soft(q, k, v), naive(q, k, v, tau=0.01)) < 1e-5
-    assert error(*soft(q, k, v, temperature=0.1), naive(q, k, v, tau=0.1)) < 1e-5
+
+
+@pytest.mark.parametrize(("temperature", "near"), [(1e-4, 2e-3), (0.1, 1e-5), (100.0, 1e-5)])
+def test_every_temperature_that_is_allowed_gives_what_its_twin_gives(dtype, temperature, near):
+    """In float32 a score is off by about 1e-7, so an exponent at 1e-4 by about 1e-3."""
+    q, k, v = sample(48, 65, dtype)
+    k[1::2] = unit(k[::2][:32] + 1e-3 * k[1::2])  # pairs of keys that even 1e-4 cannot tell apart
+    wanted = naive(*(np.float64(x) for x in (q, k, v)), tau=temperature)
+    near = near if dtype == "float32" else 1e-10
+    assert error(*soft(q, k, v, temperature=temperature), wanted) < near
+    assert error(wanted, naive(q, k, v, tau=temperature * 1.1)) > 5 * near
 
 
 def test_padding_after_the_keys_is_never_seen():

@@ -127,7 +127,6 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         ({"pairs": Retrieval(anchor="imag")}, "no anchor|'imag'|did you mean 'image'"),
         ({"unified": "internvl"}, "no plan of pseudo pairs|unified: image, text"),
         ({"training": Training(batch=91)}, "larger than a subset|subset image|at most 90|got: +91"),
-        ({"training": Training(batch=1)}, "needs two pairs to contrast"),
         ({"training": Training(batch=10, loss="info_nec")}, "no loss 'info_nec'|mean 'info_nce'"),
         ({"pairs": Retrieval(method="sofmax")}, "no retrieval 'sofmax'\n|did you mean 'softmax'"),
         ({"metrics": ("R@2",)}, "no metric 'R@2'\n|did you mean 'R@"),

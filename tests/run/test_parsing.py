@@ -178,18 +178,18 @@ def test_a_wrong_value_is_refused_with_its_option(file, capsys, where, option, v
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("training.batch", "0"),
-        ("training.epochs", "0"),
-        ("training.hidden", "-1"),
-        ("training.learning-rate", "0"),
-        ("training.temperature", "-0.1"),
+        ("training.batch", "1"),
+        ("training.seed", "4294967296"),
+        ("training.learning-rate", "nan"),
+        ("training.temperature", "inf"),
+        ("runtime.checkpoint-minutes", "nan"),
         ("pairs.temperature", "0"),
         ("pairs.chunks.queries", "0"),
     ],
 )
-def test_a_size_or_rate_that_is_not_positive_is_refused(option, value):
+def test_a_size_or_rate_out_of_its_range_is_refused(option, value):
     name = option.split(".")[-1].replace("-", "_")
-    with pytest.raises(FreeBindError, match=rf"{name} must be positive(.|\n)*got:"):
+    with pytest.raises(FreeBindError, match=rf"{name} is out of range(.|\n)*got:"):
         parse_config(["--data", "banks", f"--{option}", value])
 
 

@@ -2,6 +2,7 @@ import copy
 import shutil
 import signal
 from dataclasses import asdict, fields, replace
+from functools import partial
 from importlib import import_module
 from itertools import count
 from types import SimpleNamespace
@@ -11,12 +12,13 @@ import jax
 import numpy as np
 import pytest
 from disturb import At
+from ranges import assert_range
 from twin import PARITY, error, load, named, numbers, to_torch, train
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import subset_name
-from fb_jax.pseudo import build_pairs
+from fb_jax.pseudo import Chunks, Retrieval, build_pairs
 from fb_jax.registry import LOSSES
 from fb_jax.training import (
     Runtime,
@@ -372,24 +374,69 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_projector(pairs, tmp_path
     assert saved_steps(tmp_path)[-1:] == ([step] if step else [])
 
 
-def test_weights_that_are_not_finite_are_never_saved(pairs, tmp_path):
+@pytest.mark.parametrize("part", ["params", "batch_stats"])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (np.inf, "the weights are not finite"),
+        (-1e16, r"grown without bound\n.*\n.*-1e\+06 to 1e\+06"),
+        (1.01e6, "grown without bound"),
+        (-0.99e6, None),
+    ],
+)
+def test_weights_that_blow_up_are_never_saved(pairs, tmp_path, monkeypatch, number, part, says):
     """The loss comes before the step: at the first one it is as it should be."""
-    how = replace(HOW, learning_rate=float("inf"))
-    with pytest.raises(FreeBindError, match=r"step 1, projector text\+image\n") as stopped:
-        train_bond(pairs, "combination", tmp_path, how, Runtime(checkpoint_steps=1))
-    assert "the last good checkpoint, step 0, is kept" in str(stopped.value)
+    module = import_module("fb_jax.training.train")
+
+    def blown(state, batch, **options):
+        state, losses = lanes_step(state, batch, **options)
+        leaves, tree = jax.tree.flatten(getattr(state.variables, part))
+        leaves[-1] = leaves[-1].at[-1].set(number)
+        variables = state.variables._replace(**{part: jax.tree.unflatten(tree, leaves)})
+        return state._replace(variables=variables), losses
+
+    monkeypatch.setattr(module, "lanes_step", blown)
+    train = partial(train_bond, pairs, "combination", tmp_path, HOW, Runtime(checkpoint_steps=1))
+    if says is None:
+        with pytest.raises(Interrupted):
+            train(stop_at(3))
+        return
+    with pytest.raises(FreeBindError, match=rf"{says}(.|\n)*lower --training.learning-rate") as bad:
+        train()
+    *_, last = HOW.schedule("combination", pairs.spec.ranges).segments[0].members
+    name = subset_name(describe_bond(pairs.spec, "combination", 16).members[last])
+    assert f"step 1, projector {name}\n" in str(bad.value)
+    assert "the last good checkpoint, step 0, is kept" in str(bad.value)
     assert saved_steps(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"batch": 0}, {"epochs": 0}, {"hidden": -1}, {"learning_rate": 0.0}, {"temperature": -0.02}],
-    ids=lambda wrong: next(iter(wrong)),
+    ("kind", "name", "lowest", "highest", "outside"),
+    [
+        (Training, "batch", 2, 1 << 20, [1, (1 << 20) + 1, True]),
+        (Training, "epochs", 1, 100_000, [0, 100_001]),
+        (Training, "hidden", 1, 65536, [-1, 65537]),
+        (Training, "seed", 0, 2**32 - 1, [-1, 2**32]),
+        (Training, "learning_rate", 1e-8, 1.0, [0.0, 9e-9, 1.01, np.nan, np.inf]),
+        (Training, "temperature", 1e-4, 100.0, [-0.02, 0.0, 9e-5, 101.0, np.nan]),
+        (Runtime, "checkpoint_steps", 1, 10**9, [0, 10**9 + 1]),
+        (Runtime, "checkpoint_minutes", 0.0, 1e5, [-0.1, 2e5, np.nan]),
+        (Runtime, "log_steps", 1, 10**9, [0, -3]),
+        (Runtime, "resident_bytes", 0, 1 << 60, [-1, 1 << 61]),
+        (Retrieval, "temperature", 1e-4, 100.0, [0.0, 9e-5, 100.1, np.nan]),
+        (Chunks, "queries", 1, 1 << 24, [0, (1 << 24) + 1]),
+        (Chunks, "keys", 1, 1 << 24, [0, (1 << 24) + 1]),
+        (Chunks, "inner", 1, 1 << 24, [-1, True]),
+    ],
 )
-def test_settings_that_must_be_positive_are_refused_by_name(wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(FreeBindError, match=rf"{name} must be positive\n(.*\n)*.*{value}"):
-        Training(**wrong)
+def test_every_setting_has_a_range_that_its_help_states(kind, name, lowest, highest, outside):
+    assert_range(kind, name, lowest, highest, outside)
+
+
+def test_seeds_up_to_the_last_give_different_weights(pairs):
+    spec = describe_bond(pairs.spec, "combination", 4)
+    first = [jax.tree.leaves(first_state(spec, seed))[0] for seed in (0, 1, 2**31, 2**32 - 1)]
+    assert len({np.asarray(leaf).tobytes() for leaf in first}) == 4
 
 
 def test_unless_told_a_bond_takes_the_epochs_of_the_paper(pairs):
