@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoders_torch.downloads import Download
-from encoders_torch.regular import open_regular
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -73,7 +72,7 @@ def folder_licence(folder: Path) -> str:
     """Return the licence in the head of the model card ``README.md``, or ``unknown``."""
     card, text = folder / "README.md", ""
     if card.is_file():
-        with open_regular(card) as file:
+        with files.open_regular(card) as file:
             text = file.read().decode(errors="replace")
     head = text.split("---")
     for line in head[1].splitlines() if len(head) > 2 and not head[0].strip() else []:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from encoders_torch.explain import explained
-from encoders_torch.regular import convert, open_regular, read_jsonl
+from fb_jax import files
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError
 
@@ -76,7 +76,8 @@ class OpenList:
 
     def _item(self, number: int, row: Row) -> Item:
         found = {name: row[name] for name in ("id", self.column) if name in row}
-        fields = convert(found, KINDS[self.column], f"{self.path}, row {number + 1}")
+        where = f"{self.path}, row {number + 1}"
+        fields: Any = files.convert(found, KINDS[self.column], where)
         value = getattr(fields, self.column) or ""
         name = fields.id
         if name is None or name == "":
@@ -85,7 +86,7 @@ class OpenList:
 
 
 def _open_text(path: Path, newline: str | None = None) -> io.TextIOWrapper:
-    return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline=newline)
+    return io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig", newline=newline)
 
 
 def _read_text(path: Path, column: str) -> Iterator[Row]:
@@ -101,14 +102,14 @@ def _read_csv(path: Path, column: str) -> Iterator[Row]:
 
 
 def _read_jsonl(path: Path, column: str) -> Iterator[Row]:
-    return read_jsonl(path, dict[str, Any])
+    return files.read_jsonl(path, dict[str, Any])
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Row]:
     fix = "pip install 'freebind-jax[parquet]'"
     with explained("Parquet lists need pyarrow", where=path, fix=fix):
         import pyarrow.parquet
-    with open_regular(path), explained("a Parquet file cannot be read", where=path):
+    with files.open_regular(path), explained("a Parquet file cannot be read", where=path):
         file = pyarrow.parquet.ParquetFile(path)
         columns = [name for name in ("id", column) if name in file.schema_arrow.names]
         for batch in file.iter_batches(4096, columns=columns):

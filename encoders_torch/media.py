@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from PIL import Image, ImageOps
 
 from encoders_torch.explain import explained
-from encoders_torch.regular import open_regular
+from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 MAX_PIXELS = "FREEBIND_MAX_PIXELS"
@@ -51,7 +51,7 @@ def read_image(path: Path | str, mode: str = "RGB", max_pixels: int | None = Non
     """
     most = _limit(MAX_PIXELS, max_pixels)
     with (
-        open_regular(path) as file,
+        files.open_regular(path) as file,
         explained("a picture cannot be read", where=path),
         _at_most_pixels(most, path),
         Image.open(file) as image,
@@ -145,7 +145,7 @@ def read_channels(
         FreeBindError: It is missing, unreadable, empty, too long, or holds NaN or infinity.
     """
     most = _limit(MAX_SAMPLES, max_samples)
-    with open_regular(path) as opened, explained("a recording cannot be read", where=path):
+    with files.open_regular(path) as opened, explained("a recording cannot be read", where=path):
         size = os.fstat(opened.fileno()).st_size
         with _Forwards(path) as file:
             samples, rate = _read_samples(file, size, most, path), file.samplerate

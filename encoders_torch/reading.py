@@ -24,7 +24,7 @@ import torch
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.regular import special
+from fb_jax import files
 from fb_jax.banks import ItemList
 from fb_jax.errors import FreeBindError
 
@@ -65,7 +65,7 @@ class ItemReader:
                 return Read(reason=f"the {column} is empty")
             if self.folder is not None:
                 content = self.folder / content
-                if kind := special(content):  # an encoder's own reader might wait for ever
+                if kind := files.special(content):  # an encoder's own reader might wait for ever
                     return Read(reason=f"no file, but {kind}")
             return Read(pickle.dumps(self.encoder.read(self.modality, content), protocol=5))
         except Exception as error:

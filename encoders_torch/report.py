@@ -9,7 +9,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from encoders_torch.regular import convert, read_jsonl
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -88,7 +87,7 @@ def read_failures(path: Path) -> list[Failure]:
     Raises:
         FreeBindError: It cannot be read, or was altered.
     """
-    return list(read_jsonl(path, Failure)) if path.exists() else []
+    return list(files.read_jsonl(path, Failure)) if path.exists() else []
 
 
 def as_failures(note: Any, where: Path) -> list[Failure]:
@@ -97,7 +96,7 @@ def as_failures(note: Any, where: Path) -> list[Failure]:
     Raises:
         FreeBindError: The note was altered.
     """
-    failures: list[Failure] = convert(note, list[Failure], where)
+    failures: list[Failure] = files.convert(note, list[Failure], where)
     return failures
 
 

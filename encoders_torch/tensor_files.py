@@ -15,7 +15,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from encoders_torch.regular import convert, open_regular, read_json
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -41,7 +40,7 @@ def read_state(path: Path, key: str | None = None, fix: str = GET_AGAIN) -> dict
         FreeBindError: The file is missing, damaged, holds code, or holds anything but tensors.
     """
     try:
-        with open_regular(path) as file:
+        with files.open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
         loaded = _load(path, size)
     except FreeBindError:
@@ -158,14 +157,14 @@ def read_folder(
         raise FreeBindError(
             f"there is no {kind} here", where=path.parent, expected=expected, fix=fix
         )
-    about: dict[str, Any] = read_json(path, dict[str, Any])
+    about: dict[str, Any] = files.read_json(path, dict[str, Any])
     here = (about.get("format"), about.get("version"))
     if here != version:
         raise FreeBindError(
             f"this {kind} has another format", where=path, expected=version, got=here
         )
     weights = path.parent / WEIGHTS_FILE
-    told = convert(about, Described, path).weights
+    told = files.convert(about, Described, path).weights
     if not weights.is_file() or files.sha256_of(weights) != told.sha256:
         raise FreeBindError("the weights are missing or were altered", where=weights)
     return about, read_state(weights)

@@ -15,7 +15,6 @@ from encoders_torch.imagebind.checkpoint import load_trunk
 from encoders_torch.imagebind.encoder import ABOUT
 from encoders_torch.imagebind.tuned_release import read_released
 from encoders_torch.imagebind.weights import LICENCE
-from encoders_torch.regular import convert
 from encoders_torch.tensor_files import Described, with_prefix
 from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, read_tuned
@@ -66,7 +65,7 @@ class TunedImageBind:
 
     def _load_folder(self, folder: Path) -> None:
         state, about = read_tuned(folder)
-        told = convert(about, Tuned, folder / ABOUT_FILE)
+        told = files.convert(about, Tuned, folder / ABOUT_FILE)
         trunk = load_trunk(with_prefix(state, "trunk."), folder)
         self.model = TunedModel(trunk, Mixture.of(with_prefix(state, "mixture.")))
         self.name = f"{told.encoder.name}, audio tuned into {told.space.name}"

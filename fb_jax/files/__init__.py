@@ -24,10 +24,11 @@ from fb_jax.files.reading import (
     parse_json,
     read_bytes,
     read_json,
+    read_jsonl,
     read_npy,
 )
 from fb_jax.files.recorded import read_recorded, recorded, write_recorded
-from fb_jax.files.regular import open_regular
+from fb_jax.files.regular import open_regular, special
 from fb_jax.files.writing import (
     PARTIAL,
     not_written,
@@ -58,6 +59,7 @@ __all__ = [
     "parse_json",
     "read_bytes",
     "read_json",
+    "read_jsonl",
     "read_npy",
     "read_recorded",
     "read_yaml",
@@ -70,6 +72,7 @@ __all__ = [
     "sha256_of",
     "sha256_of_bytes",
     "sha256_of_json",
+    "special",
     "sync_folder",
     "take",
     "write_atomic",

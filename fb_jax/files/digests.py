@@ -30,13 +30,13 @@ def sealed(value: dict[str, Any]) -> dict[str, Any]:
     return {**plain, SEAL: sha256_of_json(plain)}
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
+def sha256_of(path: Path, what: str = "a file") -> str:
+    """Return the SHA-256 of a file's bytes, in hex; ``what`` it is, for messages."""
     try:
-        with open_regular(path) as file:
+        with open_regular(path, what) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FreeBindError("a file cannot be read", where=path, got=error) from error
+        raise FreeBindError(f"{what} cannot be read", where=path, got=error) from error
 
 
 def sha256_of_bytes(data: bytes) -> str:

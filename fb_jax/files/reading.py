@@ -8,6 +8,7 @@ anything is allocated.
 from __future__ import annotations
 
 import math
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,19 @@ def read_json(path: Path, kind: Any = Any) -> Any:
                 fix=f'restore it; if you changed it on purpose, delete its last line, "{SEAL}"',
             )
     return convert(value, kind, path)
+
+
+def read_jsonl(path: Path, kind: Any) -> Iterator[Any]:
+    """Read the lines of a file, each as ``read_json`` reads a file.
+
+    Raises:
+        FreeBindError: The file is missing, or a line is no JSON or holds something else.
+    """
+    with open_regular(path) as file:
+        for number, line in enumerate(file, 1):
+            text = line.removeprefix(BOM_UTF8) if number == 1 else line
+            where = f"{path}, line {number}"
+            yield parse_json(text, "a line is not valid JSON", where, kind)
 
 
 @overload

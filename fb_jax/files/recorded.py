@@ -54,7 +54,7 @@ def read_recorded(path: Path, what: str, about: dict[str, Any], fix: str) -> np.
         notice_once(f"{path}: {what} without a record: nobody can tell if it was altered; {fix}")
         return read_npy(path, what)
     found = read_json(path.with_suffix(".json"), dict[str, Any])
-    wanted = json_types({**about, "npy": sha256_of(path)})
+    wanted = json_types({**about, "npy": sha256_of(path, what)})
     if found != wanted:
         altered = found.get("npy") != wanted["npy"]
         raise FreeBindError(

@@ -18,8 +18,17 @@ KINDS = {
 }
 
 
+def special(path: Path) -> str | None:
+    """Return what a named pipe, device or socket is; None for files, folders and nothing."""
+    try:
+        kind = KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):  # such as a null character in the name
+        return None
+    return None if kind == KINDS[stat.S_IFDIR] else kind
+
+
 def open_regular(
-    path: Path, what: str = "a file", *, follow: bool = True, fix: str | None = None
+    path: Path | str, what: str = "a file", *, follow: bool = True, fix: str | None = None
 ) -> BufferedReader:
     """Open a regular file for reading in binary, without ever blocking.
 
@@ -38,13 +47,13 @@ def open_regular(
     except FileNotFoundError:
         raise FreeBindError(f"{what} is missing", where=path, fix=fix) from None
     except (OSError, ValueError) as error:  # such as a null character in its name
-        got = "a link" if link and path.is_symlink() else error
+        got = "a link" if link and Path(path).is_symlink() else error
         raise FreeBindError(f"{what} cannot be opened", where=path, got=got, fix=fix) from error
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
         raise FreeBindError(
-            f"{what} is not a file", where=path, expected="a regular file", got=kind, fix=fix
+            f"{what} cannot be read", where=path, expected="a regular file", got=kind, fix=fix
         )
     return os.fdopen(handle, "rb")

@@ -40,7 +40,7 @@ PICTURES = {
     "huge.ico": "too large .*400,000,000",
     "huge.png": "too large .*400,000,000 .*=400000000",
     "mislabelled.jpg": "cannot be read",
-    "missing.png": "No such file",
+    "missing.png": "is missing",
     "negative.tif": "values is unknown",
     "pipe.png": "no file, but a named pipe",
     "too_deep.tif": "values is unknown",
@@ -61,7 +61,7 @@ RECORDINGS = {
     "empty.wav": "cannot be read",
     "infinite.wav": "no sound .*NaN or infinity",
     "mislabelled.flac": "cannot be read",
-    "missing.wav": "No such file",
+    "missing.wav": "is missing",
     "nan.wav": "no sound .*NaN or infinity",
     "pipe.wav": "no file, but a named pipe",
     "start.wav": "cannot be read",
@@ -208,6 +208,6 @@ def test_paths_to_nothing_are_told_one_by_one(tmp_path):
     rows = [json.dumps({"id": str(i), "path": path}) for i, path in enumerate(paths)]
     (tmp_path / "list.jsonl").write_text("\n".join(rows))
     _, reasons = bank_of(tmp_path, "image", tmp_path / "list.jsonl")
-    says = ["No such file", "the path is empty", "a named pipe", "null byte", "a folder"]
+    says = ["is missing", "the path is empty", "a named pipe", "null byte", "a folder"]
     assert list(reasons) == ["1", "2", "3", "4", "5"]
     assert all(map(re.search, says, reasons.values())), reasons

@@ -67,11 +67,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
-@pytest.mark.parametrize(("kind", "got"), [(None, "No such file"), (os.mkfifo, "a named pipe")])
+@pytest.mark.parametrize(("kind", "got"), [(None, "is missing"), (os.mkfifo, "a named pipe")])
 def test_a_missing_file_and_a_pipe_are_refused(tmp_path, name, kind, got):
     if kind:
         kind(tmp_path / name)
-    with pytest.raises(FreeBindError, match=rf"cannot be read(.|\n)*{got}"):
+    with pytest.raises(FreeBindError, match=got):
         read_state(tmp_path / name)
 
 
@@ -187,9 +187,12 @@ def altered(path):
     [
         (lambda path: path.unlink(), r"no thing here(.|\n)*x\.json\n.*make one"),
         (lambda path: path.write_text("{"), r"x\.json"),
-        (lambda path: path.write_text("[]"), "another form"),
+        (lambda path: path.write_text("[]"), "something else"),
         (lambda path: path.write_text('{"x": ' + "[" * 10**5), "not valid JSON"),
-        (lambda path: path.write_text(json.dumps({"format": "x", "version": 2})), "another format"),
+        (
+            lambda path: path.write_text(json.dumps({"format": "x", "version": 2})),
+            "another format",
+        ),
         (lambda path: path.write_text('{"format": "x", "version": 1}'), "field `weights`"),
         (lambda path: path.write_text('{"format": "x", "version": 1, "weights": null}'), "null"),
         (lambda path: altered(path.with_name("weights.safetensors")), "were altered"),

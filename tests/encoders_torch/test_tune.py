@@ -111,7 +111,7 @@ def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
     )  # imagebind's bank holds float16
     about = files.read_json(Path("tuned/tuned.json"))
     files.write_json(Path("tuned/tuned.json"), about | {"encoder": None})
-    with pytest.raises(FreeBindError, match=r"another form\n.*tuned\.json\n.*encoder"):
+    with pytest.raises(FreeBindError, match=r"something else\n.*tuned\.json\n.*encoder"):
         TunedImageBind(Path("tuned"))
 
 
