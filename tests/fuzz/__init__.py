@@ -38,6 +38,7 @@ from fb_jax.run.report import read_figures
 from fb_jax.training import load_bond, read_log
 
 IDENTITY = {"seed": 0, "banks": ["a"]}
+LINE = '{"step": 1, "losses": {"T": 1.5}, "rows_per_second": 9.5}\n'
 MOST_CHARACTERS = 10_000
 BANK, PAIRS = "test/embeddings/clap_general/text", "test/pairs/audio-text"
 
@@ -116,7 +117,7 @@ def make_home(home: Path) -> None:
     files.claim(home / "claim" / "claim.json", IDENTITY, "pairs")
     bond = {"format": "freebind-bond", "form": product.last.bonds[0].spec.to_json(), "steps": 3}
     files.write_json(home / "bond" / "bond.json", bond)
-    (home / "metrics.jsonl").write_text('{"step": 1, "losses": {"T": 1.5}}\n' * 3)
+    (home / "metrics.jsonl").write_text(LINE * 3)
     banks = {"pool": {"imagebind/text": "0" * 64}}
     files.write_json(home / "provenance.json", {"data": "banks", "banks": banks, "dim": None})
     figures = {"versatile": {"audio-text": {"R@1": 37.4}}}
