@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,14 +92,24 @@ def _holds(folder: Path) -> Path | None:
     return None
 
 
+def _folders(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yield a folder and those inside, also by links, but not by one that leads back."""
+    if (real := os.path.realpath(folder)) in above:
+        return
+    yield folder
+    with suppress(OSError):  # such as a folder that may not be read
+        for inside in folder.iterdir():
+            if inside.is_dir():
+                yield from _folders(inside, above | {real})
+
+
 def _find(folder: Path) -> Path:
     """Return the run or stored space that a folder is, or the only one that it holds."""
     if (found := _holds(folder)) is not None:
         return found
     if not folder.is_dir():
         raise FreeBindError("there is no such folder", where=folder.absolute(), expected=EXPECTED)
-    walked = os.walk(folder, followlinks=True)
-    inside = sorted(Path(path) for path, _, names in walked if set(MARKERS) & set(names))
+    inside = sorted(path for path in _folders(folder) if any((path / m).is_file() for m in MARKERS))
     if len(inside) == 1:
         return inside[0]
     names = [str(path.parent if path.name == "space" else path) for path in inside]

@@ -19,6 +19,7 @@ from fb_jax.banks import (
     no_progress,
     require_name,
 )
+from fb_jax.errors import FreeBindError
 from fb_jax.fusion.layout import digest
 from fb_jax.fusion.sources import fusable, sources
 from fb_jax.fusion.space import FusedSpace
@@ -111,10 +112,28 @@ def _fill(
         first, last = np.searchsorted(kept, [start, stop]).tolist()
         block = np.zeros((stop - start, space.dim), np.float32)
         if first < last:
-            rows = sources(space, banks, modality, slice(first, last))
-            block[kept[first:last] - start] = space.fuse(modality, rows, precision)
+            rows, here = sources(space, banks, modality, slice(first, last)), kept[first:last]
+            block[here - start] = _fused(space, modality, rows, precision, here)
         writer.append(block)
         progress(stop - start)
+
+
+def _fused(
+    space: FusedSpace,
+    modality: str,
+    rows: dict[str, np.ndarray],
+    precision: Precision,
+    numbers: np.ndarray,
+) -> np.ndarray:
+    """Fuse a block of rows; an error says which items the rows of the block are."""
+    try:
+        return space.fuse(modality, rows, precision)
+    except FreeBindError as error:
+        raise FreeBindError(
+            f"{modality} cannot be fused",
+            where=f"{len(numbers)} rows, which are items {numbers[0]} to {numbers[-1]}",
+            got=error,
+        ) from error
 
 
 def _derived_licence(banks: BankSet) -> str:

@@ -139,6 +139,7 @@ def test_a_run_is_found_by_its_folder_or_its_parents(must, run_folder, tmp_path)
 def test_several_runs_are_listed_rather_than_guessed(invoke, run_folder, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).symlink_to(run_folder)
+        (tmp_path / f"{name} loop").symlink_to(tmp_path)
     done = invoke(main, "eval", "--run", tmp_path)
     assert done.status == 2
     assert "several runs or spaces are here" in done.err
