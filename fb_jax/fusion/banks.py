@@ -116,6 +116,7 @@ def _fill(
             block[here - start] = _fused(space, modality, rows, precision, here)
         writer.append(block)
         progress(stop - start)
+    writer.close()  # so that an interruption of the next modality keeps the last rows
 
 
 def _fused(

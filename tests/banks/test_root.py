@@ -172,9 +172,11 @@ def test_a_whole_split_is_told_line_by_line(two_spaces, split, save_pairs):
         f"a/text: 4 x 2 {about.format(1)}",
         f"b/image: 3 x 3 {about.format(1)}",
         f"b/text: 4 x 3 {about.format(1)}",
-        "pairs image-text: 2",
+        "pairs image-text: 2, without a digest: freebind bank pairs writes one",
     ]
     assert sum(seen) == 4 + 3 + 4 + 3 + 4
+    split.write_pairs("image", "text", np.array([[0, 1], [2, 3]]))
+    assert verify_split(split)[-1] == "pairs image-text: 2"
 
 
 @pytest.mark.parametrize(

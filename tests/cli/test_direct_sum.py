@@ -92,4 +92,4 @@ def test_a_damaged_basis_is_refused(invoke, must, data):
     basis = Path("runs/imagebind-direct_sum-clap_general/basis.npy")
     basis.write_bytes(basis.read_bytes()[:-8])
     done = invoke(freebind, "eval", "--run", basis.parent)
-    assert (done.status, "the basis of a cut cannot be read" in done.err) == (2, True), done.err
+    assert (done.status, "the basis of a cut was altered" in done.err) == (2, True), done.err

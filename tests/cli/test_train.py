@@ -48,7 +48,7 @@ def test_training_tells_how_long_every_stage_took_and_what_to_do_next(run_folder
 
 
 def test_metrics_are_filed_by_split_model_pair_and_metric(run_folder):
-    found = json.loads((run_folder / "metrics.json").read_text())
+    found = files.read_json(run_folder / "metrics.json")
     assert list(found) == ["retrieval"]
     assert list(found["retrieval"]) == ["test", "val"]
     for by_model in found["retrieval"].values():

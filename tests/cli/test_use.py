@@ -179,7 +179,7 @@ def test_fused_banks_are_searched_like_any(fuse, invoke):
         (["--in", "audio", "--like", "txt", "--row", 0], "no modality of s 'txt'|mean 'text'"),
         (["--in", "audio", "--like", "text", "--row", 4], "no such row|text.jsonl|4"),
         (["--in", "audio", "--like", "text", "--id", "x"], "no item with this id|text.jsonl|x"),
-        (["--in", "audio", "--queries", "nowhere.npy"], "there is no such file|nowhere.npy"),
+        (["--in", "audio", "--queries", "nowhere.npy"], "is missing|nowhere.npy"),
         (["--in", "audio", "--queries", "wide.npy"], "differ in dimension|2 columns|3 columns"),
     ],
 )

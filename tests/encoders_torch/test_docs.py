@@ -88,8 +88,7 @@ def test_its_other_commands_have_only_options_that_there_are(four_banks, capsys,
     for args in found:
         words = args[: 1 + (args[0] == "bank")]
         monkeypatch.setattr(sys, "argv", ["freebind", *words, "--help"])
-        with pytest.raises(SystemExit):
-            freebind()
+        freebind()
         told = capsys.readouterr().out
         assert all(f"{word} " in told for word in args if word.startswith("--")), args
     assert len(found) == 5

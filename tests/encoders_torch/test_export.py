@@ -59,7 +59,7 @@ def test_strict_ends_with_an_error(command, everything, media):
     ("args", "says"),
     [
         (("--space", "toy"), "nothing to encode"),
-        (("--space", "toy", "--text", "no.txt"), "a file cannot be read"),
+        (("--space", "toy", "--text", "no.txt"), "is missing"),
         (("--space", "no_such_space", "--text", "constraints.txt"), "no encoder 'no_such_space'"),
         (
             ("--space", "imagebind", "--backend", "x", "--text", "constraints.txt"),

@@ -101,7 +101,7 @@ def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, be
 
 
 def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
-    done = command(tune.main, *arguments(media, "--learning-rate", 1e-12))
+    done = command(tune.main, *arguments(media, "--learning-rate", 1e-8))
     assert done.status == 0, done
     encoder = TunedImageBind(Path("tuned"))
     clips = [encoder.read("audio", path) for path in sorted((media / "audio").iterdir())]

@@ -90,9 +90,9 @@ def test_a_bond_is_described_by_its_two_ends():
 
 
 def test_a_description_comes_back_from_json():
-    assert BondSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
+    assert BondSpec.from_json(json.loads(json.dumps(SPEC.to_json())), "") == SPEC
     older = {k: v for k, v in SPEC.to_json().items() if k != "modalities"} | {"precision": "tf32"}
-    assert BondSpec.from_json(older) == SPEC
+    assert BondSpec.from_json(older, "") == SPEC
 
 
 def test_bonds_compare_hash_copy_and_print(bond):

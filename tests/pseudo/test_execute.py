@@ -49,10 +49,10 @@ def test_plans_compute_what_the_equations_say(expert, start, unit, dtype):
 @pytest.mark.parametrize(
     ("kind", "wrong", "says"),
     [
-        (Chunks, {"queries": 0}, "chunk size queries must be positive"),
-        (Chunks, {"keys": 0}, "chunk size keys must be positive"),
-        (Chunks, {"inner": -1}, "chunk size inner must be positive"),
-        (Retrieval, {"temperature": 0.0}, "retrieval temperature must be positive"),
+        (Chunks, {"queries": 0}, "chunk size queries is out of range"),
+        (Chunks, {"keys": 0}, "chunk size keys is out of range"),
+        (Chunks, {"inner": -1}, "chunk size inner is out of range"),
+        (Retrieval, {"temperature": 0.0}, "retrieval temperature is out of range"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
