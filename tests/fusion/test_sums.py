@@ -233,14 +233,6 @@ def test_a_filled_in_part_has_some_weight_and_at_most_that_of_an_embedding(make_
         FusedSpace.of(make_bond("direct_sum"), fill=fill)
 
 
-def test_a_modality_that_the_expert_lacks_is_filled_in_by_the_mixture(one):
-    rows = native_rows(one, "image")
-    filled = one.last.bonds[0].project(rows["imagebind"])
-    wanted = np.hstack([np.sqrt(1 - FILL) * rows["imagebind"], np.sqrt(FILL) * filled])
-    found = one.with_factors(image=1.0).fuse("image", rows)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
-
-
 # Direct sums: scores
 
 
