@@ -23,7 +23,7 @@ import tyro
 from mutmut.mutation import mutators
 
 SKIPPED = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.FormattedString)
-MESSAGES = ("FreeBindError", "unknown", "TypeVar")
+MESSAGES = ("FreeBindError", "unknown", "TypeVar", "property")
 TRIVIAL = (mutators.operator_assignment, mutators.operator_lambda, mutators.operator_arg_removal)
 HEAVY = (
     "jax",

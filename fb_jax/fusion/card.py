@@ -10,8 +10,6 @@ from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.projector import Bond, subset_name
 
-KS = (1, 5)
-
 
 def model_card(space: FusedSpace, metrics: Mapping[str, Any] | None = None) -> str:
     """Return the card as Markdown.
