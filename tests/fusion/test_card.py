@@ -40,7 +40,10 @@ SUBSETS = "text, image, audio, text+image, text+audio, image+audio, text+image+a
             "- imagebind+clap_general is a direct sum of 112 dimensions: the spaces stand side by"
             " side; where a space lacks a modality, the projectors fill it in with 0.05 of the",
         ),
-        ("tuned", "- audio rows of internvl_ib_tuned are those of imagebind_tuned, a tuned encoder"),
+        (
+            "tuned",
+            "- audio rows of internvl_ib_tuned are those of imagebind_tuned, a tuned encoder",
+        ),
     ],
 )
 def test_the_card_says_how_spaces_are_fused_and_its_example_runs(request, which, line, tmp_path):
