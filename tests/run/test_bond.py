@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
@@ -88,7 +89,7 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
     calls = {}
 
     def build_pairs(spec, folder, **settings):
-        calls["pairs"] = spec, folder, settings["resident_bytes"], jax.config.jax_default_device
+        calls["pairs"] = spec, folder, settings["resident_bytes"]
         return pseudo.build_pairs(spec, folder, **settings)
 
     def train_bond(pairs, *args):
@@ -97,14 +98,16 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
 
     monkeypatch.setattr(module, "build_pairs", build_pairs)
     monkeypatch.setattr(module, "train_bond", train_bond)
-    device, runtime = jax.devices("cpu")[0], Runtime(resident_bytes=99)
+    monkeypatch.setattr(module, "computing_on", lambda device: nullcontext(devices.append(device)))
+    devices, runtime = [], Runtime(resident_bytes=99)
     job = preflight(replace(config, device="cpu", runtime=runtime, bond="displacement"))
     for versions in (["numpy"], ["jax"]):
         monkeypatch.setattr(module, "PACKAGES", versions)
         with pytest.raises(Interrupted):
             train(job, Silent())
         assert files.read_json(job.paths.provenance)["versions"].keys() == {"numpy"}
-    assert calls["pairs"] == (job.pairs, job.pairs_folder, 99, device)
+    assert devices == ["cpu", "cpu"]
+    assert calls["pairs"] == (job.pairs, job.pairs_folder, 99)
     settings = replace(config.training, epochs=2)
     assert calls["training"] == ("displacement", job.paths.bond, settings, runtime)
 
