@@ -16,6 +16,7 @@ from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
+from fb_jax.projector import Bond
 from fb_jax.run import (
     Reporter,
     Run,
@@ -26,6 +27,7 @@ from fb_jax.run import (
     report,
     train,
 )
+from fb_jax.run.folder import RunPaths
 from fb_jax.training import Runtime, load_bond
 
 module = import_module("fb_jax.run.bond")
@@ -110,6 +112,24 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
     assert calls["pairs"] == (job.pairs, job.pairs_folder, 99)
     settings = replace(config.training, epochs=2)
     assert calls["training"] == ("displacement", job.paths.bond, settings, runtime)
+
+
+def test_options_reach_the_report(config, monkeypatch):
+    calls = []
+    for name in ("plot_losses", "read_log"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(module, "cut_once", lambda space, *args: calls.append(args) or space)
+    monkeypatch.setattr(module, "report_space", lambda *args: calls.append(args[-1]) or {})
+    changed = replace(config, bond="direct_sum", dim=4, pool="test", metrics=("MRR",))
+    job = preflight(changed)
+    report(job, Bond(job.bond), Silent())
+    assert calls == [(4, None, config.data, "test"), ("MRR",)]
+    for dim, kept in ((111, None), (4, np.empty((112, 4)))):  # all but one, and what is kept
+        monkeypatch.setattr(RunPaths, "kept_basis", lambda _, kept=kept: kept)
+        assert preflight(replace(changed, dim=dim)).config.dim == dim
+    for dim in (0, 112, 3, 5):
+        with pytest.raises(FreeBindError, match="cut to"):
+            preflight(replace(changed, dim=dim))
 
 
 def test_a_finished_run_is_read_and_not_trained_again(job, finished, contents):
