@@ -23,7 +23,7 @@ import tyro
 from mutmut.mutation import mutators
 
 SKIPPED = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.FormattedString)
-MESSAGES = ("FreeBindError", "unknown", "TypeVar")
+WORDS = ("FreeBindError", "unknown", "property", "TypeVar", "Float", "Mapping", "Literal")
 TRIVIAL = (mutators.operator_assignment, mutators.operator_lambda, mutators.operator_arg_removal)
 HEAVY = (
     "jax",
@@ -64,9 +64,10 @@ OPERATORS += [(PARTS, drop_part), ((cst.Expr, cst.Call), drop_call)]
 
 def nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     """Yield the nodes where a mistake matters; not in types, docstrings and messages."""
-    message = getattr(getattr(node, "func", None), "value", None) in MESSAGES
+    name = getattr(node, "func", getattr(node, "value", None))  # of what is called or subscripted
+    words = getattr(name, "value", None) in WORDS
     docstring = isinstance(node, cst.Expr) and isinstance(node.value, cst.BaseString)
-    if not (isinstance(node, SKIPPED) or message or docstring):
+    if not (isinstance(node, SKIPPED) or words or docstring):
         yield node
         for child in node.children:
             yield from nodes(child)

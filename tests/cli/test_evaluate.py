@@ -56,16 +56,12 @@ def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root,
     assert "mine: imagebind+clap_general" in done.out
 
 
-@pytest.mark.parametrize("letter", ["sigma", "lambda"])
-def test_a_factor_that_is_not_named_is_the_presets(invoke, run_folder, recorded, tmp_path, letter):
-    args = ["--split", "val", f"--{letter}-audio", 0.5, "--json", tmp_path / "out.json"]
-    assert invoke(freebind, "eval", "--run", run_folder, *args).status == 0
-    found = files.read_json(tmp_path / "out.json")["retrieval"]["val"]
-    assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]
-
-
-def test_a_factor_of_any_modality_can_be_given_by_name(invoke, run_folder, recorded, tmp_path):
-    args = ["--split", "val", "--sigma", "audio", 0.5, "text", 0.1, "--json", tmp_path / "out.json"]
+@pytest.mark.parametrize(
+    "factors",
+    [["--sigma-audio", 0.5], ["--lambda-audio", 0.5], ["--sigma", "audio", 0.5, "text", 0.1]],
+)
+def test_a_factor_that_is_not_named_is_the_presets(invoke, run_folder, recorded, tmp_path, factors):
+    args = ["--split", "val", *factors, "--json", tmp_path / "out.json"]
     assert invoke(freebind, "eval", "--run", run_folder, *args).status == 0
     found = files.read_json(tmp_path / "out.json")["retrieval"]["val"]
     assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]

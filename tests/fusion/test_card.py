@@ -28,11 +28,29 @@ def test_the_card_lists_spaces_factors_licences_and_figures(product):
     assert "Results" not in model_card(product)
 
 
-@pytest.mark.parametrize("which", ["product", "one"])
-def test_the_cards_example_runs(request, which, tmp_path):
+SUBSETS = "text, image, audio, text+image, text+audio, image+audio, text+image+audio"
+
+
+@pytest.mark.parametrize(
+    ("which", "line"),
+    [
+        ("product", f"hidden width 8, trained on {SUBSETS}"),
+        (
+            "one",
+            "- imagebind+clap_general is a direct sum of 112 dimensions: the spaces stand side by"
+            " side; where a space lacks a modality, the projectors fill it in with 0.05 of the",
+        ),
+        (
+            "tuned",
+            "- audio rows of internvl_ib_tuned are those of imagebind_tuned, a tuned encoder",
+        ),
+    ],
+)
+def test_the_card_says_how_spaces_are_fused_and_its_example_runs(request, which, line, tmp_path):
     space = request.getfixturevalue(which)
     space.save(tmp_path / "kept")
     card = (tmp_path / "kept" / "README.md").read_text()
+    assert line in card
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     names: dict = {}
     exec(example.replace("FOLDER", str(tmp_path / "kept")), names)

@@ -227,14 +227,6 @@ def test_a_filled_in_part_has_the_weight_that_is_asked_for(make_bond, fill):
     np.testing.assert_allclose(found, np.sqrt(0.5 * fill) * filled, atol=1e-6)
 
 
-def test_a_modality_that_the_expert_lacks_is_filled_in_by_the_mixture(one):
-    rows = native_rows(one, "image")
-    filled = one.last.bonds[0].project(rows["imagebind"])
-    wanted = np.hstack([np.sqrt(1 - FILL) * rows["imagebind"], np.sqrt(FILL) * filled])
-    found = one.with_factors(image=1.0).fuse("image", rows)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
-
-
 # Direct sums: scores
 
 

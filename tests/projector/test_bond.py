@@ -43,10 +43,6 @@ def test_many_rows_are_projected_in_blocks_as_they_are_at_once(bond, count):
     assert error(found, outputs / np.linalg.norm(outputs, axis=1, keepdims=True)) < 1e-6
 
 
-def test_no_rows_are_projected_to_no_rows(bond):
-    assert bond.project(np.empty((0, 5), np.float32)).shape == (0, 6)
-
-
 def test_projected_rows_are_unit_rows_and_a_zero_row_does_no_harm(bond):
     found = bond.project(np.eye(6, 5, dtype=np.float32))
     np.testing.assert_allclose(np.linalg.norm(found[:5], axis=1), 1, rtol=1e-5)

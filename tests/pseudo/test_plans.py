@@ -134,12 +134,6 @@ def test_a_plan_is_its_table(expert, start, table):
     assert list(map(in_letters, plan[start])) == list(map(str.strip, table.strip().splitlines()))
 
 
-@pytest.mark.parametrize("expert", [*PAPER, *OURS])
-def test_items_start_from_every_modality_of_the_unified_space(expert):
-    assert set(plan_for(UNIFIED | set(expert), expert)) == set({**PAPER, **OURS}[expert])
-    assert set(plan_for(DEPTH, expert)) == DEPTH
-
-
 def test_an_audio_image_expert_has_the_plan_of_an_image_text_one_with_audio_for_text():
     other = {"text": "audio", "audio": "text", "image": "image"}
 

@@ -1,4 +1,5 @@
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
+from fb_jax.projector import Bond
 from fb_jax.run import (
     Reporter,
     Run,
@@ -24,6 +26,7 @@ from fb_jax.run import (
     report,
     train,
 )
+from fb_jax.run.folder import RunPaths
 from fb_jax.training import Runtime, load_bond
 
 module = import_module("fb_jax.run.bond")
@@ -87,7 +90,7 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
     calls = {}
 
     def build_pairs(spec, folder, **settings):
-        calls["pairs"] = spec, folder, settings["resident_bytes"], jax.config.jax_default_device
+        calls["pairs"] = spec, folder, settings["resident_bytes"]
         return pseudo.build_pairs(spec, folder, **settings)
 
     def train_bond(pairs, *args):
@@ -96,16 +99,36 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
 
     monkeypatch.setattr(module, "build_pairs", build_pairs)
     monkeypatch.setattr(module, "train_bond", train_bond)
-    device, runtime = jax.devices("cpu")[0], Runtime(resident_bytes=99)
+    monkeypatch.setattr(module, "computing_on", lambda device: nullcontext(devices.append(device)))
+    devices, runtime = [], Runtime(resident_bytes=99)
     job = preflight(replace(config, device="cpu", runtime=runtime, bond="displacement"))
     for versions in (["numpy"], ["jax"]):
         monkeypatch.setattr(module, "PACKAGES", versions)
         with pytest.raises(Interrupted):
             train(job, Silent())
         assert files.read_json(job.paths.provenance)["versions"].keys() == {"numpy"}
-    assert calls["pairs"] == (job.pairs, job.pairs_folder, 99, device)
+    assert devices == ["cpu", "cpu"]
+    assert calls["pairs"] == (job.pairs, job.pairs_folder, 99)
     settings = replace(config.training, epochs=2)
     assert calls["training"] == ("displacement", job.paths.bond, settings, runtime)
+
+
+def test_options_reach_the_report(config, monkeypatch):
+    calls = []
+    for name in ("plot_losses", "read_log"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(module, "cut_once", lambda space, *args: calls.append(args) or space)
+    monkeypatch.setattr(module, "report_space", lambda *args: calls.append(args[-1]) or {})
+    changed = replace(config, bond="direct_sum", dim=4, pool="test", metrics=("MRR",))
+    job = preflight(changed)
+    report(job, Bond(job.bond), Silent())
+    assert calls == [(4, None, config.data, "test"), ("MRR",)]
+    for dim, kept in ((111, None), (4, np.empty((112, 4)))):  # all but one, and what is kept
+        monkeypatch.setattr(RunPaths, "kept_basis", lambda _, kept=kept: kept)
+        assert preflight(replace(changed, dim=dim)).config.dim == dim
+    for dim in (0, 112, 3, 5):
+        with pytest.raises(FreeBindError, match="cut to"):
+            preflight(replace(changed, dim=dim))
 
 
 def test_a_finished_run_is_read_and_not_trained_again(job, finished, contents):

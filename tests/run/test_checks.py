@@ -12,7 +12,7 @@ from fb_jax import files
 from fb_jax.banks import Bank, Split, bank_writer
 from fb_jax.errors import FreeBindError
 from fb_jax.pseudo import Retrieval
-from fb_jax.run import preflight, select_device
+from fb_jax.run import describe, preflight, select_device
 from fb_jax.run.estimate import estimate
 from fb_jax.training import Runtime, Training
 
@@ -64,10 +64,20 @@ def test_a_pool_alone_passes(config):
     assert preflight(config).evaluation == {}
 
 
-@pytest.mark.parametrize("lacks", ["embeddings/clap_general", "pairs"])
-def test_a_split_without_a_space_or_pairs_is_not_for_this_run(config, lacks):
+@pytest.mark.parametrize(
+    ("lacks", "why"),
+    [
+        ("embeddings/clap_general", "no clap_general"),
+        ("pairs", "no pairs between modalities that can be fused"),
+    ],
+)
+def test_a_split_without_a_space_or_pairs_is_not_for_this_run(config, lacks, why):
     shutil.rmtree(config.data / "val" / lacks)
-    assert list(preflight(config).evaluation) == ["test"]
+    job = preflight(config)
+    assert (list(job.evaluation), job.left_out) == (["test"], {"val": why})
+    assert describe(job)["evaluation"].endswith(
+        f"(audio-image, audio-text, image-text); without val: {why}"
+    )
 
 
 def test_a_split_whose_pairs_are_all_of_missing_items_is_not_for_this_run(config):

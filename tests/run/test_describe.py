@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,7 +9,9 @@ from fb_jax.run.describe import NO_TABLE
 
 
 @pytest.fixture
-def told(config):
+def description(config, monkeypatch):
+    disk = SimpleNamespace(free=5 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
     return describe(preflight(replace(config, device="cpu")))
 
 
@@ -22,15 +25,18 @@ def told(config):
         ("device", "cpu:0"),
         ("pairs", "130 from text, 90 from image, 110 from audio; 0.00 TFLOP; in "),
         ("mixture", "7 projectors of 3,776 parameters, from text, image, audio, text+image, "),
-        ("steps", "66, batch 10, 2 epochs, projectors in turn in 4 lanes; "),
-        ("memory", "pairs 0.4 MB as float32 (held), a step about 0."),
-        ("disk", "pairs 0.1 MB as float16, 0.1 MB to be written, "),
+        ("steps", "66, batch 10, 2 epochs, projectors in turn in 4 lanes; 0.00 TFLOP"),
+        ("memory", "pairs 0.4 MB as float32 (held), a step about 0.7 MB"),
+        (
+            "disk",
+            "pairs 0.1 MB as float16, 0.1 MB to be written, 5.00 GB free; checkpoints 1.0 MB, 5.00",
+        ),
         ("fused", "64 dimensions, a million rows 128.0 MB as float16"),
         ("evaluation", "test (audio-image, audio-text, image-text), val (audio-image, "),
     ],
 )
-def test_what_a_run_will_do_and_take_is_told(told, label, says):
-    assert told[label].startswith(says)
+def test_a_run_is_described_with_what_it_will_do_and_take(description, label, says):
+    assert description[label].startswith(says)
 
 
 def test_pairs_that_do_not_fit_in_memory_are_read_from_disk(config):
@@ -49,5 +55,4 @@ def test_pairs_that_are_there_need_no_more_disk(config, run_folder):
 def test_a_pool_alone_is_told_to_give_no_table(config):
     for split in ("val", "test"):
         shutil.rmtree(config.data / split)
-    told = describe(preflight(config))
-    assert told["evaluation"] == NO_TABLE
+    assert describe(preflight(config))["evaluation"] == NO_TABLE

@@ -61,12 +61,14 @@ def test_the_most_extreme_cosines_stay_finite(sign):
     assert np.isfinite(gradient).all()
 
 
-def test_the_temperature_is_one_fiftieth_unless_told():
+def test_losses_are_symmetric_at_one_fiftieth_by_default():
     x, y = unit(0), unit(1)
     assert TEMPERATURE == 1 / 50
     for options in ({}, {"temperature": 100.0}, {"temperature": 0.1}, {"temperature": 1e-4}):
         wanted = twin.info_nce(to_torch(np.float64(x)), to_torch(np.float64(y)), **options)
-        assert error(info_nce(jnp.asarray(x), jnp.asarray(y), **options), wanted) < 1e-5
+        loss = info_nce(jnp.asarray(x), jnp.asarray(y), **options)
+        assert error(loss, wanted) < 1e-5
+        assert bond_loss({"text": jnp.asarray(x)}, {"text": jnp.asarray(y)}, **options) == loss
 
 
 @pytest.mark.parametrize(("projected", "target"), [("ta", "tva"), ("tva", "ta"), ("t", "v")])

@@ -191,6 +191,9 @@ def test_runtime_settings_reach_the_feed_the_lanes_and_the_log(pairs, tmp_path, 
     monkeypatch.setattr(module, "lanes_step", step)
     train_bond(pairs, "combination", tmp_path, HOW, runtime)
     assert held == [not short]
+    for name, fastest in (("cpu", "map"), ("gpu", "vmap")):
+        monkeypatch.setattr(module, "platform", lambda name=name: name)
+        assert module.default_execution() == fastest
     assert set(executions) == {execution}
     stops = {segment.stop for segment in HOW.schedule("combination", pairs.spec.ranges).segments}
     assert {step for step, _ in losses(tmp_path)} == {*range(4, STEPS, 4), *stops}
@@ -250,15 +253,6 @@ def test_interrupted_and_resumed_is_the_same_as_undisturbed(pairs, bond, folder,
     resumed = train_bond(pairs, "combination", tmp_path, HOW, OFTEN)
     assert_same_bits(resumed, bond)
     assert losses(tmp_path) == losses(folder)
-
-
-def test_what_was_streamed_may_go_on_resident_and_the_other_way_round(pairs, bond, tmp_path):
-    streamed = replace(OFTEN, resident_bytes=0)
-    for runtime, step in ((streamed, 4), (OFTEN, 4), (streamed, 4)):
-        with pytest.raises(Interrupted):
-            train_bond(pairs, "combination", tmp_path, HOW, runtime, stop_at(step))
-    assert saved_steps(tmp_path) == [6, 9]
-    assert_same_bits(train_bond(pairs, "combination", tmp_path, HOW, OFTEN), bond)
 
 
 TRAIN = """
@@ -470,32 +464,29 @@ def test_without_a_folder_a_bond_is_trained_in_memory_to_the_same_bits(pairs, bo
 # A loss of one's own
 
 
-@pytest.fixture
-def mse():
-    """A registered loss, to be replaced by tests."""
+def weight(x):
+    return x
 
-    @LOSSES.register("mse")
+
+@pytest.fixture
+def mse(monkeypatch):
+    """A registered loss."""
+
     def mse(projected, target, **_settings):
         terms = [(x - y) ** 2 for x in projected.values() for y in target.values()]
-        return sum(term.sum(axis=1).mean() for term in terms)
+        return weight(sum(term.sum(axis=1).mean() for term in terms))
 
-    yield mse
-    del LOSSES._methods["mse"]
+    monkeypatch.setitem(LOSSES._methods, "mse", mse)
 
 
-def test_an_edited_loss_never_brings_back_the_old_bond(pairs, mse, tmp_path):
+def test_an_edited_loss_never_brings_back_the_old_bond(pairs, mse, tmp_path, monkeypatch):
     """Neither from its folder nor, in the same session, from what was compiled before."""
-    how = replace(HOW, loss="mse")
-    before = train_bond(pairs, "combination", tmp_path / "a", how, OFTEN)
-
-    @LOSSES.register("mse")
-    def edited(projected, target, **_settings):
-        terms = [abs(x - y) for x in projected.values() for y in target.values()]
-        return sum(term.sum(axis=1).mean() for term in terms)
-
+    settings = replace(HOW, loss="mse")
+    before = train_bond(pairs, "combination", tmp_path / "a", settings, OFTEN)
+    monkeypatch.setitem(globals(), "weight", lambda x: x**2)
     with pytest.raises(FreeBindError, match=r"something else(.|\n)*training\.loss\.code"):
-        train_bond(pairs, "combination", tmp_path / "a", how, OFTEN)
-    assert train_bond(pairs, "combination", tmp_path / "b", how, OFTEN) != before
+        train_bond(pairs, "combination", tmp_path / "a", settings, OFTEN)
+    assert train_bond(pairs, "combination", None, settings) != before
     assert load_bond(tmp_path / "a") == before
 
 
@@ -510,25 +501,6 @@ def test_tensor_float_on_a_cpu_is_refused_before_the_folder_is_touched(pairs, tm
     with pytest.raises(FreeBindError, match="tf32 needs a GPU"):
         train_bond(pairs, "combination", tmp_path / "a", replace(HOW, precision="tf32"))
     assert not (tmp_path / "a").exists()
-
-
-def weight(x):
-    return x
-
-
-def test_a_redefined_function_that_a_loss_calls_is_not_compiled_away(pairs, monkeypatch):
-    """In the same session, in which the steps of the old code are compiled."""
-
-    @LOSSES.register("weighted")
-    def weighted(projected, target, **_settings):
-        terms = [(x - y) ** 2 for x in projected.values() for y in target.values()]
-        return weight(sum(term.sum(axis=1).mean() for term in terms))
-
-    how = replace(HOW, loss="weighted")
-    before = train_bond(pairs, "combination", None, how)
-    monkeypatch.setitem(globals(), "weight", lambda x: x**2)
-    assert train_bond(pairs, "combination", None, how) != before
-    del LOSSES._methods["weighted"]
 
 
 def test_loggers_of_the_caller_stay_open(pairs):
