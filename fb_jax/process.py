@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.limits import allow_open_files
@@ -30,7 +31,8 @@ def run_command(command: Callable[[], object]) -> None:
     """
     _prepare_streams()
     allow_open_files()
-    status = _status_of(command) or _status_of(sys.stdout.flush)
+    with _notices():
+        status = _status_of(command) or _status_of(sys.stdout.flush)
     for stream in (sys.stdout, sys.stderr):  # Python flushes them again, and would complain
         try:
             stream.flush()
@@ -38,6 +40,27 @@ def run_command(command: Callable[[], object]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if status:
         sys.exit(status)
+
+
+class _Notices(logging.Handler):
+    """Prints notices as lines of a command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        tell(f"note: {record.getMessage()}")
+
+
+@contextmanager
+def _notices() -> Iterator[None]:
+    """Print the notices of ``errors.notice_once`` meanwhile, whatever libraries do with loggers."""
+    logger, handler = logging.getLogger("freebind"), _Notices()
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def tell(message: str) -> None:

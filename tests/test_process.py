@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.errors import NOTICED, FreeBindError, Interrupted, notice_once
 from fb_jax.limits import address_space, require_address_space
 from fb_jax.process import run_command
 
@@ -47,6 +47,12 @@ def test_no_output_ends_in_a_traceback(tmp_path, ending, status, out, err):
     assert done.stdout.decode(errors="ignore").startswith(out)
     assert done.stderr.decode().startswith(err)
     assert done.stderr.count(b"\n") == bool(err)
+
+
+def test_a_notice_is_a_line_of_the_command(capsys):
+    NOTICED.clear()
+    run_command(lambda: [notice_once("this disk has no locks", 1) for _ in range(2)])
+    assert capsys.readouterr().err == "note: this disk has no locks\n"
 
 
 def failing(error, cause=None):

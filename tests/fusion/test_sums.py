@@ -227,6 +227,12 @@ def test_a_filled_in_part_has_the_weight_that_is_asked_for(make_bond, fill):
     np.testing.assert_allclose(found, np.sqrt(0.5 * fill) * filled, atol=1e-6)
 
 
+@pytest.mark.parametrize("fill", [0.0, 9e-7, 1.1, float("nan")])
+def test_a_filled_in_part_has_some_weight_and_at_most_that_of_an_embedding(make_bond, fill):
+    with pytest.raises(FreeBindError, match="fill is out of range"):
+        FusedSpace.of(make_bond("direct_sum"), fill=fill)
+
+
 # Direct sums: scores
 
 
