@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
-import msgspec
-
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
@@ -19,6 +17,7 @@ from fb_jax.process import tell
 from fb_jax.registry import LOGGERS
 
 LOSS = "loss/"
+MOST_LOG = 1 << 32
 
 
 class Record(TypedDict):
@@ -81,21 +80,10 @@ def read_log(path: Path | str) -> Iterator[Record]:
     path = Path(path)
     if not path.exists():
         return
-    try:
-        *lines, _ = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise FreeBindError("a log cannot be read", where=path, got=error) from error
+    what = "not a line of a training's log (a bond does not depend on it: delete the line)"
+    *lines, _ = files.read_bytes(path, MOST_LOG, "a log").split(b"\n")
     for number, line in enumerate(lines, start=1):
-        try:
-            yield msgspec.json.decode(line, type=Record)
-        except msgspec.DecodeError as error:
-            raise FreeBindError(
-                "not a line of a training's log",
-                where=f"{path}, line {number}",
-                expected='{"step": ..., "losses": {...}, "rows_per_second": ...}',
-                got=error,
-                fix="delete this line: a bond does not depend on its log",
-            ) from error
+        yield files.parse_json(line, what, f"{path}, line {number}", Record)
 
 
 @LOGGERS.register("tensorboard")
