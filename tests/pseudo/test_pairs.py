@@ -320,7 +320,13 @@ def test_items_that_a_space_lacks_are_left_out_of_starts_keys_and_values(root, s
                 np.testing.assert_array_equal(found, single.bank(column)[kept[start]])
 
 
-def test_the_identity_of_pairs_is_all_that_they_are_computed_from(spec):
+def test_the_identity_of_pairs_is_all_that_they_are_computed_from(spec, pairs):
+    assert pairs.arrays["text", ("unified", "image")].manifest.about == {
+        "start": "text",
+        "embedding": "~image^u",
+        "unified": "imagebind",
+        "expert": "clap_general",
+    }
     assert spec.identity() == {
         "format": "freebind-pairs",
         "version": 1,

@@ -123,12 +123,13 @@ def test_options_reach_the_report(config, monkeypatch):
     job = preflight(changed)
     report(job, Bond(job.bond), Silent())
     assert calls == [(4, None, config.data, "test"), ("MRR",)]
-    for dim, kept in ((111, None), (4, np.empty((112, 4)))):  # all but one, and what is kept
-        monkeypatch.setattr(RunPaths, "kept_basis", lambda _, kept=kept: kept)
-        assert preflight(replace(changed, dim=dim)).config.dim == dim
-    for dim in (0, 112, 3, 5):
-        with pytest.raises(FreeBindError, match="cut to"):
-            preflight(replace(changed, dim=dim))
+    assert preflight(replace(changed, dim=111)).config.dim == 111
+    for dims, says in (((0, 112), "1 to 111 dimensions"), ((3, 5), "cut to other dimensions")):
+        for dim in dims:
+            with pytest.raises(FreeBindError, match=says):
+                preflight(replace(changed, dim=dim))
+        monkeypatch.setattr(RunPaths, "kept_basis", lambda _: np.empty((112, 4)))
+    preflight(changed)
 
 
 def test_a_finished_run_is_read_and_not_trained_again(job, finished, contents):

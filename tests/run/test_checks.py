@@ -67,12 +67,17 @@ def test_a_pool_alone_passes(config):
 @pytest.mark.parametrize(
     ("lacks", "why"),
     [
-        ("embeddings/clap_general", "no clap_general"),
-        ("pairs", "no pairs between modalities that can be fused"),
+        (["embeddings/clap_general"], "no clap_general"),
+        (["pairs"], "no pairs between modalities that can be fused"),
+        (
+            ["embeddings/clap_general/text", "pairs/audio-image.npy"],
+            "no pairs between modalities that can be fused",
+        ),
     ],
 )
 def test_a_split_without_a_space_or_pairs_is_not_for_this_run(config, lacks, why):
-    shutil.rmtree(config.data / "val" / lacks)
+    for path in (config.data / "val" / name for name in lacks):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     job = preflight(config)
     assert (list(job.evaluation), job.left_out) == (["test"], {"val": why})
     assert describe(job)["evaluation"].endswith(

@@ -55,6 +55,8 @@ def test_runs_on_the_word_world_lie_apart_from_those_on_other_data():
     assert parse_config([]).folder == Path("runs/word_world") / run
     assert parse_config(["--data", "banks"]).folder == Path("runs") / run
     assert parse_config(["--out", "here"]).folder == Path("here")
+    assert parse_config(["--out", "here", "--product", "imagebind_pp"]).home == Path("here")
+    assert parse_config(["--out", "here"]).home == Path("runs/word_world")
 
 
 def test_a_run_without_data_passes_every_check():

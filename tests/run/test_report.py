@@ -1,9 +1,12 @@
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.fusion import FusedSpace, cut, with_basis
-from fb_jax.run import Silent, evaluation_banks, points_for
+from fb_jax.run import evaluation_banks, points_for
 from fb_jax.run.report import cut_once, report_space
 
 SPACES = ("imagebind", "clap_general")
@@ -24,7 +27,10 @@ def test_splits_to_evaluate_have_pairs_and_are_not_the_pool(make_bond, root):
 
 def test_a_report_has_the_metrics_that_are_asked_for(make_bond, test_banks, tmp_path):
     space = FusedSpace.of(make_bond("combination"))
-    results = report_space(space, {"test": test_banks}, tmp_path, Silent(), ["MRR"])
+    reporter = SimpleNamespace(task=lambda title, total: nullcontext(lambda n: steps.append(n)))
+    steps = []
+    results = report_space(space, {"test": test_banks}, tmp_path, reporter, ["MRR"])
+    assert steps == [0, 1, *(1, 1, 1)]  # a split; three pairs of modalities of the sweep
     figures = results["test"]["unified"]["audio-text"]
     assert set(figures) == {"MRR", "MRR audio->text", "MRR text->audio"}
     assert files.read_json(tmp_path / "metrics.json") == {"retrieval": results}
