@@ -8,12 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fb_jax import files
 from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
-from fb_jax.run.folder import Provenance
+from fb_jax.run.provenance import (
+    Provenance,
+    fingerprints,
+    read_provenance,
+    require_unchanged,
+)
 
 MARKERS = ("run.json", "space.json")
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
@@ -60,28 +64,32 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
             lambda: finished.splits,
             lambda split: finished.open_banks(split, data),
         )
-    return _stored(folder, data or _recorded_data(folder))
+    provenance = _recorded(folder) if data is None else Provenance(str(data))
+    return _stored(folder, provenance)
 
 
-def _stored(folder: Path, root: Path) -> Source:
-    loaded = FusedSpace.load(folder)
+def _stored(folder: Path, provenance: Provenance) -> Source:
+    loaded, root = FusedSpace.load(folder), Path(provenance.data)
 
     def opened(split: str) -> BankSet:
         banks = open_banks(root, split, spaces=loaded.spaces)
+        recorded = {split: provenance.banks.get(split, {})}
+        fix = f"restore them, or use them as they are now with --data {root}"
+        require_unchanged(recorded, fingerprints({split: banks}), banks.split.path, fix)
         banks.verify()
         return banks
 
     return Source(loaded, folder, lambda: list(evaluation_banks(loaded, root)), opened)
 
 
-def _recorded_data(folder: Path) -> Path:
-    """Return the bank root that a product recorded."""
+def _recorded(folder: Path) -> Provenance:
+    """Return what a product recorded of its data."""
     provenance = folder.parent / "provenance.json"
     if folder.name != "space" or not provenance.exists():
         raise FreeBindError(
             "a fused space alone does not know its banks", where=folder, expected="--data BANKS"
         )
-    return Path(files.read_json(provenance, Provenance).data)
+    return read_provenance(provenance, folder.parent / "product.json")
 
 
 def _holds(folder: Path) -> Path | None:

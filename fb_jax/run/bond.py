@@ -19,6 +19,7 @@ from fb_jax.registry import METRICS
 from fb_jax.run.checks import Job, preflight
 from fb_jax.run.device import computing_on, select_device
 from fb_jax.run.options import RunConfig
+from fb_jax.run.provenance import fingerprints, read_provenance, require_unchanged
 from fb_jax.run.report import cut_once, report_space
 from fb_jax.run.reporter import Reporter
 from fb_jax.training import is_trained, load_bond, read_log, train_bond
@@ -66,16 +67,19 @@ def _train(job: Job, reporter: Reporter) -> Bond:
 
 def _write_head(job: Job) -> None:
     config, paths = job.config, job.paths
-    files.claim(paths.marker, job.identity(), "results")
+    claim = files.claim(paths.marker, job.identity(), "results")
+    paths.require_own_bond()
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     files.write_atomic(paths.config, lambda file: file.write(text.encode()))
     now = _origin(config)
     before = files.read_json(paths.provenance) if paths.provenance.exists() else now
-    banks = {config.pool: job.pairs.banks.fingerprints()} | {
-        name: banks.fingerprints() | banks.pair_fingerprints()
-        for name, banks in job.evaluation.items()
-    }
+    banks = {config.pool: job.pairs.banks.fingerprints()} | fingerprints(job.evaluation)
+    if paths.provenance.exists():
+        recorded = read_provenance(paths.provenance, paths.marker).banks
+        fix = f"restore them, or see them as they are: freebind eval --run {config.folder} --data"
+        require_unchanged(recorded, banks, config.data, f"{fix} {config.data}")
     current = {
+        "run": claim,
         "data": str(config.data.absolute()),
         "banks": banks,
         "evaluation": list(job.evaluation),

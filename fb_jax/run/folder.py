@@ -12,18 +12,21 @@ losses.png, sweep.png
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fb_jax import files
-from fb_jax.banks import POOL, Bank, BankSet, Encoder, Split, open_banks
+from fb_jax.banks import Bank, BankSet, Encoder, Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
+from fb_jax.run.provenance import fingerprints, read_provenance, require_unchanged
 from fb_jax.training import load_bond
+from fb_jax.training.bond_folder import BOND_FILE
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,29 @@ class RunPaths:
         """Whether the folder is that of a product."""
         return (self.folder / "product.json").exists()
 
+    def require_own_bond(self) -> None:
+        """Raise a FreeBindError if the bond, when there is one, is not the one of this run."""
+        claim = self.bond / BOND_FILE
+        if not claim.exists():
+            return
+        run, bond = (files.read_json(path, dict[str, Any]) for path in (self.marker, claim))
+        own = {"training": run.get("training"), "kind": run.get("bond")}
+        found = {"training": bond.get("training"), "kind": bond.get("form", {}).get("kind")}
+        if "spec" in bond:  # earlier versions did not record it
+            own, found = (
+                own | {"spec": files.sha256_of_json(run.get("pairs"))},
+                found | {"spec": bond["spec"]},
+            )
+        if own != found:
+            here, wanted = files.differences(found, own)
+            raise FreeBindError(
+                "this run folder holds the bond of another run",
+                where=self.bond,
+                expected=wanted,
+                got=here,
+                fix="restore the folder bond of this run",
+            )
+
     def kept_basis(self, space: FusedSpace) -> np.ndarray | None:
         """Return the basis that the run was cut to; None if there is none.
 
@@ -57,21 +83,6 @@ class RunPaths:
         fix = f"delete {self.basis} and basis.json: freebind train fits it again"
         about = {"space": digest(space)}
         return files.read_recorded(self.basis, "the basis of a cut", about, fix)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What is read of provenance.json; a product has data alone."""
-
-    data: str
-    banks: dict[str, dict[str, str]] = field(default_factory=dict)
-    evaluation: list[str] = field(default_factory=list)
-    dim: int | None = None
-
-    @property
-    def pool(self) -> str:
-        """The split that was trained on."""
-        return next(iter(set(self.banks) - set(self.evaluation)), POOL)
 
 
 class Run:
@@ -93,7 +104,8 @@ class Run:
                 expected="the folder of one bond's run, with run.json",
                 fix=f"its fused space is {folder}/space" if self.paths.is_product else None,
             )
-        self.provenance = files.read_json(self.paths.provenance, Provenance)
+        self.paths.require_own_bond()
+        self.provenance = read_provenance(self.paths.provenance, self.paths.marker)
         self.bond: Bond = load_bond(self.paths.bond)
 
     @property
@@ -105,8 +117,15 @@ class Run:
     def space(self) -> FusedSpace:
         """The fused space of its bond, at the first preset that fits; cut if the run was."""
         space = FusedSpace.of(self.bond)
-        basis = self.paths.kept_basis(space) if self.provenance.dim else None
-        return space if basis is None else with_basis(space, basis)
+        if self.provenance.dim is None:
+            return space
+        if (basis := self.paths.kept_basis(space)) is None:
+            raise FreeBindError(
+                "the basis of a cut is missing",
+                where=self.paths.basis,
+                fix="run freebind train again: it fits the same one",
+            )
+        return with_basis(space, basis)
 
     @property
     def data(self) -> Path:
@@ -148,17 +167,10 @@ class Run:
         """
         root = Path(data or self.data)
         banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
-        recorded = self.provenance.banks.get(split, {})
-        here = banks.fingerprints() | banks.pair_fingerprints()
-        changed = [name for name, digest in recorded.items() if here.get(name) != digest]
-        if data is None and changed:
-            raise FreeBindError(
-                "the banks have changed since this run read them",
-                where=banks.split.path,
-                expected="the fingerprints in provenance.json",
-                got=f"others for {', '.join(changed)}",
-                fix=f"restore them, or use them as they are now with --data {root}",
-            )
+        if data is None:
+            recorded = {split: self.provenance.banks.get(split, {})}
+            fix = f"restore them, or use them as they are now with --data {root}"
+            require_unchanged(recorded, fingerprints({split: banks}), banks.split.path, fix)
         banks.verify()
         return banks
 

@@ -31,6 +31,7 @@ from fb_jax.run.bond import prepare, report, train
 from fb_jax.run.checks import Job
 from fb_jax.run.device import computing_on
 from fb_jax.run.options import RunConfig
+from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_unchanged
 from fb_jax.run.recipe import Product, products
 from fb_jax.run.report import cut_once, evaluation_banks, report_space
 from fb_jax.run.reporter import Reporter
@@ -211,6 +212,16 @@ class _Stage:
         basis = stored.last.basis
         return basis if digest(with_basis(space, basis)) == digest(stored) else None
 
+    def _record(self, claim: str, banks: Fingerprints) -> None:
+        """Write what the product is evaluated on; refuse other data than before."""
+        path, data = self.folder / "provenance.json", self.config.data.absolute()
+        if path.exists():
+            recorded = read_provenance(path, self.folder / "product.json").banks
+            fix = f"restore them, or see them as they are: freebind eval --run {self.folder} --data"
+            require_unchanged(recorded, banks, data, f"{fix} {data}")
+        about = {"data": str(data), "run": claim, "banks": banks, "evaluation": list(banks)}
+        files.write_json(path, about)
+
     def finish(self, space: FusedSpace) -> dict[str, Results]:
         """Evaluate the stage's space and store it."""
         config, folder = self.config, self.folder
@@ -220,9 +231,11 @@ class _Stage:
             "product": self.product.to_dict(),
             "weights": digest(space),
         }
-        files.claim(folder / "product.json", identity, "results")
-        files.write_json(folder / "provenance.json", {"data": str(config.data.absolute())})
+        claim = files.claim(folder / "product.json", identity, "results")
         evaluation = evaluation_banks(space, config.data, config.pool)
+        for banks in evaluation.values():
+            banks.verify()
+        self._record(claim, fingerprints(evaluation))
         results = report_space(space, evaluation, folder, self.reporter, config.metrics)
         figures = {name: result.to_dict() for name, result in results.items()}
         pool = open_banks(config.data, config.pool, spaces=space.spaces)

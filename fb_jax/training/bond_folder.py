@@ -20,6 +20,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count
 from fb_jax.numerics import single_precision
 from fb_jax.projector import Bond, BondSpec
+from fb_jax.pseudo import PairSet
 from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.settings import Training
 from fb_jax.training.step import TrainState, init_state
@@ -32,7 +33,9 @@ def first_state(spec: BondSpec, seed: int) -> TrainState:
     return init_state(spec, jax.random.key(seed))
 
 
-def claim_folder(folder: Path, spec: BondSpec, training: Training, steps: int, pairs: str) -> str:
+def claim_folder(
+    folder: Path, spec: BondSpec, training: Training, steps: int, pairs: PairSet
+) -> str:
     """Mark a folder as that of one training; return the digest of its claim, see ``files.claim``.
 
     Args:
@@ -40,7 +43,7 @@ def claim_folder(folder: Path, spec: BondSpec, training: Training, steps: int, p
         spec: Description of the bond.
         training: Settings, resolved.
         steps: Steps of the whole training.
-        pairs: Fingerprint of the pseudo pairs.
+        pairs: The pseudo pairs.
     """
     identity = {
         "format": "freebind-bond",
@@ -48,7 +51,8 @@ def claim_folder(folder: Path, spec: BondSpec, training: Training, steps: int, p
         "form": spec.to_json(),
         "training": training.identity(),
         "steps": steps,
-        "pairs": pairs,
+        "pairs": pairs.fingerprint(),
+        "spec": files.sha256_of_json(pairs.spec.identity()),
     }
     return files.claim(folder / BOND_FILE, identity, "checkpoints")
 
@@ -86,7 +90,8 @@ def load_bond(folder: Path | str) -> Bond:
     identity, where = files.read_json(folder / BOND_FILE, dict[str, Any]), folder / BOND_FILE
     claim = files.convert(identity, _Claim, where, "not the description of a bond")
     spec, last = BondSpec.from_json(claim.form, where), claim.steps
-    checkpoints = checkpoints_of(folder, files.sha256_of_json(identity))
+    digest = files.sha256_of_json(identity) if "spec" in identity else ""  # an earlier version
+    checkpoints = checkpoints_of(folder, digest)
     if last not in (steps := checkpoints.steps()):
         raise FreeBindError(
             "this bond is not trained to its end",

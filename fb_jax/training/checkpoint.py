@@ -46,7 +46,8 @@ class Checkpoints:
 
     Args:
         folder: Where they are.
-        claim: Digest of what the training is; a checkpoint of another one is refused.
+        claim: Digest of what the training is; a checkpoint of another one is refused. "" for
+            checkpoints of earlier versions, which have none.
         keep: Number of checkpoints to keep.
     """
 
@@ -143,8 +144,8 @@ class Checkpoints:
         """Raise a FreeBindError unless a checkpoint is unaltered and of this training."""
         path = target.with_suffix(".json")
         record = files.read_json(path, dict[str, Any])
-        if "claim" not in record:  # as earlier versions wrote it
-            record = {"claim": self.claim, "files": record}
+        if not self.claim and "claim" not in record:  # as earlier versions wrote both
+            record = {"claim": "", "files": record}
         whole = files.convert(record, _Record, path)
         fault = "was altered after it was written"
         _require_same(f"{target}/", _digests(target), whole.files, fault, fix)

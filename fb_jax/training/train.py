@@ -99,7 +99,7 @@ def train_bond(
         return Bond(spec, work.in_memory().variables)
     folder = Path(folder)
     with files.locked(folder):
-        claim = claim_folder(folder, spec, training, len(schedule), pairs.fingerprint())
+        claim = claim_folder(folder, spec, training, len(schedule), pairs)
         return Bond(spec, work.in_folder(folder, claim).variables)
 
 
