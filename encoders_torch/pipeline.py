@@ -28,7 +28,7 @@ from encoders_torch.report import (
 )
 from encoders_torch.sources import Source, list_items
 from fb_jax import files
-from fb_jax.banks import BankAbout, ItemList, PartWriter, Split
+from fb_jax.banks import BankAbout, ItemList, PartWriter, ShardedArray, Split
 from fb_jax.errors import require_range
 
 BATCHES_AHEAD = 4
@@ -116,6 +116,7 @@ def export_bank(
         reader = ItemReader(encoder, modality, items, source.folder)
         _Job(reader, writer, settings, strict, result, progress).run()
     else:
+        ShardedArray(writer.folder).verify()
         progress(settings.share(len(items)), result.timings)
     result.complete = writer.close(lambda notes: _sum_up(notes, len(items), result))
     result.failures = read_failures(result.report) if result.complete else _failures_so_far(writer)

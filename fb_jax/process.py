@@ -107,10 +107,17 @@ def _ending(error: BaseException) -> tuple[int | None, str]:
     if isinstance(error, BrokenPipeError):
         return CLOSED_PIPE, ""
     if isinstance(error, OSError) and error.errno in MACHINE:
-        return REFUSED, f"error: output cannot be written: {error}"
+        return REFUSED, f"error: {_failed(error)}"
     if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
         return REFUSED, f"error: {_out_of_memory(error)}"
     return None, ""
+
+
+def _failed(error: OSError) -> str:
+    """Return what failed: a file by name, or what has no name: the output."""
+    if error.filename is None:
+        return f"output cannot be written: {error}"
+    return f"a file cannot be read or written: {error}"
 
 
 def _out_of_memory(error: BaseException) -> FreeBindError:

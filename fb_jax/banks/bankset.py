@@ -224,9 +224,16 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
         FreeBindError: The first thing that is not.
     """
     found = []
-    for partial in split.path.glob(f"embeddings/*/*/{PARTIAL}"):
-        if not (partial.parent / MANIFEST).exists():
-            raise FreeBindError("a bank is not finished", where=partial.parent)
+    for folder in sorted(split.path.glob("embeddings/*/*")):
+        if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
+            lost = not (folder / PARTIAL).exists()
+            raise FreeBindError(
+                "a bank has lost its manifest" if lost else "a bank is not finished",
+                where=folder,
+                fix=f"restore {MANIFEST}, or delete the folder and write the bank again"
+                if lost
+                else "run the command that writes it again: it continues",
+            )
     for path in sorted(split.path.glob("items/*.jsonl")):
         split.items(path.stem).verify()
         found.append(f"items {path.stem}: {len(split.items(path.stem))}, ids unique")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -20,9 +21,10 @@ from fb_jax.banks.directions import (
 from fb_jax.banks.items import Item, ItemList, write_items
 from fb_jax.banks.rows import Progress, Rows, blocks_of, no_progress
 from fb_jax.banks.split import Split, check_pairs, pair_key, require_name
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 MOST_TEXT = 1 << 32
+NUMBER = re.compile(r"[ \t]*-?[0-9]+[ \t]*")
 PAIRS = "two columns of row numbers, separated by a comma, without a header"
 
 
@@ -103,6 +105,7 @@ def import_bank(
     for kind, name in (("split", split.name), ("space", space), ("modality", modality)):
         require_name(kind, name)
     matrix, folder = open_matrix(source), split.bank_path(space, modality)
+    _require_same_dim(split, space, modality, matrix.shape[1])
     missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
     about = BankAbout(
         space=space,
@@ -118,6 +121,20 @@ def import_bank(
             writer.append(_storable(block, missing - start))
             progress(len(block))
     return Bank.open(folder)
+
+
+def _require_same_dim(split: Split, space: str, modality: str, dim: int) -> None:
+    """Raise a FreeBindError if the space has other dimensions in another modality of the split."""
+    for other in split.spaces().get(space, []):
+        there = Bank.open(split.bank_path(space, other)).shape[1]
+        if other != modality and there != dim:
+            raise FreeBindError(
+                "the modalities of a space differ in dimension",
+                where=split.bank_path(space, other),
+                expected=f"{there} columns, as {other} has in {space}",
+                got=f"{dim} columns",
+                fix="they must come from one model; choose another --space for another model",
+            )
 
 
 def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> Integer[np.ndarray, " m"]:
@@ -205,8 +222,13 @@ def import_pairs(
             table = files.read_npy(source, "a pair table")
         else:
             cells = [line.split(",") for line in _lines(source) if line.strip()]
+            strange = [cell for line in cells for cell in line if not NUMBER.fullmatch(cell)]
+            if strange:
+                raise ValueError(f"{strange[0]!r} is no row number")
             table = np.array(cells, dtype=np.int64)
     check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
     with split.writing():
+        if (path := split.pairs_path(left, right)).exists():
+            notice_once(f"{path}: replaces the table that was here")
         split.write_pairs(left, right, table)
-    return split.read_pairs(*pair_key(left, right))
+        return split.read_pairs(*pair_key(left, right))

@@ -67,7 +67,10 @@ class ItemList:
         return self._parse(row, self._bytes[self._offsets[row] : self._offsets[row + 1]])
 
     def __iter__(self) -> Iterator[Item]:
-        with files.open_regular(self.path) as file:
+        with (
+            files.explained("an item list cannot be read", self.path),
+            files.open_regular(self.path) as file,
+        ):
             for row, line in enumerate(file):
                 yield self._parse(row, line)
 

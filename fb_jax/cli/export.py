@@ -51,11 +51,15 @@ def export_space(
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
     space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
     if dim is not None:
-        space = cut(space, dim, open_banks(runs[0].data, runs[0].pool, spaces=space.spaces))
+        for one in runs:
+            one.open_banks(one.pool)  # verified, and as the run recorded them
+        pool = open_banks(runs[0].data, runs[0].pool, spaces=space.spaces)
+        pool.verify()
+        space = cut(space, dim, pool)
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     _require_base(space, encoders)
     results = runs[0].paths.metrics
-    metrics = read_figures(results) if len(run) == 1 and results.exists() else None
+    metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
     space.save(out, name, licences={**_licences(space, encoders), **licence}, metrics=metrics)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")

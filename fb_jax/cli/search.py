@@ -82,6 +82,7 @@ def _own_query(
             expected="--like MODALITY with one of --row and --id, or --queries FILE.npy",
         )
     bank, items = _bank(banks, space, like), split.items(like)
+    bank.verify()
     row = items.row_of(str(item_id)) if row is None else row
     title = f"{like} {row}: {_caption(items[row])}"
     position = np.flatnonzero(banks.rows[like] == row)

@@ -53,7 +53,8 @@ def plot_losses(records: Iterable[Mapping[str, Any]], path: Path | str) -> None:
         xlabel="steps of the projector (they are trained in turn, in four lanes)",
         ylabel="loss in nats, sum of the terms",
     )
-    axes.legend(title="trained on pairs from", fontsize="small")
+    if axes.lines:
+        axes.legend(title="trained on pairs from", fontsize="small")
     axes.grid(alpha=0.3)
     _save(figure, Path(path))
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
+from fb_jax import files
 from fb_jax.registry import METRICS
 
 KS = (1, 5, 10)
@@ -89,6 +90,17 @@ def mean_reciprocal_rank(ranks: Ranks) -> float:
     return float(100 * np.mean(1 / (ranks + 1)))
 
 
+def measured(name: str, ranks: Ranks) -> float:
+    """Return a metric of some ranks.
+
+    Raises:
+        FreeBindError: There is no such metric, or it does not give a number.
+    """
+    metric = METRICS.get(name)
+    with files.explained("a metric does not fit", name, "it takes ranks [n] from 0"):
+        return float(metric(ranks))
+
+
 def direction_ranks(
     left: Float[np.ndarray, "n d"],
     right: Float[np.ndarray, "m d"],
@@ -127,7 +139,7 @@ def retrieval(
     """
     directions = direction_ranks(left, right, pairs, names)
     values = {
-        direction: {name: METRICS.get(name)(ranks) for name in metrics}
+        direction: {name: measured(name, ranks) for name in metrics}
         for direction, ranks in directions.items()
     }
     means = {name: float(np.mean([v[name] for v in values.values()])) for name in metrics}

@@ -21,6 +21,8 @@ def nearest_existing(path: Path) -> Path:
 def require_writable(folder: Path) -> None:
     """Raise a FreeBindError unless files can be made in ``folder`` (which need not exist yet)."""
     try:
+        if "\0" in str(folder):
+            raise OSError("a null character in its name")
         base = nearest_existing(folder)
         with tempfile.TemporaryFile(dir=base):  # permission bits alone do not tell, so try it
             pass

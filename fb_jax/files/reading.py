@@ -8,6 +8,7 @@ anything is allocated.
 from __future__ import annotations
 
 import math
+import warnings
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ def explained(what: str, where: object, fix: str | None = None) -> Iterator[None
         yield
     except FreeBindError:
         raise
+    except OSError as error:  # the disk is at fault, not what the file holds
+        what, fix = what.partition(":")[0], "look at the disk, then run the same command again"
+        raise FreeBindError(what, where=where, got=error, fix=fix) from error
     except Exception as error:
         got = f"{type(error).__name__}: {error}"
         raise FreeBindError(what, where=where, got=got, fix=fix) from error
@@ -160,7 +164,11 @@ def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = No
         FreeBindError: It is missing, damaged, shorter than its header says, or holds objects.
     """
     file = open_regular(path, what, follow=follow, fix=fix)
-    with file, explained(f"{what} cannot be read: truncated, or no .npy file", path, fix):
+    with (
+        file,
+        warnings.catch_warnings(action="ignore"),
+        explained(f"{what} cannot be read: truncated, or no .npy file", path, fix),
+    ):
         shape, fortran, dtype = NPY_HEADERS[np.lib.format.read_magic(file)](file)
         if dtype.hasobject or min(shape, default=0) < 0:
             raise ValueError(f"it says that it holds {dtype}, {shape}")

@@ -14,28 +14,42 @@ from typing import Any
 import numpy as np
 
 from fb_jax.errors import FreeBindError, notice_once
-from fb_jax.files.digests import json_types, sha256_of
+from fb_jax.files.digests import json_types, sha256_of, sha256_of_bytes
 from fb_jax.files.reading import read_json, read_npy
-from fb_jax.files.writing import write_json, write_npy
+from fb_jax.files.writing import npy_bytes, write_json, write_npy
+
+ATTEMPTS = 5
+"""How often a record is read again that does not fit: another process may be replacing it."""
 
 
 def write_recorded(path: Path, array: np.ndarray, about: dict[str, Any]) -> None:
-    """Write numbers and their record.
+    """Write numbers and their record; a reader meanwhile sees the old ones or the new ones.
 
     Args:
         path: The ``.npy`` file.
         array: The numbers.
         about: What they belong to.
     """
-    record = path.with_suffix(".json")
-    record.unlink(missing_ok=True)  # it never stands beside other numbers
+    record, new = path.with_suffix(".json"), {**about, "npy": sha256_of_bytes(npy_bytes(array))}
+    old = {}
+    if path.exists():
+        own = _entries(path)[0] if recorded(path) else about
+        old = {"before": {**own, "npy": sha256_of(path)}}
+    write_json(record, new | old)
     write_npy(path, array)
-    write_json(record, {**about, "npy": sha256_of(path)})
+    write_json(record, new)
 
 
 def recorded(path: Path) -> bool:
     """Return whether a ``.npy`` file has a record."""
     return path.with_suffix(".json").exists()
+
+
+def _entries(path: Path) -> list[Any]:
+    """Return what the record of a file says: of the numbers, and of those that they replace."""
+    found = read_json(path.with_suffix(".json"), dict[str, Any])
+    before = found.pop("before", None)
+    return [found, before]
 
 
 def read_recorded(path: Path, what: str, about: dict[str, Any], fix: str) -> np.ndarray:
@@ -53,15 +67,16 @@ def read_recorded(path: Path, what: str, about: dict[str, Any], fix: str) -> np.
     if not recorded(path):
         notice_once(f"{path}: {what} without a record: nobody can tell if it was altered; {fix}")
         return read_npy(path, what)
-    found = read_json(path.with_suffix(".json"), dict[str, Any])
-    wanted = json_types({**about, "npy": sha256_of(path, what)})
-    if found != wanted:
-        altered = found.get("npy") != wanted["npy"]
-        raise FreeBindError(
-            f"{what} was altered" if altered else f"{what} belongs to something else",
-            where=path,
-            expected=found,
-            got=wanted,
-            fix=fix,
-        )
-    return read_npy(path, what)
+    for _ in range(ATTEMPTS):
+        wanted = json_types({**about, "npy": sha256_of(path, what)})
+        entries = _entries(path)
+        if wanted in entries:
+            return read_npy(path, what)
+    altered = entries[0].get("npy") != wanted["npy"]
+    raise FreeBindError(
+        f"{what} was altered" if altered else f"{what} belongs to something else",
+        where=path,
+        expected=entries[0],
+        got=wanted,
+        fix=fix,
+    )

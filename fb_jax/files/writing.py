@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
@@ -21,7 +22,7 @@ PARTIAL = ".partial"
 """Suffix of a file or folder that is being written; what a killed process leaves has it too."""
 
 CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -56,6 +57,7 @@ def not_written(path: Path, error: OSError, what: str = "a file") -> FreeBindErr
     """Return the error for something that could not be written."""
     fixes = {
         **dict.fromkeys(FULL, "free some space"),
+        errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
         **dict.fromkeys(
             (errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"
         ),
@@ -96,14 +98,21 @@ def write_npy(path: Path, array: np.ndarray) -> None:
 
     Not by ``np.save``: in its C stream a disk that fills up with the last bytes goes unnoticed.
     """
+    write_atomic(path, lambda file: _write_npy(file, array))
 
-    def write(file: IO[bytes]) -> None:
-        header = np.lib.format.header_data_from_array_1_0(array)
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(array.data)
 
+def npy_bytes(array: np.ndarray) -> bytes:
+    """Return the content that ``write_npy`` gives a file."""
+    file = io.BytesIO()
+    _write_npy(file, array)
+    return file.getvalue()
+
+
+def _write_npy(file: Any, array: np.ndarray) -> None:
     array = np.ascontiguousarray(array)
-    write_atomic(path, write)
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(array.data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,6 +11,7 @@ The folder appears complete under its name, or not at all.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -32,6 +33,7 @@ from fb_jax.fusion.layout import AGAIN, StageAbout, digest, read_stage, stage_js
 from fb_jax.fusion.space import FusedSpace
 
 FORMAT, VERSION = "freebind-space", 1
+BEING_WRITTEN = ".space-"
 SPACE_FILE, WEIGHTS_FILE, CARD_FILE = "space.json", "weights.safetensors", "README.md"
 PACKAGES = ("freebind-jax", "jax", "numpy", "safetensors")
 
@@ -94,7 +96,7 @@ def write_space(
     weights = safetensors.numpy.save(_tensors(space))
     with files.locked(path.absolute().parent, wait=True, name="") as held:
         if held:
-            files.remove_partial(path.parent, f"{path.name}.*")
+            files.remove_partial(path.parent, f"{glob.escape(path.name)}{BEING_WRITTEN}*")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             recorded = _require_same(path, space, weights)
             figures = recorded.metrics if metrics is None else metrics
@@ -104,10 +106,11 @@ def write_space(
 
 
 def _write_new(path: Path, space: FusedSpace, weights: bytes, about: dict[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{files.PARTIAL}")
-    files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
-    _describe(partial, space, about)
+    own = f"{BEING_WRITTEN}{os.getpid()}-{secrets.token_hex(4)}{files.PARTIAL}"
+    partial = path.with_name(path.name + own)
     try:
+        files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
+        _describe(partial, space, about)
         partial.replace(path)  # also an empty folder
         files.sync_folder(path.parent)
     except OSError as error:

@@ -19,7 +19,7 @@ from fb_jax.registry import METRICS
 from fb_jax.run.checks import Job, preflight
 from fb_jax.run.device import computing_on, select_device
 from fb_jax.run.options import RunConfig
-from fb_jax.run.provenance import fingerprints, read_provenance, require_unchanged
+from fb_jax.run.provenance import fingerprints, read_provenance, require_there
 from fb_jax.run.report import cut_once, report_space
 from fb_jax.run.reporter import Reporter
 from fb_jax.training import is_trained, load_bond, read_log, train_bond
@@ -76,8 +76,7 @@ def _write_head(job: Job) -> None:
     banks = {config.pool: job.pairs.banks.fingerprints()} | fingerprints(job.evaluation)
     if paths.provenance.exists():
         recorded = read_provenance(paths.provenance, paths.marker).banks
-        fix = f"restore them, or see them as they are: freebind eval --run {config.folder} --data"
-        require_unchanged(recorded, banks, config.data, f"{fix} {config.data}")
+        require_there(recorded, banks, config.data)
     current = {
         "run": claim,
         "data": str(config.data.absolute()),

@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.models import pair_tables
+from fb_jax.evaluation.retrieval import measured
 from fb_jax.fusion import FusedSpace, fusable
 from fb_jax.limits import address_space, require_address_space
 from fb_jax.numerics import require_supported
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.pseudo import PairSpec
-from fb_jax.registry import LOSSES, METRICS
 from fb_jax.run.device import computing_on
 from fb_jax.run.estimate import estimate
 from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
 from fb_jax.training import Schedule, describe_bond, require_loggers
+from fb_jax.training.loss import require_loss
 
 PAIRS_NAME_DIGITS = 12
 
@@ -82,10 +85,10 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     config = config.resolved()
     with computing_on(config.device):
         require_supported(config.pairs.precision, config.training.precision)
-    LOSSES.get(config.training.loss)
+    require_loss(config.training.loss)
     require_loggers(config.runtime.loggers)
     for name in config.metrics:
-        METRICS.get(name)
+        measured(name, np.array([0, 3]))
     banks = open_banks(config.data, config.pool, spaces=(config.unified, config.expert))
     pairs = PairSpec(banks, config.unified, config.expert, config.pairs)
     schedule = config.training.schedule(config.bond, pairs.ranges)

@@ -66,6 +66,8 @@ def _yaml_args(path: Path) -> list[str]:
     options = files.read_yaml(path, "a config file")
     if "config" in options:
         raise FreeBindError("a config file cannot name another", where=path)
+    if "help" in options:
+        raise FreeBindError("a config file cannot ask for help", where=path)
     return _flatten(options)
 
 

@@ -31,7 +31,7 @@ from fb_jax.run.bond import prepare, report, train
 from fb_jax.run.checks import Job
 from fb_jax.run.device import computing_on
 from fb_jax.run.options import RunConfig
-from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_unchanged
+from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_there
 from fb_jax.run.recipe import Product, products
 from fb_jax.run.report import cut_once, evaluation_banks, report_space
 from fb_jax.run.reporter import Reporter
@@ -213,12 +213,11 @@ class _Stage:
         return basis if digest(with_basis(space, basis)) == digest(stored) else None
 
     def _record(self, claim: str, banks: Fingerprints) -> None:
-        """Write what the product is evaluated on; refuse other data than before."""
+        """Write what the product is evaluated on; refuse if some of it is gone."""
         path, data = self.folder / "provenance.json", self.config.data.absolute()
         if path.exists():
             recorded = read_provenance(path, self.folder / "product.json").banks
-            fix = f"restore them, or see them as they are: freebind eval --run {self.folder} --data"
-            require_unchanged(recorded, banks, data, f"{fix} {data}")
+            require_there(recorded, banks, data)
         about = {"data": str(data), "run": claim, "banks": banks, "evaluation": list(banks)}
         files.write_json(path, about)
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from fb_jax import files
 from fb_jax.banks import POOL, BankSet
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][\w.+]*/[A-Za-z0-9][\w.+-]*\Z")]
 """``space/modality``, or ``pairs/modality-modality``: it cannot lead out of a split."""
@@ -79,13 +79,7 @@ def fingerprints(evaluation: Mapping[str, BankSet]) -> Fingerprints:
 
 def require_unchanged(recorded: Fingerprints, here: Fingerprints, where: object, fix: str) -> None:
     """Raise a FreeBindError if a bank or pair table that was recorded is gone or another."""
-    changed = [
-        f"{split}/{name}"
-        for split, names in recorded.items()
-        for name, digest in names.items()
-        if here.get(split, {}).get(name) != digest
-    ]
-    if changed:
+    if changed := [*_gone(recorded, here), *_other(recorded, here)]:
         raise FreeBindError(
             "the banks have changed since this run read them",
             where=where,
@@ -93,3 +87,28 @@ def require_unchanged(recorded: Fingerprints, here: Fingerprints, where: object,
             got=f"others, or none, for {', '.join(changed)}",
             fix=fix,
         )
+
+
+def require_there(recorded: Fingerprints, here: Fingerprints, where: object) -> None:
+    """Raise a FreeBindError if what was recorded is gone; say what is another, and new results.
+
+    A run that is repeated is evaluated on the data as they are now.
+    """
+    if gone := _gone(recorded, here):
+        raise FreeBindError(
+            "banks or pair tables that this run was evaluated on are gone",
+            where=where,
+            got=", ".join(gone),
+            fix="restore them, or choose another --out",
+        )
+    if other := _other(recorded, here):
+        notice_once(f"{where}: changed since the last results: {', '.join(other)}")
+
+
+def _gone(recorded: Fingerprints, here: Fingerprints) -> list[str]:
+    return [f"{s}/{name}" for s in recorded for name in recorded[s] if name not in here.get(s, {})]
+
+
+def _other(recorded: Fingerprints, here: Fingerprints) -> list[str]:
+    both = ((s, name) for s in recorded for name in recorded[s] if name in here.get(s, {}))
+    return [f"{s}/{name}" for s, name in both if here[s][name] != recorded[s][name]]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
+from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_sweep, sweep
 from fb_jax.evaluation.models import pair_tables
-from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
+from fb_jax.fusion import Factors, FusedSpace, cut, digest, with_basis
 from fb_jax.fusion.card import Figures
 from fb_jax.run.reporter import Reporter
 
@@ -64,7 +66,7 @@ def report_space(
             results[name] = evaluate(space, banks, points, metrics)
             advance(1)
     figures = {name: result.to_dict() for name, result in results.items()}
-    files.write_json(folder / "metrics.json", {"retrieval": figures})
+    files.write_json(folder / "metrics.json", {"retrieval": figures, "space": digest(space)})
     if evaluation:
         split = "val" if "val" in evaluation else next(iter(evaluation))
         with reporter.task("factor sweep", 0) as advance:
@@ -73,13 +75,30 @@ def report_space(
     return results
 
 
-def read_figures(path: Path) -> dict[str, Figures]:
+@dataclass(frozen=True)
+class _Metrics:
+    """What metrics.json holds; earlier versions did not record the space."""
+
+    retrieval: dict[str, Figures]
+    space: str = ""
+
+
+def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
     """Return the figures that ``report_space`` wrote: split to model to pair to metric to value.
 
     Raises:
-        FreeBindError: The file is damaged or was altered.
+        FreeBindError: The file is damaged or was altered, or holds figures of another space.
     """
-    return files.read_json(path, dict[str, dict[str, Figures]])["retrieval"]
+    found = files.read_json(path, _Metrics)
+    if found.space not in ("", wanted := digest(space)):
+        raise FreeBindError(
+            "these results are of another space",
+            where=path,
+            expected=f"those of {space.title}, {wanted}",
+            got=found.space,
+            fix="run freebind train again: it evaluates the run anew",
+        )
+    return found.retrieval
 
 
 def cut_once(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fb_jax import files
 from fb_jax.numerics import Precision, matmul
 from fb_jax.registry import LOSSES
 
@@ -36,6 +37,16 @@ class Loss(Protocol):
             symmetric: Setting ``Training.symmetric``.
             precision: Setting ``Training.precision``, for ``fb_jax.numerics.matmul``.
         """
+
+
+def require_loss(name: str) -> None:
+    """Raise a FreeBindError unless there is such a loss and it can be called as one."""
+    loss = LOSSES.get(name)
+    rows = {modality: jax.ShapeDtypeStruct((2, 3), jnp.float32) for modality in ("text", "audio")}
+    call = partial(loss, temperature=TEMPERATURE, symmetric=True, precision="float32")
+    with files.explained("a loss does not fit", name, "fb_jax.training.loss.Loss says how"):
+        if (found := jax.eval_shape(call, rows, rows)).shape != ():
+            raise TypeError(f"it returns {found} instead of a scalar")
 
 
 def info_nce(

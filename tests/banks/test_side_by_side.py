@@ -90,3 +90,26 @@ def test_a_disk_without_locks_and_folder_sync_takes_banks_and_says_what_it_lacks
         " has no locks; run one command at a time on it",
         " cannot sync; a power cut may undo the last files here",
     }
+
+
+def test_a_pair_table_may_be_read_while_it_is_replaced(matrices, tmp_path):
+    split = Split(tmp_path / "root" / "test")
+    for modality in ("audio", "text"):
+        import_bank(split, "u", modality, matrices[0])
+    tables = [np.stack([np.arange(500), np.arange(500)[::step]], 1) for step in (1, -1)]
+    split.write_pairs("audio", "text", tables[0])
+    done = threading.Event()
+
+    def write():
+        for number in range(40):
+            split.write_pairs("audio", "text", tables[number % 2])
+        done.set()
+
+    def read():
+        seen = 0
+        while not done.is_set() or not seen:
+            assert split.read_pairs("audio", "text").tolist() in [t.tolist() for t in tables]
+            seen += 1
+        return seen
+
+    assert side_by_side(write, read)[1] > 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from disturb import REPOSITORY, At
 
+from fb_jax import files
 from fb_jax.cli.main import main as freebind
 from fb_jax.process import AGAIN
 from fb_jax.run import default
@@ -49,7 +50,7 @@ def test_training_tells_how_long_every_stage_took_and_what_to_do_next(run_folder
 
 def test_metrics_are_filed_by_split_model_pair_and_metric(run_folder):
     found = files.read_json(run_folder / "metrics.json")
-    assert list(found) == ["retrieval"]
+    assert list(found) == ["retrieval", "space"]
     assert list(found["retrieval"]) == ["test", "val"]
     for by_model in found["retrieval"].values():
         assert list(by_model)[:2] == ["unified", "clap_general"]
