@@ -70,7 +70,8 @@ def _write_head(job: Job) -> None:
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     files.write_atomic(paths.config, lambda file: file.write(text.encode()))
     now = _origin(config)
-    before = files.read_json(paths.provenance) if paths.provenance.exists() else now
+    began = paths.provenance.exists()
+    before = files.read_json(paths.provenance, dict[str, Any]) if began else now
     banks = {config.pool: job.pairs.banks.fingerprints()} | {
         name: banks.fingerprints() | banks.pair_fingerprints()
         for name, banks in job.evaluation.items()

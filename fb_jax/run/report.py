@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -14,6 +15,12 @@ from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
 from fb_jax.fusion.card import Figures
 from fb_jax.run.reporter import Reporter
+
+
+class _Metrics(TypedDict):
+    """What is read of ``metrics.json``."""
+
+    retrieval: dict[str, Figures]
 
 
 def points_for(space: FusedSpace) -> dict[str, Factors]:
@@ -79,7 +86,7 @@ def read_figures(path: Path) -> dict[str, Figures]:
     Raises:
         FreeBindError: The file is damaged or was altered.
     """
-    return files.read_json(path, dict[str, dict[str, Figures]])["retrieval"]
+    return files.read_json(path, _Metrics)["retrieval"]
 
 
 def cut_once(
