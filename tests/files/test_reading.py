@@ -94,6 +94,7 @@ def npy(shape="(2, 3)", dtype="<f4", data=b"\0" * 24, fortran=False):
         npy(shape="'x'"),
         npy(shape="(True, 3)" + "[" * 300),
         npy(dtype="|O"),
+        npy(dtype="|O", shape="(0, 3)"),
         npy(dtype="<q9"),
         b"\x93NUMPY\x03\x00" + b"\xff" * 100,
         b"\x93NUMPY\x02\x00" + b"\xff\xff\xff\x7f" + b"x" * 100,
