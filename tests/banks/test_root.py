@@ -5,7 +5,7 @@ import pytest
 from disturb import NO_LOCKS, disturbed
 
 from fb_jax import files
-from fb_jax.banks import Bank, open_banks, require_name, splits, verify_split, write_items
+from fb_jax.banks import Bank, Split, open_banks, require_name, splits, verify_split, write_items
 from fb_jax.errors import FreeBindError
 
 ROWS = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -169,6 +169,21 @@ def test_a_table_belongs_to_the_item_lists_of_both_its_columns(two_spaces, split
     path.write_bytes(path.read_bytes().replace(b"0", b"9"))
     with pytest.raises(FreeBindError, match="a pair table belongs to something else"):
         split.read_pairs("image", "text")
+
+
+def test_lists_and_tables_are_copied_unless_others_are_there(two_spaces, split, tmp_path):
+    split.write_pairs("text", "image", np.array([[0, 1], [3, 2]]))
+    copy = Split(tmp_path / "copy" / "pool")
+    for _ in range(2):
+        split.copy_items_to(copy)
+        assert copy.read_pairs("text", "image").tolist() == [[0, 1], [3, 2]]
+    split.write_pairs("text", "image", np.array([[0, 1], [3, 1]]))
+    with pytest.raises(FreeBindError, match="holds other pairs"):
+        split.copy_items_to(copy)
+    path = copy.items_path("text")
+    path.write_bytes(path.read_bytes().replace(b"0", b"9"))
+    with pytest.raises(FreeBindError, match=r"holds other items(.|\n)*text\.jsonl"):
+        split.copy_items_to(copy)
 
 
 def test_what_a_killed_process_left_of_lists_and_tables_is_removed(two_spaces, split, save_pairs):

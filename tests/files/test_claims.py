@@ -14,6 +14,7 @@ def test_the_digest_of_a_value_depends_on_the_value_and_not_on_the_order_of_its_
     digest = files.sha256_of_json(value)
     assert files.sha256_of_json(dict(reversed(value.items()))) == digest
     assert files.sha256_of_json({**value, "longer": 0}) != digest
+    assert files.canonical_json({"b": "Fuß", "a": (1, 0.5)}) == '{"a":[1,0.5],"b":"Fuß"}'.encode()
 
 
 def test_a_claimed_folder_may_be_claimed_again_for_the_same_thing_only(tmp_path, contents):
@@ -43,9 +44,10 @@ def test_a_filled_folder_that_lost_its_claim_is_refused(tmp_path, contents):
     (tmp_path / "a.json.1-2.partial").touch()
     files.claim(tmp_path / "a.json", {"seed": 0}, "pairs")
     (tmp_path / "a.json").unlink()
-    (tmp_path / "emb.npy").touch()
+    for number in range(7):
+        (tmp_path / f"emb_{number}.npy").touch()
     before = contents(tmp_path)
-    with pytest.raises(FreeBindError, match=r"lost a\.json(.|\n)*emb\.npy(.|\n)*restore"):
+    with pytest.raises(FreeBindError, match=r"lost a\.json(.|\n)*emb_4\.npy\n.*restore"):
         files.claim(tmp_path / "a.json", {"seed": 0}, "pairs")
     assert contents(tmp_path) == before
 
