@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from disturb import NO_LOCKS, disturbed
+from disturb import NO_LOCKS, counted, disturbed
 
 from fb_jax import files
 from fb_jax.banks import Bank, Split, open_banks, require_name, splits, verify_split, write_items
@@ -175,7 +175,9 @@ def test_lists_and_tables_are_copied_unless_others_are_there(two_spaces, split, 
     split.write_pairs("text", "image", np.array([[0, 1], [3, 2]]))
     copy = Split(tmp_path / "copy" / "pool")
     for _ in range(2):
-        split.copy_items_to(copy)
+        with counted("fcntl.flock", on=f"{copy.path}/items/.lock") as locks:
+            split.copy_items_to(copy)
+        assert len(locks) == 1
         assert copy.read_pairs("text", "image").tolist() == [[0, 1], [3, 2]]
     split.write_pairs("text", "image", np.array([[0, 1], [3, 1]]))
     with pytest.raises(FreeBindError, match="holds other pairs"):

@@ -191,7 +191,7 @@ def test_yaml_that_cannot_be_is_refused(tmp_path, text, says):
 
 
 def test_yaml_may_reuse_a_part(tmp_path):
-    text = "\ufeffa: &x {b: 1}\nc:\n  <<: *x\n  d: [" + "*x, " * 14 + "]\n"
+    text = "\ufeffa: &x {b: 1}\nc:\n  <<: *x\n  d: [" + "*x, " * 15 + "]\n"
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     found = files.read_yaml(tmp_path / "a.yaml", "a config file")
-    assert found["c"] == {"b": 1, "d": [{"b": 1}] * 14}
+    assert found["c"] == {"b": 1, "d": [{"b": 1}] * 15}
