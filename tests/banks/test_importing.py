@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from disturb import counted
 from safetensors.numpy import save_file
 
 from fb_jax.banks import Encoder, Split, import_bank, import_pairs, unit_rows, write_items
@@ -228,7 +229,9 @@ def listed(split):
 def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
     listed, save, modalities, name, content
 ):
-    table = import_pairs(listed, *modalities, save(name, content))
+    with counted("fcntl.flock", on="items/.lock") as locks:
+        table = import_pairs(listed, *modalities, save(name, content))
+    assert len(locks) == 1
     np.testing.assert_array_equal(table, np.load(listed.pairs_path("image", "text")), strict=True)
     assert table.tolist() == [[0, 2], [1, 0], [1, 2]]
 
