@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.errors import MOST_CHARACTERS, FreeBindError, require_range, unknown
 
 
 def test_a_message_shows_what_where_expected_got_and_fix_if_they_are_known():
@@ -11,16 +11,33 @@ def test_a_message_shows_what_where_expected_got_and_fix_if_they_are_known():
     assert str(FreeBindError("it broke", got=0)) == "it broke\n  got:      0"
 
 
+def test_a_message_is_of_bounded_length_and_controls_no_terminal():
+    full = MOST_CHARACTERS * "x"
+    assert str(FreeBindError(full)) == full
+    middle = " ... (1,002 characters) ... "
+    long = str(FreeBindError(f"a{full}b", got=f"a{full}b"))
+    assert (
+        long
+        == f"a{full[:499]}{middle}{full[:499]}b\n  got:      a{full[:499]}{middle}{full[:499]}b"
+    )
+    assert str(FreeBindError("\x1b\r", where="ü\n\t\u202e")) == (
+        "\\x1b\\r\n  where:    ü\n\t\\u202e"
+    )
+    assert len(str(unknown("space", full * 9, [full * 9]))) < 5 * MOST_CHARACTERS
+
+
 @pytest.mark.parametrize(
     ("name", "known", "says"),
     [
         ("clap_genral", {"internvl", "clap_general"}, "did you mean 'clap_general'?"),
         ("clap_genral", {"internvl", "clap_general"}, "one of: clap_general, internvl"),
+        ("clap_genral", {"internvl", "clap_general"}, "where:    pool\n"),
+        ("clap_genral", {"internvl", "clap_general"}, "'clap_general'? look there"),
         ("x", {}, "there is none here"),
     ],
 )
 def test_an_unknown_name_is_told_what_exists_and_what_is_nearest(name, known, says):
-    assert says in str(unknown("space", name, known))
+    assert says in str(unknown("space", name, known, "pool", "look there"))
 
 
 def test_an_unknown_name_that_resembles_nothing_gets_no_suggestion():

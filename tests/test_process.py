@@ -1,4 +1,5 @@
 import errno
+import os
 import resource
 import signal
 import subprocess
@@ -49,10 +50,15 @@ def test_no_output_ends_in_a_traceback(tmp_path, ending, status, out, err):
     assert done.stderr.count(b"\n") == bool(err)
 
 
-def test_a_notice_is_a_line_of_the_command(capsys):
+def test_a_notice_is_one_line_of_the_command_that_noticed(capsys, caplog):
     NOTICED.clear()
-    run_command(lambda: [notice_once("this disk has no locks", 1) for _ in range(2)])
-    assert capsys.readouterr().err == "note: this disk has no locks\n"
+    for disk in (1, 2):
+        run_command(lambda disk=disk: [notice_once(f"{disk}\x1b {i}", disk) for i in range(2)])
+    assert capsys.readouterr().err == "note: 1\\x1b 0\nnote: 2\\x1b 0\n"
+    assert not caplog.records
+    notice_once("said by a program")
+    notice_once("said by a program")
+    assert len(caplog.records) == 1
 
 
 def failing(error, cause=None):
@@ -60,6 +66,9 @@ def failing(error, cause=None):
         raise error from cause
 
     return command
+
+
+NO_MEMORY = "error: the memory does not suffice\n  got:      RuntimeError: "
 
 
 @pytest.mark.parametrize(
@@ -71,8 +80,24 @@ def failing(error, cause=None):
         (Interrupted("stopped"), OSError(errno.ENOSPC, "full"), 2, "stopped\nerror: output cannot"),
         (KeyboardInterrupt(), None, 130, "interrupted: run the same command again"),
         (MemoryError(), None, 2, "error: the memory does not suffice"),
-        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), None, 2, "error: the memory does not suffice"),
-        (RuntimeError("CUDA out of memory."), None, 2, "error: the memory does not suffice"),
+        (RuntimeError("RESOURCE_EXHAUSTED:\n 9 GB"), None, 2, f"{NO_MEMORY}RESOURCE_EXHAUSTED: 9"),
+        (
+            RuntimeError("CUDA out of memory." + 900 * "x"),
+            None,
+            2,
+            f"{NO_MEMORY}CUDA out of memory",
+        ),
+        (RuntimeError("can't allocate memory"), None, 2, f"{NO_MEMORY}can't allocate memory"),
+        (RuntimeError("can't start new thread"), None, 2, f"{NO_MEMORY}can't start new thread"),
+        *(
+            (
+                OSError(getattr(errno, name), name),
+                None,
+                2,
+                "error: output cannot be written: [Errno",
+            )
+            for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EBADF", "EROFS", "EMFILE", "ENFILE")
+        ),
         (SystemExit(3), None, 3, ""),
     ],
     ids=repr,
@@ -81,7 +106,9 @@ def test_what_can_be_mended_ends_in_a_status_and_a_message(capsys, error, cause,
     with pytest.raises(SystemExit) as stop:
         run_command(failing(error, cause))
     assert stop.value.code == status
-    assert capsys.readouterr().err.startswith(told)
+    err = capsys.readouterr().err
+    assert err.startswith(told)
+    assert len(err) < 600
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), OSError(errno.ENOENT, "x")], ids=repr)
@@ -90,7 +117,29 @@ def test_a_fault_of_ours_keeps_its_traceback(error):
         run_command(failing(error))
 
 
+@pytest.mark.parametrize(
+    ("soft", "hard", "set_to"),
+    [
+        (256, 100_000, [(8192, 100_000)]),
+        (256, resource.RLIM_INFINITY, [(8192, resource.RLIM_INFINITY)]),
+        (256, 4096, [(4096, 4096)]),
+        (4096, 4096, []),
+        (10_000, 100_000, []),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, []),
+    ],
+)
+def test_a_command_may_open_many_files_if_that_is_allowed(monkeypatch, soft, hard, set_to):
+    found = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: found.append(limits))
+    run_command(lambda: None)
+    assert found == set_to
+
+
 def test_a_limit_that_is_too_low_is_refused(monkeypatch):
+    assert address_space(computes=False) < 10**9 < address_space(computes=True)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert 3 * 10**9 < address_space(computes=False) < 10**10 < address_space(computes=True)
     needed = address_space(computes=True)
     for limit in (needed, resource.RLIM_INFINITY):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, -1))

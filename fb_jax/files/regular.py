@@ -43,7 +43,7 @@ def open_regular(
     """
     link = 0 if follow else os.O_NOFOLLOW
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | link)
     except FileNotFoundError:
         raise FreeBindError(f"{what} is missing", where=path, fix=fix) from None
     except (OSError, ValueError) as error:  # such as a null character in its name

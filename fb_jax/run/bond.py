@@ -72,9 +72,10 @@ def _write_head(job: Job) -> None:
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     files.write_atomic(paths.config, lambda file: file.write(text.encode()))
     now = _origin(config)
-    before = files.read_json(paths.provenance) if paths.provenance.exists() else now
+    began = paths.provenance.exists()
+    before = files.read_json(paths.provenance, dict[str, Any]) if began else now
     banks = {config.pool: job.pairs.banks.fingerprints()} | fingerprints(job.evaluation)
-    if paths.provenance.exists():
+    if began:
         recorded = read_provenance(paths.provenance, paths.marker).banks
         require_there(recorded, banks, config.data)
     current = {

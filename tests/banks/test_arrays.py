@@ -56,8 +56,12 @@ def test_a_fingerprint_names_the_content():
     assert digests == banks(u_text=T.copy()).fingerprints()
     other = T.copy()
     other[8, 5] += 1e-6
-    for changed in (other, T.astype(np.float64), T[::-1], T.reshape(9, 6)[:, ::-1]):
+    for changed in (other, T.astype(np.float64), T[::-1], T[:, ::-1]):
         assert banks(u_text=changed).fingerprints()["u/text"] != digests["u/text"]
+    ones = np.ones((9, 6), "<f4")
+    same_bytes = ones, ones.view(">f4"), ones.reshape(6, 9)
+    alone = [BankSet.from_arrays({"u": {"text": array}}).fingerprints() for array in same_bytes]
+    assert len({digest["u/text"] for digest in alone}) == 3
 
 
 def test_a_memory_map_stays_on_disk(tmp_path):
@@ -75,7 +79,11 @@ def test_pairs_are_tables_or_row_by_row():
     np.testing.assert_array_equal(found.pairs("audio", "text"), [[0, 8], [6, 0]])
     straight = BankSet.from_arrays(SPACES, {("image", "text"): None})
     np.testing.assert_array_equal(straight.pairs("image", "text"), np.arange(8)[:, None] * [1, 1])
-    assert found.pair_fingerprints() != straight.pair_fingerprints()
+    tables = None, [[8, 0], [0, 6]], [[8, 0], [1, 6]]
+    other = [BankSet.from_arrays(SPACES, {("text", "audio"): table}) for table in tables]
+    digests = [these.pair_fingerprints()["pairs/audio-text"] for these in other]
+    assert found.pair_fingerprints() == {"pairs/audio-text": digests[1]}
+    assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize(
@@ -171,7 +179,7 @@ def test_other_pairs_on_disk_are_not_overwritten(tmp_path):
     banks().split.copy_items_to(target)
     before = target.read_pairs("text", "audio")
     np.testing.assert_array_equal(before, [[8, 0], [0, 6]])
-    others = BankSet.from_arrays(SPACES, {("text", "audio"): [[1, 1]]}, "val")
+    others = BankSet.from_arrays(SPACES, {("text", "audio"): [[8, 0], [0, 5]]}, "val")
     with pytest.raises(FreeBindError, match="holds other pairs"):
         others.split.copy_items_to(target)
     np.testing.assert_array_equal(target.read_pairs("text", "audio"), before)

@@ -61,13 +61,22 @@ def test_verify_reads_every_row_and_notices_altered_bytes(bank):
         bank.verify()
 
 
-@pytest.mark.parametrize("about", [None, {}, {"encoder": None}, {"encoder": {"surprise": 1}}])
+@pytest.mark.parametrize(
+    "about",
+    [None, {}, {"encoder": None}, {"encoder": {"surprise": 1}}]
+    + [{"missing": rows} for rows in ([5], [3, 1], [1, 1], [-1], [0.5])],
+)
 def test_an_array_without_the_description_of_a_bank_is_refused(bank, about):
     manifest = files.read_json(bank.folder / "manifest.json")
     manifest["about"] = manifest["about"] | about if about else {}
     files.write_json(bank.folder / "manifest.json", manifest)
     with pytest.raises(FreeBindError, match="not a bank"):
         Bank.open(bank.folder)
+
+
+def test_a_bank_is_written_by_one_process_at_a_time(bank, make_bank):
+    with files.locked(bank.folder), pytest.raises(FreeBindError, match="another process"):
+        make_bank("clap", "text", ROWS, missing=[3, 1])
 
 
 def test_banks_are_imported_without_the_heavy_libraries():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from disturb import counted
 from safetensors.numpy import save_file
 
 from fb_jax.banks import Encoder, Split, import_bank, import_pairs, unit_rows, write_items
@@ -15,10 +16,10 @@ def save(tmp_path):
         path, content = tmp_path / name, content.encode() if isinstance(content, str) else content
         if isinstance(content, bytes):
             path.write_bytes(content)
-        elif isinstance(content, dict) or path.suffix == ".safetensors":
-            save_file(content if isinstance(content, dict) else {"x": content}, path)
+        elif isinstance(content, dict):
+            save_file(content, path)
         elif content is not None:
-            np.save(path, content)
+            np.save(path, content) if name.endswith(".npy") else save_file({"x": content}, path)
         return path
 
     return save
@@ -84,10 +85,11 @@ def test_bad_rows_are_refused_or_listed_as_missing(split, save, bad, kind):
 
 
 def test_missing_rows_are_found_and_exempt_wherever_they_are(split, save, many):
-    rows = np.load(many)
-    rows[[5, 60_000]] = np.nan
+    """Also in the first and last row of a block, of a shard and of all."""
+    rows, bad = np.load(many), [0, 5, 16_383, 16_384, 65_535, 65_536, 69_999]
+    rows[bad] = np.nan
     bank = import_bank(split, "clap", "text", save("x.npy", rows), bad_rows="missing")
-    assert np.flatnonzero(~bank[:].any(axis=1)).tolist() == bank.missing.tolist() == [5, 60_000]
+    assert np.flatnonzero(~bank[:].any(axis=1)).tolist() == bank.missing.tolist() == bad
     bank.verify()
 
 
@@ -98,7 +100,7 @@ BFLOAT16 = len(BFLOAT16).to_bytes(8, "little") + BFLOAT16 + b"\x80\x3f" * 2
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("x.npy", None, "is missing"),
+        ("x.safetensors", None, "a matrix is missing"),
         ("x.csv", "1,2", r"cannot be imported(.|\n)*expected: \.npy or \.safetensors"),
         ("x.npy", "1,2", "cannot be read"),
         ("x.npy", "", "cannot be read"),
@@ -167,8 +169,8 @@ def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, m
 @pytest.mark.parametrize(
     ("name", "text", "ids", "captions"),
     [
-        ("x.txt", "a dog\nFüße\n\n", "012", ["a dog", "Füße", ""]),
-        ("x.txt", "a\r\nb\r\nc", "012", ["a", "b", "c"]),
+        ("x.txt", "\ufeffa\u2028dog\x0b\nFüße\x85\n\n", "012", ["a\u2028dog\x0b", "Füße\x85", ""]),
+        ("x.txt", "\r\n\ufeffb \x0c\r\n c\rd", "012", ["", "\ufeffb \x0c", " c\rd"]),
         (
             "x.jsonl",
             '{"id": "p", "caption": "a"}\n{"id": "q"}\n{"id": "r"}',
@@ -194,6 +196,7 @@ def test_items_are_captions_or_objects_or_just_numbers(
         (None, r"list is missing\n.*x\.txt"),
         ("a\nb\n", r"expected: 2 rows(.|\n)*got: +3 rows"),
         ("a\nb\nc\nd\n", r"expected: 4 rows(.|\n)*got: +3 rows"),
+        ("", "expected: 0 rows"),
     ],
 )
 def test_items_that_do_not_fit_the_matrix_are_refused_and_not_stored(
@@ -218,7 +221,7 @@ def listed(split):
 @pytest.mark.parametrize(
     ("modalities", "name", "content"),
     [
-        (("image", "text"), "p.csv", "0,2\n1,0\n1,2\n"),
+        (("image", "text"), "p.csv", "\ufeff0,2\r\n\n1, 0\r\n1,2"),
         (("text", "image"), "p.csv", "2,0\n0,1\n2,1\n"),
         (("image", "text"), "p.npy", np.array([[0, 2], [1, 0], [1, 2]], np.uint8)),
     ],
@@ -226,7 +229,9 @@ def listed(split):
 def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
     listed, save, modalities, name, content
 ):
-    table = import_pairs(listed, *modalities, save(name, content))
+    with counted("fcntl.flock", on="items/.lock") as locks:
+        table = import_pairs(listed, *modalities, save(name, content))
+    assert len(locks) == 1
     np.testing.assert_array_equal(table, np.load(listed.pairs_path("image", "text")), strict=True)
     assert table.tolist() == [[0, 2], [1, 0], [1, 2]]
 

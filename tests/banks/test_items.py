@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def test_the_same_list_may_be_written_again(path):
     assert again.digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("other", [ITEMS[:2], ITEMS[::-1], []], ids=["shorter", "turned", "empty"])
+@pytest.mark.parametrize("other", [ITEMS[:2], ITEMS[::-1], [], [*ITEMS, {"id": "d"}]])
 def test_another_list_is_refused_and_the_first_stays(path, other):
     write_items(path, ITEMS)
     with pytest.raises(FreeBindError, match="another item list is already here"):
@@ -37,12 +38,26 @@ def test_another_list_is_refused_and_the_first_stays(path, other):
     assert list(ItemList(path)) == ITEMS
 
 
+def test_the_digest_follows_the_file(path):
+    write_items(path, ITEMS)
+    found, now = [], path.stat().st_mtime_ns
+    for content, changed in (b"1", now), (b"22", now), (b"33", now + 10**6):
+        path.write_bytes(content)
+        os.utime(path, ns=(now, changed))
+        found.append(ItemList(path).digest == hashlib.sha256(content).hexdigest())
+    path.rename(path.with_name("old.jsonl"))
+    path.write_bytes(b"44")
+    os.utime(path, ns=(now, now + 10**6))
+    assert found == [True] * 3
+    assert ItemList(path).digest == hashlib.sha256(b"44").hexdigest()
+
+
 def test_a_missing_list_is_named(path):
     with pytest.raises(FreeBindError, match=r"missing\n.*text\.jsonl"):
         ItemList(path)
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'"id"', b'{"caption": "x"}', b"\xff"])
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'"id"', b'{"id": 3}', b"\xff"])
 @pytest.mark.parametrize("read", [ItemList.verify, list, lambda items: items[1]])
 def test_a_malformed_line_is_named(path, line, read):
     path.write_bytes(b'{"id": "a"}\n' + line + b'\n{"id": "c"}\n')

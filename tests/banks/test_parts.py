@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from disturb import FILE_STEPS, At, counted, disturbed, run, start, wait_until_stopped
+from disturb import FILE_STEPS, NO_LOCKS, At, counted, disturbed, run, start, wait_until_stopped
 
 from fb_jax.banks import PartWriter, ShardedArray, ShardWriter
 from fb_jax.errors import FreeBindError
@@ -151,6 +151,19 @@ def test_a_shard_belongs_to_one_process_at_a_time(folder):
     other.communicate()
     assert ShardedArray(folder).manifest.count == 10
     assert other.returncode == 0
+
+
+def test_a_claim_removes_what_is_left_of_its_own_shards_only(folder):
+    writer = writer_for(folder)
+    writer.parts.mkdir()
+    names = [f"emb_0000{i}.npy.1-2.partial" for i in (1, 2)]
+    names += [f"parts/0000{i}.json.1-2.partial" for i in (1, 2)]
+    for name in names:
+        (folder / name).touch()
+    with disturbed(NO_LOCKS), writer.claimed([2]):
+        assert all((folder / name).exists() for name in names)
+    with writer.claimed([2]):
+        assert [(folder / name).exists() for name in names] == [True, False] * 2
 
 
 def test_a_killed_process_lets_its_shards_go(folder):

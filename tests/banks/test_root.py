@@ -2,8 +2,10 @@ import shutil
 
 import numpy as np
 import pytest
+from disturb import NO_LOCKS, counted, disturbed
 
-from fb_jax.banks import Bank, open_banks, require_name, splits, verify_split, write_items
+from fb_jax import files
+from fb_jax.banks import Bank, Split, open_banks, require_name, splits, verify_split, write_items
 from fb_jax.errors import FreeBindError
 
 ROWS = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -156,6 +158,47 @@ def test_a_pair_table_that_cannot_be_is_refused(two_spaces, save_pairs, table, s
         open_banks(two_spaces, spaces=["a"]).pairs("text", "image")
 
 
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_table_belongs_to_the_item_lists_of_both_its_columns(two_spaces, split, modality):
+    split.write_pairs("text", "image", np.array([[0, 1], [3, 2]]))
+    assert split.read_pairs("image", "text").tolist() == [[1, 0], [2, 3]]
+    digest = files.sha256_of(split.pairs_path("image", "text"))
+    opened = open_banks(two_spaces, spaces=["a"])
+    assert opened.pair_fingerprints() == {"pairs/image-text": digest}
+    path = split.items_path(modality)
+    path.write_bytes(path.read_bytes().replace(b"0", b"9"))
+    with pytest.raises(FreeBindError, match="a pair table belongs to something else"):
+        split.read_pairs("image", "text")
+
+
+def test_lists_and_tables_are_copied_unless_others_are_there(two_spaces, split, tmp_path):
+    split.write_pairs("text", "image", np.array([[0, 1], [3, 2]]))
+    copy = Split(tmp_path / "copy" / "pool")
+    for _ in range(2):
+        with counted("fcntl.flock", on=f"{copy.path}/items/.lock") as locks:
+            split.copy_items_to(copy)
+        assert len(locks) == 1
+        assert copy.read_pairs("text", "image").tolist() == [[0, 1], [3, 2]]
+    split.write_pairs("text", "image", np.array([[0, 1], [3, 1]]))
+    with pytest.raises(FreeBindError, match="holds other pairs"):
+        split.copy_items_to(copy)
+    path = copy.items_path("text")
+    path.write_bytes(path.read_bytes().replace(b"0", b"9"))
+    with pytest.raises(FreeBindError, match=r"holds other items(.|\n)*text\.jsonl"):
+        split.copy_items_to(copy)
+
+
+def test_what_a_killed_process_left_of_lists_and_tables_is_removed(two_spaces, split, save_pairs):
+    left = [split.items_path("text"), save_pairs([[0, 0]])]
+    for path in left:
+        path.with_name(f"{path.name}.1-2.partial").touch()
+    with disturbed(NO_LOCKS), split.writing():
+        assert len(list(split.path.glob("*/*.partial"))) == 2
+    with split.writing():
+        assert not list(split.path.glob("*/*.partial"))
+    assert all(path.exists() for path in left)
+
+
 # Verifying
 
 
@@ -187,11 +230,15 @@ def test_a_whole_split_is_told_line_by_line(two_spaces, split, save_pairs):
         ("embeddings/b/text/emb_00001.npy", np.ones((2, 3), np.float16), "altered"),
         ("embeddings/b/text/emb_00001.npy", np.ones((2, 2), np.float16), "not what its manifest"),
         ("pairs/image-text.npy", np.array([[9, 9]]), "points past an item list"),
+        ("embeddings/b/text/manifest.json", None, "a bank is not finished"),
     ],
 )
 def test_damage_to_any_part_of_a_split_is_found(two_spaces, split, save_pairs, file, damage, says):
     save_pairs([[0, 0]])
-    if isinstance(damage, str):
+    (split.path / "embeddings" / "b" / "text" / "partial.json").touch()
+    if damage is None:
+        (split.path / file).unlink()
+    elif isinstance(damage, str):
         (split.path / file).write_text(damage)
     else:
         np.save(split.path / file, damage)

@@ -78,14 +78,16 @@ def test_an_array_without_rows_can_be_written_and_read(tmp_path):
         (lambda shard: shard.unlink(), "a shard is missing"),
         (lambda shard: shard.write_bytes(shard.read_bytes()[:-1]), "truncated"),
         (lambda shard: shard.write_bytes(b""), "truncated"),
+        (lambda shard: shard.rename(s := shard.with_name("s")) and shard.symlink_to(s), "opened"),
         (lambda shard: np.save(shard, X[4:7]), "is not what its manifest says"),
         (lambda shard: np.save(shard, X[4:8].astype(np.float64)), "is not what its manifest says"),
     ],
-    ids=["missing", "truncated", "emptied", "reshaped", "retyped"],
+    ids=["missing", "truncated", "emptied", "a link", "reshaped", "retyped"],
 )
 def test_a_damaged_shard_is_named_when_the_array_is_opened(tmp_path, damage, says):
     damage(write(tmp_path) / "emb_00001.npy")
-    with pytest.raises(FreeBindError, match=rf"{says}.*\n.*emb_00001\.npy"):
+    says = rf"{says}.*\n.*emb_00001\.npy(.|\n)*fix: +restore the files"
+    with pytest.raises(FreeBindError, match=says):
         ShardedArray(tmp_path)
 
 
@@ -106,13 +108,22 @@ def test_altered_bytes_are_noticed_by_verify_and_not_before(tmp_path):
         ({"format": "zarr"}, r"another format(.|\n)*zarr version 1"),
         ({"count": 9}, r"do not add up(.|\n)*expected: 9 rows\n.*10 rows"),
         ({"shards": 3}, "malformed"),
+        *(({name: 0}, rf"malformed(.|\n)*{name}") for name in ("dim", "shard_rows")),
+        *(({name: 1 << 49}, rf"malformed(.|\n)*{name}") for name in ("count", "dim", "shard_rows")),
+        (lambda shards: [shards[0], shards[0], shards[2]], "do not add up"),  # as many rows
+        (lambda shards: [shards[0] | {"sha256": shards[0]["sha256"] + "0"}], "malformed"),
+        (lambda shards: [shards[0] | {"sha256": shards[0]["sha256"].upper()}], "malformed"),
+        (lambda shards: [shards[0] | {"rows": 0}], "malformed"),
         ({"surprise": 1}, "malformed"),
         (None, "something else"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(tmp_path, change, says):
     path = write(tmp_path) / "manifest.json"
-    files.write_json(path, files.read_json(path) | change if change else [])
+    whole = files.read_json(path)
+    if callable(change):
+        change = {"shards": change(whole["shards"])}
+    files.write_json(path, whole | change if change else [])
     with pytest.raises(FreeBindError, match=says):
         ShardedArray(tmp_path)
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from disturb import At, disturbed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +14,13 @@ def test_the_digest_of_a_value_depends_on_the_value_and_not_on_the_order_of_its_
     digest = files.sha256_of_json(value)
     assert files.sha256_of_json(dict(reversed(value.items()))) == digest
     assert files.sha256_of_json({**value, "longer": 0}) != digest
+    assert files.canonical_json({"b": "Fuß", "a": (1, 0.5)}) == '{"a":[1,0.5],"b":"Fuß"}'.encode()
 
 
 def test_a_claimed_folder_may_be_claimed_again_for_the_same_thing_only(tmp_path, contents):
     identity = {"rows": (1, 2), "seed": 0}
     first = files.claim(tmp_path / "a.json", identity, "pairs")
+    assert first == files.sha256_of_json(identity)
     before = contents(tmp_path)
     (tmp_path / "emb.npy").touch()
     assert files.claim(tmp_path / "a.json", identity, "pairs") == first
@@ -28,14 +31,23 @@ def test_a_claimed_folder_may_be_claimed_again_for_the_same_thing_only(tmp_path,
     assert contents(tmp_path) == before
 
 
+def test_of_many_differences_the_first_are_told():
+    here, none = dict.fromkeys("abcdefg", 1), ", ".join(f"{name} not there" for name in "abcde")
+    ones = ", ".join(f"{name} 1" for name in "abcde")
+    assert files.differences(here, {}) == (f"{ones}, and 2 more", f"{none}, and 2 more")
+    assert files.differences({}, here) == (f"{none}, and 2 more", f"{ones}, and 2 more")
+    assert files.differences({"a": {"b": []}}, {"a": {"b": {}}}) == ("a.b []", "a.b {}")
+
+
 def test_a_filled_folder_that_lost_its_claim_is_refused(tmp_path, contents):
     (tmp_path / ".lock").touch()
     (tmp_path / "a.json.1-2.partial").touch()
     files.claim(tmp_path / "a.json", {"seed": 0}, "pairs")
     (tmp_path / "a.json").unlink()
-    (tmp_path / "emb.npy").touch()
+    for number in range(7):
+        (tmp_path / f"emb_{number}.npy").touch()
     before = contents(tmp_path)
-    with pytest.raises(FreeBindError, match=r"lost a\.json(.|\n)*emb\.npy(.|\n)*restore"):
+    with pytest.raises(FreeBindError, match=r"lost a\.json(.|\n)*emb_4\.npy\n.*restore"):
         files.claim(tmp_path / "a.json", {"seed": 0}, "pairs")
     assert contents(tmp_path) == before
 
@@ -46,8 +58,9 @@ def test_recorded_numbers_are_those_that_were_written_for_the_same_thing(tmp_pat
     read = lambda of=about: files.read_recorded(path, "a table", of, "import it again")  # noqa: E731
     files.write_recorded(path, np.arange(3), about)
     assert read().tolist() == [0, 1, 2]
-    with pytest.raises(FreeBindError, match=r"belongs to something else(.|\n)*import it again"):
-        read({"items": {"text": "2"}})
+    for other in ({"items": {"text": "2"}}, {}, {**about, "seed": 0}):
+        with pytest.raises(FreeBindError, match=r"belongs to something else(.|\n)*import it again"):
+            read(other)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -55,7 +68,9 @@ def test_recorded_numbers_are_those_that_were_written_for_the_same_thing(tmp_pat
         read()
     files.write_recorded(path, np.arange(4), about)
     assert read().tolist() == [0, 1, 2, 3]
-    path.with_suffix(".json").unlink()
     assert not caplog.records
-    assert read().tolist() == [0, 1, 2, 3]
-    assert "without a record" in caplog.text
+    full = disturbed(At("disturb.begin", 1, "ENOSPC", on=r"\.json"))
+    with full, pytest.raises(FreeBindError, match="could not be written"):
+        files.write_recorded(path, np.arange(5), about)
+    assert read().tolist() == [0, 1, 2, 3, 4]
+    assert f"{path}: a table without a record" in caplog.text

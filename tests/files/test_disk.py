@@ -1,3 +1,7 @@
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from fb_jax import files
@@ -20,6 +24,17 @@ def test_space_is_asked_for_where_the_folder_would_be(tmp_path):
     files.require_space({tmp_path / "a" / "b": 1, tmp_path: -1})
     with pytest.raises(FreeBindError, match=r"expected: 1000000\.00 GB free\n.*\d [MG]B free"):
         files.require_space({tmp_path: 4 * 10**14, tmp_path / "a" / "b": 6 * 10**14})  # one disk
+    with pytest.raises(FreeBindError, match=r"expected: 1000000\.00 GB free"):
+        files.require_space({tmp_path: -(10**15), tmp_path / "a" / "b": 10**15})
+
+
+def test_space_suffices_if_it_is_just_enough_on_each_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=9))
+    files.require_space({tmp_path: 9, Path("/proc"): 9})
+
+
+def test_sizes_are_in_megabytes_below_one_gigabyte():
+    assert [files.gigabytes(n) for n in (0, 999e6, 10**9)] == ["0.0 MB", "999.0 MB", "1.00 GB"]
 
 
 def test_the_bytes_of_a_folder_are_those_of_all_files_in_it(tmp_path):

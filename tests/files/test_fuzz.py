@@ -34,7 +34,7 @@ def home(tmp_path_factory):
 @pytest.mark.parametrize("name", TARGETS)
 @settings(
     deadline=None,
-    max_examples=40,
+    max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())

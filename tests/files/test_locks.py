@@ -47,6 +47,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "b.partial").touch()
     (tmp_path / "own.txt").touch()
+    (tmp_path / "link.partial").symlink_to(tmp_path / "sub")
     with files.locked(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "sub", "own.txt"}
         (tmp_path / "mine.partial").touch()
@@ -59,14 +60,24 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 def test_a_disk_without_locks_is_named_once_and_the_work_goes_on(tmp_path, caplog, error):
     NOTICED.clear()
     (tmp_path / "of another.partial").touch()
-    for _ in range(3):
-        with disturbed(NO_LOCKS._replace(do=error)), files.locked(tmp_path) as held:
+    for folder in (tmp_path, tmp_path, tmp_path / "sub"):
+        with disturbed(NO_LOCKS._replace(do=error)), files.locked(folder) as held:
             assert not held
     assert (tmp_path / "of another.partial").exists()  # who knows whose it is
+    assert {("locks", tmp_path.stat().st_dev)} == NOTICED
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{tmp_path}: this disk has no locks")
 
 
-def test_a_lock_that_fails_in_another_way_is_told(tmp_path):
-    with disturbed(At("fcntl.flock", 1, "EIO")), pytest.raises(FreeBindError, match="a lock could"):
+@pytest.mark.parametrize(
+    ("error", "says"), [("EIO", "a lock could"), ("EAGAIN", "another"), ("EACCES", "another")]
+)
+def test_a_lock_that_fails_in_another_way_is_told(tmp_path, error, says):
+    with disturbed(At("fcntl.flock", 1, error)), pytest.raises(FreeBindError, match=says):
         files.locked(tmp_path).__enter__()
+
+
+def test_a_disk_may_lock_whole_files_but_no_ranges(tmp_path):
+    assert files.has_locks(tmp_path)
+    with disturbed(NO_LOCKS._replace(calls="fcntl.lockf")):
+        assert not files.has_locks(tmp_path)

@@ -2,12 +2,14 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from fb_jax import files
 from fb_jax.banks import open_banks
+from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, with_basis
 from fb_jax.run import evaluation_banks, points_for
-from fb_jax.run.report import cut_once, report_space
+from fb_jax.run.report import cut_once, read_figures, report_space
 
 SPACES = ("imagebind", "clap_general")
 
@@ -34,7 +36,13 @@ def test_a_report_has_the_metrics_that_are_asked_for(make_bond, test_banks, tmp_
     figures = results["test"]["unified"]["audio-text"]
     assert set(figures) == {"MRR", "MRR audio->text", "MRR text->audio"}
     assert files.read_json(tmp_path / "metrics.json")["retrieval"] == results
+    assert read_figures(tmp_path / "metrics.json", space) == results
+    with pytest.raises(FreeBindError, match="of another space"):
+        read_figures(tmp_path / "metrics.json", space.with_factors(audio=0.123))
     assert (tmp_path / "sweep.png").exists()
+    files.write_json(tmp_path / "metrics.json", {"test": {}})
+    with pytest.raises(FreeBindError, match=r"something else\n.*metrics\.json\n.*`retrieval`"):
+        read_figures(tmp_path / "metrics.json", space)
 
 
 def test_a_sum_is_cut_to_the_basis_that_is_kept_or_to_one_of_the_pool(make_bond, root):
