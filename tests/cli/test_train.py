@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from disturb import REPOSITORY, At
 
+from fb_jax import files
 from fb_jax.cli.main import main as freebind
 from fb_jax.process import AGAIN
 from fb_jax.run import default
@@ -116,6 +117,13 @@ def test_a_disturbed_training_goes_on_to_the_bits_of_an_undisturbed_one(
     jax.tree.map(np.testing.assert_array_equal, *(bond.variables for bond in bonds))
     metrics = [folder / "metrics.json" for folder in (run_folder, tmp_path / "run")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
+
+
+def test_a_run_is_for_one_process_alone(invoke, again, tmp_path):
+    with files.locked(tmp_path / "run"):
+        done = invoke(freebind, "train", *again)
+    assert (done.status, "another process is writing here" in done.err) == (2, True), done.err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock"}
 
 
 # An environment that would change the training
