@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_jax.banks import Split, open_banks, splits
+from fb_jax.banks import Split, Synthetic, open_banks, splits, write_synthetic
 from fb_jax.cli.main import main
 
 COMPASS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)
@@ -35,12 +35,13 @@ def import_(bank, matrix):
     return import_
 
 
-def test_synthetic_banks_say_that_they_are_made_up(bank, tmp_path):
+def test_synthetic_banks_say_that_they_are_made_up(bank, tmp_path, contents):
     done = bank("synthetic", "made/up", "--pool", 30, "--seed", 7)
     assert done.status == 0
     assert "made/up: random embeddings: they show that the commands work" in done.out
     assert splits(tmp_path / "made/up") == ["pool", "test", "val"]
-    assert len(open_banks("made/up", spaces=["imagebind"])["imagebind", "text"]) == 30
+    write_synthetic("again", Synthetic(pool=30, seed=7))
+    assert contents(tmp_path / "made/up") == contents(tmp_path / "again")
 
 
 def test_info_names_every_bank_and_pair_table(bank, root):
@@ -77,10 +78,10 @@ def test_verify_of_nothing_is_an_error(bank):
 
 def test_an_imported_matrix_becomes_a_bank_of_unit_rows(import_, tmp_path):
     (tmp_path / "captions.txt").write_text("north\neast\nsouth\nwest\n")
-    named = ["--encoder.name", "a model", "--encoder.licence", "CC0-1.0"]
-    done = import_(9 * COMPASS, "s", "text", "--items", "captions.txt", *named)
+    more = ["--encoder.name", "a model", "--encoder.licence", "CC0-1.0", "--dtype", "float32"]
+    done = import_(9 * COMPASS, "s", "text", "--items", "captions.txt", *more)
     assert done.status == 0
-    assert "banks/test/embeddings/s/text: 4 x 2 float16, 0 missing, 1 shards" in done.out
+    assert "banks/test/embeddings/s/text: 4 x 2 float32, 0 missing, 1 shards" in done.out
     assert ", a model, licence CC0-1.0\n" in done.out
     opened = open_banks("banks", "test", spaces=["s"])
     np.testing.assert_array_equal(opened["s", "text"][:], COMPASS)
@@ -94,7 +95,7 @@ def test_bad_rows_are_refused_or_listed_as_missing(import_):
     assert "NaN or infinite rows" in done.err
     assert "--bad-rows missing" in done.err
     done = import_(rows, "s", "text", "--bad-rows", "missing")
-    assert ", 2 missing, " in done.out
+    assert ": 4 x 2 float16, 2 missing, " in done.out
 
 
 def test_pairs_are_stored_in_the_order_of_the_alphabet(bank, import_, tmp_path):

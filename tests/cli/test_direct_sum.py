@@ -1,5 +1,6 @@
 """The direct sum, by the commands that a user types."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
 from fb_jax.fusion import FusedSpace, parts_of
+from fb_jax.fusion import cut as fit_cut
+from fb_jax.run import Run
 
 POOL = {"text": 83, "image": 82, "audio": 81}
 CLAPS = ("clap_general", "clap_music")
+TITLE = "imagebind+clap_general"
+LICENCES = dict.fromkeys(TITLE.split("+"), "Apache-2.0")
 QUICK = ["--bond", "direct_sum", "--training.batch", 20, "--training.epochs", 2]
 QUICK += ["--training.hidden", 32]
 
@@ -48,6 +53,8 @@ def test_a_direct_sum_is_trained_cut_evaluated_and_fused(must, data, tmp_path):
 
     must(freebind, "fuse", "--run", run, "--split", "val", "--out", "made", "--name", "sum")
     assert open_banks("made", "val", spaces=["sum"]).dim("sum") == 40
+    must(freebind, "export-space", "--run", run, "--out", "kept")
+    assert FusedSpace.load("kept") == replace(Run(run).space, licences=LICENCES).named(TITLE)
 
     must(freebind, "train", "--data", data, *QUICK)  # uncut again
     assert "equal, 40 dimensions" not in (run / "metrics.json").read_text()
@@ -64,6 +71,9 @@ def test_direct_sums_with_several_experts_are_exported_as_one_space(must, data):
     assert "cut: imagebind+clap_general+clap_music: 64 dimensions, " in told
     assert ", from imagebind, clap_general, clap_music\n" in told
     whole, cut = (FusedSpace.load(folder) for folder in ("whole", "cut"))
+    assert files.read_json(Path("whole/space.json"))["metrics"] == {}
+    pool = open_banks(data, "pool", spaces=whole.spaces)
+    np.testing.assert_array_equal(cut.last.basis, fit_cut(whole, 64, pool).last.basis)
     assert (whole.dim, cut.dim) == (160, 64)
     banks = open_banks(data, "val", spaces=whole.spaces)
     parts = parts_of(whole, banks)

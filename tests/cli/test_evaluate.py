@@ -51,9 +51,12 @@ def test_one_split_is_evaluated_when_it_is_named(invoke, run_folder, recorded, t
 
 def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root, tmp_path):
     moved = shutil.copytree(root / "val", tmp_path / "moved" / "mine").parent
-    done = invoke(freebind, "eval", "--run", run_folder, "--data", moved, "--split", "mine")
+    args = ["--data", moved, "--split", "mine", "--metrics", "MRR", "--json", "out.json"]
+    done = invoke(freebind, "eval", "--run", run_folder, *args)
     assert done.status == 0
     assert "mine: imagebind+clap_general" in done.out
+    found = files.read_json(tmp_path / "out.json")["retrieval"]["mine"]["versatile"]["audio-text"]
+    assert set(found) == {"MRR", "MRR audio->text", "MRR text->audio"}
 
 
 @pytest.mark.parametrize(

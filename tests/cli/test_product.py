@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -146,24 +145,6 @@ def test_every_route_is_a_file(make, product, dim, row):
     make(product)
     assert FusedSpace.load(Path("runs") / product / "space").dim == dim
     assert figures(Path("runs") / product)[row]["audio-text"]["R@1"] > 0
-
-
-def test_a_product_of_ones_own_with_a_cut(make, monkeypatch):
-    Path("mine.yaml").write_text(
-        "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 60, "
-        "fill: 0.2}"
-    )
-    make("mine.yaml")
-    space = FusedSpace.load("runs/mine/space")
-    assert (space.dim, space.last.fill) == (60, 0.2)
-    assert "equal, 60 dimensions" in figures("runs/mine")
-
-    # again, where a matrix product rounds otherwise: the cut is kept, not made anew
-    module = import_module("fb_jax.fusion.cut")
-    axes = module.principal_axes
-    monkeypatch.setattr(module, "principal_axes", lambda *args: -axes(*args))
-    make("mine.yaml")
-    np.testing.assert_array_equal(FusedSpace.load("runs/mine/space").last.basis, space.last.basis)
 
 
 # The tuned audio encoder

@@ -108,6 +108,7 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     assert export("--run", "second", "--base", "first", "--out", "kept").status == 0
     space, run = FusedSpace.load("kept"), Run(tmp_path / "second")
     assert space.spaces == (*NATIVE, "internvl")
+    assert space.licences == dict.fromkeys(space.spaces, "Apache-2.0")
     native = open_banks(home, "test", spaces=space.spaces)
     of_run = parts_of(FusedSpace.of(run.bond), run.open_banks("test"))
     for modality, parts in parts_of(space, native).items():

@@ -119,6 +119,13 @@ def test_a_disturbed_training_goes_on_to_the_bits_of_an_undisturbed_one(
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
 
 
+def test_a_run_is_for_one_process_alone(invoke, again, tmp_path):
+    with files.locked(tmp_path / "run"):
+        done = invoke(freebind, "train", *again)
+    assert (done.status, "another process is writing here" in done.err) == (2, True), done.err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock"}
+
+
 # An environment that would change the training
 
 IN_X64 = """

@@ -39,6 +39,8 @@ def test_fused_banks_go_into_the_root_that_is_read_unless_told_otherwise(fuse, r
     home = shutil.copytree(root, tmp_path / "home")
     assert fuse("--data", home).status == 0
     assert "imagebind+clap_general" in Split(home / "test").spaces()
+    bank = Split(home / "test").bank_path("imagebind+clap_general", "text")
+    assert np.load(bank / "emb_00000.npy").dtype == np.float16
 
 
 def test_nothing_is_written_into_the_package(invoke, run_folder, root, tmp_path, monkeypatch):
@@ -46,9 +48,11 @@ def test_nothing_is_written_into_the_package(invoke, run_folder, root, tmp_path,
     shutil.copytree(root, home / "banks")
     run = shutil.copytree(run_folder, tmp_path / "run")
     monkeypatch.setattr(default, "HOME", home)
-    done = invoke(main, "fuse", "--run", run, "--split", "test", "--data", home / "banks")
-    assert done.status == 0, done.err
-    assert "imagebind+clap_general" in Split(run / "fused/test").spaces()
+    Run(run).space.save(tmp_path / "product/space")
+    for source in (run, tmp_path / "product"):
+        done = invoke(main, "fuse", "--run", source, "--split", "test", "--data", home / "banks")
+        assert done.status == 0, done.err
+        assert "imagebind+clap_general" in Split(source / "fused/test").spaces()
     assert "imagebind+clap_general" not in Split(home / "banks/test").spaces()
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_a_cut_space_is_evaluated_beside_the_uncut(one, test_banks):
 
 
 def test_a_cut_space_comes_back_to_the_bit(one, test_banks, tmp_path):
-    fewer = cut(one, 24, test_banks)
+    fewer = cut(one.with_last(replace(one.last, fill=0.2)), 24, test_banks)
     fewer.save(tmp_path / "kept")
     loaded = FusedSpace.load(tmp_path / "kept")
     assert digest(loaded) == digest(fewer) != digest(one)
@@ -74,6 +75,7 @@ def test_a_cut_space_comes_back_to_the_bit(one, test_banks, tmp_path):
     np.testing.assert_array_equal(loaded.fuse("image", rows), fewer.fuse("image", rows))
     card = (tmp_path / "kept" / "README.md").read_text()
     assert "a direct sum of 24 dimensions, cut from 112 by PCA" in card
+    assert "fill it in with 0.2 of the squared norm" in card
 
 
 def test_a_cut_is_taken_back(one):

@@ -3,13 +3,16 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from made import changed
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import digest
+from fb_jax.fusion import digest, with_basis
 from fb_jax.fusion.layout import StageAbout, read_stage, stage_json, stage_tensors
+from fb_jax.projector import Bond
 
 NAME = "0.clap_general.linear_in.kernel"
+BASES = np.eye(112, 4, 1, dtype=np.float32), np.eye(112, 4, dtype=np.float32)
 
 
 @pytest.fixture
@@ -59,11 +62,51 @@ def test_the_digest_is_of_the_numbers_as_they_are_kept(product):
     assert digest(other) == digest(product)
 
 
-def test_the_digest_covers_every_stage(product):
-    first, last = product.stages
-    other = replace(product, stages=(replace(first, factors={"image": 0.9, "text": 0.8}), last))
-    assert other != product
-    assert digest(other) != digest(product)
+def last(**changes):
+    return lambda space: space.with_last(replace(space.last, **changes))
+
+
+def first(**changes):
+    def change(space):
+        stage, *rest = space.stages
+        return replace(space, stages=(replace(stage, **changes), *rest))
+
+    return change
+
+
+def text_alone(space):
+    bond, *rest = space.last.bonds
+    return space.with_last(replace(space.last, bonds=(changed(bond, shared=("text",)), *rest)))
+
+
+@pytest.mark.parametrize(
+    ("which", "change"),
+    [
+        ("product", first(factors={"image": 0.9, "text": 0.8})),
+        ("product", last(factors={"audio": 0.5, "text": 0.2})),
+        ("product", last(normalise=False)),
+        ("product", text_alone),
+        ("tuned", last(tuned_rows={"audio": "another"})),
+        ("one", last(fill=0.1)),
+        ("one", lambda space: with_basis(space, BASES[1])),
+        ("cut", lambda space: with_basis(space, BASES[1])),
+    ],
+)
+def test_the_digest_is_of_all_that_a_row_depends_on(request, one, which, change):
+    cut = with_basis(one, BASES[0])
+    space = cut if which == "cut" else request.getfixturevalue(which)
+    assert change(space) != space
+    assert digest(change(space)) != digest(space)
+
+
+def test_the_digest_is_of_every_number(one):
+    (bond,) = one.last.bonds
+    leaves, form = jax.tree.flatten(bond.variables)
+    found = {digest(one)}
+    for i, leaf in enumerate(leaves):
+        other = jax.tree.unflatten(form, [*leaves[:i], leaf + np.float32(1), *leaves[i + 1 :]])
+        found.add(digest(last(bonds=(Bond(bond.spec, other),))(one)))
+    assert len(found) == 11
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import safetensors.numpy
-from made import native_rows
+from made import native_rows, planned
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
@@ -53,7 +53,11 @@ def test_the_description_of_a_space_comes_back(product, folder):
     assert (loaded.licences, loaded.presets) == (LICENCES, product.presets)
     assert loaded.at("at_expertise").factors == {"audio": 0.8, "text": 0.5}
     assert list(loaded.presets) == list(product.presets)  # the first is the default
-    assert files.read_json(folder / "space.json")["metrics"] == METRICS
+    about = files.read_json(folder / "space.json")
+    assert (about["metrics"], about["digest"]) == (METRICS, digest(product))
+    assert set(about["versions"]) == {"freebind-jax", "jax", "numpy", "safetensors"}
+    own = {"dim": 48, "modalities": ["text", "audio"], "licence": "CC0-1.0"}
+    assert about["spaces"]["clap_general"] == own
 
 
 @pytest.mark.parametrize("kind", ["combination", "displacement"])
@@ -69,10 +73,10 @@ def test_one_member_at_own_factors_without_norms_comes_back(make_bond, tmp_path,
 
 def test_a_loaded_space_can_be_changed_and_saved_again(folder, tmp_path):
     changed = FusedSpace.load(folder).with_factors(audio=0.25).with_experts(["clap_general"])
-    changed.save(tmp_path / "again")
+    changed.save(tmp_path / "again", licences={"imagebind": "MIT"})
     again = FusedSpace.load(tmp_path / "again")
     assert (again.name, again.factors) == ("internvl_ib+clap_general", {"audio": 0.25, "text": 0.1})
-    assert again.licences == LICENCES
+    assert again.licences == LICENCES | {"imagebind": "MIT"}
 
 
 def test_a_space_of_tuned_rows_comes_back(tuned, tmp_path):
@@ -151,9 +155,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(product, tmp_path, con
 def test_licences_and_figures_of_the_same_space_are_replaced(product, folder, contents):
     before = contents(folder)
     other = {"test": {"versatile": {"audio-text": FIGURES | {"R@1": 99.5}}}}
-    product.save(folder, licences=LICENCES, metrics=other)
+    product.save(folder, licences=LICENCES | {"internvl": "MIT"}, metrics=other)
     assert "99.5" in (folder / "README.md").read_text()
-    assert digest(FusedSpace.load(folder)) == digest(product)
+    assert FusedSpace.load(folder) == replace(product, licences=LICENCES | {"internvl": "MIT"})
     product.save(folder, licences=LICENCES, metrics=METRICS)
     assert contents(folder) == before
     product.save(folder, licences=LICENCES)  # keeps the figures
@@ -198,10 +202,29 @@ def test_a_write_that_stops_leaves_nothing_under_its_name(product, tmp_path, mon
     assert FusedSpace.load(tmp_path / "kept").spaces == product.spaces
 
 
-def test_an_empty_folder_gives_way(product, tmp_path):
-    (tmp_path / "kept").mkdir()
+def test_an_empty_folder_and_what_a_kill_left_give_way(product, tmp_path, monkeypatch):
+    for name in ("kept", "kept.7-ab.partial", "other.7-ab.partial"):
+        (tmp_path / name).mkdir()
+    locked, calls = files.locked, []
+    monkeypatch.setattr(files, "locked", lambda *a, **k: calls.append((*a, k)) or locked(*a, **k))
     product.save(tmp_path / "kept")
+    assert calls == [(tmp_path, {"wait": True, "name": ""})]
     assert FusedSpace.load(tmp_path / "kept").name == "internvl_ib_pp"
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "other.7-ab.partial"}
+
+
+def test_a_space_of_planned_bonds_is_not_saved(product, tmp_path):
+    with pytest.raises(FreeBindError, match=r"trained before it is saved\n.*internvl"):
+        planned(product).save(tmp_path / "kept")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edited_card_is_told_and_read(product, folder, caplog):
+    FusedSpace.load(folder)
+    assert caplog.text == ""
+    (folder / "README.md").write_text("mine")
+    assert digest(FusedSpace.load(folder)) == digest(product)
+    assert "this model card was edited" in caplog.text
 
 
 # What is refused

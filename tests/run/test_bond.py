@@ -3,6 +3,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,9 +14,10 @@ from matplotlib.image import imread
 from fb_jax import files, pseudo
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError, Interrupted
-from fb_jax.evaluation import plot_sweep, sweep
+from fb_jax.evaluation import RECALLS, plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond
+from fb_jax.registry import METRICS
 from fb_jax.run import (
     Reporter,
     Run,
@@ -72,7 +74,8 @@ def test_its_provenance_names_banks_versions_and_device(run_folder, root):
     assert found["banks"] == {
         split: banks.fingerprints() | banks.pair_fingerprints() for split, banks in opened.items()
     }
-    assert found["evaluation"] == ["test", "val"]
+    assert (found["evaluation"], found["dim"]) == (["test", "val"], None)
+    assert found["metrics"] == [METRICS.identity(name) for name in RECALLS]
     assert {"freebind-jax", "jax", "flax", "numpy"} <= found["versions"].keys()
     assert all(found["versions"][name] == version(name) for name in found["versions"])
     assert found["device"] == "cpu:0"
@@ -101,13 +104,19 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
     monkeypatch.setattr(module, "train_bond", train_bond)
     monkeypatch.setattr(module, "computing_on", lambda device: nullcontext(devices.append(device)))
     devices, runtime = [], Runtime(resident_bytes=99)
-    job = preflight(replace(config, device="cpu", runtime=runtime, bond="displacement"))
-    for versions in (["numpy"], ["jax"]):
-        monkeypatch.setattr(module, "PACKAGES", versions)
+    monkeypatch.chdir(tmp_path)
+    here = Path(config.data.name)
+    job = preflight(replace(config, data=here, device="cpu", runtime=runtime, bond="displacement"))
+    for package in ("numpy", "jax", "flax", "jax", "numpy"):
+        monkeypatch.setattr(module, "PACKAGES", [package])
         with pytest.raises(Interrupted):
             train(job, Silent())
-        assert files.read_json(job.paths.provenance)["versions"].keys() == {"numpy"}
-    assert devices == ["cpu", "cpu"]
+    found = files.read_json(job.paths.provenance)
+    assert [*found["versions"], *(p for one in found["later"] for p in one["versions"])] == [
+        *("numpy", "jax", "flax")
+    ]
+    assert found["data"] == str(config.data)
+    assert devices == ["cpu"] * 5
     assert calls["pairs"] == (job.pairs, job.pairs_folder, 99)
     settings = replace(config.training, epochs=2)
     assert calls["training"] == ("displacement", job.paths.bond, settings, runtime)
@@ -131,6 +140,20 @@ def test_options_reach_the_report(config, monkeypatch):
         np.save(config.data.parent / "basis.npy", np.empty((112, 4)))
         monkeypatch.setattr(RunPaths, "basis", config.data.parent / "basis.npy")
     preflight(changed)
+
+
+def test_a_basis_is_kept_for_the_bond_that_it_was_fitted_on_alone(config, make_bond, monkeypatch):
+    for name in ("plot_losses", "read_log"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(module, "report_space", lambda space, *_: spaces.append(space) or {})
+    spaces = []
+    job, bond = preflight(replace(config, bond="direct_sum", dim=4)), make_bond("direct_sum")
+    report(job, bond, Silent())
+    kept = job.paths.kept_basis(FusedSpace.of(bond))
+    np.testing.assert_array_equal(kept, spaces[0].last.basis)
+    other = jax.tree.map(lambda x: x + np.float32(1), bond.variables)
+    with pytest.raises(FreeBindError, match=r"basis of a cut(.|\n)*fits it again"):
+        report(job, Bond(bond.spec, other), Silent())
 
 
 def test_a_finished_run_is_read_and_not_trained_again(job, finished, contents):

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from disturb import room
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
-from fb_jax.training.checkpoint import Checkpoints
+from fb_jax.training.checkpoint import OVERHEAD, Checkpoints
 
 
 class State(NamedTuple):
@@ -29,7 +30,7 @@ def state_of(value=0.0):
 
 @pytest.fixture
 def checkpoints(tmp_path) -> Checkpoints:
-    return Checkpoints(tmp_path / "checkpoints", keep=2)
+    return Checkpoints(tmp_path / "checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,9 @@ def test_only_the_newest_are_kept(checkpoints):
     assert {path.name for path in checkpoints.folder.iterdir()} == {"9", "9.json", "12", "12.json"}
     assert_holds(checkpoints, 9, value=9)
     assert_holds(checkpoints, 12, value=12)
+    fewer = Checkpoints(checkpoints.folder, keep=1)
+    fewer.save(13, state_of(), PLACE)
+    assert fewer.steps() == [13]
 
 
 def test_a_step_is_saved_once(checkpoints):
@@ -169,6 +173,15 @@ def test_digests_are_of_every_file(saved):
     assert {folder / name: digest for name, digest in digests.items()} == {
         path: files.sha256_of(path) for path in found
     }
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_checkpoint_is_begun_where_it_has_room(checkpoints, monkeypatch, lacking):
+    room = OVERHEAD + KERNEL.nbytes - lacking
+    monkeypatch.setattr(files, "free_bytes", lambda _: room)
+    wanted = pytest.raises(FreeBindError, match=r"MB free, .* MB needed")
+    with wanted if lacking else nullcontext():
+        checkpoints.save(1, {"kernel": KERNEL}, PLACE)
 
 
 TWO_DEVICES = """

@@ -1,0 +1,138 @@
+"""Making a product of bonds that need no training: its options, its folder, its locks."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made import random_bond
+
+from fb_jax import files
+from fb_jax.banks import open_banks
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import Results
+from fb_jax.fusion import FusedSpace, digest
+from fb_jax.projector import Bond
+from fb_jax.run import Silent, make_product, read_product
+
+module = import_module("fb_jax.run.product")
+FILES = {
+    "base": "{unified: imagebind, bond: displacement, experts: [internvl], factors: {text: 0.3, "
+    "image: 0.7}}",
+    "mine": "{unified: base, bond: combination, experts: [clap_general], factors: versatile}",
+    "sum": "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 40, "
+    "fill: 0.2}",
+}
+RUNS = {"base": "imagebind-displacement-internvl", "mine": "base-combination-clap_general"}
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Let random numbers, drawn by ``seed``, stand for trained ones, and note what is reported."""
+    trained = SimpleNamespace(seed=0, runs=[], reports=[])
+
+    def train(job, _):
+        trained.runs.append(job.config)
+        spec = job.bond
+        ends = [(getattr(spec, end), Bond(spec).dim(end)) for end in ("unified", "expert")]
+        return random_bond(spec.kind, *ends, spec.shared, trained.seed)
+
+    monkeypatch.setattr(module, "train", train)
+
+    def report_space(space, evaluation, folder, _, metrics):
+        trained.reports.append((space.title, list(evaluation), folder, metrics))
+        return {"val": Results({"unified": {"audio-text": {"MRR": 1.0}}}, "val", metrics)}
+
+    monkeypatch.setattr(module, "report", lambda *_: None)
+    monkeypatch.setattr(module, "report_space", report_space)
+    return trained
+
+
+@pytest.fixture
+def make(config, tmp_path, trained):
+    """Make a product; its home is tmp_path, and the split test is its pool."""
+    for name, text in FILES.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    def make(name, **options):
+        file = str(tmp_path / f"{name}.yaml")
+        own = {"product": file, "out": tmp_path, "pool": "test", **options}
+        return make_product(read_product(file), replace(config, **own), Silent())
+
+    return make
+
+
+def test_options_reach_every_part_of_a_product_and_its_folder_tells_them(
+    make, trained, home, tmp_path, monkeypatch
+):
+    devices = []
+    monkeypatch.setattr(module, "computing_on", lambda name: nullcontext(devices.append(name)))
+    space, results = make("mine", device="cpu", metrics=("MRR",))
+    assert devices == ["cpu"]
+    assert trained.reports == [
+        (name, ["val"], tmp_path / name, ("MRR",)) for name in ("base", "mine")
+    ]
+    found = [(run.data, run.pool, run.out, run.product) for run in trained.runs]
+    assert found == [
+        (home, "test", tmp_path / RUNS["base"], None),
+        (tmp_path / "base/banks", "test", tmp_path / RUNS["mine"], None),
+    ]
+    loaded = FusedSpace.load(tmp_path / "mine/space")
+    assert loaded == replace(space, licences=dict.fromkeys(space.spaces, "Apache-2.0"))
+    assert (loaded.base.factors, loaded.factors) == (
+        {"text": 0.3, "image": 0.7},
+        {"audio": 0.5, "text": 0.1},
+    )
+    assert files.read_json(tmp_path / "mine/space/space.json")["metrics"] == results
+    assert files.read_json(tmp_path / "mine/provenance.json") == {"data": str(home)}
+    assert files.read_json(tmp_path / "mine/product.json") == {
+        "format": "freebind-product",
+        "version": 1,
+        "product": {
+            "unified": "base",
+            "bond": "combination",
+            "experts": ["clap_general"],
+            "factors": "versatile",
+        },
+        "weights": digest(space),
+    }
+    rows = open_banks(tmp_path / "base/banks", "val", spaces=("base", *space.spaces))
+    assert rows["base", "audio"].encoder.weights_sha256 == digest(space.base)
+    assert len(rows.banks) == 3 + 3 + 2 + 2
+
+
+def test_a_folder_of_another_product_or_other_weights_is_refused(make, trained, tmp_path):
+    make("base")
+    trained.seed = 1
+    with pytest.raises(FreeBindError, match=r"results(.|\n)*weights"):
+        make("base")
+    (tmp_path / "base.yaml").write_text(FILES["base"].replace("0.3", "0.4"))
+    with pytest.raises(FreeBindError, match="another product of this name"):
+        make("mine")
+
+
+def test_every_folder_of_a_product_is_for_one_process_alone(make, tmp_path):
+    for folder in (*RUNS, *RUNS.values()):
+        with (
+            files.locked(tmp_path / folder),
+            pytest.raises(FreeBindError, match=rf"another process(.|\n)*/{folder}\n"),
+        ):
+            make("mine")
+
+
+def test_a_cut_is_kept_where_rounding_differs_and_only_for_the_same_weights(
+    make, trained, monkeypatch
+):
+    space, _ = make("sum")
+    assert (space.dim, space.last.fill) == (40, 0.2)
+    cut = import_module("fb_jax.fusion.cut")
+    axes = cut.principal_axes
+    monkeypatch.setattr(cut, "principal_axes", lambda *args: -axes(*args))
+    again, _ = make("sum")
+    np.testing.assert_array_equal(again.last.basis, space.last.basis)
+    monkeypatch.setattr(module._Stage, "finish", lambda *_: {})
+    trained.seed = 1
+    other, _ = make("sum")
+    assert np.abs(other.last.basis - space.last.basis).max() > 1e-3
