@@ -144,7 +144,13 @@ def test_importing_again_changes_nothing_and_another_matrix_is_refused(
     import_bank(split, "clap", "text", source, encoder=encoder)
     with pytest.raises(FreeBindError, match="this folder holds"):
         import_bank(split, "clap", "text", save("x.npy", -ROWS), encoder=encoder)
+    with pytest.raises(FreeBindError, match=r"differ in dimension(.|\n)*as text has"):
+        import_bank(split, "clap", "audio", save("wide.npy", np.eye(7)), encoder=encoder)
     assert contents(split.path) == before
+    shard = split.bank_path("clap", "text") / "emb_00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
+    with pytest.raises(FreeBindError, match="altered after it was written"):
+        import_bank(split, "clap", "text", save("x.npy", ROWS), encoder=encoder)
 
 
 def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, many, contents):
@@ -242,6 +248,8 @@ def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
         ("p.csv", None, r"is missing\n.*p\.csv"),
         ("p.csv", "image,text\n0,2\n", "cannot be read"),
         ("p.csv", "0,0.5\n", "cannot be read"),
+        ("p.csv", "0,1_0\n", "'1_0' is no row number"),
+        ("p.csv", "0,١\n", "is no row number"),
         ("p.csv", "0,1\n0\n", "cannot be read"),
         ("p.npy", "0,1\n", "cannot be read"),
         ("p.npy", np.array([[0.0, 1.0]]), "wrong form"),

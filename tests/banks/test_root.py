@@ -244,3 +244,9 @@ def test_damage_to_any_part_of_a_split_is_found(two_spaces, split, save_pairs, f
         np.save(split.path / file, damage)
     with pytest.raises(FreeBindError, match=says):
         verify_split(split)
+
+
+def test_a_bank_that_has_lost_its_manifest_is_noticed(two_spaces, split):
+    (split.bank_path("b", "text") / "manifest.json").unlink()
+    with pytest.raises(FreeBindError, match=r"lost its manifest\n.*b/text(.|\n)*restore"):
+        verify_split(split)

@@ -103,3 +103,6 @@ def test_a_damaged_basis_is_refused(invoke, must, data):
     basis.write_bytes(basis.read_bytes()[:-8])
     done = invoke(freebind, "eval", "--run", basis.parent)
     assert (done.status, "the basis of a cut was altered" in done.err) == (2, True), done.err
+    basis.unlink()
+    done = invoke(freebind, "export-space", "--run", basis.parent, "--out", "sum")
+    assert (done.status, "the basis of a cut is missing" in done.err) == (2, True), done.err

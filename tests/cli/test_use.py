@@ -172,6 +172,13 @@ def test_fused_banks_are_searched_like_any(fuse, invoke):
     assert table(done.out) == [["1.000", "7", "synthetic-test-text-7"]]
 
 
+def test_a_query_of_an_altered_bank_is_refused(search, directions):
+    text = directions().bank_path("s", "text") / "emb_00000.npy"
+    text.write_bytes(text.read_bytes()[:-1] + b"\x55")
+    done = search("--in", "audio", "--like", "text", "--row", 0)
+    assert (done.status, "a shard was altered" in done.err) == (2, True), done.err
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -3,6 +3,7 @@ import re
 import shutil
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -143,6 +144,9 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         ({"unified": "internvl"}, "no plan of pseudo pairs|unified: image, text"),
         ({"training": Training(batch=91)}, "larger than a subset|subset image|at most 90|got: +91"),
         ({"training": Training(batch=10, loss="info_nec")}, "no loss 'info_nec'|mean 'info_nce'"),
+        ({"training": Training(batch=10, loss="os:system")}, "a loss does not fit|os:system"),
+        ({"metrics": ("os:system",)}, "a metric does not fit|os:system|ranks"),
+        ({"out": Path("a\0b")}, "no permission to write here|a null character"),
         ({"pairs": Retrieval(method="sofmax")}, "no retrieval 'sofmax'\n|did you mean 'softmax'"),
         ({"metrics": ("R@2",)}, "no metric 'R@2'\n|did you mean 'R@"),
         ({"runtime": Runtime(loggers=("tensorbord",))}, "no logger 'tensorbord'|'tensorboard'"),

@@ -11,6 +11,7 @@ from orbax.checkpoint._src.serialization import tensorstore_utils
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.pseudo import PairSet, build_pairs
+from fb_jax.run import Run
 from fb_jax.training import Training, load_bond, train_bond
 from fb_jax.training.checkpoint import Checkpoints
 
@@ -92,3 +93,30 @@ def test_orbax_is_told_what_a_disk_lacks(tmp_path, monkeypatch):
         contexts.clear()
         assert Checkpoints(tmp_path / str(number)).restore(1, state)[0]["x"].tolist() == [0, 1, 2]
         contexts.clear()
+
+
+@pytest.fixture
+def copied(run_folder, tmp_path):
+    return shutil.copytree(run_folder, tmp_path / "run")
+
+
+def test_a_run_is_not_read_with_the_bond_or_the_provenance_of_another(run_folder, copied):
+    assert Run(copied).bond == Run(run_folder).bond
+    provenance = files.read_json(copied / "provenance.json")
+    files.write_json(copied / "provenance.json", provenance | {"run": "0" * 64})
+    with pytest.raises(FreeBindError, match="belongs to another run"):
+        Run(copied)
+    files.write_json(copied / "provenance.json", provenance)
+    claim = files.read_json(copied / "bond/bond.json")
+    for change in ({"training": claim["training"] | {"seed": 1}}, {"spec": "0" * 64}):
+        files.write_json(copied / "bond/bond.json", claim | change)
+        with pytest.raises(FreeBindError, match=r"bond of another run\n.*bond\n"):
+            Run(copied)
+
+
+@pytest.mark.parametrize("name", ["../x/text", "text", "pairs/audio/text"])
+def test_a_bank_in_the_provenance_cannot_lead_out_of_its_split(copied, name):
+    provenance = files.read_json(copied / "provenance.json")
+    files.write_json(copied / "provenance.json", provenance | {"banks": {"pool": {name: "0"}}})
+    with pytest.raises(FreeBindError, match=r"provenance\.json"):
+        Run(copied)
