@@ -183,7 +183,7 @@ def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, m
 def test_items_are_captions_or_objects_or_just_numbers(
     split, source, save, name, text, ids, captions
 ):
-    first = import_bank(split, "a", "text", source, items=name and save(name, text))
+    first = import_bank(split, "a", "text", str(source), items=name and str(save(name, text)))
     assert [(item["id"], item.get("caption")) for item in split.items("text")] == list(
         zip(ids, captions, strict=True)
     )
@@ -230,7 +230,7 @@ def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
     listed, save, modalities, name, content
 ):
     with counted("fcntl.flock", on="items/.lock") as locks:
-        table = import_pairs(listed, *modalities, save(name, content))
+        table = import_pairs(listed, *modalities, str(save(name, content)))
     assert len(locks) == 1
     np.testing.assert_array_equal(table, np.load(listed.pairs_path("image", "text")), strict=True)
     assert table.tolist() == [[0, 2], [1, 0], [1, 2]]
