@@ -114,8 +114,9 @@ def test_arrays_that_do_not_fit_are_refused(changed, says):
 
 
 def test_no_arrays_are_no_banks():
-    with pytest.raises(FreeBindError, match="there are no embeddings"):
-        BankSet.from_arrays({"u": {}})
+    for spaces in ({}, {"u": {}}, SPACES | {"x": {}}):
+        with pytest.raises(FreeBindError, match="there are no embeddings"):
+            BankSet.from_arrays(spaces)
 
 
 def test_a_table_past_the_rows_is_refused():

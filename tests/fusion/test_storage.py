@@ -1,8 +1,10 @@
+import fcntl
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from disturb import NO_LOCKS, counted, disturbed
 from made import native_rows
 
 from fb_jax import files
@@ -196,6 +198,24 @@ def test_a_write_that_stops_leaves_nothing_under_its_name(product, tmp_path, mon
     assert not (tmp_path / "kept").exists()
     product.save(tmp_path / "kept")
     assert FusedSpace.load(tmp_path / "kept").spaces == product.spaces
+
+
+def test_a_save_waits_for_others_and_lasts_and_removes_only_what_is_left_of_its_own(
+    product, tmp_path
+):
+    left = [tmp_path / f"{name}.1-2.partial" for name in ("mine", "other")]
+    for path in left:
+        path.mkdir()
+    with counted("fcntl.flock os.replace os.fsync") as calls:
+        product.save(tmp_path / "mine")
+    assert calls[0] == f"{tmp_path}/ {int(fcntl.LOCK_EX)}"
+    assert calls[-2].endswith(f" {tmp_path}/mine")
+    assert calls[-1] == f"{tmp_path}/"
+    assert [path.exists() for path in left] == [False, True]
+    left[0].mkdir()
+    with disturbed(NO_LOCKS):
+        product.save(tmp_path / "mine")
+    assert left[0].exists()  # who knows whose it is
 
 
 def test_an_empty_folder_gives_way(product, tmp_path):
