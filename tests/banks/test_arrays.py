@@ -90,6 +90,7 @@ def test_pairs_are_tables_or_row_by_row():
     ("changed", "says"),
     [
         ({"e_text": TE[:8]}, r"number of text items\n.*e/text\n.*9 rows\n.*8 rows"),
+        ({"e_audio": TE}, r"number of audio items\n.*e/audio\n.*7 rows\n.*9 rows"),
         ({"e_text": TE[:, :4]}, r"differ in dimension(.|\n)*text 4, audio 5"),
         ({"u_image": V[0]}, r"not a matrix of embeddings\n.*u/image\n.*\[n, d\] floats\n.*\[6\]"),
         ({"u_image": np.ones((8, 6), int)}, r"not a matrix(.|\n)*int64"),
@@ -113,8 +114,9 @@ def test_arrays_that_do_not_fit_are_refused(changed, says):
 
 
 def test_no_arrays_are_no_banks():
-    with pytest.raises(FreeBindError, match="there are no embeddings"):
-        BankSet.from_arrays({"u": {}})
+    for spaces in ({}, {"u": {}}, SPACES | {"x": {}}):
+        with pytest.raises(FreeBindError, match="there are no embeddings"):
+            BankSet.from_arrays(spaces)
 
 
 def test_a_table_past_the_rows_is_refused():

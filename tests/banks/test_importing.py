@@ -32,8 +32,8 @@ def source(save):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """More rows than one shard has."""
-    rows = np.random.default_rng(0).normal(size=(70_000, 2)).astype(np.float32)
+    """One row more than a shard has, and four blocks."""
+    rows = np.random.default_rng(0).normal(size=(65_537, 2)).astype(np.float32)
     np.save(path := tmp_path_factory.mktemp("many") / "many.npy", rows)
     return path
 
@@ -86,7 +86,7 @@ def test_bad_rows_are_refused_or_listed_as_missing(split, save, bad, kind):
 
 def test_missing_rows_are_found_and_exempt_wherever_they_are(split, save, many):
     """Also in the first and last row of a block, of a shard and of all."""
-    rows, bad = np.load(many), [0, 5, 16_383, 16_384, 65_535, 65_536, 69_999]
+    rows, bad = np.load(many), [0, 5, 16_383, 16_384, 65_535, 65_536]
     rows[bad] = np.nan
     bank = import_bank(split, "clap", "text", save("x.npy", rows), bad_rows="missing")
     assert np.flatnonzero(~bank[:].any(axis=1)).tolist() == bank.missing.tolist() == bad
@@ -164,7 +164,7 @@ def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         import_bank(split, "clap", "text", many, progress=stop_after_a_shard)
     import_bank(split, "clap", "text", many, progress=rest.append)
-    assert sum(rest) == 70_000 - 65_536
+    assert sum(rest) == 1
     import_bank(Split(tmp_path / "undisturbed"), "clap", "text", many)
     assert contents(split.path) == contents(tmp_path / "undisturbed")
 
@@ -189,7 +189,7 @@ def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, m
 def test_items_are_captions_or_objects_or_just_numbers(
     split, source, save, name, text, ids, captions
 ):
-    first = import_bank(split, "a", "text", source, items=name and save(name, text))
+    first = import_bank(split, "a", "text", str(source), items=name and str(save(name, text)))
     assert [(item["id"], item.get("caption")) for item in split.items("text")] == list(
         zip(ids, captions, strict=True)
     )
@@ -236,7 +236,7 @@ def test_pairs_are_stored_in_alphabetical_order_of_the_modalities(
     listed, save, modalities, name, content
 ):
     with counted("fcntl.flock", on="items/.lock") as locks:
-        table = import_pairs(listed, *modalities, save(name, content))
+        table = import_pairs(listed, *modalities, str(save(name, content)))
     assert len(locks) == 1
     np.testing.assert_array_equal(table, np.load(listed.pairs_path("image", "text")), strict=True)
     assert table.tolist() == [[0, 2], [1, 0], [1, 2]]

@@ -1,12 +1,14 @@
 import inspect
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 from disturb import FILE_STEPS, NO_LOCKS, At, counted, disturbed, run, start, wait_until_stopped
 
+from fb_jax import files
 from fb_jax.banks import PartWriter, ShardedArray, ShardWriter
 from fb_jax.errors import FreeBindError
 
@@ -151,6 +153,14 @@ def test_a_shard_belongs_to_one_process_at_a_time(folder):
     other.communicate()
     assert ShardedArray(folder).manifest.count == 10
     assert other.returncode == 0
+
+
+def test_a_writer_waits_while_another_opens_or_closes_the_array(folder):
+    with ThreadPoolExecutor(1) as pool:
+        with files.locked(folder, name=".opening"):
+            opened = pool.submit(writer_for, folder)
+            assert not wait([opened], 0.1).done
+        assert opened.result().done(0) is False
 
 
 def test_a_claim_removes_what_is_left_of_its_own_shards_only(folder):

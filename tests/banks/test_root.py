@@ -5,7 +5,18 @@ import pytest
 from disturb import NO_LOCKS, counted, disturbed
 
 from fb_jax import files
-from fb_jax.banks import Bank, Split, open_banks, require_name, splits, verify_split, write_items
+from fb_jax.banks import (
+    Bank,
+    BankAbout,
+    Encoder,
+    Split,
+    bank_writer,
+    open_banks,
+    require_name,
+    splits,
+    verify_split,
+    write_items,
+)
 from fb_jax.errors import FreeBindError
 
 ROWS = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -100,6 +111,14 @@ def test_a_list_that_was_rewritten_no_longer_fits_its_bank(two_spaces, split, ro
     write_items(split.items_path("text"), ({"id": f"text{row}"} for row in rows))
     with pytest.raises(FreeBindError, match="a bank belongs to another item list"):
         open_banks(two_spaces, spaces=["a"])
+
+
+def test_a_bank_that_is_shorter_than_its_list_is_refused(two_spaces, split):
+    about = BankAbout("c", "text", Encoder("by hand"), split.items("text").digest)
+    with bank_writer(split.bank_path("c", "text"), about, dim=2, count=3) as writer:
+        writer.append(np.array(ROWS[:3], float))
+    with pytest.raises(FreeBindError, match=r"another item list(.|\n)*: 4 items(.|\n)*: +3 items"):
+        open_banks(two_spaces, spaces=["c"])
 
 
 @pytest.mark.parametrize("place", ["b/text", "a/image"])

@@ -104,6 +104,7 @@ def test_altered_bytes_are_noticed_by_verify_and_not_before(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"version": True}, "another format"),
         ({"version": 2}, r"another format(.|\n)*freebind-array version 2"),
         ({"format": "zarr"}, r"another format(.|\n)*zarr version 1"),
         ({"count": 9}, r"do not add up(.|\n)*expected: 9 rows\n.*10 rows"),

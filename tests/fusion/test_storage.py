@@ -1,8 +1,10 @@
+import fcntl
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from disturb import NO_LOCKS, counted, disturbed
 from made import native_rows, planned
 
 from fb_jax import files
@@ -202,15 +204,28 @@ def test_a_write_that_stops_leaves_nothing_under_its_name(product, tmp_path, mon
     assert FusedSpace.load(tmp_path / "kept").spaces == product.spaces
 
 
-def test_an_empty_folder_and_what_a_kill_left_give_way(product, tmp_path, monkeypatch):
-    for name in ("kept", "kept.7-ab.partial", "other.7-ab.partial"):
-        (tmp_path / name).mkdir()
-    locked, calls = files.locked, []
-    monkeypatch.setattr(files, "locked", lambda *a, **k: calls.append((*a, k)) or locked(*a, **k))
+def test_a_save_waits_for_others_and_lasts_and_removes_only_what_is_left_of_its_own(
+    product, tmp_path
+):
+    left = [tmp_path / f"{name}.space-1-2.partial" for name in ("mine", "other")]
+    for path in left:
+        path.mkdir()
+    with counted("fcntl.flock os.replace os.fsync") as calls:
+        product.save(tmp_path / "mine")
+    assert calls[0] == f"{tmp_path}/ {int(fcntl.LOCK_EX)}"
+    assert calls[-2].endswith(f" {tmp_path}/mine")
+    assert calls[-1] == f"{tmp_path}/"
+    assert [path.exists() for path in left] == [False, True]
+    left[0].mkdir()
+    with disturbed(NO_LOCKS):
+        product.save(tmp_path / "mine")
+    assert left[0].exists()  # who knows whose it is
+
+
+def test_an_empty_folder_gives_way(product, tmp_path):
+    (tmp_path / "kept").mkdir()
     product.save(tmp_path / "kept")
-    assert calls == [(tmp_path, {"wait": True, "name": ""})]
     assert FusedSpace.load(tmp_path / "kept").name == "internvl_ib_pp"
-    assert {path.name for path in tmp_path.iterdir()} == {"kept", "other.7-ab.partial"}
 
 
 def test_a_space_of_planned_bonds_is_not_saved(product, tmp_path):
