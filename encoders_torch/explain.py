@@ -18,7 +18,7 @@ def explained(
     """Raise any error of the block as a FreeBindError with this text; see ``FreeBindError``."""
     try:
         yield
-    except FreeBindError:
+    except (FreeBindError, MemoryError):  # too little memory is no fault of a file
         raise
     except Exception as error:  # by library and cause, one of many kinds
         got = in_one_line(error)

@@ -29,7 +29,7 @@ from encoders_torch.report import (
 from encoders_torch.sources import Source, list_items
 from fb_jax import files
 from fb_jax.banks import BankAbout, ItemList, PartWriter, ShardedArray, Split
-from fb_jax.errors import require_range
+from fb_jax.errors import FreeBindError, require_range
 
 BATCHES_AHEAD = 4
 
@@ -155,7 +155,12 @@ def _sum_up(notes: Sequence[Any], count: int, result: ExportResult) -> dict[str,
 
 def _failures_so_far(writer: PartWriter) -> list[Failure]:
     done = (shard for shard in writer.shards if writer.done(shard))
-    return [f for shard in done for f in as_failures(writer.note(shard), writer.folder)]
+    try:
+        return [f for shard in done for f in as_failures(writer.note(shard), writer.folder)]
+    except FreeBindError:
+        if not writer.finished:  # by another process, which has removed the notes
+            raise
+        return read_failures(writer.folder / REPORT)
 
 
 @dataclass(frozen=True)

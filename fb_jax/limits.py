@@ -27,7 +27,7 @@ def address_space(*, computes: bool) -> int:
     Args:
         computes: Whether it computes with JAX, or uses NumPy only.
     """
-    processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     fixed, each = (2_500, 250) if computes else (180, 50)
     return (fixed + each * processors) * 10**6
 
@@ -35,7 +35,7 @@ def address_space(*, computes: bool) -> int:
 def require_address_space(needed: int) -> None:
     """Raise a FreeBindError if ``ulimit -v`` is below a number of bytes.
 
-    Nobody can tell afterwards: OpenBLAS, LLVM and XLA end the process when they get no memory.
+    No message is possible later: OpenBLAS, LLVM and XLA end the process when they get no memory.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < needed:

@@ -122,7 +122,7 @@ def _failed(error: OSError) -> str:
 
 def _out_of_memory(error: BaseException) -> FreeBindError:
     return FreeBindError(
-        "the memory does not suffice",
+        "there is too little memory",
         got=" ".join(f"{type(error).__name__}: {error}".split())[:300],
         fix="free memory, or make the work smaller: a smaller batch, or for training a smaller "
         "--runtime.resident-bytes; finished parts are kept",

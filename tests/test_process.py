@@ -68,7 +68,7 @@ def failing(error, cause=None):
     return command
 
 
-NO_MEMORY = "error: the memory does not suffice\n  got:      RuntimeError: "
+NO_MEMORY = "error: there is too little memory\n  got:      RuntimeError: "
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ NO_MEMORY = "error: the memory does not suffice\n  got:      RuntimeError: "
         (Interrupted("stopped"), BrokenPipeError(), 141, "stopped"),
         (Interrupted("stopped"), OSError(errno.ENOSPC, "full"), 2, "stopped\nerror: output cannot"),
         (KeyboardInterrupt(), None, 130, "interrupted: run the same command again"),
-        (MemoryError(), None, 2, "error: the memory does not suffice"),
+        (MemoryError(), None, 2, "error: there is too little memory"),
         (RuntimeError("RESOURCE_EXHAUSTED:\n 9 GB"), None, 2, f"{NO_MEMORY}RESOURCE_EXHAUSTED: 9"),
         (
             RuntimeError("CUDA out of memory." + 900 * "x"),
@@ -138,7 +138,7 @@ def test_a_command_may_open_many_files_if_that_is_allowed(monkeypatch, soft, har
 
 def test_a_limit_that_is_too_low_is_refused(monkeypatch):
     assert address_space(computes=False) < 10**9 < address_space(computes=True)
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
     assert 3 * 10**9 < address_space(computes=False) < 10**10 < address_space(computes=True)
     needed = address_space(computes=True)
     for limit in (needed, resource.RLIM_INFINITY):

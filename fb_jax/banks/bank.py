@@ -230,7 +230,7 @@ def bank_writer(
             are missing.
     """
     folder = Path(folder)
-    with files.locked(folder):
+    with files.locked(folder, name=".writing"):
         parts = PartWriter(
             folder,
             dim=dim,
@@ -239,9 +239,9 @@ def bank_writer(
             about=about.to_json(),
             shard_rows=shard_rows,
         )
-        writer = ShardWriter(parts)
-        before = writer.rows_done
-        yield writer
-        writer.close()
-    if before:  # what another process wrote is compared with its digests
-        ShardedArray(folder).verify()
+        if parts.finished:
+            ShardedArray(folder).verify()
+        with parts.claimed(parts.shards):  # an export may hold some
+            writer = ShardWriter(parts)
+            yield writer
+            writer.close()

@@ -137,7 +137,7 @@ def write_items(path: Path, items: Iterable[Item]) -> ItemList:
 
 
 def _require_same(path: Path, lines: Iterator[bytes]) -> None:
-    with path.open("rb") as file:
+    with files.open_regular(path, "an item list") as file:
         for number, (here, asked) in enumerate(zip_longest(file, lines), 1):
             if here != asked:
                 raise FreeBindError(

@@ -21,7 +21,7 @@ from jaxtyping import Shaped
 
 from fb_jax import files
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest, Shard, new_manifest, pick_up
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 SHARD_ROWS = 65536
 
@@ -100,9 +100,15 @@ class PartWriter:
     def claimed(self, shards: Iterable[int]) -> Iterator[None]:
         """Hold shards for this process; the lock of a killed process ends with it.
 
+        What a killed process left of them is removed: half-written files, and shards that do not
+        have the digest which their record says.
+
         Raises:
             FreeBindError: Another process holds one of them.
         """
+        if self.finished:
+            yield
+            return
         with (self.folder / ".claims").open("a") as file:
             for shard in shards:  # byte i stands for shard i
                 lock = partial(fcntl.lockf, file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, shard)
@@ -110,7 +116,18 @@ class PartWriter:
                 if files.take(lock, self.folder, f"shard {shard} is taken", own):
                     files.remove_partial(self.folder, f"{self._name(shard)}.*")
                     files.remove_partial(self.parts, f"{self._record(shard).name}.*")
+                    self._require_whole(shard)
             yield
+
+    def _require_whole(self, shard: int) -> None:
+        """Forget a finished shard whose bytes were altered or lost, so that it is written again."""
+        record, path = self._record(shard), self.folder / self._name(shard)
+        if not record.exists() or self.finished:
+            return
+        wanted = files.read_json(record, _Record).shard.sha256
+        if not path.exists() or files.sha256_of(path, "a shard") != wanted:
+            notice_once(f"{path}: altered since it was written; it is written again")
+            record.unlink()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -187,7 +204,7 @@ class ShardWriter:
 
     Rows are buffered until a shard is full. Opened again with the same arguments, the writer has
     ``rows_done`` rows; append from there. No other process may write the array meanwhile: hold
-    ``files.locked(folder)``.
+    ``parts.claimed(parts.shards)``.
 
     Args:
         parts: Writer of its shards; a shard is the unit of resuming, and the memory held.
@@ -195,8 +212,6 @@ class ShardWriter:
 
     def __init__(self, parts: PartWriter) -> None:
         self.folder, self._parts = parts.folder, parts
-        for folder in (parts.folder, parts.parts):
-            files.remove_partial(folder)
         self._next = len(list(takewhile(self._parts.done, self._parts.shards)))
         self._buffer: list[np.ndarray] = []
         self._buffered = 0

@@ -79,7 +79,8 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
         banks.verify()
         return banks
 
-    return Source(loaded, folder, lambda: list(evaluation_banks(loaded, root)), opened)
+    names = lambda: provenance.evaluation or list(evaluation_banks(loaded, root))  # noqa: E731
+    return Source(loaded, folder, names, opened)
 
 
 def _recorded(folder: Path) -> Provenance:

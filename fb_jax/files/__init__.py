@@ -13,6 +13,7 @@ from fb_jax.files.disk import (
     free_bytes,
     gigabytes,
     nearest_existing,
+    require_path,
     require_space,
     require_writable,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "recorded",
     "remove_partial",
     "require_claim",
+    "require_path",
     "require_space",
     "require_unclaimed",
     "require_writable",

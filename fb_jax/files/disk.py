@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from fb_jax.errors import FreeBindError
+
+MOST_NAME = 255
 
 
 def nearest_existing(path: Path) -> Path:
@@ -18,11 +22,23 @@ def nearest_existing(path: Path) -> Path:
     return path
 
 
+def require_path(path: Path) -> None:
+    """Raise a FreeBindError unless a path can be one, and can be written down as text."""
+    text, fault = str(path), None
+    if "\0" in text:
+        fault = "a null character in its name"
+    elif any("\ud800" <= letter <= "\udfff" for letter in text):
+        fault = "its name is no valid Unicode, so that no file can record it"
+    elif any(len(part.encode()) > MOST_NAME for part in path.parts):
+        fault = f"a name of more than {MOST_NAME} bytes"
+    if fault:
+        raise FreeBindError("this cannot be a path", where=path, got=fault, fix="choose another")
+
+
 def require_writable(folder: Path) -> None:
     """Raise a FreeBindError unless files can be made in ``folder`` (which need not exist yet)."""
+    require_path(folder)
     try:
-        if "\0" in str(folder):
-            raise OSError("a null character in its name")
         base = nearest_existing(folder)
         with tempfile.TemporaryFile(dir=base):  # permission bits alone do not tell, so try it
             pass
@@ -42,7 +58,12 @@ def free_bytes(folder: Path) -> int:
 
 def folder_bytes(folder: Path) -> int:
     """Return the bytes of all files in a folder; 0 if there is none."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # another process may be deleting
+                total += Path(where, name).lstat().st_size
+    return total
 
 
 def require_space(needs: Mapping[Path, int]) -> None:

@@ -8,6 +8,7 @@ anything is allocated.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from fb_jax.files.regular import open_regular
 T = TypeVar("T")
 MOST_JSON = 1 << 28
 MOST_DEPTH = 64
+MOST_HEADER = 1 << 16
 MISFIT = "a file holds something else"
 NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -37,7 +39,7 @@ def explained(what: str, where: object, fix: str | None = None) -> Iterator[None
     """Turn any exception but a FreeBindError into one: ``what`` is wrong with ``where``."""
     try:
         yield
-    except FreeBindError:
+    except (FreeBindError, MemoryError):  # too little memory is no fault of the file
         raise
     except OSError as error:  # the disk is at fault, not what the file holds
         what, fix = what.partition(":")[0], "look at the disk, then run the same command again"
@@ -54,8 +56,9 @@ def read_bytes(path: Path, most: int, what: str = "a file") -> bytes:
         FreeBindError: It is missing, no regular file, or larger.
     """
     with explained(f"{what} cannot be read", path), open_regular(path, what) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read() if size <= most else b""
+    if size > most:
         raise FreeBindError(
             f"{what} is longer than it should be", where=path, expected=f"at most {most:,} bytes"
         )
@@ -169,7 +172,7 @@ def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = No
         warnings.catch_warnings(action="ignore"),
         explained(f"{what} cannot be read: truncated, or no .npy file", path, fix),
     ):
-        shape, fortran, dtype = NPY_HEADERS[np.lib.format.read_magic(file)](file)
+        shape, fortran, dtype = _read_header(file)
         if dtype.hasobject or min(shape, default=0) < 0:
             raise ValueError(f"it says that it holds {dtype}, {shape}")
         _require_bytes(file, math.prod(shape) * dtype.itemsize)
@@ -178,6 +181,17 @@ def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = No
             return np.empty(shape, dtype, order)
         mapped: Any = file  # reading is all that memmap does with it
         return np.memmap(mapped, dtype, "r", file.tell(), shape, order)
+
+
+def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read the header of a ``.npy`` file; NumPy would allocate whatever length it claims."""
+    version = np.lib.format.read_magic(file)
+    start, width = file.tell(), 2 if version == (1, 0) else 4
+    if int.from_bytes(file.read(width), "little") > MOST_HEADER:
+        raise ValueError(f"its header should have more than {MOST_HEADER:,} bytes")
+    file.seek(start)
+    header: tuple[tuple[int, ...], bool, np.dtype] = NPY_HEADERS[version](file)
+    return header
 
 
 def _require_bytes(file: IO[bytes], needed: int) -> None:

@@ -31,11 +31,10 @@ def write_recorded(path: Path, array: np.ndarray, about: dict[str, Any]) -> None
         about: What they belong to.
     """
     record, new = path.with_suffix(".json"), {**about, "npy": sha256_of_bytes(npy_bytes(array))}
-    old = {}
-    if path.exists():
-        own = _entries(path)[0] if recorded(path) else about
-        old = {"before": {**own, "npy": sha256_of(path)}}
-    write_json(record, new | old)
+    there = sha256_of(path) if path.exists() else ""
+    known = _entries(path) if recorded(path) else []
+    old = [entry for entry in known if entry and entry.get("npy") == there]
+    write_json(record, new | ({"before": old[0]} if old else {}))
     write_npy(path, array)
     write_json(record, new)
 

@@ -121,7 +121,7 @@ def write_json(path: Path, value: Any) -> None:
     ``read_json`` compares the digest, so that an altered figure is noticed. JSON has no NaN and no
     infinity: they become null.
     """
-    value = _finite(value)
+    value = json.loads(json.dumps(_finite(value)))  # keys become text, and keep their order
     content = sealed(value) if isinstance(value, dict) else value
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomic(path, lambda file: file.write(text.encode()))

@@ -11,7 +11,7 @@ Without a folder the soft embeddings stay in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -158,12 +158,13 @@ def build_pairs(
     """
     folder = None if folder is None else Path(folder)
     require_supported(spec.retrieval.precision)
-    with nullcontext() if folder is None else files.locked(folder):
+    with ExitStack() as stack:
         claim = None
         if folder is not None:
+            stack.enter_context(files.locked(folder))
             claim = files.claim(folder / CLAIM, spec.identity(), "pseudo pairs")
         writers = {
-            start: {ref: _writer(spec, folder, start, ref, claim) for ref in spec.outputs(start)}
+            start: {r: _writer(spec, folder, start, r, claim, stack) for r in spec.outputs(start)}
             for start in spec.starts
         }
         progress(sum(_done(own) for own in writers.values()))
@@ -212,7 +213,12 @@ def _blocks(start: int, stop: int, size: int) -> Iterator[slice]:
 
 
 def _writer(
-    spec: PairSpec, folder: Path | None, start: str, ref: Ref, claim: str | None
+    spec: PairSpec,
+    folder: Path | None,
+    start: str,
+    ref: Ref,
+    claim: str | None,
+    stack: ExitStack,
 ) -> ShardWriter | WritableArray:
     count, dim, dtype = spec.count(start), spec.dim(ref.column), spec.retrieval.dtype
     if folder is None:
@@ -226,6 +232,7 @@ def _writer(
         about={"start": start, "embedding": str(ref), "claim": claim},
         shard_rows=spec.retrieval.chunks.queries,
     )
+    stack.enter_context(parts.claimed(parts.shards))
     return ShardWriter(parts)
 
 

@@ -77,7 +77,8 @@ def _write_head(job: Job) -> None:
     banks = {config.pool: job.pairs.banks.fingerprints()} | fingerprints(job.evaluation)
     if began:
         recorded = read_provenance(paths.provenance, paths.marker).banks
-        require_there(recorded, banks, config.data)
+        if not require_there(recorded, banks, config.data):
+            paths.metrics.unlink(missing_ok=True)  # figures of other data
     current = {
         "run": claim,
         "data": str(config.data.absolute()),

@@ -83,6 +83,8 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
         FreeBindError: The first thing that is wrong.
     """
     config = config.resolved()
+    for path in (config.data, config.folder, config.store):
+        files.require_path(path)
     with computing_on(config.device):
         require_supported(config.pairs.precision, config.training.precision)
     require_loss(config.training.loss)
@@ -120,7 +122,16 @@ def _require_room(job: Job) -> None:
 
 
 def _require_dim(config: RunConfig, space: FusedSpace) -> None:
+    basis = RunPaths(config.folder).basis
+    kept = files.open_npy(basis, "the basis of a cut") if basis.exists() else None
     if config.dim is None:
+        if kept is not None:
+            raise FreeBindError(
+                "this run is cut",
+                where=config.folder,
+                expected=f"--dim {kept.shape[-1]}",
+                fix="give it, or choose another --out",
+            )
         return
     if config.bond != "direct_sum":
         raise FreeBindError(
@@ -135,8 +146,6 @@ def _require_dim(config: RunConfig, space: FusedSpace) -> None:
             got=config.dim,
             fix="leave --dim out to keep all",
         )
-    basis = RunPaths(config.folder).basis
-    kept = files.open_npy(basis, "the basis of a cut") if basis.exists() else None
     if kept is not None and kept.shape[1:] != (config.dim,):
         raise FreeBindError(
             "this run is cut to other dimensions",

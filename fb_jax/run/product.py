@@ -24,12 +24,13 @@ from fb_jax.banks import BankSet, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import Results
 from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis
-from fb_jax.fusion.cut import require_cut
+from fb_jax.fusion.cut import require_cut, uncut
 from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
 from fb_jax.run.bond import prepare, report, train
 from fb_jax.run.checks import Job
 from fb_jax.run.device import computing_on
+from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
 from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_there
 from fb_jax.run.recipe import Product, products
@@ -192,7 +193,7 @@ class _Stage:
         space = _fused(stage, [self._bond(job, announce) for job in jobs], base)
         if stage.dim is None:
             return space
-        kept = self._kept_basis(space)
+        kept = RunPaths(self.folder).kept_basis(space)
         return cut_once(space, stage.dim, kept, self.config.data, self.config.pool)
 
     def _bond(self, job: Job, announce: Announce) -> Bond:
@@ -202,22 +203,13 @@ class _Stage:
             report(job, bond, self.reporter)
         return bond
 
-    def _kept_basis(self, space: FusedSpace) -> np.ndarray | None:
-        """Return the basis of the stored space if it is of this very space."""
-        if not (self.folder / "space").exists():
-            return None
-        stored = FusedSpace.load(self.folder / "space")
-        if not isinstance(stored.last, CutSum) or len(stored.last.basis) != space.dim:
-            return None
-        basis = stored.last.basis
-        return basis if digest(with_basis(space, basis)) == digest(stored) else None
-
     def _record(self, claim: str, banks: Fingerprints) -> None:
         """Write what the product is evaluated on; refuse if some of it is gone."""
         path, data = self.folder / "provenance.json", self.config.data.absolute()
         if path.exists():
             recorded = read_provenance(path, self.folder / "product.json").banks
-            require_there(recorded, banks, data)
+            if not require_there(recorded, banks, data):
+                (self.folder / "metrics.json").unlink(missing_ok=True)  # figures of other data
         about = {"data": str(data), "run": claim, "banks": banks, "evaluation": list(banks)}
         files.write_json(path, about)
 
@@ -231,6 +223,9 @@ class _Stage:
             "weights": digest(space),
         }
         claim = files.claim(folder / "product.json", identity, "results")
+        if isinstance(space.last, CutSum):  # so that a killed process finds it again
+            about = {"space": digest(uncut(space))}
+            files.write_recorded(RunPaths(folder).basis, space.last.basis, about)
         evaluation = evaluation_banks(space, config.data, config.pool)
         for banks in evaluation.values():
             banks.verify()

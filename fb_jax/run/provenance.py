@@ -79,7 +79,7 @@ def fingerprints(evaluation: Mapping[str, BankSet]) -> Fingerprints:
 
 def require_unchanged(recorded: Fingerprints, here: Fingerprints, where: object, fix: str) -> None:
     """Raise a FreeBindError if a bank or pair table that was recorded is gone or another."""
-    if changed := [*_gone(recorded, here), *_other(recorded, here)]:
+    if changed := [*_gone(recorded, here), *_changed(recorded, here)]:
         raise FreeBindError(
             "the banks have changed since this run read them",
             where=where,
@@ -89,10 +89,13 @@ def require_unchanged(recorded: Fingerprints, here: Fingerprints, where: object,
         )
 
 
-def require_there(recorded: Fingerprints, here: Fingerprints, where: object) -> None:
-    """Raise a FreeBindError if what was recorded is gone; say what is another, and new results.
+def require_there(recorded: Fingerprints, here: Fingerprints, where: object) -> bool:
+    """Return whether what was recorded is the same; name what has changed.
 
     A run that is repeated is evaluated on the data as they are now.
+
+    Raises:
+        FreeBindError: Some of it is gone.
     """
     if gone := _gone(recorded, here):
         raise FreeBindError(
@@ -101,14 +104,15 @@ def require_there(recorded: Fingerprints, here: Fingerprints, where: object) -> 
             got=", ".join(gone),
             fix="restore them, or choose another --out",
         )
-    if other := _other(recorded, here):
+    if other := _changed(recorded, here):
         notice_once(f"{where}: changed since the last results: {', '.join(other)}")
+    return not other
 
 
 def _gone(recorded: Fingerprints, here: Fingerprints) -> list[str]:
     return [f"{s}/{name}" for s in recorded for name in recorded[s] if name not in here.get(s, {})]
 
 
-def _other(recorded: Fingerprints, here: Fingerprints) -> list[str]:
+def _changed(recorded: Fingerprints, here: Fingerprints) -> list[str]:
     both = ((s, name) for s in recorded for name in recorded[s] if name in here.get(s, {}))
     return [f"{s}/{name}" for s, name in both if here[s][name] != recorded[s][name]]

@@ -88,6 +88,8 @@ class Checkpoints:
                 ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
             ):
                 checkpointer.save(target, items, force=True)  # over what a killed process left
+        except MemoryError:
+            raise
         except Exception as error:  # Orbax passes on whatever its storage raises
             raise FreeBindError(
                 "a checkpoint could not be written",

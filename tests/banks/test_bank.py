@@ -75,7 +75,8 @@ def test_an_array_without_the_description_of_a_bank_is_refused(bank, about):
 
 
 def test_a_bank_is_written_by_one_process_at_a_time(bank, make_bank):
-    with files.locked(bank.folder), pytest.raises(FreeBindError, match="another process"):
+    alone = files.locked(bank.folder, name=".writing")
+    with alone, pytest.raises(FreeBindError, match="another process"):
         make_bank("clap", "text", ROWS, missing=[3, 1])
 
 

@@ -229,11 +229,13 @@ def test_double_precision_is_not_stored(tmp_path):
 
 
 def write_row_by_row(folder: Path, dim: int, until: int = 10) -> None:
-    writer = ShardWriter(PartWriter(folder, dim=dim, count=10, dtype="float32", shard_rows=3))
-    for row in range(writer.rows_done, until):
-        writer.append(np.full((1, dim), row, np.float32))
-    if until == 10:
-        writer.close()
+    parts = PartWriter(folder, dim=dim, count=10, dtype="float32", shard_rows=3)
+    with parts.claimed(parts.shards):
+        writer = ShardWriter(parts)
+        for row in range(writer.rows_done, until):
+            writer.append(np.full((1, dim), row, np.float32))
+        if until == 10:
+            writer.close()
 
 
 PROGRAM = f"""

@@ -69,8 +69,18 @@ def test_recorded_numbers_are_those_that_were_written_for_the_same_thing(tmp_pat
     files.write_recorded(path, np.arange(4), about)
     assert read().tolist() == [0, 1, 2, 3]
     assert not caplog.records
-    full = disturbed(At("disturb.begin", 1, "ENOSPC", on=r"\.json"))
+    for place in (r"\.json", r"\.npy"):  # a full disk keeps the old numbers
+        full = disturbed(At("disturb.begin", 1, "ENOSPC", on=place))
+        with full, pytest.raises(FreeBindError, match="could not be written"):
+            files.write_recorded(path, np.arange(5), about)
+        assert read().tolist() == [0, 1, 2, 3]
+    path.write_bytes(content)
+    full = disturbed(At("disturb.begin", 1, "ENOSPC", on=r"\.npy"))
     with full, pytest.raises(FreeBindError, match="could not be written"):
         files.write_recorded(path, np.arange(5), about)
-    assert read().tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(FreeBindError, match="altered"):  # and altered ones stay altered
+        read()
+    path.with_suffix(".json").unlink()
+    assert not caplog.records
+    assert len(read()) == 3
     assert f"{path}: a table without a record" in caplog.text

@@ -67,7 +67,7 @@ def test_content_is_on_disk_before_it_gets_its_name_and_the_name_before_it_retur
     [
         ("ENOSPC", "free some space"),
         ("EDQUOT", "free some space"),
-        ("EFBIG", "free some space"),
+        ("EFBIG", "ulimit -f"),
         ("EACCES", "choose a folder you may write to"),
         ("EPERM", "choose a folder you may write to"),
         ("EROFS", "choose a folder you may write to"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +30,8 @@ from fb_jax.banks import (
 from fb_jax.banks.importing import open_matrix
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
-from fb_jax.run.folder import Provenance
 from fb_jax.run.parsing import parse_config
+from fb_jax.run.provenance import read_provenance
 from fb_jax.run.recipe import read_product
 from fb_jax.run.report import read_figures
 from fb_jax.training import load_bond, read_log
@@ -94,8 +93,8 @@ TARGETS = {
     "claim": Target("claim/claim.json", lambda p: files.claim(p, IDENTITY, "pairs")),
     "bond": Target("bond/bond.json", lambda p: load_bond(p.parent)),
     "log": Target("metrics.jsonl", lambda p: list(read_log(p))),
-    "provenance": Target("provenance.json", partial(files.read_json, kind=Provenance)),
-    "figures": Target("metrics.json", read_figures),
+    "provenance": Target("provenance.json", lambda p: read_provenance(p, p.with_name("run.json"))),
+    "figures": Target("metrics.json", lambda p: read_figures(p, random_product())),
     "product": Target("mine.yaml", lambda p: read_product(str(p))),
     "config": Target("config.yaml", _config),
 }
