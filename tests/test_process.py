@@ -41,8 +41,9 @@ run_command(command)
 )
 def test_no_output_ends_in_a_traceback(tmp_path, ending, status, out, err):
     (tmp_path / "print.py").write_text(PRINT)
-    encoding = "PYTHONIOENCODING=ascii" if "ascii" in ending else "PYTHONIOENCODING=utf-8"
-    script = f"set -o pipefail; {encoding} {sys.executable} {tmp_path / 'print.py'} {ending}"
+    encoding = "ascii" if "ascii" in ending else "utf-8"
+    given = f"PYTHONUNBUFFERED= PYTHONIOENCODING={encoding}"  # unset or empty: Python buffers
+    script = f"set -o pipefail; {given} {sys.executable} {tmp_path / 'print.py'} {ending}"
     done = subprocess.run(["bash", "-c", script], capture_output=True)
     assert done.returncode == status, done.stderr
     assert done.stdout.decode(errors="ignore").startswith(out)
