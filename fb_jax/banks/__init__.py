@@ -8,7 +8,7 @@ from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
 from fb_jax.banks.rows import Concatenated, Progress, Rows, no_progress
 from fb_jax.banks.shards import ShardedArray
-from fb_jax.banks.split import POOL, Split, open_split, require_name, splits
+from fb_jax.banks.split import POOL, Split, open_split, require_name, require_root, splits
 from fb_jax.banks.synthetic import Synthetic, write_synthetic
 from fb_jax.banks.writers import PartWriter, ShardWriter
 
@@ -37,6 +37,7 @@ __all__ = [
     "open_banks",
     "open_split",
     "require_name",
+    "require_root",
     "splits",
     "to_numpy",
     "unit_rows",

@@ -224,16 +224,14 @@ def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
         FreeBindError: The first thing that is not.
     """
     found = []
-    for folder in sorted(split.path.glob("embeddings/*/*")):
-        if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
-            lost = not (folder / PARTIAL).exists()
-            raise FreeBindError(
-                "a bank has lost its manifest" if lost else "a bank is not finished",
-                where=folder,
-                fix=f"restore {MANIFEST}, or delete the folder and write the bank again"
-                if lost
-                else "run the command that writes it again: it continues",
-            )
+    for folder in split.unfinished():
+        lost = not (folder / PARTIAL).exists()
+        again = "run the command that writes it again: it continues"
+        raise FreeBindError(
+            "a bank has lost its manifest" if lost else "a bank is not finished",
+            where=folder,
+            fix=f"restore {MANIFEST}, or delete the folder and write it again" if lost else again,
+        )
     for path in sorted(split.path.glob("items/*.jsonl")):
         split.items(path.stem).verify()
         found.append(f"items {path.stem}: {len(split.items(path.stem))}, ids unique")

@@ -18,7 +18,7 @@ from fb_jax.banks.directions import (
     require_matrix,
     unit_rows,
 )
-from fb_jax.banks.items import Item, ItemList, write_items
+from fb_jax.banks.items import Item, ItemList, items_sha256, write_items
 from fb_jax.banks.rows import Progress, Rows, blocks_of, no_progress
 from fb_jax.banks.split import Split, check_pairs, pair_key, require_name
 from fb_jax.errors import FreeBindError, notice_once
@@ -155,12 +155,27 @@ def _items_for(split: Split, modality: str, source: Path | str | None, count: in
     path = split.items_path(modality)
     items = None if source is None else _read_items(Path(source))
     _require_count(count, path if items is None else items, source or path)
+    if not path.exists():
+        _require_known(split, modality, items)
     with split.writing():
         if items is None and not path.exists():
             items = [{"id": str(row)} for row in range(count)]
         written = ItemList(path) if items is None else write_items(path, items)
     _require_count(count, path, path)  # it may have come meanwhile
     return written
+
+
+def _require_known(split: Split, modality: str, items: list[Item] | None) -> None:
+    """Raise a FreeBindError if banks of the split record a list that is lost, and not this one."""
+    owners = (space for space, owned in split.spaces().items() if modality in owned)
+    wanted = {Bank.open(split.bank_path(space, modality)).items_sha256 for space in owners}
+    if wanted and (items is None or items_sha256(items) not in wanted):
+        raise FreeBindError(
+            "the item list is lost, and banks of this split rely on it",
+            where=split.items_path(modality),
+            expected=f"a list with SHA-256 {', '.join(sorted(wanted))}",
+            fix="restore it, or give the same list again with --items",
+        )
 
 
 def _require_count(count: int, items: list[Item] | Path, where: object) -> None:

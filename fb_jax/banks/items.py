@@ -61,7 +61,7 @@ class ItemList:
             raise FreeBindError(
                 "there is no such row",
                 where=self.path,
-                expected=f"below {len(self)}",
+                expected=f"0 to {len(self) - 1}",
                 got=row,
             )
         return self._parse(row, self._bytes[self._offsets[row] : self._offsets[row + 1]])
@@ -128,12 +128,21 @@ def write_items(path: Path, items: Iterable[Item]) -> ItemList:
     Raises:
         FreeBindError: Another list is there already, which banks may rely on.
     """
-    lines = (files.canonical_json(item) + b"\n" for item in items)
+    lines = _lines(items)
     if path.exists():
         _require_same(path, lines)
     else:
         files.write_atomic(path, lambda file: file.writelines(lines))
     return ItemList(path)
+
+
+def items_sha256(items: Iterable[Item]) -> str:
+    """Return the digest that a list of these items has."""
+    return files.sha256_of_bytes(b"".join(_lines(items)))
+
+
+def _lines(items: Iterable[Item]) -> Iterator[bytes]:
+    return (files.canonical_json(item) + b"\n" for item in items)
 
 
 def _require_same(path: Path, lines: Iterator[bytes]) -> None:

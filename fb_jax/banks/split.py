@@ -90,6 +90,11 @@ class Split:
             found.setdefault(manifest.parent.parent.name, []).append(manifest.parent.name)
         return found
 
+    def unfinished(self) -> list[Path]:
+        """Return the folders of banks that are not finished, or have lost their manifest."""
+        folders = (path for path in sorted(self.path.glob("embeddings/*/*")) if path.is_dir())
+        return [f for f in folders if not (f / MANIFEST).exists() and any(f.iterdir())]
+
     def paired(self) -> list[Pair]:
         """Return the pairs of modalities that have a table."""
         stems = sorted(path.stem.split("-") for path in self.path.glob("pairs/*-*.npy"))
@@ -202,13 +207,19 @@ def open_split(root: Path | str, split: str) -> Split:
         FreeBindError: There is no such root or split; names what exists.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise FreeBindError("there is no such bank root", where=root.absolute())
-    if (root / "items").is_dir():
-        raise FreeBindError("this is a split, not a bank root", where=root, fix="name its parent")
+    require_root(root)
     if split not in (known := splits(root)):
         raise unknown("split", split, known, root)
     return Split(root / split)
+
+
+def require_root(root: Path) -> None:
+    """Raise a FreeBindError unless a folder can be a bank root."""
+    if not root.is_dir():
+        fix = "if the data were moved, name their new place with --data or --root"
+        raise FreeBindError("there is no such bank root", where=root.absolute(), fix=fix)
+    if (root / "items").is_dir():
+        raise FreeBindError("this is a split, not a bank root", where=root, fix="name its parent")
 
 
 def splits(root: Path | str) -> list[str]:

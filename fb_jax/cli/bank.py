@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from fb_jax.banks import (
     import_bank,
     import_pairs,
     open_split,
+    require_root,
     splits,
     verify_split,
     write_synthetic,
@@ -23,7 +25,7 @@ from fb_jax.banks import (
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 
-UNKNOWN = Encoder("unknown")
+UNKNOWN = "unknown"
 
 
 def info(root: Annotated[Path, Positional]) -> None:
@@ -39,6 +41,8 @@ def info(root: Annotated[Path, Positional]) -> None:
             for modality in modalities:
                 bank = Bank.open(split.bank_path(space, modality))
                 print(f"  {space}/{modality}: {describe_bank(bank)}")
+        for folder in split.unfinished():
+            print(f"  {folder.parent.name}/{folder.name}: not finished, or without its manifest")
         for pair in split.paired():
             print(f"  pairs {'-'.join(pair)}: {len(split.read_pairs(*pair))}")
 
@@ -65,7 +69,7 @@ def import_(
     items: Path | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     bad_rows: Literal["refuse", "missing"] = "refuse",
-    encoder: Encoder = UNKNOWN,
+    encoder: Encoder = Encoder(UNKNOWN),  # noqa: B008  (frozen)
 ) -> None:
     """Import a matrix of embeddings, .npy or .safetensors, as a bank.
 
@@ -78,7 +82,8 @@ def import_(
         items: List of the items: .jsonl (objects with an "id") or .txt (one caption in a line).
         dtype: Format of the stored rows.
         bad_rows: Refuse NaN, infinite and zero rows, or list them as missing.
-        encoder: Encoder of the embeddings; recorded in the manifest.
+        encoder: Encoder of the embeddings; recorded in the manifest. By default it is named after
+            the file.
     """
     with ConsoleReporter().task("import", 0) as advance:
         bank = import_bank(
@@ -88,7 +93,7 @@ def import_(
             source,
             items=items,
             dtype=dtype,
-            encoder=None if encoder == UNKNOWN else encoder,
+            encoder=replace(encoder, name=source.name) if encoder.name == UNKNOWN else encoder,
             bad_rows=bad_rows,
             progress=advance,
         )
@@ -124,6 +129,7 @@ def synthetic(out: Annotated[Path, Positional], pool: int = 2000, seed: int = 0)
 
 
 def _splits(root: Path) -> list[str]:
+    require_root(root)
     if not (names := splits(root)):
         raise FreeBindError("there is no split in this bank root", where=root)
     return names

@@ -14,7 +14,7 @@ from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split
 from fb_jax.banks.importing import open_matrix
 from fb_jax.cli.device import on_device
 from fb_jax.console import console
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError, shown, unknown
 from fb_jax.evaluation import nearest
 from fb_jax.run import Device
 
@@ -92,4 +92,4 @@ def _own_query(
 
 
 def _caption(item: dict[str, Any]) -> str:
-    return escape(str(item.get("caption") or item.get("path") or item["id"]))
+    return escape(shown(item.get("caption") or item.get("path") or item["id"]))

@@ -27,7 +27,7 @@ def json_types(value: Any) -> Any:
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON object with a digest of itself, so that a flipped bit is noticed."""
     plain = {name: part for name, part in value.items() if name != SEAL}
-    return {**plain, SEAL: sha256_of_json(plain)}
+    return {SEAL: sha256_of_json(plain), **plain}  # first: its line can be deleted
 
 
 def sha256_of(path: Path, what: str = "a file") -> str:

@@ -92,7 +92,7 @@ def read_json(path: Path, kind: Any = Any) -> Any:
                 where=path,
                 expected=f"SHA-256 {recorded}",
                 got=f"SHA-256 {found} of everything but that line",
-                fix=f'restore it; if you changed it on purpose, delete its last line, "{SEAL}"',
+                fix=f'restore it; if you changed it on purpose, delete the line of "{SEAL}"',
             )
     return convert(value, kind, path)
 

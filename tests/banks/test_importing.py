@@ -269,3 +269,16 @@ def test_a_table_that_pairs_nothing_is_refused_and_not_stored(listed, save, name
 def test_pairs_need_the_items_of_both_modalities(listed, save):
     with pytest.raises(FreeBindError, match=r"item list is missing\n.*class\.jsonl"):
         import_pairs(listed, "image", "class", save("p.csv", "0,0\n"))
+
+
+def test_a_list_that_was_lost_is_not_replaced_by_another(split, source, tmp_path, save):
+    (tmp_path / "captions.txt").write_text("".join(f"{i}\n" for i in range(len(ROWS))))
+    import_bank(split, "clap", "text", source, items=tmp_path / "captions.txt")
+    lost = split.items_path("text").read_bytes()
+    split.items_path("text").unlink()
+    for items in (None, save("other.txt", "".join(f"x{i}\n" for i in range(len(ROWS))))):
+        with pytest.raises(FreeBindError, match=r"item list is lost(.|\n)*--items"):
+            import_bank(split, "other", "text", source, items=items)
+    assert not split.items_path("text").exists()
+    import_bank(split, "other", "text", source, items=tmp_path / "captions.txt")
+    assert split.items_path("text").read_bytes() == lost
