@@ -6,6 +6,7 @@ rows to a list later: every bank records its digest, so that rows never mean oth
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import zip_longest
@@ -75,7 +76,7 @@ class ItemList:
                 yield self._parse(row, line)
 
     def _parse(self, row: int, line: bytes) -> Item:
-        where = f"{self.path}, line {row + 1}"
+        where, line = f"{self.path}, line {row + 1}", line if row else line.removeprefix(BOM_UTF8)
         item: Item = files.parse_json(line, "an item is malformed", where, dict[str, Any])
         if not isinstance(item.get("id"), str):
             raise FreeBindError(
