@@ -83,7 +83,7 @@ def test_media_become_banks_pairs_a_bond_and_a_table(run, media):
     again = run(REPOSITORY / "eval.py", "--run", "run", "--json", "again.json")
     assert "versatile" in again
     found = files.read_json(media / "again.json")
-    assert found == files.read_json(media / "run/metrics.json")
+    assert found["retrieval"] == files.read_json(media / "run/metrics.json")["retrieval"]
     assert set(found["retrieval"]["test"]["versatile"]) == {
         "audio-image",
         "audio-text",

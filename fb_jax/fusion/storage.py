@@ -234,7 +234,7 @@ def _check_card(path: Path, recorded: _Content | None) -> None:
     if recorded is None or not path.exists():
         return
     if _content(files.read_bytes(path, 1 << 24)) != recorded:
-        notice_once(f"{path}: edited or half-written: its figures may not be the recorded ones")
+        notice_once(f"{path}: this model card was edited; its figures may be others than recorded")
 
 
 FusedSpace.save = write_space

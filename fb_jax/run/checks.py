@@ -122,16 +122,7 @@ def _require_room(job: Job) -> None:
 
 
 def _require_dim(config: RunConfig, space: FusedSpace) -> None:
-    basis = RunPaths(config.folder).basis
-    kept = files.open_npy(basis, "the basis of a cut") if basis.exists() else None
     if config.dim is None:
-        if kept is not None:
-            raise FreeBindError(
-                "this run is cut",
-                where=config.folder,
-                expected=f"--dim {kept.shape[-1]}",
-                fix="give it, or choose another --out",
-            )
         return
     if config.bond != "direct_sum":
         raise FreeBindError(
@@ -146,6 +137,8 @@ def _require_dim(config: RunConfig, space: FusedSpace) -> None:
             got=config.dim,
             fix="leave --dim out to keep all",
         )
+    basis = RunPaths(config.folder).basis
+    kept = files.open_npy(basis, "the basis of a cut") if basis.exists() else None
     if kept is not None and kept.shape[1:] != (config.dim,):
         raise FreeBindError(
             "this run is cut to other dimensions",

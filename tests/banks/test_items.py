@@ -73,7 +73,7 @@ def test_items_are_verified_unless_two_have_the_same_id(path):
 
 @pytest.mark.parametrize("row", [-1, 3])
 def test_a_row_past_the_list_says_which_rows_there_are(path, row):
-    with pytest.raises(FreeBindError, match=f"expected: below 3\n.*got: +{row}"):
+    with pytest.raises(FreeBindError, match=f"expected: 0 to 2\n.*got: +{row}"):
         write_items(path, ITEMS)[row]
 
 

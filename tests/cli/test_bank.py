@@ -73,7 +73,7 @@ def test_verify_names_what_is_damaged(bank, import_, tmp_path):
 
 
 def test_verify_of_nothing_is_an_error(bank):
-    assert bank("verify", "nowhere").err.startswith("error: there is no split in this bank root")
+    assert bank("verify", "nowhere").err.startswith("error: there is no such bank root")
 
 
 def test_an_imported_matrix_becomes_a_bank_of_unit_rows(import_, tmp_path):

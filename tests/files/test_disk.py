@@ -41,3 +41,14 @@ def test_the_bytes_of_a_folder_are_those_of_all_files_in_it(tmp_path):
     files.write_json(tmp_path / "a" / "b.json", 7)
     assert files.folder_bytes(tmp_path) == len("7\n")
     assert files.folder_bytes(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("a\0", "null"), ("a\udcff", "Unicode"), ("ü" * 128, "255"), ("x" * 256, "255")],
+)
+def test_what_cannot_be_a_path_is_refused(tmp_path, name, says):
+    files.require_path(tmp_path / ("ü" * 127))
+    for use in (files.require_path, files.require_writable):
+        with pytest.raises(FreeBindError, match=rf"cannot be a path(.|\n)*{says}"):
+            use(tmp_path / name / "run")

@@ -102,7 +102,7 @@ def test_a_disk_that_cannot_sync_folders_is_named_once_and_the_work_goes_on(
 def test_numbers_that_json_lacks_become_null(tmp_path):
     files.write_json(tmp_path / "a.json", {"x": [float("nan"), (float("inf"), 1.5)], "y": None})
     assert files.read_json(tmp_path / "a.json") == {"x": [None, [None, 1.5]], "y": None}
-    assert '\n  "y": null,\n' in (tmp_path / "a.json").read_text()  # for people to read
+    assert '\n  "y": null\n' in (tmp_path / "a.json").read_text()  # for people to read
 
 
 def test_files_have_the_permissions_of_the_user_and_any_name_that_fits(tmp_path):
