@@ -25,7 +25,6 @@ from typing import Any
 from fb_jax import files
 from fb_jax.banks import require_name
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.files.kinds import Weight, Width
 from fb_jax.fusion import Factors
 from fb_jax.projector import DIRECTIONS, BondKind
 
@@ -86,9 +85,9 @@ class _File:
     unified: str
     bond: BondKind | None = None
     experts: tuple[str, ...] = ()
-    factors: str | dict[str, Weight] = ""
-    dim: Width | None = None
-    fill: Weight | None = None
+    factors: str | dict[str, float] = ""  # the stage checks the ranges, and names the modality
+    dim: int | None = None
+    fill: float | None = None
     tuned: dict[str, str] = field(default_factory=dict)
 
 
@@ -147,7 +146,7 @@ def _options(path: Path) -> dict[str, Any]:
             raise unknown("option of a product", name, OPTIONS, path)
     if isinstance(bond := options.get("bond", ""), str) and bond and bond not in DIRECTIONS:
         raise unknown("bond", bond, DIRECTIONS, path)
-    what = "an option of a product has the wrong type or range"
+    what = "an option of a product has the wrong type"
     return vars(files.convert(options, _File, path, what))
 
 

@@ -232,7 +232,7 @@ MINE = "{unified: imagebind, bond: %s, experts: [clap_general], factors: %s%s}"
         ("combination", "versatil", "", "there is no preset 'versatil'"),
         ("combination", "{audio: 0.3}", "", "a factor is missing"),
         ("combination", "{audio: 0.3, text: 1.5}", "", "the factor of text is out of range"),
-        ("combination", "{audio: 0.3, text: high}", "", "a factor is a weight"),
+        ("combination", "{audio: 0.3, text: high}", "", "option of a product has the wrong type"),
         ("combination", "{audio: 0.3, image: 0.2}", "", "for 'image'"),
         ("combination", "versatile", ", dim: 40", "only a direct sum can be cut"),
         ("direct_sum", "equal", ", dim: -5", "1 to 112 dimensions"),
