@@ -93,7 +93,7 @@ $(PARITY)/.ready: parity/constraints.txt
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet --constraint parity/constraints.txt \
-		torch laion-clap transformers soundfile soxr pillow jaxtyping tyro rich
+		torch laion-clap transformers soundfile soxr pillow jaxtyping tyro rich msgspec pyyaml
 	$(PARITY)/bin/python -m pip install --quiet --constraint parity/constraints.txt --no-deps \
 		torchvision torchaudio
 	rm -f $(PARITY)/lib/python*/site-packages/torchaudio/lib/*.so
