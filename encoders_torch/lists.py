@@ -85,19 +85,13 @@ class OpenList:
         return {"id": str(name), self.column: value}
 
 
-def _open_text(path: Path, newline: str | None = None) -> io.TextIOWrapper:
-    return io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig", newline=newline)
-
-
 def _read_text(path: Path, column: str) -> Iterator[Row]:
-    with _open_text(path) as file:
-        for line in file:
-            yield {column: line.removesuffix("\n")}
+    return ({column: line} for line in files.read_lines(path))
 
 
 def _read_csv(path: Path, column: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FIELD)
-    with _open_text(path, newline="") as file:
+    with io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig", newline="") as file:
         yield from csv.DictReader(file)
 
 

@@ -166,8 +166,8 @@ def _read_samples(
     file: _Forwards, size: int, most: int, path: Path | str
 ) -> Float32[np.ndarray, "samples channels"]:
     """Read all samples of a file of ``size`` bytes."""
-    if (told := file.frames * file.channels) <= SAMPLES_PER_BYTE * size:
-        _require_at_most(MAX_SAMPLES, most, told, path)
+    if (claimed := file.frames * file.channels) <= SAMPLES_PER_BYTE * size:
+        _require_at_most(MAX_SAMPLES, most, claimed, path)
         return file.read(file.frames, "float32", always_2d=True)
     blocks, count = [np.zeros((0, file.channels), np.float32)], 0
     while len(block := file.read(BLOCK, "float32", always_2d=True)):

@@ -79,9 +79,9 @@ def _load(path: Path, size: int) -> Any:
 def _require_uncompressed(path: Path, size: int) -> None:
     """Raise unless the parts of a zip fit into it, as torch's do: others could fill the memory."""
     with zipfile.ZipFile(path) as parts:
-        told = sum(part.file_size for part in parts.infolist())
-    if told > size:
-        raise ValueError(f"parts of {told:,} bytes in a file of {size:,}")
+        claimed = sum(part.file_size for part in parts.infolist())
+    if claimed > size:
+        raise ValueError(f"parts of {claimed:,} bytes in a file of {size:,}")
 
 
 def _numpy_scalars() -> list[Any]:
@@ -106,7 +106,7 @@ def _problem(loaded: object, size: int) -> str | None:
             return f"{name}: {type(value).__name__}"
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             return f"{name}: a tensor that is sparse, quantized or without numbers"
-        if value.nbytes > size:  # one number, told to be many
+        if value.nbytes > size:  # one stored number that is repeated
             return f"{name}: {value.nbytes:,} bytes in a file of {size:,}"
     return None if loaded else "an empty dict"
 
@@ -127,7 +127,7 @@ def write_state(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 class Weights(msgspec.Struct):
-    """What the JSON file tells of the weights."""
+    """What the JSON file says about the weights."""
 
     sha256: str
 
@@ -157,14 +157,9 @@ def read_folder(
         raise FreeBindError(
             f"there is no {kind} here", where=path.parent, expected=expected, fix=fix
         )
-    about: dict[str, Any] = files.read_json(path, dict[str, Any])
-    here = (about.get("format"), about.get("version"))
-    if here != version:
-        raise FreeBindError(
-            f"this {kind} has another format", where=path, expected=version, got=here
-        )
+    about = files.read_versioned(path, version, f"this {kind}", fix)
     weights = path.parent / WEIGHTS_FILE
-    told = files.convert(about, Described, path).weights
-    if not weights.is_file() or files.sha256_of(weights) != told.sha256:
+    recorded = files.convert(about, Described, path).weights
+    if not weights.is_file() or files.sha256_of(weights) != recorded.sha256:
         raise FreeBindError("the weights are missing or were altered", where=weights)
     return about, read_state(weights)

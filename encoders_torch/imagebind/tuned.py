@@ -29,7 +29,7 @@ class Named(msgspec.Struct):
 
 
 class Tuned(Described):
-    """What ``tuned.json`` tells of a tuned ImageBind."""
+    """What ``tuned.json`` says about a tuned ImageBind."""
 
     encoder: Named
     space: Named
@@ -65,11 +65,11 @@ class TunedImageBind:
 
     def _load_folder(self, folder: Path) -> None:
         state, about = read_tuned(folder)
-        told = files.convert(about, Tuned, folder / ABOUT_FILE)
+        fields = files.convert(about, Tuned, folder / ABOUT_FILE)
         trunk = load_trunk(with_prefix(state, "trunk."), folder)
         self.model = TunedModel(trunk, Mixture.of(with_prefix(state, "mixture.")))
-        self.name = f"{told.encoder.name}, audio tuned into {told.space.name}"
-        self.licence, self.weights_sha256 = told.licence, told.weights.sha256
+        self.name = f"{fields.encoder.name}, audio tuned into {fields.space.name}"
+        self.licence, self.weights_sha256 = fields.licence, fields.weights.sha256
 
     def _load_released(self, path: Path) -> None:
         self.model = read_released(path)

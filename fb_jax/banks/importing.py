@@ -23,7 +23,6 @@ from fb_jax.banks.rows import Progress, Rows, blocks_of, no_progress
 from fb_jax.banks.split import Split, check_pairs, pair_key, require_name
 from fb_jax.errors import FreeBindError, notice_once
 
-MOST_TEXT = 1 << 32
 NUMBER = re.compile(r"[ \t]*-?[0-9]+[ \t]*")
 PAIRS = "two columns of row numbers, separated by a comma, without a header"
 
@@ -201,17 +200,7 @@ def _read_items(source: Path) -> list[Item]:
         items = ItemList(source)
         items.verify()
         return list(items)
-    return [{"id": str(i), "caption": line} for i, line in enumerate(_lines(source))]
-
-
-def _lines(source: Path) -> list[str]:
-    """Return the lines of a UTF-8 text, with or without a byte order mark.
-
-    A line ends at a line feed only: a caption may hold U+2028 or a vertical tab.
-    """
-    with files.explained("a file is not UTF-8 text", source):
-        text = files.read_bytes(source, MOST_TEXT, "a list").decode("utf-8-sig")
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n") if text]
+    return [{"id": str(i), "caption": line} for i, line in enumerate(files.read_lines(source))]
 
 
 def import_pairs(
@@ -236,7 +225,7 @@ def import_pairs(
         if source.suffix == ".npy":
             table = files.read_npy(source, "a pair table")
         else:
-            cells = [line.split(",") for line in _lines(source) if line.strip()]
+            cells = [line.split(",") for line in files.read_lines(source) if line.strip()]
             strange = [cell for line in cells for cell in line if not NUMBER.fullmatch(cell)]
             if strange:
                 raise ValueError(f"{strange[0]!r} is no row number")

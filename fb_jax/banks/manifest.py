@@ -59,15 +59,7 @@ class Manifest:
         Raises:
             FreeBindError: It is missing, no manifest, or of another format version.
         """
-        data = files.read_json(path, dict[str, Any])
-        found = (data.get("format"), data.get("version"))
-        if found != (FORMAT, VERSION) or isinstance(found[1], bool):
-            raise FreeBindError(
-                "this manifest has another format",
-                where=path,
-                expected=f"{FORMAT} version {VERSION}",
-                got=f"{found[0]} version {found[1]}",
-            )
+        data = files.read_versioned(path, (FORMAT, VERSION), "this manifest")
         if strange := sorted(set(data) - {part.name for part in dataclasses.fields(cls)}):
             raise FreeBindError("a manifest is malformed", where=path, got=", ".join(strange))
         return files.convert(data, cls, path, "a manifest is malformed")

@@ -116,10 +116,10 @@ class PartWriter:
                 if files.take(lock, self.folder, f"shard {shard} is taken", own):
                     files.remove_partial(self.folder, f"{self._name(shard)}.*")
                     files.remove_partial(self.parts, f"{self._record(shard).name}.*")
-                    self._require_whole(shard)
+                    self._forget_altered(shard)
             yield
 
-    def _require_whole(self, shard: int) -> None:
+    def _forget_altered(self, shard: int) -> None:
         """Forget a finished shard whose bytes were altered or lost, so that it is written again."""
         record, path = self._record(shard), self.folder / self._name(shard)
         if not record.exists() or self.finished:

@@ -18,15 +18,16 @@ from fb_jax.files.disk import (
     require_writable,
 )
 from fb_jax.files.locks import has_locks, locked, remove_partial, take
+from fb_jax.files.npy_files import open_npy, read_npy
 from fb_jax.files.reading import (
     convert,
     explained,
-    open_npy,
     parse_json,
     read_bytes,
     read_json,
     read_jsonl,
-    read_npy,
+    read_lines,
+    read_versioned,
 )
 from fb_jax.files.recorded import read_recorded, recorded, write_recorded
 from fb_jax.files.regular import open_regular, special
@@ -61,8 +62,10 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_jsonl",
+    "read_lines",
     "read_npy",
     "read_recorded",
+    "read_versioned",
     "read_yaml",
     "recorded",
     "remove_partial",

@@ -7,17 +7,14 @@ anything is allocated.
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
-import numpy as np
 
 from fb_jax.errors import FreeBindError
 from fb_jax.files.digests import SEAL, sealed
@@ -26,12 +23,7 @@ from fb_jax.files.regular import open_regular
 T = TypeVar("T")
 MOST_JSON = 1 << 28
 MOST_DEPTH = 64
-MOST_HEADER = 1 << 16
 MISFIT = "a file holds something else"
-NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 @contextmanager
@@ -97,6 +89,51 @@ def read_json(path: Path, kind: Any = Any) -> Any:
     return convert(value, kind, path)
 
 
+def read_lines(path: Path, what: str = "a list") -> Iterator[str]:
+    """Yield the lines of a UTF-8 text, with or without a byte order mark.
+
+    A line ends at a line feed only, with or without a carriage return before it: a caption may hold
+    U+2028 or a vertical tab.
+
+    Raises:
+        FreeBindError: The file is missing, or a line is not UTF-8.
+    """
+    with open_regular(path, what) as file:
+        for number, line in enumerate(file, 1):
+            with explained(f"{what} is not UTF-8 text", f"{path}, line {number}"):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if text:
+                yield text.removesuffix("\n").removesuffix("\r")
+
+
+def read_versioned(
+    path: Path, version: tuple[str, int], what: str, fix: str | None = None
+) -> dict[str, Any]:
+    """Read a JSON object that names its format and version.
+
+    Args:
+        path: Of the file.
+        version: The format and the version that it must have.
+        what: It is, for the message.
+        fix: What to do if it has others.
+
+    Raises:
+        FreeBindError: See ``read_json``; or it is of another format or version.
+    """
+    about = read_json(path)
+    here = (about.get("format"), about.get("version")) if isinstance(about, dict) else (None, None)
+    if here != version or isinstance(here[1], bool):  # True == 1
+        raise FreeBindError(
+            f"{what} has another format",
+            where=path,
+            expected=f"{version[0]}, version {version[1]}",
+            got=f"{here[0]}, version {here[1]}",
+            fix=fix,
+        )
+    found: dict[str, Any] = about
+    return found
+
+
 def read_jsonl(path: Path, kind: Any) -> Iterator[Any]:
     """Read the lines of a file, each as ``read_json`` reads a file.
 
@@ -145,58 +182,3 @@ def _require_shallow(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"nested more than {MOST_DEPTH} deep")
-
-
-def read_npy(path: Path, what: str) -> np.ndarray:
-    """Read a ``.npy`` file into memory; see ``open_npy``."""
-    array = open_npy(path, what)
-    with explained(f"{what} cannot be read", path):
-        return np.array(array)
-
-
-def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = None) -> np.ndarray:
-    """Map a ``.npy`` file without reading its numbers.
-
-    Args:
-        path: Of the file.
-        what: It is, for the message.
-        follow: Whether it may be a link.
-        fix: What to do if it cannot be read, for the message.
-
-    Raises:
-        FreeBindError: It is missing, damaged, shorter than its header says, or holds objects.
-    """
-    file = open_regular(path, what, follow=follow, fix=fix)
-    with (
-        file,
-        warnings.catch_warnings(action="ignore"),
-        explained(f"{what} cannot be read: truncated, or no .npy file", path, fix),
-    ):
-        shape, fortran, dtype = _read_header(file)
-        if dtype.hasobject or min(shape, default=0) < 0:
-            raise ValueError(f"it says that it holds {dtype}, {shape}")
-        _require_bytes(file, math.prod(shape) * dtype.itemsize)
-        order: Any = "F" if fortran else "C"
-        if math.prod(shape) == 0 or dtype.itemsize == 0:
-            return np.empty(shape, dtype, order)
-        mapped: Any = file  # reading is all that memmap does with it
-        return np.memmap(mapped, dtype, "r", file.tell(), shape, order)
-
-
-def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read the header of a ``.npy`` file; NumPy would allocate whatever length it claims."""
-    version = np.lib.format.read_magic(file)
-    start, width = file.tell(), 2 if version == (1, 0) else 4
-    if int.from_bytes(file.read(width), "little") > MOST_HEADER:
-        raise ValueError(f"its header should have more than {MOST_HEADER:,} bytes")
-    file.seek(start)
-    header: tuple[tuple[int, ...], bool, np.dtype] = NPY_HEADERS[version](file)
-    return header
-
-
-def _require_bytes(file: IO[bytes], needed: int) -> None:
-    start = file.tell()
-    there = file.seek(0, 2) - start
-    file.seek(start)
-    if there < needed:
-        raise ValueError(f"it should hold {needed:,} bytes of numbers and holds {there:,}")

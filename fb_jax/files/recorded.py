@@ -15,7 +15,8 @@ import numpy as np
 
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.files.digests import json_types, sha256_of, sha256_of_bytes
-from fb_jax.files.reading import read_json, read_npy
+from fb_jax.files.npy_files import read_npy
+from fb_jax.files.reading import read_json
 from fb_jax.files.writing import npy_bytes, write_json, write_npy
 
 ATTEMPTS = 5

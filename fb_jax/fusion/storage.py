@@ -205,16 +205,8 @@ def _read_about(path: Path) -> _About:
     where = path / SPACE_FILE
     if not where.is_file():
         raise FreeBindError("not a fused space", where=path, expected=f"a folder with {SPACE_FILE}")
-    about = files.read_json(where)
-    found = (about.get("format"), about.get("version")) if isinstance(about, dict) else (None, None)
-    if found != (FORMAT, VERSION) or isinstance(found[1], bool):
-        raise FreeBindError(
-            "this fused space has another format",
-            where=where,
-            expected=f"{FORMAT}, version {VERSION}",
-            got=f"{found[0]}, version {found[1]}",
-            fix="read it with the release of freebind-jax that wrote it",
-        )
+    fix = "read it with the release of freebind-jax that wrote it"
+    about = files.read_versioned(where, (FORMAT, VERSION), "this fused space", fix)
     return files.convert(about, _About, where, "not the description of a fused space")
 
 

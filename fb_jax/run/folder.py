@@ -26,7 +26,7 @@ from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
 from fb_jax.run.provenance import fingerprints, read_provenance, require_unchanged
 from fb_jax.training import load_bond
-from fb_jax.training.bond_folder import BOND_FILE
+from fb_jax.training.bond_folder import BOND_FILE, BondClaim
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,16 @@ class RunPaths:
         claim = self.bond / BOND_FILE
         if not claim.exists():
             return
-        run, bond = (files.read_json(path, dict[str, Any]) for path in (self.marker, claim))
-        own = {"training": run.get("training"), "kind": run.get("bond")}
-        found = {"training": bond.get("training"), "kind": bond.get("form", {}).get("kind")}
-        if "spec" in bond:  # earlier versions did not record it
-            own, found = (
-                own | {"spec": files.sha256_of_json(run.get("pairs"))},
-                found | {"spec": bond["spec"]},
-            )
-        if own != found:
-            here, wanted = files.differences(found, own)
+        run, bond = files.read_json(self.marker, dict[str, Any]), files.read_json(claim, BondClaim)
+        wanted = {"training": run.get("training"), "kind": run.get("bond")}
+        wanted["spec"] = files.sha256_of_json(run.get("pairs")) if bond.spec else ""
+        found = {"training": bond.training, "kind": bond.form.get("kind"), "spec": bond.spec}
+        if found != wanted:
+            here, asked = files.differences(found, wanted)
             raise FreeBindError(
                 "this run folder holds the bond of another run",
                 where=self.bond,
-                expected=wanted,
+                expected=asked,
                 got=here,
                 fix="restore the folder bond of this run",
             )

@@ -7,7 +7,7 @@ FOLDER/metrics.jsonl    losses and speed; see ``fb_jax.training.log``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,20 @@ def checkpoints_of(folder: Path, claim: str) -> Checkpoints:
 
 
 @dataclass(frozen=True)
-class _Claim:
-    """What is read of a claim."""
+class BondClaim:
+    """What is read of ``bond.json``; earlier versions have no ``spec``.
+
+    Attributes:
+        form: The description of the bond.
+        steps: Steps of the whole training.
+        training: The settings.
+        spec: Digest of the specification of the pseudo pairs.
+    """
 
     form: dict[str, Any]
     steps: Count
+    training: dict[str, Any] = field(default_factory=dict)
+    spec: str = ""
 
 
 def is_trained(folder: Path | str) -> bool:
@@ -75,7 +84,7 @@ def is_trained(folder: Path | str) -> bool:
     claim = Path(folder) / BOND_FILE
     if not claim.exists():
         return False
-    last = files.read_json(claim, _Claim).steps
+    last = files.read_json(claim, BondClaim).steps
     return last in checkpoints_of(claim.parent, "").steps()
 
 
@@ -88,9 +97,9 @@ def load_bond(folder: Path | str) -> Bond:
     """
     folder = Path(folder)
     identity, where = files.read_json(folder / BOND_FILE, dict[str, Any]), folder / BOND_FILE
-    claim = files.convert(identity, _Claim, where, "not the description of a bond")
+    claim = files.convert(identity, BondClaim, where, "not the description of a bond")
     spec, last = BondSpec.from_json(claim.form, where), claim.steps
-    digest = files.sha256_of_json(identity) if "spec" in identity else ""  # an earlier version
+    digest = files.sha256_of_json(identity) if claim.spec else ""  # an earlier version
     checkpoints = checkpoints_of(folder, digest)
     if last not in (steps := checkpoints.steps()):
         raise FreeBindError(

@@ -179,7 +179,7 @@ def _open(factory: Callable[[Path, int], Logger], folder: Path, step: int) -> Lo
 
 
 class Loggers:
-    """Several loggers as one. One that fails is told of and left out: it must not end a training.
+    """Several loggers as one. One that fails is named and left out: it must not end a training.
 
     Args:
         working: The loggers.

@@ -78,7 +78,7 @@ def train_bond(
         runtime: Settings that it does not depend on.
         progress: Called at every step. If it raises ``Interrupted``, the state is saved first.
         loggers: Loggers in addition to those of ``runtime``, which need a folder; they stay open.
-            A logger that fails is told of and left out.
+            A logger that fails is named once and left out.
 
     Returns:
         The trained bond.

@@ -223,7 +223,7 @@ def test_a_caption_may_be_as_long_as_a_book(listed):
         ("image", "pipe.parquet", "a named pipe"),
         ("text", "empty.txt", "there is no text here(.|\n)*a list"),
         ("text", "empty.csv", "there is no text here(.|\n)*a list"),
-        ("text", "latin.txt", "list cannot be read(.|\n)*utf-8"),
+        ("text", "latin.txt", r"list is not UTF-8 text\n.*latin\.txt, line 1"),
         ("text", "bad.parquet", "Parquet file cannot be read"),
     ],
 )

@@ -187,7 +187,7 @@ def altered(path):
     [
         (lambda path: path.unlink(), r"no thing here(.|\n)*x\.json\n.*make one"),
         (lambda path: path.write_text("{"), r"x\.json"),
-        (lambda path: path.write_text("[]"), "something else"),
+        (lambda path: path.write_text("[]"), "another format"),
         (lambda path: path.write_text('{"x": ' + "[" * 10**5), "not valid JSON"),
         (
             lambda path: path.write_text(json.dumps({"format": "x", "version": 2})),
@@ -195,6 +195,7 @@ def altered(path):
         ),
         (lambda path: path.write_text('{"format": "x", "version": 1}'), "field `weights`"),
         (lambda path: path.write_text('{"format": "x", "version": 1, "weights": null}'), "null"),
+        (lambda path: path.write_text('{"format": "x", "version": true}'), "version True"),
         (lambda path: altered(path.with_name("weights.safetensors")), "were altered"),
         (lambda path: path.with_name("weights.safetensors").unlink(), "are missing"),
     ],

@@ -195,3 +195,22 @@ def test_yaml_may_reuse_a_part(tmp_path):
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     found = files.read_yaml(tmp_path / "a.yaml", "a config file")
     assert found["c"] == {"b": 1, "d": [{"b": 1}] * 15}
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"\xef\xbb\xbf", []),
+        (b"\xef\xbb\xbfa\r\nb", ["a", "b"]),
+        ("a\u2028b\vc\x85d\re\n\n\ufefff\n".encode(), ["a\u2028b\vc\x85d\re", "", "\ufefff"]),
+    ],
+)
+def test_lines_end_at_a_line_feed_only_and_a_mark_counts_at_the_start_only(
+    tmp_path, content, lines
+):
+    (tmp_path / "a.txt").write_bytes(content)
+    assert list(files.read_lines(tmp_path / "a.txt")) == lines
+    (tmp_path / "a.txt").write_bytes(content + b"\n\xff")
+    with pytest.raises(FreeBindError, match=r"not UTF-8 text\n.*a\.txt, line \d"):
+        list(files.read_lines(tmp_path / "a.txt"))

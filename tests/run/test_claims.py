@@ -108,6 +108,10 @@ def test_a_run_is_not_read_with_the_bond_or_the_provenance_of_another(run_folder
         Run(copied)
     files.write_json(copied / "provenance.json", provenance)
     claim = files.read_json(copied / "bond/bond.json")
+    for form in (None, [], "x"):
+        files.write_json(copied / "bond/bond.json", claim | {"form": form})
+        with pytest.raises(FreeBindError, match=r"something else\n.*bond\.json"):
+            Run(copied)
     for change in ({"training": claim["training"] | {"seed": 1}}, {"spec": "0" * 64}):
         files.write_json(copied / "bond/bond.json", claim | change)
         with pytest.raises(FreeBindError, match=r"bond of another run\n.*bond\n"):
