@@ -104,7 +104,7 @@ class PairSet:
         for array in arrays.values():
             if array.manifest.about.get("claim") != claim:
                 raise FreeBindError(
-                    "these pseudo pairs were made from something else than their claim says",
+                    "these pseudo pairs do not belong to their claim",
                     where=array.folder,
                     expected=f"pairs of {folder / CLAIM}",
                     fix=remedy,

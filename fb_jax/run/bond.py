@@ -91,7 +91,7 @@ def _write_head(job: Job) -> None:
 
 
 def _later(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return what later processes were that differ from the first; nothing if none did."""
+    """Return the environments of later processes that differ from the first, if there are any."""
     first = {name: before.get(name) for name in now}
     known = [first, *before.get("later", [])]
     later = known[1:] if now in known else [*known[1:], now]

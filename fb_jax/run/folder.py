@@ -3,7 +3,7 @@
 run.json          what distinguishes this run from others
 config.yaml       every option, resolved
 provenance.json   versions, device, data, bank fingerprints, digests of the metrics
-basis.npy         directions to which a direct sum is cut; basis.json: its digest, and of what
+basis.npy         directions to which a direct sum is cut; basis.json: its digest and its space
 bond/             checkpoints, metrics.jsonl, tensorboard/
 metrics.json      results
 losses.png, sweep.png

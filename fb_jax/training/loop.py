@@ -30,7 +30,7 @@ start at about 1 or less, and Adam moves them by about the learning rate in a st
 
 @dataclass
 class Loop:
-    """Steps, with logging, checkpoints and stopping between; no checkpoints: None is written."""
+    """Steps, with logging, checkpoints and stopping between; None as checkpoints writes none."""
 
     schedule: Schedule
     feed: Feed
