@@ -19,11 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fb_jax.banks import BankSet, import_bank, open_banks, write_synthetic
+    from fb_jax.banks import BankSet, open_banks, write_synthetic
     from fb_jax.errors import FreeBindError, Interrupted
     from fb_jax.evaluation import Results, evaluate, nearest
     from fb_jax.evaluation.sweep import sweep
     from fb_jax.fusion import Embedder, FusedSpace, write_fused
+    from fb_jax.importing import import_bank
     from fb_jax.projector import Bond
     from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
     from fb_jax.run import word_world
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from fb_jax.training import Runtime, Training, load_bond, train_bond
 
 _HOMES = {
-    "banks": ("BankSet", "import_bank", "open_banks", "write_synthetic"),
+    "banks": ("BankSet", "open_banks", "write_synthetic"),
     "errors": ("FreeBindError", "Interrupted"),
     "evaluation": ("Results", "evaluate", "nearest", "sweep"),
     "fusion": ("Embedder", "FusedSpace", "write_fused"),
+    "importing": ("import_bank",),
     "projector": ("Bond",),
     "pseudo": ("PairSet", "PairSpec", "Retrieval", "build_pairs"),
     "run": ("fit", "word_world"),

@@ -4,7 +4,6 @@ from fb_jax.banks.arrays import MemoryArray, to_numpy
 from fb_jax.banks.bank import Bank, BankAbout, Encoder, bank_writer
 from fb_jax.banks.bankset import BankSet, describe_bank, open_banks, verify_split
 from fb_jax.banks.directions import find_bad_rows, unit_rows
-from fb_jax.banks.importing import import_bank, import_pairs
 from fb_jax.banks.items import ItemList, write_items
 from fb_jax.banks.rows import Concatenated, Progress, Rows, no_progress
 from fb_jax.banks.shards import ShardedArray
@@ -31,8 +30,6 @@ __all__ = [
     "bank_writer",
     "describe_bank",
     "find_bad_rows",
-    "import_bank",
-    "import_pairs",
     "no_progress",
     "open_banks",
     "open_split",

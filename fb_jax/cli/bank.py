@@ -14,8 +14,6 @@ from fb_jax.banks import (
     Split,
     Synthetic,
     describe_bank,
-    import_bank,
-    import_pairs,
     open_split,
     require_root,
     splits,
@@ -24,6 +22,7 @@ from fb_jax.banks import (
 )
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
+from fb_jax.importing import import_bank, import_pairs
 
 UNKNOWN = "unknown"
 

@@ -11,11 +11,11 @@ from rich.table import Table
 from tyro.conf import arg
 
 from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split
-from fb_jax.banks.importing import open_matrix
 from fb_jax.cli.device import on_device
 from fb_jax.console import console
 from fb_jax.errors import FreeBindError, shown, unknown
 from fb_jax.evaluation import nearest
+from fb_jax.importing import open_matrix
 from fb_jax.run import Device
 
 

@@ -13,9 +13,10 @@ from PIL import Image
 from encoders_torch import export, tune
 from encoders_torch.imagebind.tuned import TunedImageBind
 from fb_jax import files
-from fb_jax.banks import Split, import_bank, import_pairs, open_banks
+from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, write_fused
+from fb_jax.importing import import_bank, import_pairs
 
 WEIGHTS = Path(__file__).parent / "fixtures/imagebind_tiny/weights.safetensors"
 COUNT, DIM = 12, 10

@@ -21,15 +21,13 @@ from fb_jax.banks import (
     Bank,
     Split,
     Synthetic,
-    import_bank,
-    import_pairs,
     open_split,
     verify_split,
     write_synthetic,
 )
-from fb_jax.banks.importing import open_matrix
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
+from fb_jax.importing import import_bank, import_pairs, open_matrix
 from fb_jax.run.parsing import parse_config
 from fb_jax.run.provenance import read_provenance
 from fb_jax.run.recipe import read_product

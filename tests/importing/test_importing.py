@@ -3,8 +3,9 @@ import pytest
 from disturb import counted
 from safetensors.numpy import save_file
 
-from fb_jax.banks import Encoder, Split, import_bank, import_pairs, unit_rows, write_items
+from fb_jax.banks import Encoder, Split, unit_rows, write_items
 from fb_jax.errors import FreeBindError
+from fb_jax.importing import import_bank, import_pairs
 
 ROWS = np.array([[3.0, 4.0], [0.0, 5.0], [-2.0, 0.0]])
 UNIT = np.array([[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
