@@ -108,6 +108,17 @@ class FusedSpace:
         """
         return self.at({**self.factors, **factors})
 
+    def choosing(self, factors: Factors) -> FusedSpace:
+        """Return the space at chosen factors, which are its preset ``chosen`` from now on.
+
+        Args:
+            factors: Modality to the weight of the expert part, for all weighted modalities.
+
+        Raises:
+            FreeBindError: They do not fit the experts, or are outside 0 to 1.
+        """
+        return self.with_last(self.last.choosing(factors))
+
     def with_experts(self, experts: str | Iterable[str]) -> FusedSpace:
         """Return the space of some of the last stage's experts, uncut.
 
