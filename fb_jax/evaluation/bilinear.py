@@ -69,7 +69,7 @@ def _hits(
 
 
 def _weighted(weights: Array, parts: Sequence[Array]) -> Array:
-    return sum(w * part for w, part in zip(weights, parts, strict=True))  # type: ignore[return-value]
+    return sum(w * part for w, part in zip(weights, parts, strict=True))
 
 
 def _recall(

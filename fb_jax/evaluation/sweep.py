@@ -57,12 +57,11 @@ class Sweep:
             pair: Pair of modalities.
             at: The other factors; the nearest of the grid is taken.
         """
-        nearest = {m: int(np.abs(np.subtract(self.grid, at[m])).argmin()) for m in self.modalities}
-        everywhere = np.broadcast_to(
-            self.over_factors(pair), [len(self.grid)] * len(self.modalities)
-        )
-        swept = everywhere[(..., *(nearest[m] for m in self.modalities[2:]))]
-        return swept.reshape(len(self.grid), -1)
+        swept = np.broadcast_to(self.over_factors(pair), [len(self.grid)] * len(self.modalities))
+        for modality in reversed(self.modalities[2:]):
+            nearest = np.abs(np.subtract(self.grid, at[modality])).argmin()
+            swept = swept[..., int(nearest)]
+        return swept
 
     def to_dict(self) -> dict[str, Any]:
         """Return the surfaces as JSON types."""

@@ -46,7 +46,9 @@ class FusedSpace:
 
     def __str__(self) -> str:
         factors = ", ".join(f"{modality} {factor:g}" for modality, factor in self.factors.items())
-        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}"
+        names = (name for name, at in self.presets.items() if dict(at) == dict(self.factors))
+        preset = "".join(f" (preset {name})" for name in list(names)[:1])
+        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}{preset}"
 
     @classmethod
     def of(

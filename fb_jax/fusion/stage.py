@@ -109,10 +109,11 @@ class Stage(ABC):
     def fitting_presets(self) -> dict[str, Factors]:
         """Return the presets that fit, by name; the first is the default.
 
-        Chosen factors come first, if there are any.
+        Chosen factors come first, if there are any, and those that the stage had before last.
         """
         chosen = {CHOSEN: self.presets[CHOSEN]} if CHOSEN in self.presets else {}
-        return {**chosen, **self._fitting_presets()}
+        before = {self.title: self.presets[self.title]} if self.title in self.presets else {}
+        return {**chosen, **self._fitting_presets(), **before}
 
     @abstractmethod
     def _fitting_presets(self) -> dict[str, Factors]:
@@ -217,7 +218,10 @@ class Stage(ABC):
 
     def choosing(self, factors: Factors) -> Stage:
         """Return the stage at factors that were chosen for it: its preset ``CHOSEN``."""
-        return replace(self, factors=factors, presets={**self.presets, CHOSEN: dict(factors)})
+        known = CHOSEN in self.presets or self.factors in self._fitting_presets().values()
+        own = {} if known else {self.title: self.factors}
+        presets = {**self.presets, **own, CHOSEN: dict(factors)}
+        return replace(self, factors=factors, presets=presets)
 
     def _require_factors(self) -> None:
         for modality, factor in self.factors.items():
