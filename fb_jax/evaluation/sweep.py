@@ -67,7 +67,8 @@ class Sweep:
         """Return the surfaces as JSON types."""
         surfaces = {pair: surface.tolist() for pair, surface in self.surfaces.items()}
         own = {part.name: getattr(self, part.name) for part in fields(self)}
-        return own | {"surfaces": surfaces, "grid": list(self.grid)}
+        modalities, grid = list(self.modalities), list(self.grid)
+        return own | {"modalities": modalities, "surfaces": surfaces, "grid": grid}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and self.to_dict() == other.to_dict()

@@ -59,7 +59,7 @@ def same_numbers(bond, other):
 def test_a_run_folder_holds_what_explains_it(run_folder):
     assert {path.name for path in run_folder.iterdir()} == {
         *("run.json", "config.yaml", "provenance.json", "bond"),
-        *("metrics.json", "losses.png", "sweep.png", ".lock"),
+        *("metrics.json", "losses.png", "sweep.png", "queries.png", ".lock"),
     }
 
 
