@@ -1,6 +1,6 @@
 """Fused spaces: weighted sums and direct sums of bonded spaces, in memory and on disk."""
 
-from fb_jax.fusion.banks import write_fused
+from fb_jax.fusion.banks import Missing, write_fused
 from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
 from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
@@ -19,6 +19,7 @@ __all__ = [
     "Factors",
     "FusedSpace",
     "ItemEncoder",
+    "Missing",
     "Parts",
     "Stage",
     "WeightedSum",

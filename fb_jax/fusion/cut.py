@@ -69,8 +69,9 @@ class CutSum(DirectSum):
         """See ``Stage``; the result is uncut, since other bonds have another basis."""
         return self.uncut().with_experts(experts)
 
-    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
-        return matmul(super()._mixed(modality, unified, expert), jnp.asarray(self.basis))
+    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
+        mixed = super()._mixed(modality, unified, expert, lacking)
+        return matmul(mixed, jnp.asarray(self.basis))
 
 
 def require_cut(stage: Stage, dim: int) -> None:

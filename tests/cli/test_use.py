@@ -3,9 +3,11 @@ import shutil
 import numpy as np
 import pytest
 
-from fb_jax.banks import Split, import_bank, open_banks
+from fb_jax import files
+from fb_jax.banks import Split, open_banks
 from fb_jax.cli.main import main
 from fb_jax.fusion import FusedSpace, parts_of
+from fb_jax.importing import import_bank
 from fb_jax.run import Run, default
 
 MODALITIES = ("audio", "image", "text")
@@ -54,6 +56,43 @@ def test_nothing_is_written_into_the_package(invoke, run_folder, root, tmp_path,
         assert done.status == 0, done.err
         assert "imagebind+clap_general" in Split(source / "fused/test").spaces()
     assert "imagebind+clap_general" not in Split(home / "banks/test").spaces()
+
+
+@pytest.fixture
+def gaps(root, tmp_path):
+    """A bank root of one's own: CLAP lacks two texts, and the unified space an image."""
+    home = shutil.copytree(root, tmp_path / "home")
+    for space, modality, missing in (
+        ("clap_general", "text", [0, 33]),
+        ("imagebind", "image", [9]),
+    ):
+        manifest = Split(home / "test").bank_path(space, modality) / "manifest.json"
+        content = files.read_json(manifest)
+        files.write_json(manifest, content | {"about": content["about"] | {"missing": missing}})
+    return home
+
+
+@pytest.mark.parametrize(
+    ("args", "told", "count"),
+    [
+        ([], "text: 2 without clap_general, fused from the other spaces", 60),
+        (
+            ["--missing", "leave-out"],
+            "text: 2 without a fused row: a search does not find them",
+            58,
+        ),
+    ],
+)
+def test_items_that_a_space_lacks_are_told(fuse, invoke, gaps, args, told, count):
+    done = fuse("--data", gaps, "--name", "made", *args)
+    assert (done.status, done.err) == (0, "")
+    assert f"60 audio, 59 image, {count} text items" in done.out
+    assert done.out.splitlines()[2:-1] == [
+        "image: 1 without a fused row: a search does not find them",
+        told,
+    ]
+    about = "60 x 64 float16, 0 missing, 2 fused without clap_general, 1 shards"
+    assert (about in invoke(main, "bank", "info", gaps).out) == (count == 60)
 
 
 @pytest.mark.parametrize(
