@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from fb_jax.banks import Bank, BankSet, Split, open_split
 from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
+from fb_jax.cli.origin import write_origin
 from fb_jax.cli.source import source_of
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
@@ -73,6 +74,7 @@ def fuse(
     total = sum(len(items(m)) for m in fusable(fused, banks))
     with ConsoleReporter().task(f"fuse {split}", total) as advance:
         counts = write_fused(fused, banks, root, name, progress=advance, **vars(stored))
+    write_origin(Split(root / split), name, source.folder, fused)
     done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     print(f"{done} items in {root / split}, space {name}; {fused}")
     for line in _exceptions(Split(root / split), name, counts):
@@ -90,7 +92,7 @@ def _exceptions(split: Split, name: str, modalities: Iterable[str]) -> Iterator[
         for expert, rows in bank.partial.items():
             yield f"{modality}: {len(rows)} without {expert}, fused from the other spaces"
         if len(bank.missing):
-            yield f"{modality}: {len(bank.missing)} without a fused row: a search does not find them"
+            yield f"{modality}: {len(bank.missing)} without a fused row, which no search finds"
 
 
 def _beside(banks: BankSet, folder: Path) -> Path:

@@ -5,6 +5,7 @@ from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
 from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
 from fb_jax.fusion.layout import digest
+from fb_jax.fusion.queries import SearchedSpace
 from fb_jax.fusion.sources import fusable, licences_of, parts_of, sources
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Parts, Stage
@@ -21,6 +22,7 @@ __all__ = [
     "ItemEncoder",
     "Missing",
     "Parts",
+    "SearchedSpace",
     "Stage",
     "WeightedSum",
     "cut",

@@ -78,7 +78,7 @@ def gaps(root, tmp_path):
         ([], "text: 2 without clap_general, fused from the other spaces", 60),
         (
             ["--missing", "leave-out"],
-            "text: 2 without a fused row: a search does not find them",
+            "text: 2 without a fused row, which no search finds",
             58,
         ),
     ],
@@ -88,7 +88,7 @@ def test_items_that_a_space_lacks_are_told(fuse, invoke, gaps, args, told, count
     assert (done.status, done.err) == (0, "")
     assert f"60 audio, 59 image, {count} text items" in done.out
     assert done.out.splitlines()[2:-1] == [
-        "image: 1 without a fused row: a search does not find them",
+        "image: 1 without a fused row, which no search finds",
         told,
     ]
     about = "60 x 64 float16, 0 missing, 2 fused without clap_general, 1 shards"
@@ -171,7 +171,7 @@ def test_the_nearest_items_to_an_item_are_found(search, directions, query):
 def test_the_nearest_items_to_every_row_of_a_file_are_found(search, directions, tmp_path):
     directions()
     np.save(tmp_path / "queries.npy", 7 * COMPASS[[0, 1]])
-    done = search("--in", "audio", "--queries", "queries.npy", "--top", 2)
+    done = search("--in", "audio", "--queries", "queries.npy", "--of", "s", "--top", 2)
     assert done.status == 0
     assert "queries.npy, row 1" in done.out
     assert table(done.out) == [*FOUND, ["1.000", "1", "1"], ["0.600", "3", "3"]]
@@ -229,8 +229,12 @@ def test_a_query_of_an_altered_bank_is_refused(search, directions):
         (["--in", "audio", "--like", "txt", "--row", 0], "no modality of s 'txt'|mean 'text'"),
         (["--in", "audio", "--like", "text", "--row", 4], "no such row|text.jsonl|4"),
         (["--in", "audio", "--like", "text", "--id", "x"], "no item with this id|text.jsonl|x"),
-        (["--in", "audio", "--queries", "nowhere.npy"], "is missing|nowhere.npy"),
-        (["--in", "audio", "--queries", "wide.npy"], "differ in dimension|2 columns|3 columns"),
+        (["--in", "audio", "--queries", "nowhere.npy", "--of", "s"], "is missing|nowhere.npy"),
+        (
+            ["--in", "audio", "--queries", "wide.npy", "--of", "s"],
+            "differ in dimension|2 columns|3 columns",
+        ),
+        (["--in", "audio", "--split"], "there is nothing to search|--split NAME"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(search, directions, tmp_path, args, says):
