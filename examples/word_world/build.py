@@ -195,7 +195,7 @@ def _train(config: BuildConfig, out: str, *options: str) -> None:
         *("--config", REPOSITORY / CONFIGS[config.recipe], "--training.seed", config.seed),
         *("--data", folder / "banks", "--store", folder / "pairs", "--out", folder / "runs" / out),
     ]
-    train([*map(str, command), *options], COMMAND)
+    train([*map(str, command), "--choose", "none", *options], COMMAND)  # results.py chooses
 
 
 if __name__ == "__main__":

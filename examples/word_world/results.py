@@ -15,7 +15,8 @@ from examples.word_world.recipe import PRODUCTS, TUNED_PRODUCTS, Recipe
 from examples.word_world.targets import score_domains
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks
-from fb_jax.evaluation import GRID, KS, direction_ranks, plot_sweep, sweep
+from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
+from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.models import (
     Space,
     Tables,
@@ -45,6 +46,8 @@ BONDS = {
 MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expertise"}
 """Spaces whose projectors are evaluated one by one, as in Table 8, and the preset for it."""
 
+GRID = tuple(np.linspace(0, 1, 11).round(3).tolist())
+
 FILLS = (1.0, 0.2, 0.05, 0.01)
 SUM, CUT = "imagebind_sum", "cut"
 CHOSEN = "chosen on val"
@@ -66,10 +69,12 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
         open_banks(folder / "banks", split, spaces=ALL_SPACES) for split in ("val", "test")
     )
     products = _products(folder)
-    swept = sweep(products["imagebind_pp"], val)
+    swept = sweep(products["imagebind_pp"], val, GRID)
     title = f"imagebind_pp, validation of seed {seed}"
-    plot_sweep(swept, products["imagebind_pp"].presets, title, folder / "sweep.png")
-    chosen = {"imagebind_pp": swept.best(), SUM: best_weight(products[SUM], val)}
+    best = choose(swept, Aim()).factors
+    points = {**products["imagebind_pp"].presets, "chosen": best}
+    plot_sweep(swept, points, title, folder / "sweep.png")
+    chosen = {"imagebind_pp": best, SUM: best_weight(products[SUM], val)}
     uncut = products[SUM].with_factors(**chosen[SUM])
     pool = open_banks(folder / "banks", spaces=uncut.spaces)
     cut_rows = fused_rows(cut(uncut, uncut.dims[uncut.unified], pool), test)

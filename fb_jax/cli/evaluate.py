@@ -14,6 +14,7 @@ from fb_jax.cli.source import source_of
 from fb_jax.cli.tables import show_results
 from fb_jax.evaluation import RECALLS, evaluate
 from fb_jax.run import Device, points_for
+from fb_jax.run.choosing import as_chosen
 
 
 @on_device
@@ -49,8 +50,9 @@ def evaluate_run(
     names = [split] if split else source.splits()
     if not names:
         print("no split with pairs is known: name one with --split, and --data")
-    results = {n: evaluate(source.space, source.open(n), points, metrics) for n in names}
-    show_results(results, source.space.title)
+    sets = as_chosen({name: source.open(name) for name in names}, source.chosen)
+    results = {n: evaluate(source.space, banks, points, metrics) for n, banks in sets.items()}
+    show_results(results, source.space.title, source.chosen)
     if json is not None:
         figures = {name: result.to_dict() for name, result in results.items()}
         files.write_json(json, {"retrieval": figures})

@@ -12,12 +12,14 @@ from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
+from fb_jax.run.choosing import Chosen
 from fb_jax.run.provenance import (
     Provenance,
     fingerprints,
     read_provenance,
     require_unchanged,
 )
+from fb_jax.run.report import METRICS, read_chosen
 
 MARKERS = ("run.json", "space.json")
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
@@ -32,12 +34,14 @@ class Source:
         folder: The folder that it was found in.
         splits: Returns the names of the evaluation splits.
         open: Opens a split, verified.
+        chosen: The factors that were chosen, and how.
     """
 
     space: FusedSpace
     folder: Path
     splits: Callable[[], list[str]]
     open: Callable[[str], BankSet]
+    chosen: Chosen | None = None
 
 
 def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source:
@@ -63,6 +67,7 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
             folder,
             lambda: finished.splits,
             lambda split: finished.open_banks(split, data),
+            finished.chosen,
         )
     provenance = _recorded(folder) if data is None else Provenance(str(data))
     return _stored(folder, provenance)
@@ -86,7 +91,9 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
         return banks
 
     names = lambda: provenance.evaluation or list(evaluation_banks(loaded, root))  # noqa: E731
-    return Source(loaded, folder, names, opened)
+    metrics = folder.parent / METRICS
+    chosen = read_chosen(metrics, loaded) if folder.name == "space" else None
+    return Source(loaded, folder, names, opened, chosen)
 
 
 def _recorded(folder: Path) -> Provenance:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from rich.markup import escape
+
 from fb_jax.console import console
 from fb_jax.evaluation import CAPTION, Results
+from fb_jax.run.choosing import Chosen
 
 
-def show_results(results: Mapping[str, Results], title: str) -> None:
-    """Print a table for every split, and the caption once."""
-    for split, result in results.items():
-        console.print(replace(result, title=f"{split}: {title}").table())
+def show_results(results: Mapping[str, Results], title: str, chosen: Chosen | None = None) -> None:
+    """Print a table for every set of pairs, the caption once, and what the last table says."""
+    for name, result in results.items():
+        console.print(replace(result, title=f"{name}: {title}").table())
     if results:
         print(CAPTION)
+    if chosen is not None:
+        console.print(escape(str(chosen)), highlight=False)
+    for line in list(results.values())[-1].verdicts() if results else []:
+        console.print(escape(line), highlight=False)

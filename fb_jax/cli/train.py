@@ -42,17 +42,17 @@ def train(args: Sequence[str], prog: str, example: str = "") -> None:
 def _bond(config: RunConfig) -> None:
     reporter = ConsoleReporter()
     job = prepare(config, reporter)
-    print(introduce(config, [config.unified, config.expert]), end="", flush=True)
+    print(introduce(config, job.config.spaces), end="", flush=True)
     _show_description(job)
     if config.dry_run:
         print(DRY)
         return
     with files.locked(job.config.folder):
         bond = train_run(job, reporter)
-        results = report(job, bond, reporter)
-    show_results(results, f"{bond.unified} + {bond.expert}")
+        made = report(job, bond, reporter)
+    show_results(made.results, f"{bond.unified} + {bond.expert}", made.chosen)
     print(f"results, pictures and the bond are in {job.config.folder}\n")
-    print(_next_commands(job) if results else NO_TABLE)
+    print(_next_commands(job) if made.results else NO_TABLE)
 
 
 def _product(config: RunConfig) -> None:
@@ -64,8 +64,9 @@ def _product(config: RunConfig) -> None:
         print(f"\n{product.name}: {planned.dim} dimensions, from {', '.join(planned.spaces)}")
         print(f"{DRY}; data of later stages are checked when they exist")
         return
-    space, results = make_product(product, config, reporter, _announce)
-    show_results(results, product.name)
+    made = make_product(product, config, reporter, _announce)
+    show_results(made.results, product.name, made.chosen)
+    space = made.space
     folder, size = config.home / product.name, files.gigabytes(2 * space.dim * 10**6)
     print(f"{space.dim} dimensions, a million rows {size} as float16")
     print(f"results, a picture and the fused space are in {folder}\n")

@@ -6,11 +6,10 @@ from fb_jax.evaluation.plots import plot_losses, plot_sweep
 from fb_jax.evaluation.results import CAPTION, Figures, Results
 from fb_jax.evaluation.retrieval import KS, RECALLS, best_ranks, direction_ranks, retrieval
 from fb_jax.evaluation.search import nearest
-from fb_jax.evaluation.sweep import GRID, Sweep, sweep
+from fb_jax.evaluation.sweep import Sweep, sweep
 
 __all__ = [
     "CAPTION",
-    "GRID",
     "KS",
     "RECALLS",
     "Figures",

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Integer
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.results import Results
+from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
 from fb_jax.evaluation.retrieval import RECALLS, retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, parts_of, uncut
 
@@ -34,7 +34,7 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     shared = [m for m in rows[names[0]] if sum(m in own for own in rows.values()) > 1]
     mean = {m: _side_by_side(list(rows.values()), m) for m in shared}
     bases = {base.title: fused_rows(base, banks) for base in bases_of(space)}
-    return {"unified": rows.pop(names[0]), **rows, **bases, "mean_of_scores": mean}
+    return {"unified": rows.pop(names[0]), **rows, **bases, MEAN_OF_SCORES: mean}
 
 
 def bases_of(space: FusedSpace) -> list[FusedSpace]:
@@ -129,12 +129,13 @@ def evaluate(
     parts = parts_of(space, banks)
     points = space.presets if points is None else points
     models = sources_and_baseline(space, banks)
-    mean = models.pop("mean_of_scores")
+    mean = models.pop(MEAN_OF_SCORES)
+    sources = tuple(models)
     whole = uncut(space)
     models |= {name: fused_at(whole, parts, factors) for name, factors in points.items()}
     if whole is not space:
         cut = {f"{name}, {space.dim} dimensions": at for name, at in points.items()}
         models |= {name: fused_at(space, parts, factors) for name, factors in cut.items()}
-    models["mean_of_scores"] = mean
+    models[MEAN_OF_SCORES] = mean
     figures = {name: compare(model, tables, metrics) for name, model in models.items()}
-    return Results(figures, banks.split.name, tuple(metrics))
+    return Results(figures, banks.split.name, tuple(metrics), sources)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from fb_jax import files
 from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
+from fb_jax.fusion.factors import CHOSEN
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -60,28 +61,29 @@ def plot_losses(records: Iterable[Mapping[str, Any]], path: Path | str) -> None:
 
 
 def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: Path | str) -> None:
-    """Draw the change of R@1 against the unified space over both factors (Figures 3-6).
+    """Draw the change of R@1 against the unified space over the first two factors (Figures 3-6).
 
-    All panels share one colour scale. The factors with the best mean R@1 are marked.
+    All panels share one colour scale.
 
     Args:
         swept: The surfaces.
-        presets: Points to mark.
+        presets: Points to mark; ``chosen`` among them stands out, and other factors are its.
         title: Above the panels.
         path: The PNG file.
     """
     figure = Figure(figsize=(3.8 * len(swept.surfaces) + 1.2, 4.4), layout="constrained")
-    fixed = (f"{m} at {factor:g}" for m, factor in swept.fixed.items())
+    at = presets.get(CHOSEN) or next(iter(presets.values()), dict.fromkeys(swept.modalities, 0.5))
+    fixed = (f"{m} at {at[m]:g}" for m in swept.modalities[2:])
     figure.suptitle(", ".join([title, *fixed]))
     panels = figure.subplots(1, len(swept.surfaces), squeeze=False)[0]
-    changes = {pair: surface - swept.unified[pair] for pair, surface in swept.surfaces.items()}
+    changes = {pair: swept.plane(pair, at) - swept.unified[pair] for pair in swept.surfaces}
     limit = max(*(np.abs(change).max() for change in changes.values()), 1e-6)
     for axes, (pair, change) in zip(panels, changes.items(), strict=True):
         colours = {"cmap": "RdBu", "vmin": -limit, "vmax": limit, "shading": "nearest"}
         image = axes.pcolormesh(swept.grid, swept.grid, change, **colours)
-        for name, factors in {**presets, "best mean": swept.best()}.items():
+        for name, factors in presets.items():
             _mark(axes, swept, name, factors)
-        names = [f"${chr(92)}{swept.symbol}$ {modality}" for modality in swept.modalities]
+        names = [f"${chr(92)}{swept.symbol}$ {modality}" for modality in swept.modalities[:2]]
         heading = f"{pair}: unified {swept.unified[pair]:.1f} %"
         axes.set(title=heading, ylabel=names[0], xlabel=names[1], aspect="equal")
     figure.colorbar(image, ax=list(panels), label="change of R@1, points", shrink=0.8)
@@ -89,10 +91,10 @@ def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: P
 
 
 def _mark(axes: Axes, swept: Sweep, name: str, factors: Factors) -> None:
-    first, second = swept.modalities
+    first, second = swept.modalities[:2]
     at = (factors[second], factors[first])
-    axes.plot(*at, "ko" if name == "best mean" else "k*", markersize=8, fillstyle="none")
-    below = -14 if name == "best mean" else 8
+    axes.plot(*at, "ko" if name == CHOSEN else "k*", markersize=9 if name == CHOSEN else 7)
+    below = -15 if name == CHOSEN else 8
     axes.annotate(
         name, at, textcoords="offset points", xytext=(0, below), ha="center", fontsize="small"
     )

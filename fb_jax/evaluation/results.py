@@ -18,6 +18,8 @@ CAPTION = (
     "scores of all spaces that have both modalities."
 )
 
+MEAN_OF_SCORES = "mean_of_scores"
+
 Figures = dict[str, dict[str, dict[str, float]]]
 """Model to pair of modalities (``audio-text``) to metric to value."""
 
@@ -30,11 +32,13 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         figures: Model to pair of modalities to metric to value.
         title: Name of the split or space, shown above the table.
         metrics: Metrics that the table shows.
+        sources: Models that the user had before: the spaces that were fused.
     """
 
     figures: Figures
     title: str = ""
     metrics: tuple[str, ...] = RECALLS
+    sources: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         return hash(tuple(self.figures))
@@ -51,6 +55,27 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
     def to_dict(self) -> Figures:
         """Return the figures as plain dictionaries."""
         return self.figures
+
+    def verdicts(self) -> list[str]:
+        """Return a sentence for every model that has a lower R@1 than a source in some pair."""
+        lines = []
+        for model in (name for name in self if name not in (*self.sources, MEAN_OF_SCORES)):
+            worse = [
+                f"{pair} {own:.1f} against {best:.1f} of {source}"
+                for pair, own, best, source in self._beaten(model)
+            ]
+            if worse:
+                where = self.title or "here"
+                lines.append(f"{where}: {model} is worse than a space alone: {', '.join(worse)}")
+        return lines
+
+    def _beaten(self, model: str) -> Iterator[tuple[str, float, float, str]]:
+        """Yield the pairs in which a source has a higher R@1, and the best one."""
+        for pair, figures in self[model].items():
+            known = {s: self[s].get(pair, {}).get("R@1", -1.0) for s in self.sources}
+            source = max(known, key=known.__getitem__, default="")
+            if source and known[source] > figures.get("R@1", 100.0):
+                yield pair, figures["R@1"], known[source], source
 
     def table(self) -> Table:
         """Return a table of at most 80 columns: a row for each model."""
@@ -77,4 +102,4 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         return f"Results({self.title!r}, {', '.join(self)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Results, (self.figures, self.title, self.metrics)
+        return Results, (self.figures, self.title, self.metrics, self.sources)

@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cache, partial
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from fb_jax.banks import BankSet, Progress, no_progress
+from fb_jax.banks.directions import LEAST_NORM
+from fb_jax.evaluation.bilinear import Mixture, recall_surface
 from fb_jax.evaluation.models import Space, fused_rows, tables_for
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
-GRID = tuple(np.linspace(0, 1, 11).round(3).tolist())
+MOST_POINTS = 1 << 22
+"""Maximum number of combinations of factors that are compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """R@1 over a grid of two factors.
+    """R@1 over a grid of factors.
 
     Attributes:
-        modalities: Modalities of the first and the second factor.
+        modalities: Modalities with a factor.
         grid: Values that each factor takes.
-        surfaces: Pair of modalities to ``[g, g]`` R@1 in percent, first factor down the rows.
+        surfaces: Pair of modalities (``audio-text``) to R@1 in percent, ``[g, g]``: the factor of
+            its first modality down the rows. A modality without a factor has one row or column.
         unified: Pair of modalities to R@1 of the unified space, native or an earlier stage.
-        fixed: Factors of the other modalities.
         symbol: The paper's name of a factor: lambda after a displacement, else sigma.
     """
 
-    modalities: tuple[str, str]
+    modalities: tuple[str, ...]
     grid: Sequence[float]
-    surfaces: dict[str, Float[np.ndarray, "g g"]]
+    surfaces: dict[str, Float[np.ndarray, "_ _"]]
     unified: dict[str, float]
-    fixed: Factors = field(default_factory=dict)
     symbol: str = "sigma"
 
-    def best(self) -> dict[str, float]:
-        """Return the factors with the best mean R@1 over all pairs; of equal ones the lowest."""
-        mean = np.mean(list(self.surfaces.values()), axis=0)
-        i, j = (int(k) for k in np.unravel_index(np.argmax(mean), mean.shape))
-        first, second = self.modalities
-        return {first: self.grid[i], second: self.grid[j], **self.fixed}
+    def over_factors(self, pair: str) -> Float[np.ndarray, ...]:
+        """Return the R@1 of a pair with one axis for every modality that has a factor.
+
+        The axis of a modality that is not in the pair has length 1.
+        """
+        owners = [m for m in pair.split("-") if m in self.modalities]
+        surface = self.surfaces[pair].reshape([len(self.grid)] * len(owners))
+        order = sorted(range(len(owners)), key=lambda i: self.modalities.index(owners[i]))
+        shape = [len(self.grid) if m in owners else 1 for m in self.modalities]
+        return surface.transpose(order).reshape(shape)
+
+    def plane(self, pair: str, at: Factors) -> Float[np.ndarray, "g h"]:
+        """Return the R@1 of a pair over the first two factors, the first one down the rows.
+
+        Args:
+            pair: Pair of modalities.
+            at: The other factors; the nearest of the grid is taken.
+        """
+        swept = np.broadcast_to(self.over_factors(pair), [len(self.grid)] * len(self.modalities))
+        for modality in reversed(self.modalities[2:]):
+            nearest = np.abs(np.subtract(self.grid, at[modality])).argmin()
+            swept = swept[..., int(nearest)]
+        return swept
 
     def to_dict(self) -> dict[str, Any]:
         """Return the surfaces as JSON types."""
@@ -58,24 +76,24 @@ class Sweep:
         return hash((self.modalities, tuple(self.grid), self.symbol))
 
     def __str__(self) -> str:
-        best = ", ".join(f"{self.symbol} {m} {factor:g}" for m, factor in self.best().items())
-        return f"R@1 of {', '.join(self.surfaces)} over {len(self.grid)}^2 factors; best at {best}"
+        return (
+            f"R@1 of {', '.join(self.surfaces)} at {len(self.grid)} values of "
+            f"{self.symbol} of {', '.join(self.modalities)}"
+        )
 
 
 def sweep(
     space: FusedSpace,
     banks: BankSet,
-    grid: Sequence[float] = GRID,
+    grid: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> Sweep:
     """Evaluate R@1 for every pair of modalities at every pair of factors.
 
-    The first two modalities with a factor are swept; others stay at the space's factors [O].
-
     Args:
         space: The fused space.
         banks: Its native spaces over a split with pairs. Choose factors on validation.
-        grid: Values of a factor.
+        grid: Values of a factor, 0 to 1; None: see ``grid_for``.
         progress: Called with the number of pairs of modalities just done.
 
     Returns:
@@ -84,25 +102,31 @@ def sweep(
     Raises:
         FreeBindError: The banks have no pairs of modalities that can be fused.
     """
-    first, second, *others = space.weighted
-    parts = parts_of(space, banks)
-    steps = range(len(grid))
+    grid = grid_for(len(space.weighted)) if grid is None else grid
+    mixtures = {m: mixture_of(space, m, part, grid) for m, part in parts_of(space, banks).items()}
     surfaces, unified = {}, {}
     unified_rows = _unified_rows(space, banks)
     for (left, right), table in tables_for(space, banks).items():
-        if not {left, right} <= parts.keys() & unified_rows.keys():
+        if not {left, right} <= mixtures.keys() & unified_rows.keys():
             continue
-        score = cache(partial(_recall_at, space, parts, left, right, table))
-        at = lambda m, i, j: {first: grid[i], second: grid[j]}.get(m)  # noqa: E731
-        surfaces[f"{left}-{right}"] = np.array(
-            [[score(at(left, i, j), at(right, i, j)) for j in steps] for i in steps]
-        )
+        surfaces[f"{left}-{right}"] = recall_surface(mixtures[left], mixtures[right], table)
         own = [unified_rows[m] for m in (left, right)]
-        unified[f"{left}-{right}"] = retrieval(own[0], own[1], table)["R@1"]
+        unified[f"{left}-{right}"] = retrieval(own[0], own[1], table, metrics=["R@1"])["R@1"]
         progress(1)
-    fixed = {modality: space.factors[modality] for modality in others}
     symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
-    return Sweep((first, second), grid, surfaces, unified, fixed, symbol)
+    return Sweep(space.weighted, grid, surfaces, unified, symbol)
+
+
+def mixture_of(space: FusedSpace, modality: str, parts: Parts, grid: Sequence[float]) -> Mixture:
+    """Return a modality's rows at every factor of a grid; at one if it has no factor."""
+    stage = space.last
+    components = np.stack(stage.components(parts))
+    if len(components) == 1:
+        return Mixture(components, np.ones((1, 1), np.float32), np.ones_like(components[:, :, 0]))
+    shares = np.array([stage.shares(modality, factor) for factor in grid], np.float32)
+    squares = np.einsum("ind,jnd->ijn", components, components)
+    norms = np.sqrt(np.maximum(np.einsum("gi,gj,ijn->gn", shares, shares, squares), LEAST_NORM**2))
+    return Mixture(components, shares, norms if stage.normalise else np.ones_like(norms))
 
 
 def _unified_rows(space: FusedSpace, banks: BankSet) -> Space:
@@ -111,15 +135,7 @@ def _unified_rows(space: FusedSpace, banks: BankSet) -> Space:
     return {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
 
 
-def _recall_at(
-    space: FusedSpace,
-    parts: Mapping[str, Parts],
-    left: str,
-    right: str,
-    table: Integer[np.ndarray, "p 2"],
-    *factors: float | None,
-) -> float:
-    """Return R@1 of two modalities at their factors; None for one that is not swept."""
-    named = {m: f for m, f in zip((left, right), factors, strict=True) if f is not None}
-    at = space.with_factors(**named)
-    return retrieval(at.mix(left, parts[left]), at.mix(right, parts[right]), table)["R@1"]
+def grid_for(modalities: int) -> Sequence[float]:
+    """Return 21 values from 0 to 1; fewer for more than 5 modalities with a factor."""
+    counts = (count for count in (21, 11, 6, 3) if count**modalities <= MOST_POINTS)
+    return tuple(np.linspace(0, 1, next(counts, 2)).round(3).tolist())

@@ -29,6 +29,8 @@ from fb_jax.fusion.space import FusedSpace
 from fb_jax.numerics import Precision
 
 BLOCK_ROWS = 16384
+DERIVED = "derived from "
+"""How the licence of fused rows begins."""
 
 Missing = Literal["unified", "leave-out"]
 """What becomes of items that an expert lacks; see ``write_fused``."""
@@ -176,4 +178,4 @@ def _derived_licence(banks: BankSet) -> str:
     licences = dict.fromkeys(
         f"{bank.encoder.licence} ({space})" for (space, _), bank in banks.banks.items()
     )
-    return "derived from " + ", ".join(licences)
+    return DERIVED + ", ".join(licences)

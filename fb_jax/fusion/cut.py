@@ -18,7 +18,7 @@ from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.sources import fusable, sources
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.fusion.stage import Stage
+from fb_jax.fusion.stage import Parts, Stage
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.numerics import matmul
 
@@ -68,6 +68,11 @@ class CutSum(DirectSum):
     def with_experts(self, experts: Sequence[str]) -> Stage:
         """See ``Stage``; the result is uncut, since other bonds have another basis."""
         return self.uncut().with_experts(experts)
+
+    def components(self, parts: Parts) -> list[Float32[np.ndarray, "n d"]]:
+        """See ``Stage``: in the directions of the basis."""
+        whole, basis = super().components(parts), jnp.asarray(self.basis)
+        return [np.asarray(matmul(jnp.asarray(x), basis)) for x in whole]
 
     def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
         mixed = super()._mixed(modality, unified, expert, lacking)

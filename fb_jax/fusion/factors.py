@@ -13,6 +13,9 @@ PRESETS: Mapping[str, Factors] = {
     "it_expertise": {"image": 0.9, "text": 0.9},  # factors [P], the name is ours
 }
 
+CHOSEN = "chosen"
+"""The preset of factors that were chosen on validation pairs; it comes first."""
+
 HALFWAY = "halfway"
 """The preset of experts of other kinds than the paper's: every factor is 0.5 [O]."""
 
@@ -29,4 +32,5 @@ def halfway(weighted: Sequence[str]) -> dict[str, float]:
 def fitting(presets: Mapping[str, Factors], weighted: Sequence[str]) -> dict[str, Factors]:
     """Return the presets for exactly these modalities, or ``HALFWAY`` if there is none."""
     exact = {name: factors for name, factors in presets.items() if set(factors) == set(weighted)}
+    exact.pop(CHOSEN, None)
     return exact or {HALFWAY: halfway(weighted)}

@@ -46,7 +46,9 @@ class FusedSpace:
 
     def __str__(self) -> str:
         factors = ", ".join(f"{modality} {factor:g}" for modality, factor in self.factors.items())
-        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}"
+        names = (name for name, at in self.presets.items() if dict(at) == dict(self.factors))
+        preset = "".join(f" (preset {name})" for name in list(names)[:1])
+        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}{preset}"
 
     @classmethod
     def of(
@@ -107,6 +109,17 @@ class FusedSpace:
             FreeBindError: No expert has a modality, or a factor is outside 0 to 1.
         """
         return self.at({**self.factors, **factors})
+
+    def choosing(self, factors: Factors) -> FusedSpace:
+        """Return the space at chosen factors, which are its preset ``chosen`` from now on.
+
+        Args:
+            factors: Modality to the weight of the expert part, for all weighted modalities.
+
+        Raises:
+            FreeBindError: They do not fit the experts, or are outside 0 to 1.
+        """
+        return self.with_last(self.last.choosing(factors))
 
     def with_experts(self, experts: str | Iterable[str]) -> FusedSpace:
         """Return the space of some of the last stage's experts, uncut.

@@ -19,7 +19,7 @@ from fb_jax.banks import unit_rows
 from fb_jax.banks.directions import refuse_short
 from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.fusion import mixing
-from fb_jax.fusion.factors import PRESETS, Factors
+from fb_jax.fusion.factors import CHOSEN, PRESETS, Factors
 from fb_jax.numerics import Precision
 from fb_jax.projector import Bond
 
@@ -108,9 +108,30 @@ class Stage(ABC):
     def dim(self) -> int:
         """Dimension of the result."""
 
-    @abstractmethod
     def fitting_presets(self) -> dict[str, Factors]:
-        """Return the presets that fit, by name; the first is the default."""
+        """Return the presets that fit, by name; the first is the default.
+
+        Chosen factors come first, if there are any, and those that the stage had before last.
+        """
+        chosen = {CHOSEN: self.presets[CHOSEN]} if CHOSEN in self.presets else {}
+        before = {self.title: self.presets[self.title]} if self.title in self.presets else {}
+        return {**chosen, **self._fitting_presets(), **before}
+
+    @abstractmethod
+    def _fitting_presets(self) -> dict[str, Factors]:
+        """Return the presets that fit, without chosen factors."""
+
+    @abstractmethod
+    def shares(self, modality: str, factor: float) -> tuple[float, float]:
+        """Return the weights of both components in a row at a factor; see ``components``."""
+
+    def components(self, parts: Parts) -> list[Float32[np.ndarray, "n d"]]:
+        """Return the one or two components of a modality's rows, in the space of the result.
+
+        A row at a factor is the sum of its components weighted by ``shares``, normalised. So
+        scores are bilinear in the shares of both rows.
+        """
+        return [parts.unified] if parts.expert is None else [parts.unified, parts.expert]
 
     def parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
@@ -188,7 +209,8 @@ class Stage(ABC):
         kept = tuple(bond for bond in self.bonds if bond.expert in experts)
         weighted = {m for bond in kept for m in bond.weighted}
         factors = {m: factor for m, factor in self.factors.items() if m in weighted}
-        return replace(self, bonds=kept, factors=factors, name="")
+        presets = {name: preset for name, preset in self.presets.items() if name != CHOSEN}
+        return replace(self, bonds=kept, factors=factors, name="", presets=presets)
 
     def at(self, preset: str) -> Stage:
         """Return the stage at a preset's factors.
@@ -199,6 +221,13 @@ class Stage(ABC):
         if preset not in (presets := self.fitting_presets()):
             raise unknown("preset", preset, presets, f"{self.unified} + {', '.join(self.experts)}")
         return replace(self, factors=presets[preset])
+
+    def choosing(self, factors: Factors) -> Stage:
+        """Return the stage at factors that were chosen for it: its preset ``CHOSEN``."""
+        known = CHOSEN in self.presets or self.factors in self._fitting_presets().values()
+        own = {} if known else {self.title: self.factors}
+        presets = {**self.presets, **own, CHOSEN: dict(factors)}
+        return replace(self, factors=factors, presets=presets)
 
     def _require_factors(self) -> None:
         for modality, factor in self.factors.items():

@@ -24,6 +24,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float32
 
 from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
@@ -47,7 +48,7 @@ class WeightedSum(Stage):
         """Dimension of the target space."""
         return self.bonds[0].spec.dim_out
 
-    def fitting_presets(self) -> dict[str, Factors]:
+    def _fitting_presets(self) -> dict[str, Factors]:
         """Return the presets for exactly the experts' modalities, or ``HALFWAY``."""
         return fitting(self.presets, self.weighted)
 
@@ -64,6 +65,10 @@ class WeightedSum(Stage):
         ]
         expert = self._unit(modality, np.mean(outputs, axis=0)) if outputs else None
         return Parts(unified, expert)
+
+    def shares(self, modality: str, factor: float) -> tuple[float, float]:
+        """See ``Stage``: the bare factors."""
+        return 1 - factor, factor
 
     def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
         return mixing.weighted_sum(unified, expert, jnp.float32(self.factors[modality]))
@@ -90,7 +95,7 @@ class DirectSum(Stage):
         """Dimensions of all spaces together."""
         return self.bonds[0].dim("unified") + sum(bond.dim("expert") for bond in self.bonds)
 
-    def fitting_presets(self) -> dict[str, Factors]:
+    def _fitting_presets(self) -> dict[str, Factors]:
         """Return ``EQUAL``."""
         count = len(self.bonds)
         return {EQUAL: dict.fromkeys(self.weighted, count / (count + 1))}
@@ -112,9 +117,24 @@ class DirectSum(Stage):
         """Return the squared norm of each expert's part, 1 for a native one."""
         return [1.0 if bond.expert in native else self.fill for bond in self.bonds]
 
-    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
+    def shares(self, modality: str, factor: float) -> tuple[float, float]:
+        """See ``Stage``: the square roots of both parts' squared norms."""
+        weight = self._weight(modality, factor)
+        return float(np.sqrt(1 - weight)), float(np.sqrt(weight))
+
+    def components(self, parts: Parts) -> list[Float32[np.ndarray, "n d"]]:
+        """See ``Stage``: each part beside zeros for the other."""
+        assert parts.expert is not None  # a direct sum fills it in
+        sides = [(parts.unified, 0 * parts.expert), (0 * parts.unified, parts.expert)]
+        return [np.hstack(side) for side in sides]
+
+    def _weight(self, modality: str, factor: float, lacking: Sequence[str] = ()) -> float:
+        """Return the squared norm of the experts' part at a factor; ``lacking`` see ``Parts``."""
         having = {bond.expert for bond in self.bonds if modality in bond.shared}
-        weight = self.factors[modality] * float(np.mean(self._norms(having.difference(lacking))))
+        return factor * float(np.mean(self._norms(having.difference(lacking))))
+
+    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
+        weight = self._weight(modality, self.factors[modality], lacking)
         return mixing.direct_sum(unified, expert, weight)
 
 

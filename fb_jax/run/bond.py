@@ -11,7 +11,7 @@ import jax
 import yaml
 
 from fb_jax import files
-from fb_jax.evaluation import Results, plot_losses
+from fb_jax.evaluation import plot_losses
 from fb_jax.fusion import CutSum, FusedSpace, digest
 from fb_jax.projector import Bond
 from fb_jax.pseudo import build_pairs
@@ -20,7 +20,7 @@ from fb_jax.run.checks import Job, preflight
 from fb_jax.run.device import computing_on, select_device
 from fb_jax.run.options import RunConfig
 from fb_jax.run.provenance import fingerprints, read_provenance, require_there
-from fb_jax.run.report import cut_once, report_space
+from fb_jax.run.report import Report, cut_once, report_space
 from fb_jax.run.reporter import Reporter
 from fb_jax.training import is_trained, load_bond, read_log, train_bond
 
@@ -117,20 +117,18 @@ def _origin(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def report(job: Job, bond: Bond, reporter: Reporter) -> dict[str, Results]:
-    """Evaluate a bond on every split with pairs; write ``metrics.json`` and the pictures.
+def report(job: Job, bond: Bond, reporter: Reporter) -> Report:
+    """Choose factors and evaluate on every split with pairs; write metrics and pictures.
 
     Args:
         job: From ``prepare``.
         bond: The trained bond.
         reporter: Shows progress.
-
-    Returns:
-        Split to results.
     """
-    space = _cut(job, FusedSpace.of(bond), reporter)
+    space, config = _cut(job, FusedSpace.of(bond), reporter), job.config
     plot_losses(read_log(job.paths.bond / "metrics.jsonl"), job.paths.losses)
-    return report_space(space, job.evaluation, job.config.folder, reporter, job.config.metrics)
+    evaluation, how = job.evaluation, config.choosing
+    return report_space(space, evaluation, config.folder, reporter, config.metrics, how)
 
 
 def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:

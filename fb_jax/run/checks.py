@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, splits
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.evaluation.choosing import MEAN, Aim
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.evaluation.retrieval import measured
 from fb_jax.fusion import FusedSpace, fusable
@@ -17,9 +18,11 @@ from fb_jax.limits import address_space, require_address_space
 from fb_jax.numerics import require_supported
 from fb_jax.projector import Bond, BondSpec
 from fb_jax.pseudo import PairSpec
+from fb_jax.run.choosing import NONE, parted
 from fb_jax.run.device import computing_on
 from fb_jax.run.estimate import estimate
 from fb_jax.run.folder import RunPaths
+from fb_jax.run.naming import named
 from fb_jax.run.options import RunConfig
 from fb_jax.training import Schedule, describe_bond, require_loggers
 from fb_jax.training.loss import require_loss
@@ -82,7 +85,9 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     Raises:
         FreeBindError: The first thing that is wrong.
     """
-    config = config.resolved()
+    config = named(config)
+    config = replace(config, out=config.folder)
+    _require_choosing(config)
     for path in (config.data, config.folder, config.store):
         files.require_path(path)
     with computing_on(config.device):
@@ -91,17 +96,36 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     require_loggers(config.runtime.loggers)
     for name in config.metrics:
         measured(name, np.array([0, 3]))
-    banks = open_banks(config.data, config.pool, spaces=(config.unified, config.expert))
-    pairs = PairSpec(banks, config.unified, config.expert, config.pairs)
+    banks = open_banks(config.data, config.pool, spaces=config.spaces)
+    pairs = PairSpec(banks, *config.spaces, config.pairs)
+    config = replace(config, training=config.training.resolved(config.bond, pairs.ranges))
     schedule = config.training.schedule(config.bond, pairs.ranges)
     bond = describe_bond(pairs, config.bond, config.training.hidden)
     space = FusedSpace.of(Bond(bond))
     _require_dim(config, space)
     job = Job(config, pairs, bond, schedule, *_evaluation_splits(config, space, banks))
     _require_room(job)
+    _require_aim(job, space)
     for bank_set in (banks, *job.evaluation.values()):
         bank_set.verify(progress)
     return job
+
+
+def _require_choosing(config: RunConfig) -> None:
+    if config.choose != NONE:
+        Aim.parse(config.choose)
+    if config.val_fraction is not None:
+        require_range("choosing", 0.05, 0.95, val_fraction=config.val_fraction)
+
+
+def _require_aim(job: Job, space: FusedSpace) -> None:
+    """Raise a FreeBindError if factors cannot be chosen on the evaluation splits as asked."""
+    how = job.config.choosing
+    sets, val, _ = parted(job.evaluation, how)
+    if val and how.aim not in (NONE, MEAN):
+        known = ["-".join(pair) for pair in pair_tables(space.modalities, sets[val])]
+        if (pair := Aim.parse(how.aim).pair) not in (MEAN, *known):
+            raise unknown("pair of modalities", pair, [MEAN, *known], f"the pairs of {val}")
 
 
 def _require_room(job: Job) -> None:

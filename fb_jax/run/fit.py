@@ -9,6 +9,7 @@ from typing import Any
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import sweep
+from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.models import tables_for
 from fb_jax.fusion import FusedSpace
 from fb_jax.numerics import single_precision
@@ -17,26 +18,16 @@ from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
 from fb_jax.run.reporter import Reporter, Silent
 from fb_jax.training import Runtime, Training, describe_bond, train_bond
 
-PAPER_BATCH, EPOCH_STEPS = 4096, 8
-
-
-def batch_for(items: int) -> int:
-    """Return the paper's batch if a pool has 8 of them, else the largest power of two it has 8 of.
-
-    Args:
-        items: Items of the smallest modality in the pool.
-    """
-    return min(PAPER_BATCH, max(2, 1 << max(1, items // EPOCH_STEPS).bit_length() - 1))
-
 
 @single_precision()
-def fit(
+def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a default)
     unified: Mapping[str, Any],
     expert: Mapping[str, Any],
     *,
     names: tuple[str, str] = ("unified", "expert"),
     kind: BondKind = "combination",
     validation: BankSet | None = None,
+    aim: str = "mean",
     folder: Path | str | None = None,
     retrieval: Retrieval | None = None,
     training: Training | None = None,
@@ -55,12 +46,14 @@ def fit(
         names: Names of both spaces.
         kind: Direction of the bond.
         validation: Both spaces over other items, under the same names, with pairs:
-            ``BankSet.from_arrays(spaces, pairs)``. The factors with the best mean R@1 on it are
-            chosen. None: the first preset that fits the expert.
+            ``BankSet.from_arrays(spaces, pairs)``. Factors are chosen on it. None: the first preset
+            that fits the expert.
+        aim: What the chosen factors are to be best at: "mean" (R@1 over all pairs), a pair such as
+            "audio-text", or either with ", others no worse than unified".
         folder: For pseudo pairs, checkpoints and logs, so that an interrupted call continues.
             None: nothing is written.
         retrieval: Settings of the pseudo pairs.
-        training: Settings of the training. None: the paper's, with a batch that fits the pool.
+        training: Settings of the training. None: the paper's; see ``Training``.
         runtime: Settings of speed, memory and logging.
         reporter: Shows progress.
 
@@ -70,7 +63,8 @@ def fit(
     reporter, runtime = reporter or Silent(), runtime or Runtime()
     pool = BankSet.from_arrays({names[0]: unified, names[1]: expert})
     spec = PairSpec(pool, *names, retrieval or Retrieval())
-    training = training or Training(batch=batch_for(min(map(spec.count, spec.starts))))
+    training = training or Training()
+    best = Aim.parse(aim)
     steps = len(training.schedule(kind, spec.ranges))
     _require_pairs(validation, FusedSpace.of(Bond(describe_bond(spec, kind, training.hidden))))
     pairs_at, bond_at = (folder and Path(folder) / part for part in ("pairs", "bond"))
@@ -79,7 +73,9 @@ def fit(
     with reporter.task("training", steps) as advance:
         bond = train_bond(pairs, kind, bond_at, training, runtime, advance)
     space = FusedSpace.of(bond)
-    return space if validation is None else space.at(sweep(space, validation).best())
+    if validation is None:
+        return space
+    return space.choosing(choose(sweep(space, validation), best).factors)
 
 
 def _require_pairs(validation: BankSet | None, planned: FusedSpace) -> None:

@@ -24,7 +24,9 @@ from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
+from fb_jax.run.choosing import Chosen
 from fb_jax.run.provenance import fingerprints, read_provenance, require_unchanged
+from fb_jax.run.report import read_chosen
 from fb_jax.training import load_bond
 from fb_jax.training.bond_folder import BOND_FILE, BondClaim
 
@@ -111,7 +113,20 @@ class Run:
 
     @property
     def space(self) -> FusedSpace:
-        """The fused space of its bond, at the first preset that fits; cut if the run was."""
+        """The fused space of its bond, cut if the run was, at the factors that were chosen.
+
+        Without chosen factors it is at the first preset that fits.
+        """
+        chosen = self.chosen
+        return self._preset_space.choosing(chosen.factors) if chosen else self._preset_space
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The factors that were chosen, and how."""
+        return read_chosen(self.paths.metrics, self._preset_space)
+
+    @property
+    def _preset_space(self) -> FusedSpace:
         space = FusedSpace.of(self.bond)
         if self.provenance.dim is None:
             return space

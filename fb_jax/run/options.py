@@ -12,6 +12,7 @@ from tyro.conf import arg
 from fb_jax.evaluation import RECALLS
 from fb_jax.projector import BondKind
 from fb_jax.pseudo import Retrieval
+from fb_jax.run.choosing import Choosing
 from fb_jax.run.default import is_default, word_world
 from fb_jax.run.device import Device
 from fb_jax.training import Runtime, Training
@@ -40,11 +41,22 @@ class RunConfig:
     """combination projects the expert into the unified space; displacement projects the unified
     space into the expert; direct_sum puts both side by side and fills in what the expert lacks."""
 
-    unified: str = "imagebind"
-    """Name of the unified space."""
+    unified: str | None = None
+    """Name of the unified space. By default the only one that has every modality of the pool."""
 
-    expert: str = "clap_general"
-    """Name of the expert space."""
+    expert: str | None = None
+    """Name of the expert space. By default the only other one; of several, clap_general."""
+
+    choose: Annotated[str, arg(metavar="AIM")] = "mean"
+    """What factors are chosen for on the split val: mean (R@1 over all pairs), a pair such as
+    audio-text, or either with ", others no worse than unified"; none keeps the preset."""
+
+    val: str = "val"
+    """Split whose pairs factors are chosen on."""
+
+    val_fraction: Annotated[float | None, arg(name="val-fraction")] = None
+    """Without that split: choose on this share of the items of the only evaluation split, 0.05 to
+    0.95, and evaluate on the rest."""
 
     dim: int | None = None
     """Dimensions to which a direct sum is cut, by a PCA of the pool. By default all."""
@@ -91,10 +103,17 @@ class RunConfig:
         """The bond in words."""
         return f"{self.bond} of {self.expert} and {self.unified}"
 
-    def resolved(self) -> RunConfig:
-        """Return the run with every default filled in that depends on another option."""
-        training = self.training.resolved(self.bond)
-        return dataclasses.replace(self, training=training, out=self.folder)
+    @property
+    def choosing(self) -> Choosing:
+        """How factors are chosen."""
+        return Choosing(self.choose, self.val, self.val_fraction)
+
+    @property
+    def spaces(self) -> tuple[str, str]:
+        """The unified and the expert space of a run that names both."""
+        assert self.unified is not None
+        assert self.expert is not None
+        return self.unified, self.expert
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain types, as a YAML file holds them."""

@@ -22,8 +22,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.evaluation import Results
-from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis
+from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis, write_space
 from fb_jax.fusion.cut import require_cut, uncut
 from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
@@ -34,7 +33,7 @@ from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
 from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_there
 from fb_jax.run.recipe import Product, products
-from fb_jax.run.report import cut_once, evaluation_banks, report_space
+from fb_jax.run.report import Report, cut_once, evaluation_banks, report_space
 from fb_jax.run.reporter import Reporter
 from fb_jax.run.rows import require_tuned_rows, write_rows
 
@@ -47,7 +46,7 @@ def make_product(
     config: RunConfig,
     reporter: Reporter,
     announce: Announce = lambda _title, _job: None,
-) -> tuple[FusedSpace, dict[str, Results]]:
+) -> Report:
     """Make a product; what is trained or written already is not made again.
 
     Args:
@@ -57,7 +56,7 @@ def make_product(
         announce: Called before every bond.
 
     Returns:
-        The fused space, which ``HOME/PRODUCT/space`` then holds; and split to results.
+        The results, and the fused space, which ``HOME/PRODUCT/space`` then holds.
 
     Raises:
         FreeBindError: A space is missing in the data or does not fit, or a folder is refused.
@@ -67,20 +66,20 @@ def make_product(
         return _make(product, config, reporter, announce)
 
 
-def _make(
-    product: Product, config: RunConfig, reporter: Reporter, announce: Announce
-) -> tuple[FusedSpace, dict[str, Results]]:
+def _make(product: Product, config: RunConfig, reporter: Reporter, announce: Announce) -> Report:
     base: FusedSpace | None = None
-    data, results = config.data, {}
+    data, made = config.data, None
     for stage, following in zip_longest(product.stages, product.stages[1:]):
         build = _Stage(stage, config, reporter)
         with files.locked(build.folder):
             base = build.space(base, data, announce)
-            results = build.finish(base)
+            made = build.finish(base)
+            if not stage.factors:  # of the recipe: without them, a stage builds on chosen ones
+                base = made.space
             if following is not None and following.bond:
                 data = write_rows(base, config, reporter)
-    assert base is not None
-    return base, results
+    assert made is not None
+    return made
 
 
 def plan_product(product: Product, config: RunConfig) -> FusedSpace:
@@ -167,7 +166,7 @@ def _fused(stage: Product, bonds: Sequence[Bond], base: FusedSpace | None) -> Fu
     if stage.fill is not None and stage.bond != "direct_sum":
         raise FreeBindError("only a direct sum is filled in", where=f"{stage.name}: fill")
     fill = {} if stage.fill is None else {"fill": float(stage.fill)}
-    return FusedSpace.of(*bonds, at=stage.factors, base=base, name=stage.name, **fill)
+    return FusedSpace.of(*bonds, at=stage.factors or None, base=base, name=stage.name, **fill)
 
 
 @dataclass(frozen=True)
@@ -213,8 +212,8 @@ class _Stage:
         about = {"data": str(data), "run": claim, "banks": banks, "evaluation": list(banks)}
         files.write_json(path, about)
 
-    def finish(self, space: FusedSpace) -> dict[str, Results]:
-        """Evaluate the stage's space and store it."""
+    def finish(self, space: FusedSpace) -> Report:
+        """Choose the factors of the stage's space, evaluate and store it."""
         config, folder = self.config, self.folder
         identity = {
             "format": "freebind-product",
@@ -230,8 +229,11 @@ class _Stage:
         for banks in evaluation.values():
             banks.verify()
         self._record(claim, fingerprints(evaluation))
-        results = report_space(space, evaluation, folder, self.reporter, config.metrics)
-        figures = {name: result.to_dict() for name, result in results.items()}
+        how = config.choosing
+        made = report_space(space, evaluation, folder, self.reporter, config.metrics, how)
+        figures = {name: result.to_dict() for name, result in made.results.items()}
         pool = open_banks(config.data, config.pool, spaces=space.spaces)
-        space.save(folder / "space", licences=licences_of(space, pool), metrics=figures)
-        return results
+        write_space(
+            made.space, folder / "space", licences=licences_of(space, pool), metrics=figures
+        )
+        return made

@@ -41,7 +41,8 @@ class Product:
         unified: Name of its unified space: a native space, or the base.
         bond: The bond with each of the experts; None if a modality is tuned.
         experts: Native spaces.
-        factors: A preset's name, or modality to the weight of the experts.
+        factors: A preset's name, or modality to the weight of the experts. Without them, a stage
+            that builds on this one takes the chosen factors.
         dim: Dimensions to which a direct sum is cut; None keeps all.
         fill: Squared norm of its filled-in parts; None takes the default.
         tuned: Modality to the native space with its rows.
@@ -153,12 +154,12 @@ def _options(path: Path) -> dict[str, Any]:
 def _require_one_kind(product: Product, path: Path) -> None:
     """Raise a FreeBindError unless a product has bonds with experts, or a tuned modality."""
     given = set(product.to_dict()) - {"unified"}
-    bonded = {"bond", "experts", "factors"} <= given and "tuned" not in given
+    bonded = {"bond", "experts"} <= given and "tuned" not in given
     if not bonded and (given != {"tuned"} or product.base is None):
         raise FreeBindError(
             "not a product file",
             where=path,
-            expected="bond, experts and factors; or tuned, on a product",
+            expected="bond and experts; or tuned, on a product",
             got=", ".join(product.to_dict()),
         )
     if product.bond == "displacement" and len(product.experts) > 1:

@@ -1,21 +1,26 @@
-"""Results of a fused space on evaluation splits: figures, and a picture of the factors."""
+"""Results of a fused space on evaluation splits: chosen factors, figures, and a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
-from fb_jax.errors import FreeBindError
-from fb_jax.evaluation import RECALLS, Results, evaluate, plot_sweep, sweep
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.evaluation import RECALLS, Results, evaluate, plot_sweep
+from fb_jax.evaluation.choosing import as_text
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import Factors, FusedSpace, cut, digest, with_basis
 from fb_jax.fusion.card import Figures
+from fb_jax.fusion.factors import CHOSEN
+from fb_jax.run.choosing import NONE, Choosing, Chosen, choose_on, parted
 from fb_jax.run.reporter import Reporter
+
+METRICS = "metrics.json"
 
 
 def points_for(space: FusedSpace) -> dict[str, Factors]:
@@ -38,41 +43,74 @@ def evaluation_banks(space: FusedSpace, root: Path, pool: str = POOL) -> dict[st
     return {name: opened for name, opened in banks.items() if pair_tables(space.modalities, opened)}
 
 
+@dataclass(frozen=True)
+class Report:
+    """Results of a space.
+
+    Attributes:
+        space: The space, at the factors that were chosen, if any were.
+        results: Set of pairs to results: validation first, test last.
+        chosen: How they were chosen.
+    """
+
+    space: FusedSpace
+    results: dict[str, Results]
+    chosen: Chosen | None = None
+
+
 def report_space(
     space: FusedSpace,
     evaluation: Mapping[str, BankSet],
     folder: Path,
     reporter: Reporter,
     metrics: Sequence[str] = RECALLS,
-) -> dict[str, Results]:
-    """Evaluate a space on every split; write ``metrics.json`` and ``sweep.png``.
-
-    The sweep shows the split ``val`` if there is one: factors are not chosen on test.
+    how: Choosing = Choosing(),  # noqa: B008  (frozen)
+) -> Report:
+    """Choose factors on validation, evaluate on every split; write ``metrics.json`` and a picture.
 
     Args:
         space: The fused space.
         evaluation: Split to banks with pairs.
-        folder: Where to write.
+        folder: Where to write ``metrics.json`` and ``sweep.png``.
         reporter: Shows progress.
         metrics: Names of metrics.
-
-    Returns:
-        Split to results.
+        how: How to choose. Without validation pairs the space keeps its factors, with a notice.
     """
-    results, points = {}, points_for(space)
-    with reporter.task(f"evaluation of {space.title}", len(evaluation)) as advance:
+    sets, val, split = parted(evaluation, how)
+    points, chosen = points_for(space), None
+    if val and how.aim != NONE:
+        with reporter.task(f"factors of {space.title}", 0) as advance:
+            chosen, swept = choose_on(space, val, sets[val], how, split, advance)
+        space = space.choosing(chosen.factors)
+        points = {CHOSEN: chosen.factors, **points}
+        plot_sweep(swept, points, f"{space.title}, {val}", folder / "sweep.png")
+    elif sets:
+        _tell_preset(space, how)
+    results = {}
+    with reporter.task(f"evaluation of {space.title}", len(sets)) as advance:
         advance(0)
-        for name, banks in evaluation.items():
+        for name, banks in sets.items():
             results[name] = evaluate(space, banks, points, metrics)
             advance(1)
+    _write(folder, space, results, chosen)
+    return Report(space, results, chosen)
+
+
+def _tell_preset(space: FusedSpace, how: Choosing) -> None:
+    if how.aim == NONE:
+        return
+    notice_once(
+        f"{space.title}: no split {how.val} with pairs, so its factors ({as_text(space.factors)}) "
+        "are not chosen for your data; --val-fraction 0.3 chooses them on a part of the pairs"
+    )
+
+
+def _write(
+    folder: Path, space: FusedSpace, results: Mapping[str, Results], chosen: Chosen | None
+) -> None:
     figures = {name: result.to_dict() for name, result in results.items()}
-    files.write_json(folder / "metrics.json", {"retrieval": figures, "space": digest(space)})
-    if evaluation:
-        split = "val" if "val" in evaluation else next(iter(evaluation))
-        with reporter.task("factor sweep", 0) as advance:
-            swept = sweep(space, evaluation[split], progress=advance)
-        plot_sweep(swept, points, f"{space.title}, {split}", folder / "sweep.png")
-    return results
+    about = {"retrieval": figures, "space": digest(space)}
+    files.write_json(folder / METRICS, about | ({"chosen": asdict(chosen)} if chosen else {}))
 
 
 @dataclass(frozen=True)
@@ -81,15 +119,34 @@ class _Metrics:
 
     retrieval: dict[str, Figures]
     space: str = ""
+    chosen: Chosen | None = None
 
 
 def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
-    """Return the figures that ``report_space`` wrote: split to model to pair to metric to value.
+    """Return the figures that ``report_space`` wrote: set to model to pair to metric to value.
 
     Raises:
         FreeBindError: The file is damaged or was altered, or holds figures of another space.
     """
     found = files.read_json(path, _Metrics)
+    _require_own(path, found, space)
+    return found.retrieval
+
+
+def read_chosen(path: Path, space: FusedSpace) -> Chosen | None:
+    """Return the choice that ``report_space`` wrote; None if there is none.
+
+    Raises:
+        FreeBindError: The file is damaged or was altered, or the choice is for another space.
+    """
+    found = files.read_json(path, _Metrics) if path.exists() else None
+    if found is None or found.chosen is None:
+        return None
+    _require_own(path, found, space.choosing(found.chosen.factors))
+    return found.chosen
+
+
+def _require_own(path: Path, found: _Metrics, space: FusedSpace) -> None:
     if found.space not in ("", wanted := digest(space)):
         raise FreeBindError(
             "these results are of another space",
@@ -98,7 +155,6 @@ def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
             got=found.space,
             fix="run freebind train again: it evaluates the run anew",
         )
-    return found.retrieval
 
 
 def cut_once(

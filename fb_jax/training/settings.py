@@ -14,13 +14,25 @@ from fb_jax.training.loss import TEMPERATURE
 from fb_jax.training.schedule import Schedule
 from fb_jax.training.step import LaneExecution
 
+PAPER_BATCH, EPOCH_STEPS = 4096, 8
+
+
+def batch_for(items: int) -> int:
+    """Return the paper's batch if a pool has 8 of them, else the largest power of two it has 8 of.
+
+    Args:
+        items: Items of the smallest modality in the pool.
+    """
+    return min(PAPER_BATCH, max(2, 1 << max(1, items // EPOCH_STEPS).bit_length() - 1))
+
 
 @dataclass(frozen=True)
 class Training:
     """Settings that the result depends on: the same ones on the same pairs give the same bits.
 
     Attributes:
-        batch: Pairs in a batch, 2 to 1048576.
+        batch: Pairs in a batch, 2 to 1048576. By default the paper's 4096 where the smallest
+            modality of the pool has 8 batches, else the largest power of two that it has 8 of.
         epochs: Passes over a projector's own pairs, 1 to 100000. By default the paper's: 5 for a
             displacement or a direct sum, 20 for a combination.
         hidden: Width of the projectors' hidden layer, 1 to 65536.
@@ -32,7 +44,7 @@ class Training:
         seed: Seed of the initial weights and of the shuffling, 0 to 4294967295.
     """
 
-    batch: int = 4096
+    batch: int | None = None
     epochs: int | None = None
     hidden: int = 2048
     loss: str = "info_nce"
@@ -43,7 +55,8 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_range("training", 2, 1 << 20, batch=self.batch)  # one pair has nothing to contrast
+        if self.batch is not None:  # one pair has nothing to contrast
+            require_range("training", 2, 1 << 20, batch=self.batch)
         if self.epochs is not None:
             require_range("training", 1, 100_000, epochs=self.epochs)
         require_range("training", 1, 1 << 16, hidden=self.hidden)
@@ -52,16 +65,18 @@ class Training:
         require_range("training", 0, (1 << 32) - 1, seed=self.seed)  # JAX drops higher bits
         require_precision(self.precision)
 
-    def resolved(self, kind: BondKind) -> Training:
-        """Return the settings with the epochs filled in."""
+    def resolved(self, kind: BondKind, starts: Mapping[str, range]) -> Training:
+        """Return the settings with epochs and batch filled in, for pairs with these starts."""
         epochs = DIRECTIONS[kind].epochs if self.epochs is None else self.epochs
-        return replace(self, epochs=epochs)
+        smallest = min(map(len, starts.values()))
+        return replace(self, epochs=epochs, batch=self.batch or batch_for(smallest))
 
     def schedule(self, kind: BondKind, starts: Mapping[str, range]) -> Schedule:
         """Return the steps of training a bond on pairs with these starts."""
-        epochs = self.resolved(kind).epochs
-        assert epochs is not None
-        return Schedule(starts, batch=self.batch, epochs=epochs, seed=self.seed)
+        whole = self.resolved(kind, starts)
+        assert whole.epochs is not None
+        assert whole.batch is not None
+        return Schedule(starts, batch=whole.batch, epochs=whole.epochs, seed=self.seed)
 
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes a result with these settings, as JSON: also the loss's code."""

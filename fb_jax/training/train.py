@@ -90,7 +90,7 @@ def train_bond(
     """
     training, runtime = training or Training(), runtime or Runtime()
     spec = describe_bond(pairs.spec, kind, training.hidden)
-    training = training.resolved(kind)
+    training = training.resolved(kind, pairs.spec.ranges)
     require_supported(training.precision)
     require_loggers(runtime.loggers)
     schedule = training.schedule(kind, pairs.spec.ranges)

@@ -21,7 +21,9 @@ def test_every_projector_begins_at_its_own_first_step():
 
 
 def surfaces(*values):
-    named = {f"pair-{i}": np.full((2, 2), float(value)) for i, value in enumerate(values)}
+    shapes = {"audio-text": (2, 2), "image-text": (1, 2), "audio-image": (2, 1)}
+    filled = zip(shapes.items(), values, strict=False)
+    named = {pair: np.full(shape, float(value)) for (pair, shape), value in filled}
     return Sweep(("text", "audio"), (0.0, 1.0), named, dict.fromkeys(named, 1.0))
 
 

@@ -7,8 +7,9 @@ import pytest
 from made import random_product
 
 from fb_jax.banks import open_banks
-from fb_jax.evaluation import GRID, Sweep, evaluate, plot_sweep, sweep
-from fb_jax.fusion import FusedSpace
+from fb_jax.evaluation import Sweep, evaluate, plot_sweep, sweep
+from fb_jax.evaluation.sweep import grid_for
+from fb_jax.fusion import FusedSpace, cut
 from fb_jax.projector import Bond
 
 PAIRS = ["audio-image", "audio-text", "image-text"]
@@ -27,15 +28,24 @@ def swept(space, test_banks):
     return sweep(space, test_banks, grid=(0.0, 0.1, 0.5, 0.8))
 
 
-def test_the_default_grid_has_11_steps_from_0_to_1():
-    assert list(GRID) == pytest.approx([i / 10 for i in range(11)])
+def test_the_default_grid_has_21_steps_and_fewer_for_many_factors():
+    assert list(grid_for(2)) == pytest.approx([i / 20 for i in range(21)])
+    assert [len(grid_for(m)) for m in (5, 6, 7, 8, 13, 14)] == [21, 11, 6, 6, 3, 2]
 
 
 def test_there_is_a_surface_for_every_pair_with_a_table(swept):
     assert swept.modalities == ("text", "audio")
-    assert [(pair, surface.shape) for pair, surface in swept.surfaces.items()] == [
-        (pair, (4, 4)) for pair in PAIRS
-    ]
+    shapes = {pair: surface.shape for pair, surface in swept.surfaces.items()}
+    assert shapes == {"audio-image": (4, 1), "audio-text": (4, 4), "image-text": (1, 4)}
+
+
+def test_a_surface_lies_over_the_factors_in_their_order(swept):
+    by_text = swept.surfaces["image-text"][0]
+    assert swept.over_factors("image-text").shape == (4, 1)
+    np.testing.assert_array_equal(swept.over_factors("image-text")[:, 0], by_text)
+    np.testing.assert_array_equal(swept.over_factors("audio-text"), swept.surfaces["audio-text"].T)
+    plane = swept.plane("image-text", {"text": 0.0, "audio": 0.0})
+    np.testing.assert_array_equal(plane, np.tile(by_text[:, None], 4))
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -46,20 +56,13 @@ def test_without_the_expert_a_combination_is_the_unified_space(swept, metrics, p
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize(("preset", "place"), [("versatile", (1, 2)), ("at_expertise", (2, 3))])
 def test_a_point_of_the_grid_is_what_evaluate_gives_there(swept, metrics, pair, preset, place):
-    assert swept.surfaces[pair][place] == metrics[preset][pair]["R@1"]
-
-
-def test_a_pair_with_one_shared_modality_depends_on_its_factor_alone(swept):
-    by_text, by_audio = swept.surfaces["image-text"], swept.surfaces["audio-image"]
-    assert len(np.unique(by_text, axis=1).T) == len(np.unique(by_audio, axis=0)) == 1
-    assert len(np.unique(by_text)) > 1
-    assert len(np.unique(by_audio)) > 1
+    at = swept.plane(pair, {"text": 0.0, "audio": 0.0})
+    assert at[place] == pytest.approx(metrics[preset][pair]["R@1"])
 
 
 def test_the_factors_of_the_space_do_not_matter(space, test_banks, swept):
-    again = sweep(space.with_factors(text=1.0, audio=1.0), test_banks, grid=(0.0, 0.1))
-    for pair in PAIRS:
-        np.testing.assert_array_equal(again.surfaces[pair], swept.surfaces[pair][:2, :2])
+    again = sweep(space.with_factors(text=1.0, audio=1.0), test_banks, grid=(0.0, 0.1, 0.5, 0.8))
+    assert again == swept
 
 
 @pytest.fixture
@@ -70,23 +73,41 @@ def three(space):
     return FusedSpace.of(wider, at=dict.fromkeys(ALL, 0.3))
 
 
-def test_of_three_factors_the_first_two_are_swept_and_the_third_stays(three, with_images):
+def test_of_three_factors_every_pair_has_its_own_two(three, with_images):
     swept = sweep(three, with_images, grid=(0.1, 0.8))
-    assert (swept.modalities, swept.fixed) == (("text", "audio"), {"image": 0.3})
-    point = {"text": 0.1, "audio": 0.8, "image": 0.3}
+    assert swept.modalities == ALL
+    point = {"text": 0.1, "audio": 0.8, "image": 0.1}
     metrics = evaluate(three, with_images, {"here": point})["here"]
     for pair in PAIRS:
-        assert swept.surfaces[pair][0, 1] == metrics[pair]["R@1"]
-    away = sweep(three.with_factors(image=0.9), with_images, grid=(0.1,))
-    assert away.surfaces["image-text"] != swept.surfaces["image-text"][:1, :1]
+        assert swept.plane(pair, point)[0, 1] == pytest.approx(metrics[pair]["R@1"])
+    away = swept.plane("image-text", {**point, "image": 0.9})
+    np.testing.assert_array_equal(away[:, 0], swept.surfaces["image-text"][1])
 
 
-def test_the_picture_tells_what_stays(tmp_path):
+def test_the_picture_shows_the_plane_of_the_chosen_factors(tmp_path):
     surfaces = {"image-text": np.array([[50.0, 60.0], [70.0, 80.0]])}
-    for name, fixed in (("two", {}), ("three", {"image": 0.3})):
-        swept = Sweep(("text", "audio"), (0.0, 1.0), surfaces, {"image-text": 60.0}, fixed)
-        plot_sweep(swept, {}, "title", tmp_path / name)
-    assert (tmp_path / "two").read_bytes() != (tmp_path / "three").read_bytes()
+    swept = Sweep(("text", "audio", "image"), (0.0, 1.0), surfaces, {"image-text": 60.0})
+    for name, image in (("low", 0.0), ("high", 1.0)):
+        point = {"text": 0.5, "audio": 0.5, "image": image}
+        plot_sweep(swept, {"chosen": point}, "title", tmp_path / name)
+    assert (tmp_path / "low").read_bytes() != (tmp_path / "high").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["displacement", "direct_sum"])
+@pytest.mark.parametrize("dim", [None, 20])
+def test_every_kind_of_stage_is_swept_as_it_is_evaluated(root, make_bond, kind, dim):
+    space = FusedSpace.of(make_bond(kind))
+    banks = open_banks(root, "test", spaces=space.spaces)
+    if dim is not None and kind == "direct_sum":
+        space = cut(space, dim, banks)
+    swept = sweep(space, banks, grid=(0.0, 0.3, 1.0))
+    point = {m: (0.3, 1.0)[i % 2] for i, m in enumerate(space.weighted)}
+    metrics = evaluate(space, banks, {"here": point})
+    found = metrics.get(f"here, {dim} dimensions", metrics["here"])
+    for pair in swept.surfaces:
+        at = tuple((0.0, 0.3, 1.0).index(point[m]) for m in swept.modalities)
+        whole = np.broadcast_to(swept.over_factors(pair), [3] * len(swept.modalities))
+        assert whole[at] == pytest.approx(found[pair]["R@1"])
 
 
 def test_progress_counts_the_pairs(space, test_banks):
@@ -100,21 +121,20 @@ def test_a_product_is_swept_from_its_base_on(root):
     native = open_banks(root, "test", spaces=product.spaces)
     swept, own = sweep(product, native, grid=(0.0, 0.5)), evaluate(product, native)
     for pair in PAIRS:
-        assert swept.surfaces[pair][0, 0] == swept.unified[pair] == own["internvl_ib"][pair]["R@1"]
+        assert (
+            swept.plane(pair, {"text": 0.0, "audio": 0.0})[0, 0]
+            == swept.unified[pair]
+            == own["internvl_ib"][pair]["R@1"]
+        )
 
 
-def test_the_best_point_has_the_best_mean_and_of_equals_the_lowest_factors():
-    surfaces = {
-        "a-b": np.array([[0.0, 8.0], [4.0, 0.0]]),
-        "a-c": np.array([[0.0, 0.0], [4.0, 8.0]]),
-    }
-    swept = Sweep(("text", "audio"), (0.0, 0.5), surfaces, {}, {"image": 0.3}, "lambda")
-    assert swept.best() == {"text": 0.0, "audio": 0.5, "image": 0.3}
-    assert "lambda text 0, lambda audio 0.5" in str(swept)
+def test_a_sweep_is_a_value():
+    swept = Sweep(("text", "audio"), (0.0, 0.5), {"a-b": np.array([[0.0, 8.0]])}, {}, "lambda")
+    assert "lambda of text, audio" in str(swept)
     again = pickle.loads(pickle.dumps(swept))
     assert (again == swept, hash(again) == hash(swept)) == (True, True)
-    assert swept != replace(swept, surfaces={"a-b": surfaces["a-b"]})
-    assert json.loads(json.dumps(swept.to_dict()))["surfaces"]["a-b"] == [[0.0, 8.0], [4.0, 0.0]]
+    assert swept != replace(swept, surfaces={"a-b": np.array([[0.0, 4.0]])})
+    assert json.loads(json.dumps(swept.to_dict()))["surfaces"]["a-b"] == [[0.0, 8.0]]
 
 
 def test_factors_are_called_as_in_the_paper(swept, make_bond, root):

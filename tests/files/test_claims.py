@@ -100,9 +100,7 @@ def test_a_record_says_what_unaltered_numbers_belong_to(tmp_path):
     files.write_recorded(path, np.arange(3), {"space": "u"})
     assert files.record_of(path, "a table") == {"space": "u"}
     np.save(path, np.arange(4))
-    with pytest.raises(
-        FreeBindError, match=r"a table was altered(.|\n)*delete .*a\.json"
-    ):
+    with pytest.raises(FreeBindError, match=r"a table was altered(.|\n)*delete .*a\.json"):
         files.record_of(path, "a table")
     path.unlink()
     with pytest.raises(FreeBindError, match="a table is missing"):

@@ -1,0 +1,142 @@
+"""Choosing the factors of a fused space on validation pairs, and what is recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fb_jax.banks import BankSet, Progress, no_progress
+from fb_jax.errors import FreeBindError, notice_once, unknown
+from fb_jax.evaluation.choosing import Aim, as_text, choose
+from fb_jax.evaluation.parting import part_by_item
+from fb_jax.evaluation.sweep import Sweep, sweep
+from fb_jax.files.kinds import Weight
+from fb_jax.fusion import FusedSpace
+
+NONE = "none"
+VAL, TEST = "val", "test"
+Sets = dict[str, BankSet]
+"""Name of an evaluation split, or of a part of one, to its banks."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How factors are chosen.
+
+    Attributes:
+        aim: See ``Aim.parse``; "none" keeps the preset.
+        val: Split whose pairs are used.
+        fraction: Without that split: share of the items of the only split that are used instead.
+    """
+
+    aim: str = "mean"
+    val: str = VAL
+    fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Factors that were chosen, as ``metrics.json`` records them.
+
+    Attributes:
+        factors: Modality to the weight of the expert part.
+        on: Name of the validation pairs.
+        aim: What they are best at.
+        reached: Pair of modalities to R@1 in percent on the validation pairs.
+        short: See ``Choice``.
+        split: The split that was parted to choose; "" if none was.
+        fraction: Share of its items that were used.
+        sweep: The whole surface; see ``Sweep.to_dict``.
+    """
+
+    factors: dict[str, Weight]
+    on: str
+    aim: str
+    reached: dict[str, float]
+    short: float
+    split: str
+    fraction: float | None
+    sweep: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"factors chosen on {self.on}, for {self.aim}: {as_text(self.factors)}"
+
+
+def part_off(evaluation: Mapping[str, BankSet], split: str, fraction: float) -> Sets:
+    """Return evaluation splits with one of them in two parts, the one to choose on first."""
+    val, rest = part_by_item(evaluation[split], fraction)
+    share = f"{100 * fraction:g} %"
+    parts = {f"{share} of {split}": val, f"the rest of {split}": rest}
+    return parts | {name: banks for name, banks in evaluation.items() if name != split}
+
+
+def in_order(sets: Mapping[str, BankSet], val: str = VAL) -> Sets:
+    """Return evaluation splits with validation first and test last."""
+    place = lambda name: (name != val, name == TEST)  # noqa: E731
+    return {name: sets[name] for name in sorted(sets, key=place)}
+
+
+def as_chosen(evaluation: Mapping[str, BankSet], chosen: Chosen | None) -> Sets:
+    """Return evaluation splits as they were when factors were chosen: in order, one in parts."""
+    if chosen is not None and chosen.split in evaluation and chosen.fraction is not None:
+        return part_off(evaluation, chosen.split, chosen.fraction)
+    return in_order(evaluation, chosen.on if chosen else VAL)
+
+
+def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, str, str]:
+    """Return the sets to evaluate; the one to choose on, or ""; and the split it is a part of.
+
+    Raises:
+        FreeBindError: There is no such validation split; or a fraction is asked for, and there is
+            one, or no single other.
+    """
+    if how.val not in (VAL, *evaluation):
+        raise unknown("evaluation split", how.val, evaluation, "--val")
+    if how.fraction is None or not evaluation:
+        return in_order(evaluation, how.val), how.val if how.val in evaluation else "", ""
+    if how.val in evaluation or len(evaluation) > 1:
+        raise FreeBindError(
+            "a part of one split is used only where there is no split to choose factors on",
+            where="--val-fraction",
+            expected="one evaluation split",
+            got=", ".join(evaluation),
+            fix=f"leave it out: factors are chosen on {how.val}"
+            if how.val in evaluation
+            else "leave it out, and name a split with --val",
+        )
+    (split,) = evaluation
+    sets = part_off(evaluation, split, how.fraction)
+    return sets, next(iter(sets)), split
+
+
+def choose_on(
+    space: FusedSpace,
+    name: str,
+    banks: BankSet,
+    how: Choosing,
+    split: str = "",
+    progress: Progress = no_progress,
+) -> tuple[Chosen, Sweep]:
+    """Choose the factors of a space on a set of pairs.
+
+    Raises:
+        FreeBindError: The aim names a pair that the set does not have.
+    """
+    aim = Aim.parse(how.aim)
+    swept = sweep(space, banks, progress=progress)
+    choice = choose(swept, aim)
+    if choice.short:
+        notice_once(
+            f"{space.title}: no factors keep every other pair as good as {space.unified}: "
+            f"these lose {choice.short:.1f} points of R@1 in all"
+        )
+    chosen = Chosen(
+        **asdict(choice),
+        on=name,
+        aim=str(aim),
+        split=split,
+        fraction=how.fraction if split else None,
+        sweep=swept.to_dict(),
+    )
+    return chosen, swept

@@ -1,0 +1,56 @@
+"""The spaces of a run that names none, or one: the only ones of its pool that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fb_jax.banks import Bank, Split, open_split
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.fusion.banks import DERIVED
+from fb_jax.run.options import RunConfig
+
+PAPER = {"unified": "imagebind", "expert": "clap_general"}
+"""Spaces that are taken if several fit."""
+
+
+def named(config: RunConfig) -> RunConfig:
+    """Return a run whose unified and expert space are named.
+
+    A unified space has every modality of the pool (of the expert, if that is named); an expert
+    shares two or more with it. Fused spaces are not considered.
+
+    Raises:
+        FreeBindError: None fits, or several do and none is the paper's.
+    """
+    if config.unified and config.expert:
+        return config
+    split = open_split(config.data, config.pool)
+    spaces = {n: set(ms) for n, ms in split.spaces().items() if not _is_fused(split, n, ms)}
+    wanted = spaces.get(config.expert or "") or set().union(*spaces.values())
+    whole = [n for n, ms in spaces.items() if ms >= wanted and n != config.expert]
+    unified = config.unified or _only("unified", whole, spaces, config)
+    shared = spaces.get(unified, set())
+    experts = [n for n, ms in spaces.items() if len(ms & shared) > 1 and n != unified]
+    expert = config.expert or _only("expert", experts, spaces, config)
+    notice_once(f"unified space: {unified}; expert: {expert} (--unified and --expert name others)")
+    return replace(config, unified=unified, expert=expert)
+
+
+def _is_fused(split: Split, space: str, modalities: Iterable[str]) -> bool:
+    banks = (Bank.open(split.bank_path(space, modality)) for modality in modalities)
+    return any(bank.encoder.licence.startswith(DERIVED) for bank in banks)
+
+
+def _only(role: str, names: list[str], spaces: dict[str, set[str]], config: RunConfig) -> str:
+    """Return the only name, or the paper's among several."""
+    if PAPER[role] in names or len(names) == 1:
+        return PAPER[role] if PAPER[role] in names else names[0]
+    known = "; ".join(f"{n} ({', '.join(sorted(ms))})" for n, ms in spaces.items())
+    what = "every modality" if role == "unified" else "two or more modalities of the unified space"
+    raise FreeBindError(
+        f"it is not clear which space is the {role} one",
+        where=config.data / config.pool,
+        expected=f"one space with {what}; name it: --{role} NAME",
+        got=f"{', '.join(names) or 'none'} of {known or 'no spaces'}",
+    )

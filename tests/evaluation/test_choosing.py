@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.choosing import Aim, choose
+from fb_jax.evaluation.sweep import Sweep
+
+AUDIO_TEXT = np.array([[10.0, 20.0, 30.0], [10.0, 50.0, 60.0], [10.0, 50.0, 70.0]])
+SWEPT = Sweep(
+    ("text", "audio"),
+    (0.0, 0.5, 1.0),
+    {
+        "audio-text": AUDIO_TEXT,
+        "image-text": np.array([[80.0, 78.0, 20.0]]),
+        "audio-image": np.array([[12.0], [12.0], [9.0]]),
+    },
+    {"audio-text": 10.0, "image-text": 80.0, "audio-image": 12.0},
+)
+
+
+@pytest.mark.parametrize(
+    ("aim", "text", "audio"),
+    [
+        ("mean", 0.5, 0.5),  # 50 + 78 + 12
+        ("audio-text", 1.0, 1.0),
+        ("text-audio", 1.0, 1.0),
+        ("image-text", 0.0, 0.0),  # of equal ones the lowest factors
+        ("audio-text, others no worse than unified", 0.0, 0.0),
+        ("mean,  others no worse  than unified ", 0.0, 0.0),
+    ],
+)
+def test_an_aim_has_its_factors(aim, text, audio):
+    choice = choose(SWEPT, Aim.parse(aim))
+    assert choice.factors == {"text": text, "audio": audio}
+    assert choice.short == 0
+    at = [round(2 * audio), round(2 * text)]
+    assert choice.reached["audio-text"] == AUDIO_TEXT[*at]
+
+
+def test_if_no_factors_keep_the_others_the_least_loss_is_chosen():
+    swept = Sweep(
+        SWEPT.modalities, SWEPT.grid, SWEPT.surfaces, {**SWEPT.unified, "image-text": 81.0}
+    )
+    choice = choose(swept, Aim.parse("audio-text, others no worse than unified"))
+    assert (choice.factors["text"], choice.short) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "best", "audio-text-image", "audio-text, others", "mean mean"]
+)
+def test_another_aim_is_refused(text):
+    with pytest.raises(FreeBindError, match="no aim to choose factors by"):
+        Aim.parse(text)
+
+
+def test_an_aim_at_a_pair_that_was_not_evaluated_names_those_that_were():
+    with pytest.raises(FreeBindError, match="audio-depth") as error:
+        choose(SWEPT, Aim.parse("depth-audio"))
+    assert "audio-text" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("aim", "text"),
+    [
+        (Aim(), "the mean R@1 of all pairs"),
+        (Aim("audio-text", True), "the R@1 of audio-text, others no worse than unified"),
+    ],
+)
+def test_an_aim_in_words(aim, text):
+    assert str(aim) == text
