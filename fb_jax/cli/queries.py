@@ -63,6 +63,8 @@ def find_queries(query: Query, bank: Bank, banks: BankSet, split: Split) -> Titl
         FreeBindError: There is no query, or it is of another space.
     """
     if not query.queries:
+        if query.of or query.modality:
+            raise FreeBindError("--of and --as are about files", expected="--queries FILE.npy")
         return _item(query, bank.space, banks, split)
     if any(part is not None for part in (query.like, query.row, query.id)):
         raise FreeBindError("two kinds of query", expected="--queries alone, or --like")

@@ -225,6 +225,7 @@ def test_a_query_of_an_altered_bank_is_refused(search, directions):
         (["--in", "audio", "--like", "text"], "there is no query"),
         (["--in", "audio", "--like", "text", "--row", 0, "--id", "0"], "there is no query"),
         (["--in", "audio", "--row", 0], "there is no query"),
+        (["--in", "audio", "--of", "s"], "--of and --as are about files|--queries FILE.npy"),
         (["--in", "video", "--like", "text", "--row", 0], "no modality of s 'video'|audio, text"),
         (["--in", "audio", "--like", "txt", "--row", 0], "no modality of s 'txt'|mean 'text'"),
         (["--in", "audio", "--like", "text", "--row", 4], "no such row|text.jsonl|4"),
