@@ -2,7 +2,7 @@
 
 from fb_jax.evaluation.bootstrap import Interval, paired_bootstrap
 from fb_jax.evaluation.models import evaluate
-from fb_jax.evaluation.plots import plot_losses, plot_sweep
+from fb_jax.evaluation.plots import plot_losses, plot_queries, plot_sweep
 from fb_jax.evaluation.results import CAPTION, Figures, Results
 from fb_jax.evaluation.retrieval import KS, RECALLS, best_ranks, direction_ranks, retrieval
 from fb_jax.evaluation.search import nearest
@@ -22,6 +22,7 @@ __all__ = [
     "nearest",
     "paired_bootstrap",
     "plot_losses",
+    "plot_queries",
     "plot_sweep",
     "retrieval",
     "sweep",

@@ -52,6 +52,13 @@ def _side_by_side(spaces: Sequence[Mapping[str, np.ndarray]], modality: str) -> 
     return unit_rows(np.hstack(blocks))
 
 
+def unified_rows(space: FusedSpace, banks: BankSet) -> Space:
+    """Return the rows of the last unified space: native, or fused by earlier stages."""
+    if space.base is not None:
+        return fused_rows(space.base, banks)
+    return {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
+
+
 def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
     """Return the rows of every modality that can be fused from these banks."""
     return fused_at(space, parts_of(space, banks), {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fb_jax import files
+from fb_jax.evaluation.queries import Changed
 from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
 from fb_jax.fusion.factors import CHOSEN
+
+RIGHT = "#b7e4c7"
+"""Colour of items that belong to a query."""
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -88,6 +92,38 @@ def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: P
         axes.set(title=heading, ylabel=names[0], xlabel=names[1], aspect="equal")
     figure.colorbar(image, ax=list(panels), label="change of R@1, points", shrink=0.8)
     _save(figure, Path(path))
+
+
+def plot_queries(changed: Sequence[Changed], title: str, path: Path | str) -> None:
+    """Draw what some queries find in the unified and in the fused space; right items are green.
+
+    Args:
+        changed: At least one query.
+        title: Above the table.
+        path: The PNG file.
+    """
+    pairs = [
+        (query, i, before, after)
+        for query in changed
+        for i, (before, after) in enumerate(zip(query.before, query.after, strict=True))
+    ]
+    cells = [["" if i else _short(q.query), _short(b.text), _short(a.text)] for q, i, b, a in pairs]
+    shade = lambda found: RIGHT if found.right else "white"  # noqa: E731
+    colours = [["white", shade(before), shade(after)] for _, _, before, after in pairs]
+    figure = Figure(figsize=(8.6, 0.205 * len(cells) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set_title(title, fontsize="medium")
+    heads = ["query", "unified space", "fused space"]
+    table = axes.table(cells, colours, colLabels=heads, loc="upper center", cellLoc="left")
+    table.auto_set_font_size(False)
+    table.set_fontsize(9)
+    _save(figure, Path(path))
+
+
+def _short(text: str, most: int = 40) -> str:
+    text = text.replace("$", r"\$")  # no mathematics
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _mark(axes: Axes, swept: Sweep, name: str, factors: Factors) -> None:

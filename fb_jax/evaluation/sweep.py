@@ -12,7 +12,7 @@ from jaxtyping import Float
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.banks.directions import LEAST_NORM
 from fb_jax.evaluation.bilinear import Mixture, recall_surface
-from fb_jax.evaluation.models import Space, fused_rows, tables_for
+from fb_jax.evaluation.models import tables_for, unified_rows
 from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
@@ -105,13 +105,13 @@ def sweep(
     grid = grid_for(len(space.weighted)) if grid is None else grid
     mixtures = {m: mixture_of(space, m, part, grid) for m, part in parts_of(space, banks).items()}
     surfaces, unified = {}, {}
-    unified_rows = _unified_rows(space, banks)
+    before = unified_rows(space, banks)
     for (left, right), table in tables_for(space, banks).items():
-        if not {left, right} <= mixtures.keys() & unified_rows.keys():
+        if not {left, right} <= mixtures.keys() & before.keys():
             continue
         surfaces[f"{left}-{right}"] = recall_surface(mixtures[left], mixtures[right], table)
-        own = [unified_rows[m] for m in (left, right)]
-        unified[f"{left}-{right}"] = retrieval(own[0], own[1], table, metrics=["R@1"])["R@1"]
+        found = retrieval(before[left], before[right], table, metrics=["R@1"])
+        unified[f"{left}-{right}"] = found["R@1"]
         progress(1)
     symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
     return Sweep(space.weighted, grid, surfaces, unified, symbol)
@@ -127,12 +127,6 @@ def mixture_of(space: FusedSpace, modality: str, parts: Parts, grid: Sequence[fl
     squares = np.einsum("ind,jnd->ijn", components, components)
     norms = np.sqrt(np.maximum(np.einsum("gi,gj,ijn->gn", shares, shares, squares), LEAST_NORM**2))
     return Mixture(components, shares, norms if stage.normalise else np.ones_like(norms))
-
-
-def _unified_rows(space: FusedSpace, banks: BankSet) -> Space:
-    if space.base is not None:
-        return fused_rows(space.base, banks)
-    return {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
 
 
 def grid_for(modalities: int) -> Sequence[float]:

@@ -75,6 +75,7 @@ def write_space(
     *,
     licences: Mapping[str, str] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    refactor: bool = False,
 ) -> None:
     """Write a space to a folder that ``read_space`` reads; also ``FusedSpace.save``.
 
@@ -85,6 +86,7 @@ def write_space(
         name: Name of the space; its own name or title by default.
         licences: Native space to the licence of its encoder, in addition to those known.
         metrics: Split to model to pair to figures, for the card; None keeps those that are there.
+        refactor: Also replace a space that differs in the factors and presets of its last stage.
 
     Raises:
         FreeBindError: The folder holds something else, or cannot be written.
@@ -98,7 +100,7 @@ def write_space(
         if held:
             files.remove_partial(path.parent, f"{glob.escape(path.name)}{BEING_WRITTEN}*")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            recorded = _require_same(path, space, weights)
+            recorded = _require_same(path, space, weights, refactor)
             figures = recorded.metrics if metrics is None else metrics
             _describe(path, space, _about(space, weights, figures))
         else:
@@ -131,13 +133,13 @@ def _describe(folder: Path, space: FusedSpace, about: dict[str, Any]) -> None:
     files.write_json(folder / SPACE_FILE, about | {"card": asdict(_content(card))})
 
 
-def _require_same(path: Path, space: FusedSpace, weights: bytes) -> _About:
-    """Return the description of a folder that holds this very space."""
+def _require_same(path: Path, space: FusedSpace, weights: bytes, refactor: bool) -> _About:
+    """Return the description of a folder that holds this very space, or at other factors."""
     about = None
     with contextlib.suppress(FreeBindError):
         about = _read_about(path)
     same = about is not None and about.weights == _content(weights)
-    if about is None or not same or replace(read_space(path), licences=space.licences) != space:
+    if about is None or not same or not _equal(read_space(path), space, refactor):
         raise FreeBindError(
             "this folder holds something else",
             where=path,
@@ -145,6 +147,17 @@ def _require_same(path: Path, space: FusedSpace, weights: bytes) -> _About:
             fix="choose another folder; delete this one only if you do not need what it holds",
         )
     return about
+
+
+def _equal(found: FusedSpace, space: FusedSpace, refactor: bool) -> bool:
+    if refactor and type(found.last) is type(space.last):
+        at = {"factors": space.factors, "presets": space.last.presets}
+        found = (
+            found.with_last(replace(found.last, **at))
+            if found.weighted == space.weighted
+            else found
+        )
+    return replace(found, licences=space.licences) == space
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:

@@ -85,10 +85,11 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     Raises:
         FreeBindError: The first thing that is wrong.
     """
+    files.require_path(config.data)
     config = named(config)
     config = replace(config, out=config.folder)
     _require_choosing(config)
-    for path in (config.data, config.folder, config.store):
+    for path in (config.folder, config.store):
         files.require_path(path)
     with computing_on(config.device):
         require_supported(config.pairs.precision, config.training.precision)

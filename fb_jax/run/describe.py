@@ -13,6 +13,7 @@ from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
 from fb_jax.run.options import RunConfig
 from fb_jax.training import Training
+from fb_jax.training.settings import PAPER_BATCH
 
 FLOAT16 = 2
 NO_TABLE = "training only: no split has pairs, so no table is possible"
@@ -27,12 +28,12 @@ def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
     """
     if not default.is_default(config.data):
         return ""
-    own, paper = config.training, Training()
+    own = config.training
     return f"""Data: the word world (words written, drawn and spoken), in
 {default.HOME}.
 Small encoders trained on such words play the parts of {", ".join(spaces)}.
 They are not ImageBind, CLAP or InternVL, and no figure below is about those.
-Batch {own.batch}, hidden width {own.hidden} (the paper: {paper.batch}, {paper.hidden}).
+Batch {own.batch}, hidden width {own.hidden} (the paper: {PAPER_BATCH}, {Training.hidden}).
 
 """
 

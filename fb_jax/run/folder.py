@@ -6,7 +6,7 @@ provenance.json   versions, device, data, bank fingerprints, digests of the metr
 basis.npy         directions to which a direct sum is cut; basis.json: its digest and its space
 bond/             checkpoints, metrics.jsonl, tensorboard/
 metrics.json      results
-losses.png, sweep.png
+losses.png, sweep.png, queries.png
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis, write_space
+from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis
 from fb_jax.fusion.cut import require_cut, uncut
 from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
@@ -233,7 +233,6 @@ class _Stage:
         made = report_space(space, evaluation, folder, self.reporter, config.metrics, how)
         figures = {name: result.to_dict() for name, result in made.results.items()}
         pool = open_banks(config.data, config.pool, spaces=space.spaces)
-        write_space(
-            made.space, folder / "space", licences=licences_of(space, pool), metrics=figures
-        )
+        licences = licences_of(space, pool)
+        made.space.save(folder / "space", licences=licences, metrics=figures, refactor=True)
         return made

@@ -11,16 +11,17 @@ import numpy as np
 from fb_jax import files
 from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError, notice_once
-from fb_jax.evaluation import RECALLS, Results, evaluate, plot_sweep
+from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
 from fb_jax.evaluation.choosing import as_text
 from fb_jax.evaluation.models import pair_tables
+from fb_jax.evaluation.queries import changed_queries
 from fb_jax.fusion import Factors, FusedSpace, cut, digest, with_basis
 from fb_jax.fusion.card import Figures
 from fb_jax.fusion.factors import CHOSEN
 from fb_jax.run.choosing import NONE, Choosing, Chosen, choose_on, parted
 from fb_jax.run.reporter import Reporter
 
-METRICS = "metrics.json"
+METRICS, QUERIES = "metrics.json", "queries.png"
 
 
 def points_for(space: FusedSpace) -> dict[str, Factors]:
@@ -93,7 +94,27 @@ def report_space(
             results[name] = evaluate(space, banks, points, metrics)
             advance(1)
     _write(folder, space, results, chosen)
+    if sets:
+        _plot_changes(space, *list(sets.items())[-1], results, folder / QUERIES)
     return Report(space, results, chosen)
+
+
+def _plot_changes(
+    space: FusedSpace, name: str, banks: BankSet, results: Mapping[str, Results], path: Path
+) -> None:
+    """Draw some queries of the pair of modalities that gains most on the last set, if one gains."""
+    fused = next(iter(points_for(space)))
+    before, after = results[name]["unified"], results[name][fused]
+    gains = {
+        pair: after[pair].get("R@1", 0.0) - before[pair].get("R@1", 0.0)
+        for pair in after
+        if pair in before
+    }
+    pair = max(gains, key=gains.__getitem__, default="")
+    left, _, right = pair.partition("-")
+    if pair and (changed := changed_queries(space, banks, left, right)):
+        title = f"{left} to {right}: {len(changed)} queries of {name}, drawn at random"
+        plot_queries(changed, title, path)
 
 
 def _tell_preset(space: FusedSpace, how: Choosing) -> None:

@@ -34,7 +34,15 @@ def test_training_ends_in_a_table_of_every_model(run_folder):
     told = (run_folder.parent / "log.txt").read_text()
     for split in ("val", "test"):
         assert f"{split}: imagebind + clap_general" in told
-    for word in ("unified", "clap_general", "versatile", "at_expertise", "mean_of_scores"):
+    assert "factors chosen on val, for the mean R@1 of all pairs: text " in told
+    for word in (
+        "unified",
+        "clap_general",
+        "chosen",
+        "versatile",
+        "at_expertise",
+        "mean_of_scores",
+    ):
         assert told.count(f"│ {word} ") == 2
     for pair in ("audio-image", "audio-text", "image-text"):
         assert f" {pair} ┃" in told
@@ -50,8 +58,8 @@ def test_training_tells_how_long_every_stage_took_and_what_to_do_next(run_folder
 
 def test_metrics_are_filed_by_split_model_pair_and_metric(run_folder):
     found = files.read_json(run_folder / "metrics.json")
-    assert list(found) == ["retrieval", "space"]
-    assert list(found["retrieval"]) == ["test", "val"]
+    assert list(found) == ["retrieval", "space", "chosen"]
+    assert list(found["retrieval"]) == ["val", "test"]
     for by_model in found["retrieval"].values():
         assert list(by_model)[:2] == ["unified", "clap_general"]
         recall = by_model["versatile"]["audio-text"]["R@1"]

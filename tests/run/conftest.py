@@ -17,4 +17,6 @@ def home(root, tmp_path) -> Path:
 def config(home, tmp_path) -> RunConfig:
     """A small run that passes every check."""
     training = Training(batch=10, epochs=2, hidden=32)
-    return RunConfig(data=home, out=tmp_path / "run", store=tmp_path / "pairs", training=training)
+    named = {"unified": "imagebind", "expert": "clap_general"}
+    folders = {"data": home, "out": tmp_path / "run", "store": tmp_path / "pairs"}
+    return RunConfig(**folders, **named, training=training)

@@ -29,6 +29,7 @@ from fb_jax.run import (
     train,
 )
 from fb_jax.run.folder import RunPaths
+from fb_jax.run.report import Report
 from fb_jax.training import Runtime, load_bond
 
 module = import_module("fb_jax.run.bond")
@@ -127,7 +128,9 @@ def test_options_reach_the_report(config, monkeypatch):
     for name in ("plot_losses", "read_log"):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(module, "cut_once", lambda space, *args: calls.append(args) or space)
-    monkeypatch.setattr(module, "report_space", lambda *args: calls.append(args[-1]) or {})
+    monkeypatch.setattr(
+        module, "report_space", lambda *args: calls.append(args[-2]) or Report(args[0], {})
+    )
     changed = replace(config, bond="direct_sum", dim=4, pool="test", metrics=("MRR",))
     job = preflight(changed)
     report(job, Bond(job.bond), Silent())
@@ -145,7 +148,9 @@ def test_options_reach_the_report(config, monkeypatch):
 def test_a_basis_is_kept_for_the_bond_that_it_was_fitted_on_alone(config, make_bond, monkeypatch):
     for name in ("plot_losses", "read_log"):
         monkeypatch.setattr(module, name, lambda *_: None)
-    monkeypatch.setattr(module, "report_space", lambda space, *_: spaces.append(space) or {})
+    monkeypatch.setattr(
+        module, "report_space", lambda space, *_: spaces.append(space) or Report(space, {})
+    )
     spaces = []
     job, bond = preflight(replace(config, bond="direct_sum", dim=4)), make_bond("direct_sum")
     report(job, bond, Silent())
@@ -167,15 +172,15 @@ def test_reporting_again_writes_the_same_results(job, finished):
     before = (finished / "metrics.json").read_bytes()
     (finished / "metrics.json").unlink()
     (finished / "sweep.png").unlink()
-    results = report(job, load_bond(finished / "bond"), Silent())
+    results = report(job, load_bond(finished / "bond"), Silent()).results
     assert (finished / "metrics.json").read_bytes() == before
     assert files.read_json(finished / "metrics.json")["retrieval"] == results
     assert (finished / "sweep.png").exists()
 
 
-def test_the_sweep_shows_the_split_val(run_folder, root, tmp_path):
-    bond, val = load_bond(run_folder / "bond"), open_banks(root, "val", spaces=SPACES)
-    space = FusedSpace.of(bond)
+def test_the_picture_shows_the_split_val_and_what_was_chosen(run_folder, root, tmp_path):
+    space, val = Run(run_folder).space, open_banks(root, "val", spaces=SPACES)
+    assert space.factors == space.presets["chosen"]
     title, again = "imagebind+clap_general, val", tmp_path / "again.png"
     plot_sweep(sweep(space, val), space.presets, title, again)
     pixels = [imread(path) for path in (run_folder / "sweep.png", tmp_path / "again.png")]
@@ -216,9 +221,11 @@ def test_a_run_evaluates_any_point_and_any_banks(run_folder, root):
     assert found["mine"] == run.evaluate("val")["versatile"]
 
 
-def test_the_default_space_is_the_first_preset(run_folder):
-    bond = load_bond(run_folder / "bond")
-    assert Run(run_folder).space == FusedSpace.of(bond) == FusedSpace.of(bond, at="versatile")
+def test_the_default_space_is_at_the_chosen_factors_and_else_at_the_first_preset(finished):
+    bond, run = load_bond(finished / "bond"), Run(finished)
+    assert run.space == FusedSpace.of(bond).choosing(run.chosen.factors)
+    (finished / "metrics.json").unlink()
+    assert run.space == FusedSpace.of(bond) == FusedSpace.of(bond, at="versatile")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -269,8 +276,8 @@ def test_a_finished_run_is_checked_and_evaluated_task_by_task(job):
     assert tasks == [
         ("checking the banks", 0),
         ("training", 66),
+        ("factors of imagebind+clap_general", 0),
         ("evaluation of imagebind+clap_general", 2),
-        ("factor sweep", 0),
     ]
 
 
@@ -284,7 +291,7 @@ def test_a_pool_alone_gives_no_results_to_plot(job, finished, root, tmp_path):
     with pytest.raises(FreeBindError, match=r"are gone(.|\n)*test/pairs/audio-text"):
         train(alone, Silent())
     (finished / "provenance.json").unlink()
-    assert report(alone, train(alone, Silent()), Silent()) == {}
+    assert report(alone, train(alone, Silent()), Silent()).results == {}
     assert not (finished / "sweep.png").exists()
 
 
@@ -319,7 +326,7 @@ def test_a_table_that_is_new_is_evaluated_and_recorded_when_the_run_is_repeated(
             shutil.copy(hidden, table)
             Run(finished).evaluate("val", data=home)  # what is new stops nobody
         job = prepare(parse_config(args), Silent())
-        results = report(job, train(job, Silent()), Silent())
+        results = report(job, train(job, Silent()), Silent()).results
         recorded = files.read_json(finished / "provenance.json")["banks"]["val"]
         assert ("audio-text" in results["val"]["unified"]) == there
         assert ("pairs/audio-text" in recorded) == there

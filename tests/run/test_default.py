@@ -51,9 +51,9 @@ def test_options_that_fit_the_word_world_are_not_those_of_other_data(args, train
 
 
 def test_runs_on_the_word_world_lie_apart_from_those_on_other_data():
-    run = "imagebind-combination-clap_general"
-    assert parse_config([]).folder == Path("runs/word_world") / run
-    assert parse_config(["--data", "banks"]).folder == Path("runs") / run
+    run, names = "house-combination-clap", ["--unified", "house", "--expert", "clap"]
+    assert parse_config(names).folder == Path("runs/word_world") / run
+    assert parse_config(["--data", "banks", *names]).folder == Path("runs") / run
     assert parse_config(["--out", "here"]).folder == Path("here")
     assert parse_config(["--out", "here", "--product", "imagebind_pp"]).home == Path("here")
     assert parse_config(["--out", "here"]).home == Path("runs/word_world")

@@ -25,7 +25,11 @@ def description(config, monkeypatch):
         ("device", "cpu:0"),
         ("pairs", "130 from text, 90 from image, 110 from audio; 0.00 TFLOP; in "),
         ("mixture", "7 projectors of 3,776 parameters, from text, image, audio, text+image, "),
-        ("steps", "66, batch 10, 2 epochs, projectors in turn in 4 lanes; 0.00 TFLOP"),
+        (
+            "steps",
+            "66, batch 10, 2 epochs, each without up to 0 % of a projector's pairs (its last "
+            "partial batch), projectors in turn in 4 lanes; 0.00 TFLOP",
+        ),
         ("memory", "pairs 0.4 MB as float32 (held), a step about 0.7 MB"),
         (
             "disk",

@@ -37,7 +37,7 @@ def paper(request, tmp_path_factory) -> PairSpec:
 
 
 def needs(spec, **options):
-    config = RunConfig(data=spec.banks.split.path.parent, **options).resolved()
+    config = RunConfig(data=spec.banks.split.path.parent, **options)
     bond = describe_bond(spec, config.bond, config.training.hidden)
     return estimate(spec, bond, config.training.schedule(config.bond, spec.ranges))
 

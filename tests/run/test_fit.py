@@ -6,10 +6,10 @@ import pytest
 from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate, sweep
+from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.pseudo import Retrieval
 from fb_jax.run import Silent, fit
-from fb_jax.run.fit import batch_for
 from fb_jax.training import Runtime, Training
 
 fit_module, pairs_module, training_module = map(
@@ -55,7 +55,12 @@ def test_arrays_become_a_fused_space_and_nothing_is_written(space, unified, expe
 
 def test_the_fused_space_knows_what_the_expert_knows(unified, expert, validation):
     space = fit(unified, expert, names=("u", "e"), training=QUICK, validation=validation)
-    assert space.factors == sweep(space, validation).best()
+    assert space.factors == space.presets["chosen"]
+    assert space.factors == choose(sweep(space, validation), Aim()).factors
+    aimed = fit(
+        unified, expert, names=("u", "e"), training=QUICK, validation=validation, aim="audio-text"
+    )
+    assert aimed.factors == choose(sweep(space, validation), Aim("audio-text")).factors
     results = evaluate(space, validation, {"chosen": space.factors})
     before, after = (results[m]["audio-text"]["R@1"] for m in ("unified", "chosen"))
     assert after > before
@@ -101,13 +106,6 @@ def test_kind_and_settings_reach_the_pairs_and_the_training(unified, expert, mon
     assert calls["pairs"] == (retrieval, None, 99)
     assert calls["training"] == ("displacement", None, QUICK, runtime)
     assert space.dim == 48
-
-
-@pytest.mark.parametrize(
-    ("items", "batch"), [(1_000_000, 4096), (32768, 4096), (32767, 2048), (90, 8), (16, 2), (3, 2)]
-)
-def test_the_default_batch_is_the_papers_where_the_pool_has_8_of_them(items, batch):
-    assert batch_for(items) == batch
 
 
 def test_arrays_that_do_not_go_together_are_refused(unified, expert):

@@ -16,6 +16,7 @@ from fb_jax.evaluation import Results
 from fb_jax.fusion import FusedSpace, digest
 from fb_jax.projector import Bond
 from fb_jax.run import Silent, make_product, read_product
+from fb_jax.run.report import Report
 
 module = import_module("fb_jax.run.product")
 FILES = {
@@ -31,7 +32,7 @@ RUNS = {"base": "imagebind-displacement-internvl", "mine": "base-combination-cla
 @pytest.fixture
 def trained(monkeypatch):
     """Let random numbers, drawn by ``seed``, stand for trained ones, and note what is reported."""
-    trained = SimpleNamespace(seed=0, runs=[], reports=[])
+    trained = SimpleNamespace(seed=0, runs=[], reports=[], choice=None)
 
     def train(job, _):
         trained.runs.append(job.config)
@@ -41,9 +42,11 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(module, "train", train)
 
-    def report_space(space, evaluation, folder, _, metrics):
-        trained.reports.append((space.title, list(evaluation), folder, metrics))
-        return {"val": Results({"unified": {"audio-text": {"MRR": 1.0}}}, "val", metrics)}
+    def report_space(space, evaluation, folder, _, metrics, how):
+        trained.reports.append((space.title, list(evaluation), folder, metrics, how.aim))
+        space = space.choosing(trained.choice) if trained.choice else space
+        figures = {"unified": {"audio-text": {"MRR": 1.0}}}
+        return Report(space, {"val": Results(figures, "val", metrics)})
 
     monkeypatch.setattr(module, "report", lambda *_: None)
     monkeypatch.setattr(module, "report_space", report_space)
@@ -69,10 +72,11 @@ def test_options_reach_every_part_of_a_product_and_its_folder_tells_them(
 ):
     devices = []
     monkeypatch.setattr(module, "computing_on", lambda name: nullcontext(devices.append(name)))
-    space, results = make("mine", device="cpu", metrics=("MRR",))
+    made = make("mine", device="cpu", metrics=("MRR",), choose="audio-text")
+    space, results = made.space, made.results
     assert devices == ["cpu"]
     assert trained.reports == [
-        (name, ["val"], tmp_path / name, ("MRR",)) for name in ("base", "mine")
+        (name, ["val"], tmp_path / name, ("MRR",), "audio-text") for name in ("base", "mine")
     ]
     found = [(run.data, run.pool, run.out, run.product) for run in trained.runs]
     assert found == [
@@ -104,6 +108,32 @@ def test_options_reach_every_part_of_a_product_and_its_folder_tells_them(
     assert len(rows.banks) == 3 + 3 + 2 + 2
 
 
+def test_a_recipe_without_factors_builds_on_chosen_ones_and_with_them_on_its_own(
+    make, trained, tmp_path, monkeypatch
+):
+    """The finished product carries the chosen ones either way, and other ones replace them."""
+    trained.choice = {"text": 0.25, "image": 0.75}
+    assert make("base").space.factors == trained.choice
+    loaded = FusedSpace.load(tmp_path / "base/space")
+    assert loaded.factors == loaded.presets["chosen"] == trained.choice
+    assert loaded.presets["base"] == {"text": 0.3, "image": 0.7}  # the recipe's
+    trained.choice = {"text": 0.5, "image": 0.75}
+    assert make("base").space == FusedSpace.load(tmp_path / "base/space")
+    text = "{unified: imagebind, bond: displacement, experts: [internvl]}"
+    (tmp_path / "free.yaml").write_text(text)
+    upper = "{unified: free, bond: displacement, experts: [clap_general]}"
+    (tmp_path / "upper.yaml").write_text(upper)
+    chosen = {"image": {"text": 0.5, "image": 0.75}, "audio": {"audio": 0.1, "text": 0.2}}
+
+    def report_space(space, *_):
+        (own,) = (factors for m, factors in chosen.items() if m in space.weighted)
+        return Report(space.choosing(own), {})
+
+    monkeypatch.setattr(module, "report_space", report_space)
+    made = make("upper").space
+    assert (made.base.factors, made.factors) == (chosen["image"], chosen["audio"])
+
+
 def test_a_folder_of_another_product_or_other_weights_is_refused(make, trained, tmp_path):
     make("base")
     trained.seed = 1
@@ -126,14 +156,14 @@ def test_every_folder_of_a_product_is_for_one_process_alone(make, tmp_path):
 def test_a_cut_is_kept_where_rounding_differs_and_only_for_the_same_weights(
     make, trained, monkeypatch
 ):
-    space, _ = make("sum")
+    space = make("sum").space
     assert (space.dim, space.last.fill) == (40, 0.2)
     cut = import_module("fb_jax.fusion.cut")
     axes = cut.principal_axes
     monkeypatch.setattr(cut, "principal_axes", lambda *args: -axes(*args))
-    again, _ = make("sum")
+    again = make("sum").space
     np.testing.assert_array_equal(again.last.basis, space.last.basis)
-    monkeypatch.setattr(module._Stage, "finish", lambda *_: {})
+    monkeypatch.setattr(module._Stage, "finish", lambda _, space: Report(space, {}))
     trained.seed = 1
     with pytest.raises(FreeBindError, match="basis of a cut belongs to something else"):
         make("sum")

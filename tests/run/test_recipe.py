@@ -72,9 +72,9 @@ def test_a_file_of_ones_own_may_build_on_a_product_beside_it_or_of_the_package(w
     [
         ("[1, 2]", "a product file must hold options by name"),
         ("{bond: combination}", "unified must be there"),
-        ("{unified: u}", "expected: bond, experts and factors; or tuned"),
-        ("{unified: u, bond: combination, experts: [e]}", "bond, experts and factors"),
-        ("{unified: u, bond: combination, tuned: {audio: a}}", "bond, experts and factors"),
+        ("{unified: u}", "expected: bond and experts; or tuned"),
+        ("{unified: u, bond: combination}", "bond and experts"),
+        ("{unified: u, bond: combination, tuned: {audio: a}}", "bond and experts"),
         ("{unified: imagebind, tuned: {audio: a}}", "or tuned, on a product"),
         ("{unified: internvl_ib, tuned: {audio: a}, factors: x}", "or tuned, on a product"),
         (

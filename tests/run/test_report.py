@@ -31,9 +31,10 @@ def test_a_report_has_the_metrics_that_are_asked_for(make_bond, test_banks, tmp_
     space = FusedSpace.of(make_bond("combination"))
     reporter = SimpleNamespace(task=lambda title, total: nullcontext(lambda n: steps.append(n)))
     steps = []
-    results = report_space(space, {"test": test_banks}, tmp_path, reporter, ["MRR"])
-    assert steps == [0, 1, *(1, 1, 1)]  # a split; three pairs of modalities of the sweep
-    figures = results["test"]["unified"]["audio-text"]
+    made = report_space(space, {"val": test_banks}, tmp_path, reporter, ["MRR"])
+    space, results = made.space, made.results
+    assert steps == [*(1, 1, 1), 0, 1]  # three pairs of modalities of the sweep; a split
+    figures = results["val"]["unified"]["audio-text"]
     assert set(figures) == {"MRR", "MRR audio->text", "MRR text->audio"}
     assert files.read_json(tmp_path / "metrics.json")["retrieval"] == results
     assert read_figures(tmp_path / "metrics.json", space) == results

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fb_jax.banks import BankAbout, Encoder, Split, bank_writer, write_items
+from fb_jax.errors import FreeBindError
+from fb_jax.run import RunConfig
+from fb_jax.run.naming import named
+
+ALL = ("text", "image", "audio")
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Return a function that adds a space with some modalities to a pool."""
+    split = Split(tmp_path / "root" / "pool")
+
+    def add(space, *modalities, licence="unknown"):
+        for modality in modalities:
+            digest = write_items(split.items_path(modality), [{"id": "a"}]).digest
+            about = BankAbout(space, modality, Encoder("e", licence=licence), digest)
+            with bank_writer(split.bank_path(space, modality), about, dim=2, count=1) as writer:
+                writer.append(np.ones((1, 2)))
+
+    return add
+
+
+@pytest.fixture
+def config(tmp_path):
+    return RunConfig(data=tmp_path / "root")
+
+
+def test_the_only_spaces_that_fit_are_taken_and_told(pool, config, caplog):
+    pool("house", *ALL)
+    pool("phones", "text", "audio")
+    assert named(config).spaces == ("house", "phones")
+    assert "unified space: house; expert: phones" in caplog.text
+
+
+@pytest.mark.parametrize("given", [{"unified": "house"}, {"expert": "phones"}])
+def test_one_name_is_enough(pool, config, given):
+    pool("house", *ALL)
+    pool("phones", "text", "audio")
+    assert named(replace(config, **given)).spaces == ("house", "phones")
+
+
+def test_fused_spaces_are_not_considered_and_the_papers_names_come_first(pool, config):
+    pool("imagebind", *ALL)
+    pool("other", *ALL)
+    pool("clap_general", "text", "audio")
+    pool("internvl", "text", "image")
+    pool("imagebind+internvl", *ALL, licence="derived from unknown (imagebind)")
+    assert named(config).spaces == ("imagebind", "clap_general")
+    assert named(replace(config, expert="internvl")).spaces == ("imagebind", "internvl")
+
+
+def test_an_expert_with_fewer_modalities_names_the_unified_space_that_has_them(pool, config):
+    pool("a", "text", "image")
+    pool("b", "text", "audio", "depth")
+    pool("c", "text", "audio")
+    assert named(replace(config, expert="c")).spaces == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    ("spaces", "message"),
+    [
+        ({"a": ALL, "b": ALL}, "which space is the unified one|--unified NAME|a, b of a"),
+        ({"a": ALL, "b": ALL[:2], "c": ALL[1:]}, "which space is the expert one|--expert NAME"),
+        ({"a": ALL}, "which space is the expert one|none of a"),
+        ({"a": ALL, "b": ("text",)}, "which space is the expert one|none of a .*; b"),
+        ({"a": ("text",), "b": ("audio",)}, "which space is the unified one|none of a"),
+    ],
+)
+def test_where_several_or_none_fit_the_names_are_asked_for(pool, config, spaces, message):
+    for space, modalities in spaces.items():
+        pool(space, *modalities)
+    with pytest.raises(FreeBindError) as error:
+        named(config)
+    first, *others = message.split("|")
+    assert first in str(error.value)
+    for other in others:
+        assert error.match(f"(?s).*{other}")
+
+
+def test_names_that_are_given_are_kept_without_a_look_at_the_data(config):
+    both = replace(config, unified="x", expert="y")
+    assert named(both) is both
