@@ -25,12 +25,12 @@ def fuse(invoke, run_folder):
 
 
 def test_fusing_tells_what_was_written_and_how_to_search_it(fuse, tmp_path):
-    done = fuse("--out", "made")
+    done = fuse("--out", "made", "--preset", "versatile")
     assert done.status == 0
     assert (
         "60 audio, 60 image, 60 text items in made/test, space imagebind+clap_general; " in done.out
     )
-    assert "weights of the experts: audio 0.5, text 0.1\n" in done.out
+    assert "weights of the experts: audio 0.5, text 0.1 (preset versatile)\n" in done.out
     assert (
         "freebind search --root made --split test --space imagebind+clap_general --in " in done.out
     )
@@ -99,7 +99,7 @@ def test_items_that_a_space_lacks_are_told(fuse, invoke, gaps, args, told, count
     ("args", "factors"),
     [
         (["--preset", "at_expertise"], {"audio": 0.8, "text": 0.5}),
-        (["--sigma-audio", 0.3], {"audio": 0.3, "text": 0.1}),
+        (["--preset", "versatile", "--sigma-audio", 0.3], {"audio": 0.3, "text": 0.1}),
         (["--preset", "at_expertise", "--sigma-text", 0.0], {"audio": 0.8, "text": 0.0}),
     ],
 )
@@ -117,7 +117,7 @@ def test_a_preset_of_another_expert_is_refused(fuse):
     done = fuse("--preset", "it_expertise")
     assert done.status == 2
     assert done.err.startswith("error: there is no preset 'it_expertise'\n")
-    assert "at_expertise, versatile" in done.err
+    assert "at_expertise, chosen, versatile" in done.err
 
 
 # Searching
