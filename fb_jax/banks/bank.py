@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ class BankAbout:
         missing: Rows of the item list without an embedding, ascending; their rows are zero.
         made_from: Digest of what the rows are computed from, so that a writer never continues with
             the rows of another source.
+        partial: Of a fused bank: expert to the rows of the item list that it lacks, ascending.
+            They were fused from the other spaces.
     """
 
     space: str
@@ -58,10 +60,15 @@ class BankAbout:
         default_factory=lambda: np.empty(0, np.int64), repr=False, compare=False
     )
     made_from: str = "unknown"
+    partial: Mapping[str, Integer[np.ndarray, " p"]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the manifest of a bank holds it."""
-        return {**asdict(self), "missing": np.sort(self.missing).tolist()}
+        """Return it as the manifest of a bank holds it; ``partial`` only if there is any."""
+        about = {**asdict(self), "missing": np.sort(self.missing).tolist()}
+        about["partial"] = {space: rows.tolist() for space, rows in self.partial.items()}
+        return {name: part for name, part in about.items() if name != "partial" or part}
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class _Fields:
     encoder: Encoder
     items_sha256: str
     missing: list[Count]
+    partial: dict[str, list[Count]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -115,6 +123,7 @@ class Bank:
         self.array, self.about, self.keep = array, about, keep
         self.space, self.modality, self.encoder = about.space, about.modality, about.encoder
         self.items_sha256, self.missing = about.items_sha256, about.missing
+        self.partial = about.partial
 
     @classmethod
     def open(cls, folder: Path | str) -> Bank:
@@ -134,7 +143,11 @@ class Bank:
                 got=f"{len(missing)} missing rows up to {missing.max()}",
             )
         named = {name: getattr(fields, name) for name in ("space", "modality", "encoder")}
-        return cls(array, BankAbout(**named, items_sha256=fields.items_sha256, missing=missing))
+        partial = {space: np.asarray(rows, np.int64) for space, rows in fields.partial.items()}
+        about = BankAbout(
+            **named, items_sha256=fields.items_sha256, missing=missing, partial=partial
+        )
+        return cls(array, about)
 
     def __repr__(self) -> str:
         return f"Bank({str(self.folder)!r}, {list(self.shape)})"

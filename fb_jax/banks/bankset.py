@@ -251,8 +251,9 @@ def describe_bank(bank: Bank) -> str:
     """Return one line about a bank on disk."""
     manifest = bank.manifest
     size = manifest.count * manifest.dim * np.dtype(manifest.dtype).itemsize
+    partial = "".join(f"{len(rows)} fused without {s}, " for s, rows in bank.partial.items())
     return (
         f"{manifest.count} x {manifest.dim} {manifest.dtype}, {len(bank.missing)} missing, "
-        f"{len(manifest.shards)} shards, {files.gigabytes(size)}, {bank.encoder.name}, "
+        f"{partial}{len(manifest.shards)} shards, {files.gigabytes(size)}, {bank.encoder.name}, "
         f"licence {bank.encoder.licence}"
     )

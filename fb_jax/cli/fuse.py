@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,25 +12,38 @@ from tyro.conf import OmitArgPrefixes, arg
 from fb_jax.banks import Bank, BankSet, Split, open_split
 from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
+from fb_jax.cli.origin import write_origin
 from fb_jax.cli.source import source_of
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace, digest, fusable, write_fused
+from fb_jax.fusion import FusedSpace, Missing, digest, fusable, write_fused
 from fb_jax.run import Device
 from fb_jax.run.default import is_default
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How fused rows are stored."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    """Format of the stored rows."""
+
+    missing: Missing = "unified"
+    """Items that an expert lacks: unified fuses them from the unified space and the experts that
+    have them, so that they can be found; leave-out gives them no row."""
 
 
 @on_device
 def fuse(
     split: str,
     factors: OmitArgPrefixes[ExpertFactors],
+    stored: OmitArgPrefixes[Stored],
     run: Path | None = None,
     space: Path | None = None,
     preset: str | None = None,
     name: str | None = None,
     data: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
     out: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
-    dtype: Literal["float16", "float32"] = "float16",
     device: Device = "auto",
 ) -> None:
     """Write the fused rows of every item of a split as banks.
@@ -47,7 +62,6 @@ def fuse(
         data: Bank root to read; by default the one that the run was trained on.
         out: Bank root to write; by default the one that is read, which gets one more space. On the
             word world RUN/fused.
-        dtype: Format of the stored rows.
         device: Device to compute on.
     """
     source = source_of(run, space, data)
@@ -59,13 +73,26 @@ def fuse(
     items = open_split(Path(banks.split.path).parent, split).items
     total = sum(len(items(m)) for m in fusable(fused, banks))
     with ConsoleReporter().task(f"fuse {split}", total) as advance:
-        counts = write_fused(fused, banks, root, name, dtype=dtype, progress=advance)
+        counts = write_fused(fused, banks, root, name, progress=advance, **vars(stored))
+    write_origin(Split(root / split), name, source.folder, fused)
     done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     print(f"{done} items in {root / split}, space {name}; {fused}")
+    for line in _exceptions(Split(root / split), name, counts):
+        print(line)
     print(
         f"search them:  freebind search --root {root} --split {split} --space {name} "
         f"--in {fused.shared[0]} --like {fused.shared[-1]} --row 0"
     )
+
+
+def _exceptions(split: Split, name: str, modalities: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each kind of items that were not fused from all spaces."""
+    for modality in modalities:
+        bank = Bank.open(split.bank_path(name, modality))
+        for expert, rows in bank.partial.items():
+            yield f"{modality}: {len(rows)} without {expert}, fused from the other spaces"
+        if len(bank.missing):
+            yield f"{modality}: {len(bank.missing)} without a fused row, which no search finds"
 
 
 def _beside(banks: BankSet, folder: Path) -> Path:

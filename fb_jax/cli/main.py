@@ -63,6 +63,12 @@ COMMANDS = {
     "bank verify": Command(
         "bank:verify", "Read a whole bank root and check it.", "data/mine", computes=False
     ),
+    "bank rows": Command(
+        "rows:rows",
+        "Write some rows of a bank as a file, such as queries of a search.",
+        "data/mine --split test --space imagebind --modality text --row 7 12 --out queries.npy",
+        computes=False,
+    ),
     "bank import": Command(
         "bank:import_",
         "Import a matrix of embeddings as a bank.",

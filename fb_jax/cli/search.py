@@ -1,34 +1,31 @@
-"""``freebind search``: the nearest items of a bank."""
+"""``freebind search``: the nearest items of some banks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
-from tyro.conf import arg
+from tyro.conf import OmitArgPrefixes, arg
 
-from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split
+from fb_jax.banks import Bank, Concatenated, Split, open_banks, open_split
 from fb_jax.cli.device import on_device
+from fb_jax.cli.items import UNKNOWN, bank_of, caption
+from fb_jax.cli.queries import Query, find_queries
 from fb_jax.console import console
-from fb_jax.errors import FreeBindError, shown, unknown
+from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
-from fb_jax.importing import open_matrix
 from fb_jax.run import Device
 
 
 @on_device
 def search(
     root: Path,
-    split: str,
+    split: tuple[str, ...],
     space: str,
     find: Annotated[str, arg(name="in", metavar="MODALITY")],
-    like: Annotated[str | None, arg(metavar="MODALITY")] = None,
-    row: int | None = None,
-    id: str | None = None,
-    queries: Annotated[Path | None, arg(metavar="FILE.npy")] = None,
+    query: OmitArgPrefixes[Query],
     top: int = 5,
     device: Device = "auto",
 ) -> None:
@@ -36,60 +33,59 @@ def search(
 
     Args:
         root: Bank root.
-        split: Split to search.
+        split: Split to search; several are searched as one.
         space: Space to search in, fused or not.
         find: Modality to find.
-        like: Modality of the item that is the query, with --row or --id.
-        row: Row of that item.
-        id: Id of that item.
-        queries: Embeddings of the same space to search for, a matrix [q, d].
+        query: What to search for.
         top: Number of items to print for each query.
         device: Device to compute on.
     """
-    banks = open_banks(root, split, spaces=[space])
-    gallery = _bank(banks, space, find)
-    gallery.verify()
-    if queries is not None:
-        if any(part is not None for part in (like, row, id)):
-            raise FreeBindError("two kinds of query", expected="--queries alone, or --like")
-        vectors = np.asarray(open_matrix(queries)[:])
-        titles = [escape(f"{queries}, row {i}") for i in range(len(vectors))]
-    else:
-        title, vectors = _own_query(banks, open_split(root, split), space, like, row, id)
-        titles = [title]
-    cosines, rows = nearest(vectors, gallery, top)
-    items = open_split(root, split).items(find)
-    for title, line, numbers in zip(titles, cosines, rows, strict=True):
-        table = Table("cosine", "row", find, title=title)
-        for cosine, number in zip(line, banks.rows[find][numbers], strict=True):
-            table.add_row(f"{cosine:.3f}", str(number), _caption(items[int(number)]))
+    if not split:
+        raise FreeBindError("there is nothing to search", expected="--split NAME ...")
+    splits = [open_split(root, name) for name in dict.fromkeys(split)]
+    banks = [open_banks(root, part.name, spaces=[space]) for part in splits]
+    galleries = [bank_of(some, space, find) for some in banks]
+    _require_one_space(galleries)
+    for gallery in galleries:
+        gallery.verify()
+    titles, vectors = find_queries(query, galleries[0], banks[0], splits[0])
+    whole = Concatenated(galleries, galleries[0].shape[1], np.float32)
+    cosines, rows = nearest(vectors, whole, top)
+    kept = [some.rows[find] for some in banks]
+    for title, line, found in zip(titles, cosines, rows, strict=True):
+        table = Table("cosine", *["split"] * (len(banks) > 1), "row", find, title=title)
+        for cosine, position in zip(line, found, strict=True):
+            table.add_row(f"{cosine:.3f}", *_cells(splits, kept, find, int(position)))
         console.print(table)
 
 
-def _bank(banks: BankSet, space: str, modality: str) -> Bank:
-    if modality not in (known := banks.modalities(space)):
-        raise unknown(f"modality of {space}", modality, known, banks.split.path)
-    return banks[space, modality]
+def _require_one_space(galleries: list[Bank]) -> None:
+    """Raise a FreeBindError if the rows of some splits are not of the same space."""
+    first = galleries[0]
+    for other in galleries[1:]:
+        weights = [bank.encoder.weights_sha256 for bank in (first, other)]
+        known = UNKNOWN not in weights
+        if first.shape[1] != other.shape[1] or (known and weights[0] != weights[1]):
+            raise FreeBindError(
+                "splits hold rows of different spaces under one name",
+                where=other.folder,
+                expected=f"{first.shape[1]} dimensions, weights {weights[0]}",
+                got=f"{other.shape[1]} dimensions, weights {weights[1]}",
+                fix="search them one by one, or write one of them again",
+            )
 
 
-def _own_query(
-    banks: BankSet, split: Split, space: str, like: str | None, row: int | None, item_id: str | None
-) -> tuple[str, np.ndarray]:
-    """Return the title and the embedding ``[1, d]`` of an item of the split."""
-    if like is None or (row is None) == (item_id is None):
-        raise FreeBindError(
-            "there is no query",
-            expected="--like MODALITY with one of --row and --id, or --queries FILE.npy",
-        )
-    bank, items = _bank(banks, space, like), split.items(like)
-    bank.verify()
-    row = items.row_of(str(item_id)) if row is None else row
-    title = f"{like} {row}: {_caption(items[row])}"
-    position = np.flatnonzero(banks.rows[like] == row)
-    if not len(position):
-        raise FreeBindError("this item has no embedding", where=bank.folder, got=title)
-    return title, bank[position]
+def _cells(splits: list[Split], kept: list[np.ndarray], find: str, position: int) -> list[str]:
+    """Return the cells of a row that was found: its split if there are several, number, item.
 
-
-def _caption(item: dict[str, Any]) -> str:
-    return escape(shown(item.get("caption") or item.get("path") or item["id"]))
+    Args:
+        splits: The splits that were searched.
+        kept: The rows of each that its bank has.
+        find: Modality of the row.
+        position: Of the row in all splits together.
+    """
+    starts = np.cumsum([0, *map(len, kept)])
+    number = int(np.searchsorted(starts, position, side="right")) - 1
+    row = int(kept[number][position - starts[number]])
+    split = [splits[number].name] if len(splits) > 1 else []
+    return [*split, str(row), caption(splits[number].items(find)[row])]

@@ -73,6 +73,12 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
     return _stored(folder, provenance)
 
 
+def space_in(folder: Path) -> FusedSpace:
+    """Return the fused space of a run, a product, or a folder with exactly one of them."""
+    found = _find(folder)
+    return Run(found).space if (found / "run.json").exists() else FusedSpace.load(found)
+
+
 def _stored(folder: Path, provenance: Provenance) -> Source:
     loaded, root = FusedSpace.load(folder), Path(provenance.data)
 

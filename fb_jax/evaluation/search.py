@@ -37,9 +37,14 @@ def nearest(
 ) -> tuple[Float32[np.ndarray, "q top"], Int[np.ndarray, "q top"]]:
     """Find the nearest rows of a gallery, which may be larger than memory.
 
+    Queries must be rows of the gallery's space. Arrays do not say their space: rows of the unified
+    space have the dimension of a combination, and find other items than fused ones. Fuse them
+    first, with ``fb_jax.fusion.SearchedSpace`` or ``FusedSpace.fuse``.
+
     Args:
         queries: ``[q, d]`` floats of any norm: NumPy, JAX or torch.
-        gallery: ``[n, d]`` floats of any norm; it is read once.
+        gallery: ``[n, d]`` floats of any norm; it is read once. ``fb_jax.banks.Concatenated`` joins
+            several galleries without copying them.
         top: Number of rows to find, 1 to 2^20; at most n are returned.
 
     Returns:

@@ -29,7 +29,7 @@ from fb_jax.files.reading import (
     read_lines,
     read_versioned,
 )
-from fb_jax.files.recorded import read_recorded, recorded, write_recorded
+from fb_jax.files.recorded import read_recorded, record_of, recorded, write_recorded
 from fb_jax.files.regular import open_regular, special
 from fb_jax.files.writing import (
     PARTIAL,
@@ -67,6 +67,7 @@ __all__ = [
     "read_recorded",
     "read_versioned",
     "read_yaml",
+    "record_of",
     "recorded",
     "remove_partial",
     "require_claim",

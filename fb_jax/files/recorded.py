@@ -52,6 +52,33 @@ def _entries(path: Path) -> list[Any]:
     return [found, before]
 
 
+def record_of(path: Path, what: str) -> dict[str, Any] | None:
+    """Return what the numbers of a file belong to; None if it has no record.
+
+    Args:
+        path: The ``.npy`` file.
+        what: It is, for messages.
+
+    Raises:
+        FreeBindError: The file is missing, or was altered since its record was written.
+    """
+    found = read_json(path.with_suffix(".json")) if recorded(path) else None
+    if not isinstance(found, dict) or "npy" not in found:  # a record of another program
+        return None
+    for _ in range(ATTEMPTS):
+        there = sha256_of(path, what)
+        for entry in _entries(path):
+            if entry and entry.get("npy") == there:
+                return {name: part for name, part in entry.items() if name != "npy"}
+    raise FreeBindError(
+        f"{what} was altered after its record was written",
+        where=path,
+        expected=f"SHA-256 {found['npy']}",
+        got=f"SHA-256 {there}",
+        fix=f"write it again; if you changed it on purpose, delete {path.with_suffix('.json')}",
+    )
+
+
 def read_recorded(path: Path, what: str, about: dict[str, Any], fix: str) -> np.ndarray:
     """Read numbers and compare them with their record; without a record, a notice says so.
 

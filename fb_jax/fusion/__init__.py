@@ -1,10 +1,11 @@
 """Fused spaces: weighted sums and direct sums of bonded spaces, in memory and on disk."""
 
-from fb_jax.fusion.banks import write_fused
+from fb_jax.fusion.banks import Missing, write_fused
 from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
 from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
 from fb_jax.fusion.layout import digest
+from fb_jax.fusion.queries import SearchedSpace
 from fb_jax.fusion.sources import fusable, licences_of, parts_of, sources
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Parts, Stage
@@ -19,7 +20,9 @@ __all__ = [
     "Factors",
     "FusedSpace",
     "ItemEncoder",
+    "Missing",
     "Parts",
+    "SearchedSpace",
     "Stage",
     "WeightedSum",
     "cut",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Integer
 
 from fb_jax import files
 from fb_jax.banks import (
@@ -21,13 +24,16 @@ from fb_jax.banks import (
 )
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.layout import digest
-from fb_jax.fusion.sources import fusable, sources
+from fb_jax.fusion.sources import by_spaces, fusable, sources
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.numerics import Precision
 
 BLOCK_ROWS = 16384
 DERIVED = "derived from "
 """How the licence of fused rows begins."""
+
+Missing = Literal["unified", "leave-out"]
+"""What becomes of items that an expert lacks; see ``write_fused``."""
 
 
 def write_fused(
@@ -37,13 +43,14 @@ def write_fused(
     name: str,
     *,
     dtype: str = "float16",
+    missing: Missing = "unified",
     progress: Progress = no_progress,
     precision: Precision = "float32",
 ) -> dict[str, int]:
-    """Fuse every item of a split that all the spaces have, and write banks of the fused space.
+    """Fuse every item of a split, and write banks of the fused space.
 
-    Items keep their rows; those that a space lacks are listed as missing. An interrupted run
-    continues after its last shard.
+    Items keep their rows. The manifests list the items that some expert lacks (``partial``) and
+    those without a row (``missing``). An interrupted run continues after its last shard.
 
     Args:
         space: The fused space, at its factors.
@@ -52,6 +59,9 @@ def write_fused(
             copies of the item lists and pair tables.
         name: Name of the fused space.
         dtype: How to store the rows: "float16" or "float32".
+        missing: What to do with items that an expert lacks: "unified" fuses them from the unified
+            space and the experts that have them (see ``FusedSpace.parts``), "leave-out" lists
+            them as missing. Items that the unified space lacks are always missing.
         progress: Called with the number of rows just written.
         precision: Precision of the projectors' matrix products.
 
@@ -64,58 +74,82 @@ def write_fused(
     require_name("space", name)
     target = Split(Path(root) / banks.split.name)
     banks.split.copy_items_to(target)
-    modalities = fusable(space, banks)
+    groups = {
+        m: [banks] if missing == "leave-out" else by_spaces(space, banks, m)
+        for m in fusable(space, banks)
+    }
     with ExitStack() as stack:
+        about = {m: _about(space, banks, target, groups[m], m, name, precision) for m in groups}
         writers = {
-            m: stack.enter_context(_writer(space, banks, target, m, name, dtype, precision))
-            for m in modalities
+            m: stack.enter_context(_writer(about[m], target, space.dim, dtype)) for m in groups
         }
         progress(sum(writer.rows_done for writer in writers.values()))
         for modality, writer in writers.items():
-            _fill(writer, len(target.items(modality)), space, banks, modality, precision, progress)
-    return {modality: len(banks.rows[modality]) for modality in modalities}
+            count = len(target.items(modality))
+            _fill(writer, count, space, groups[modality], modality, precision, progress)
+    return {m: sum(len(group.rows[m]) for group in groups[m]) for m in groups}
 
 
-def _writer(
+def _about(
     space: FusedSpace,
     banks: BankSet,
     target: Split,
+    groups: Sequence[BankSet],
     modality: str,
     name: str,
-    dtype: str,
     precision: Precision,
-) -> AbstractContextManager[ShardWriter]:
-    items, kept = target.items(modality), banks.rows[modality]
-    about = BankAbout(
+) -> BankAbout:
+    items = target.items(modality)
+    kept = np.concatenate([group.rows[modality] for group in groups])
+    return BankAbout(
         space=name,
         modality=modality,
         encoder=Encoder(name, digest(space), _derived_licence(banks)),
         items_sha256=items.digest,
         missing=np.setdiff1d(np.arange(len(items)), kept),
         made_from=files.sha256_of_json([banks.fingerprints(), precision]),
+        partial=_partial(space, groups, modality),
     )
-    folder, form = target.bank_path(name, modality), {"dim": space.dim, "count": len(items)}
-    return bank_writer(folder, about, **form, dtype=dtype, shard_rows=BLOCK_ROWS)
+
+
+def _writer(
+    about: BankAbout, target: Split, dim: int, dtype: str
+) -> AbstractContextManager[ShardWriter]:
+    folder, count = target.bank_path(about.space, about.modality), len(target.items(about.modality))
+    return bank_writer(folder, about, dim=dim, count=count, dtype=dtype, shard_rows=BLOCK_ROWS)
+
+
+def _partial(
+    space: FusedSpace, groups: Sequence[BankSet], modality: str
+) -> dict[str, Integer[np.ndarray, " p"]]:
+    """Return expert to the items that it lacks."""
+    lacking: dict[str, list[np.ndarray]] = {}
+    for group in groups:
+        for name in space.spaces_of(modality):
+            if (name, modality) not in group.banks:
+                lacking.setdefault(name, []).append(group.rows[modality])
+    return {name: np.sort(np.concatenate(rows)) for name, rows in lacking.items()}
 
 
 def _fill(
     writer: ShardWriter,
     count: int,
     space: FusedSpace,
-    banks: BankSet,
+    groups: Sequence[BankSet],
     modality: str,
     precision: Precision,
     progress: Progress,
 ) -> None:
     """Write the rows of a modality that are not there yet."""
-    kept = banks.rows[modality]
     for start in range(writer.rows_done, count, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, count)
-        first, last = np.searchsorted(kept, [start, stop]).tolist()
         block = np.zeros((stop - start, space.dim), np.float32)
-        if first < last:
-            rows, here = sources(space, banks, modality, slice(first, last)), kept[first:last]
-            block[here - start] = _fused(space, modality, rows, precision, here)
+        for group in groups:
+            kept = group.rows[modality]
+            first, last = np.searchsorted(kept, [start, stop]).tolist()
+            if first < last:
+                rows, here = sources(space, group, modality, slice(first, last)), kept[first:last]
+                block[here - start] = _fused(space, modality, rows, precision, here)
         writer.append(block)
         progress(stop - start)
     writer.close()  # so that an interruption of the next modality keeps the last rows

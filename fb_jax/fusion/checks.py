@@ -21,17 +21,18 @@ def native_rows(
     Args:
         modality: Name of the modality, for messages.
         rows: Native space to ``[n, d]`` floats of any norm: NumPy, JAX or torch. n may be 0.
-        dims: Native space to dimension, for every space that must be there.
+        dims: Native space to dimension. The first must be there; the others may lack the items.
 
     Raises:
-        FreeBindError: A space is missing or too many, an array has another shape or does not hold
-            floats, or a row is NaN, infinite or zero.
+        FreeBindError: The first space is missing, another is unknown, an array has another shape
+            or does not hold floats, or a row is NaN, infinite or zero.
     """
     arrays = {space: to_numpy(array, f"{modality} of {space}") for space, array in rows.items()}
-    if set(arrays) != set(dims):
+    first, *others = dims
+    if first not in arrays or not set(arrays) <= set(dims):
         raise FreeBindError(
-            f"{modality} is fused from the embeddings of every space that has it",
-            expected=", ".join(dims),
+            f"{modality} cannot be fused from the embeddings of these spaces",
+            expected=first + (f", and those that there are of {', '.join(others)}" * bool(others)),
             got=", ".join(arrays) or "none",
         )
     counts = {array.shape[:1] for array in arrays.values()}

@@ -74,8 +74,9 @@ class CutSum(DirectSum):
         whole, basis = super().components(parts), jnp.asarray(self.basis)
         return [np.asarray(matmul(jnp.asarray(x), basis)) for x in whole]
 
-    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
-        return matmul(super()._mixed(modality, unified, expert), jnp.asarray(self.basis))
+    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
+        mixed = super()._mixed(modality, unified, expert, lacking)
+        return matmul(mixed, jnp.asarray(self.basis))
 
 
 def require_cut(stage: Stage, dim: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32
 
-from fb_jax.banks import BankSet
+from fb_jax.banks import Bank, BankSet
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Parts
 from fb_jax.numerics import Precision
@@ -26,8 +26,33 @@ def fusable(space: FusedSpace, banks: BankSet) -> tuple[str, ...]:
 def sources(
     space: FusedSpace, banks: BankSet, modality: str, rows: slice = slice(None)
 ) -> dict[str, Float32[np.ndarray, "n _"]]:
-    """Return the rows of a modality in every native space that it is fused from."""
-    return {name: banks[name, modality][rows] for name in space.spaces_of(modality)}
+    """Return the rows of a modality in the native spaces of the banks that it is fused from."""
+    here = [name for name in space.spaces_of(modality) if (name, modality) in banks.banks]
+    return {name: banks[name, modality][rows] for name in here}
+
+
+def by_spaces(space: FusedSpace, banks: BankSet, modality: str) -> list[BankSet]:
+    """Split the items of a modality by the spaces that have them.
+
+    Items that the first space in ``spaces_of(modality)`` lacks are left out.
+
+    Returns:
+        The banks of the modality for each set of spaces, restricted to the items that exactly these
+        spaces have, also where ``banks`` is restricted to those that all have.
+    """
+    here = [banks[name, modality] for name in space.spaces_of(modality)]
+    has = np.stack([np.isin(np.arange(len(bank.array)), bank.present()) for bank in here])
+    sets = np.where(has[0], (1 << np.arange(len(here))) @ has, 0)  # a bit for each space
+    return [
+        _restricted([bank for i, bank in enumerate(here) if number >> i & 1], banks, sets == number)
+        for number in np.unique(sets[has[0]]).tolist()
+    ]
+
+
+def _restricted(some: list[Bank], banks: BankSet, kept: np.ndarray) -> BankSet:
+    rows = np.flatnonzero(kept)
+    restricted = {(bank.space, bank.modality): bank.restrict(rows) for bank in some}
+    return BankSet(banks.split, restricted, {some[0].modality: rows})
 
 
 def parts_of(

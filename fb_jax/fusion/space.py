@@ -161,7 +161,10 @@ class FusedSpace:
         return tuple(self.dims)
 
     def spaces_of(self, modality: str) -> tuple[str, ...]:
-        """Return the names of the native spaces that a modality is fused from."""
+        """Return the names of the native spaces that a modality is fused from.
+
+        An item must have a row in the first of them; experts may lack it.
+        """
         names = [self.stages[0].unified]
         for stage in self.stages:
             if modality in stage.tuned_rows:
@@ -181,7 +184,9 @@ class FusedSpace:
         Args:
             modality: Name of the modality.
             rows: Space to ``[n, d]`` embeddings of any norm, NumPy, JAX or torch, of the same items
-                for every space in ``spaces_of(modality)``.
+                for the spaces in ``spaces_of(modality)``. Experts that lack the items may be left
+                out: in a weighted sum the others alone count, in a direct sum the mixture fills
+                their part in.
             precision: Precision of the projectors' matrix products.
 
         Returns:

@@ -34,11 +34,13 @@ class Parts(NamedTuple):
         unified: ``[n, d]``, the unified space's rows, projected if the bond projects them. They are
             unit rows, except after a stage with ``normalise=False`` that is not projected [P].
         expert: ``[n, d_e]`` unit rows of the experts, projected if the bond projects them; None if
-            no expert has the modality. In a direct sum, the experts' dimensions side by side.
+            no expert has the items. In a direct sum, the experts' dimensions side by side.
+        lacking: Experts that have the modality, but not these items.
     """
 
     unified: Float32[np.ndarray, "n d"]
     expert: Float32[np.ndarray, "n _"] | None
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,21 +141,24 @@ class Stage(ABC):
         Args:
             modality: Name of the modality.
             unified: ``[n, d]`` rows of the unified space; not used for a modality of tuned rows.
-            native: Rows of the experts that have the modality, or the tuned rows.
+            native: Rows of the experts that have the items, or the tuned rows.
             precision: Precision of the projectors' matrix products.
         """
         if modality in self.tuned_rows:
             return Parts(native[self.tuned_rows[modality]], None)
-        return self._parts(modality, unified, native, precision)
+        having = [bond.expert for bond in self.bonds if modality in bond.shared]
+        lacking = tuple(expert for expert in having if expert not in native)
+        there = {expert: native[expert] for expert in having if expert in native}
+        return self._parts(modality, unified, there, precision)._replace(lacking=lacking)
 
     @abstractmethod
     def _parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
-        """See ``parts``, for a modality without tuned rows."""
+        """See ``parts``, for a modality without tuned rows; ``native`` has this stage's experts."""
 
     @abstractmethod
-    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
+    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
         """Mix two parts at the stage's factors; the result is not normalised."""
 
     def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
@@ -165,7 +170,8 @@ class Stage(ABC):
         """
         if parts.expert is None:
             return parts.unified
-        mixed = self._mixed(modality, jnp.asarray(parts.unified), jnp.asarray(parts.expert))
+        sides = jnp.asarray(parts.unified), jnp.asarray(parts.expert)
+        mixed = self._mixed(modality, *sides, parts.lacking)
         if not self.normalise:
             return np.asarray(mixed)
         self._refuse_short(modality, np.asarray(jnp.linalg.norm(mixed, axis=-1)))

@@ -6,6 +6,7 @@
 In a weighted sum, the side that the bond projects goes through the mixture Psi and the other side
 is taken as it is. A modality that one side lacks is the other side's alone. That is Eq. 3 for a
 displacement, and Eq. 9 and 10 for a combination: the two differ in the side that is projected.
+Items that an expert lacks are fused as a modality that it lacks [O].
 
 A direct sum keeps the spaces' vectors side by side, so nothing is lost. With one factor for all
 modalities, a score is the weighted sum of the unified and the expert score. Where an expert lacks
@@ -16,7 +17,7 @@ scaled by ``fill``. Several experts stand side by side with equal shares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class WeightedSum(Stage):
         outputs = [
             bond.to_target("expert", native[bond.expert], precision)
             for bond in self.bonds
-            if modality in bond.shared
+            if bond.expert in native
         ]
         expert = self._unit(modality, np.mean(outputs, axis=0)) if outputs else None
         return Parts(unified, expert)
@@ -69,7 +70,7 @@ class WeightedSum(Stage):
         """See ``Stage``: the bare factors."""
         return 1 - factor, factor
 
-    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
+    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
         return mixing.weighted_sum(unified, expert, jnp.float32(self.factors[modality]))
 
 
@@ -102,19 +103,19 @@ class DirectSum(Stage):
     def _parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
-        """See ``Stage``; an expert that lacks the modality has its part filled in."""
+        """See ``Stage``; an expert that lacks the items has its part filled in."""
         blocks = [
             native[bond.expert]
-            if modality in bond.shared
+            if bond.expert in native
             else self._projected(bond, modality, unified, precision)
             for bond in self.bonds
         ]
-        expert = mixing.side_by_side(list(map(jnp.asarray, blocks)), self._norms(modality))
+        expert = mixing.side_by_side(list(map(jnp.asarray, blocks)), self._norms(native))
         return Parts(unified, np.asarray(expert))
 
-    def _norms(self, modality: str) -> list[float]:
+    def _norms(self, native: Container[str]) -> list[float]:
         """Return the squared norm of each expert's part, 1 for a native one."""
-        return [1.0 if modality in bond.shared else self.fill for bond in self.bonds]
+        return [1.0 if bond.expert in native else self.fill for bond in self.bonds]
 
     def shares(self, modality: str, factor: float) -> tuple[float, float]:
         """See ``Stage``: the square roots of both parts' squared norms."""
@@ -127,12 +128,14 @@ class DirectSum(Stage):
         sides = [(parts.unified, 0 * parts.expert), (0 * parts.unified, parts.expert)]
         return [np.hstack(side) for side in sides]
 
-    def _weight(self, modality: str, factor: float) -> float:
-        """Return the squared norm of the experts' part in a row at a factor."""
-        return factor * float(np.mean(self._norms(modality)))
+    def _weight(self, modality: str, factor: float, lacking: Sequence[str] = ()) -> float:
+        """Return the squared norm of the experts' part at a factor; ``lacking`` see ``Parts``."""
+        having = {bond.expert for bond in self.bonds if modality in bond.shared}
+        return factor * float(np.mean(self._norms(having.difference(lacking))))
 
-    def _mixed(self, modality: str, unified: Array, expert: Array) -> Array:
-        return mixing.direct_sum(unified, expert, self._weight(modality, self.factors[modality]))
+    def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
+        weight = self._weight(modality, self.factors[modality], lacking)
+        return mixing.direct_sum(unified, expert, weight)
 
 
 def make_stage(bonds: Iterable[Bond], factors: Factors | None = None, **options: Any) -> Stage:

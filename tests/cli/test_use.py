@@ -3,9 +3,11 @@ import shutil
 import numpy as np
 import pytest
 
-from fb_jax.banks import Split, import_bank, open_banks
+from fb_jax import files
+from fb_jax.banks import Split, open_banks
 from fb_jax.cli.main import main
 from fb_jax.fusion import FusedSpace, parts_of
+from fb_jax.importing import import_bank
 from fb_jax.run import Run, default
 
 MODALITIES = ("audio", "image", "text")
@@ -23,12 +25,12 @@ def fuse(invoke, run_folder):
 
 
 def test_fusing_tells_what_was_written_and_how_to_search_it(fuse, tmp_path):
-    done = fuse("--out", "made")
+    done = fuse("--out", "made", "--preset", "versatile")
     assert done.status == 0
     assert (
         "60 audio, 60 image, 60 text items in made/test, space imagebind+clap_general; " in done.out
     )
-    assert "weights of the experts: audio 0.5, text 0.1\n" in done.out
+    assert "weights of the experts: audio 0.5, text 0.1 (preset versatile)\n" in done.out
     assert (
         "freebind search --root made --split test --space imagebind+clap_general --in " in done.out
     )
@@ -56,11 +58,48 @@ def test_nothing_is_written_into_the_package(invoke, run_folder, root, tmp_path,
     assert "imagebind+clap_general" not in Split(home / "banks/test").spaces()
 
 
+@pytest.fixture
+def gaps(root, tmp_path):
+    """A bank root of one's own: CLAP lacks two texts, and the unified space an image."""
+    home = shutil.copytree(root, tmp_path / "home")
+    for space, modality, missing in (
+        ("clap_general", "text", [0, 33]),
+        ("imagebind", "image", [9]),
+    ):
+        manifest = Split(home / "test").bank_path(space, modality) / "manifest.json"
+        content = files.read_json(manifest)
+        files.write_json(manifest, content | {"about": content["about"] | {"missing": missing}})
+    return home
+
+
+@pytest.mark.parametrize(
+    ("args", "told", "count"),
+    [
+        ([], "text: 2 without clap_general, fused from the other spaces", 60),
+        (
+            ["--missing", "leave-out"],
+            "text: 2 without a fused row, which no search finds",
+            58,
+        ),
+    ],
+)
+def test_items_that_a_space_lacks_are_told(fuse, invoke, gaps, args, told, count):
+    done = fuse("--data", gaps, "--name", "made", *args)
+    assert (done.status, done.err) == (0, "")
+    assert f"60 audio, 59 image, {count} text items" in done.out
+    assert done.out.splitlines()[2:-1] == [
+        "image: 1 without a fused row, which no search finds",
+        told,
+    ]
+    about = "60 x 64 float16, 0 missing, 2 fused without clap_general, 1 shards"
+    assert (about in invoke(main, "bank", "info", gaps).out) == (count == 60)
+
+
 @pytest.mark.parametrize(
     ("args", "factors"),
     [
         (["--preset", "at_expertise"], {"audio": 0.8, "text": 0.5}),
-        (["--sigma-audio", 0.3], {"audio": 0.3, "text": 0.1}),
+        (["--preset", "versatile", "--sigma-audio", 0.3], {"audio": 0.3, "text": 0.1}),
         (["--preset", "at_expertise", "--sigma-text", 0.0], {"audio": 0.8, "text": 0.0}),
     ],
 )
@@ -78,7 +117,7 @@ def test_a_preset_of_another_expert_is_refused(fuse):
     done = fuse("--preset", "it_expertise")
     assert done.status == 2
     assert done.err.startswith("error: there is no preset 'it_expertise'\n")
-    assert "at_expertise, versatile" in done.err
+    assert "at_expertise, chosen, versatile" in done.err
 
 
 # Searching
@@ -132,7 +171,7 @@ def test_the_nearest_items_to_an_item_are_found(search, directions, query):
 def test_the_nearest_items_to_every_row_of_a_file_are_found(search, directions, tmp_path):
     directions()
     np.save(tmp_path / "queries.npy", 7 * COMPASS[[0, 1]])
-    done = search("--in", "audio", "--queries", "queries.npy", "--top", 2)
+    done = search("--in", "audio", "--queries", "queries.npy", "--of", "s", "--top", 2)
     assert done.status == 0
     assert "queries.npy, row 1" in done.out
     assert table(done.out) == [*FOUND, ["1.000", "1", "1"], ["0.600", "3", "3"]]
@@ -186,12 +225,17 @@ def test_a_query_of_an_altered_bank_is_refused(search, directions):
         (["--in", "audio", "--like", "text"], "there is no query"),
         (["--in", "audio", "--like", "text", "--row", 0, "--id", "0"], "there is no query"),
         (["--in", "audio", "--row", 0], "there is no query"),
+        (["--in", "audio", "--of", "s"], "--of and --as are about files|--queries FILE.npy"),
         (["--in", "video", "--like", "text", "--row", 0], "no modality of s 'video'|audio, text"),
         (["--in", "audio", "--like", "txt", "--row", 0], "no modality of s 'txt'|mean 'text'"),
         (["--in", "audio", "--like", "text", "--row", 4], "no such row|text.jsonl|4"),
         (["--in", "audio", "--like", "text", "--id", "x"], "no item with this id|text.jsonl|x"),
-        (["--in", "audio", "--queries", "nowhere.npy"], "is missing|nowhere.npy"),
-        (["--in", "audio", "--queries", "wide.npy"], "differ in dimension|2 columns|3 columns"),
+        (["--in", "audio", "--queries", "nowhere.npy", "--of", "s"], "is missing|nowhere.npy"),
+        (
+            ["--in", "audio", "--queries", "wide.npy", "--of", "s"],
+            "differ in dimension|2 columns|3 columns",
+        ),
+        (["--in", "audio", "--split"], "there is nothing to search|--split NAME"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(search, directions, tmp_path, args, says):

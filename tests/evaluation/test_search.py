@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fb_jax.banks import Concatenated
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest, search
 
@@ -45,6 +46,18 @@ def test_every_row_of_a_bank_finds_itself_first(test_banks, monkeypatch, block, 
     np.testing.assert_array_equal(rows[:, 0], np.arange(60))
     np.testing.assert_allclose(cosines[:, 0], 1, atol=1e-6)
     assert cosines.max() <= 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(galleries, st.integers(0, 7), st.sampled_from([1, 3, 7]))
+def test_galleries_are_searched_as_one(points, cut, block):
+    gallery = COMPASS[points]
+    both = Concatenated([gallery[:cut], gallery[cut:]], 2, np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "BLOCK_ROWS", block)
+        found, wanted = nearest(QUERIES, both, 4), nearest(QUERIES, gallery, 4)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_queries_of_another_space_are_refused():

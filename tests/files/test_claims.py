@@ -84,3 +84,24 @@ def test_recorded_numbers_are_those_that_were_written_for_the_same_thing(tmp_pat
     assert not caplog.records
     assert len(read()) == 3
     assert f"{path}: a table without a record" in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{}"])
+def test_a_file_without_a_record_of_ours_has_none(tmp_path, content):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(3))
+    if content is not None:
+        path.with_suffix(".json").write_text(content)
+    assert files.record_of(path, "a table") is None
+
+
+def test_a_record_says_what_unaltered_numbers_belong_to(tmp_path):
+    path = tmp_path / "a.npy"
+    files.write_recorded(path, np.arange(3), {"space": "u"})
+    assert files.record_of(path, "a table") == {"space": "u"}
+    np.save(path, np.arange(4))
+    with pytest.raises(FreeBindError, match=r"a table was altered(.|\n)*delete .*a\.json"):
+        files.record_of(path, "a table")
+    path.unlink()
+    with pytest.raises(FreeBindError, match="a table is missing"):
+        files.record_of(path, "a table")

@@ -8,7 +8,7 @@ from disturb import At
 from fb_jax import files
 from fb_jax.banks import Bank, Split, open_banks, verify_split, write_items
 from fb_jax.errors import FreeBindError, Interrupted
-from fb_jax.fusion import FusedSpace, cut, digest, parts_of, write_fused
+from fb_jax.fusion import FusedSpace, cut, digest, parts_of, sources, write_fused
 from fb_jax.fusion import banks as fused_banks
 from fb_jax.pseudo import PairSpec
 
@@ -56,7 +56,8 @@ def small_blocks(monkeypatch):
 def test_fused_banks_hold_the_rows_that_are_fused_in_memory(
     space, banks, tmp_path, out, dtype, near
 ):
-    assert write_fused(space, banks, str(tmp_path / out), "fused", dtype=dtype) == KEPT
+    options = {"dtype": dtype, "missing": "leave-out"}
+    assert write_fused(space, banks, str(tmp_path / out), "fused", **options) == KEPT
     fused = open_banks(tmp_path / out, "test", spaces=["fused"])
     for modality, parts in parts_of(space, banks).items():
         np.testing.assert_array_equal(fused.rows[modality], banks.rows[modality])
@@ -65,10 +66,48 @@ def test_fused_banks_hold_the_rows_that_are_fused_in_memory(
         )
 
 
-def test_items_that_a_space_lacks_are_listed_as_missing(space, banks, home):
-    write_fused(space, banks, home, "fused")
-    missing = {m: Bank.open(banks.split.bank_path("fused", m)).missing.tolist() for m in MODALITIES}
-    assert missing == {"audio": [], "image": [59], "text": [0, 33]}
+def records(split, name):
+    """Modality to its missing rows, and to those that an expert lacks."""
+    banks = {m: Bank.open(split.bank_path(name, m)) for m in MODALITIES}
+    lists = lambda partial: {expert: rows.tolist() for expert, rows in partial.items()}  # noqa: E731
+    return {m: (bank.missing.tolist(), lists(bank.partial)) for m, bank in banks.items()}
+
+
+@pytest.mark.parametrize(
+    ("missing", "text"),
+    [("leave-out", ([0, 33], {})), ("unified", ([], {"clap_general": [0, 33]}))],
+)
+def test_items_that_a_space_lacks_are_recorded(space, banks, home, missing, text):
+    write_fused(space, banks, home, "fused", missing=missing)
+    wanted = {"audio": ([], {}), "image": ([59], {}), "text": text}
+    assert records(banks.split, "fused") == wanted
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_every_item_of_the_unified_space_can_be_found(space, banks, home):
+    counts = write_fused(space, banks, home, "fused", dtype="float32")
+    assert counts == {"audio": 60, "image": 59, "text": 60}
+    text = open_banks(home, "test", spaces=["fused"])["fused", "text"][:]
+    unified = open_banks(home, "test", spaces=["imagebind"])["imagebind", "text"]
+    np.testing.assert_allclose(text[[0, 33]], unified[np.array([0, 33])], atol=1e-6)
+    whole = space.fuse("text", sources(space, banks, "text"))
+    np.testing.assert_allclose(np.delete(text, [0, 33], axis=0), whole, atol=1e-6)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_items_are_fused_from_the_experts_that_have_them(product, home):
+    """The experts of both stages lack some texts."""
+    split, product = Split(home / "test"), product.with_experts("clap_general")
+    lacking = {"internvl": [0, 3, 4], "clap_general": [0, 33]}
+    for expert, rows in lacking.items():
+        change_about(split.bank_path(expert, "text"), missing=rows)
+    write_fused(product, open_banks(home, "test", spaces=product.spaces), home, "fused")
+    assert records(split, "fused")["text"] == ([], lacking)
+    found = open_banks(home, "test", spaces=["fused"])["fused", "text"]
+    native = {space: Bank.open(split.bank_path(space, "text")) for space in product.spaces}
+    for row in np.array([[0], [3], [6], [33], [59]]):
+        here = {s: b[row] for s, b in native.items() if row[0] not in lacking.get(s, [])}
+        np.testing.assert_allclose(found[row], product.fuse("text", here), atol=1e-3)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -91,7 +130,8 @@ def test_another_root_gets_the_items_and_pairs_and_is_whole(space, banks, tmp_pa
 def test_fused_banks_give_the_figures_of_the_fused_space(space, banks, tmp_path):
     from fb_jax.evaluation import evaluate, retrieval
 
-    write_fused(space, banks, tmp_path / "out", "fused", dtype="float32")
+    options = {"dtype": "float32", "missing": "leave-out"}
+    write_fused(space, banks, tmp_path / "out", "fused", **options)
     fused = open_banks(tmp_path / "out", "test", spaces=["fused"])
     audio, text = fused["fused", "audio"], fused["fused", "text"]
     found = retrieval(audio[:], text[:], fused.pairs("audio", "text"), ("audio", "text"))
@@ -139,17 +179,19 @@ def test_a_cut_direct_sum_is_written_in_its_dimensions(one, banks, tmp_path):
     for modality, parts in parts_of(fewer, banks).items():
         rows = fused["fused", modality][:]
         assert rows.shape[1] == 12
-        np.testing.assert_allclose(rows, fewer.mix(modality, parts), atol=1e-6)
+        there = np.isin(fused.rows[modality], banks.rows[modality])
+        np.testing.assert_allclose(rows[there], fewer.mix(modality, parts), atol=1e-6)
 
 
 def test_rows_of_another_precision_are_other_rows(space, banks, tmp_path):
-    write_fused(space, banks, tmp_path / "out", "fused", precision="bf16", dtype="float32")
+    options = {"dtype": "float32", "missing": "leave-out"}
+    write_fused(space, banks, tmp_path / "out", "fused", precision="bf16", **options)
     fused = open_banks(tmp_path / "out", "test", spaces=["fused"])["fused", "text"][:]
     half, full = (space.mix("text", parts_of(space, banks, p)["text"]) for p in ("bf16", "float32"))
     np.testing.assert_allclose(fused, half, atol=1e-6)
     assert 1e-5 < np.abs(fused - full).max() < 1e-1
     with pytest.raises(FreeBindError, match="this folder holds another array"):
-        write_fused(space, banks, tmp_path / "out", "fused", dtype="float32")
+        write_fused(space, banks, tmp_path / "out", "fused", **options)
 
 
 # Disturbances

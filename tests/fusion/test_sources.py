@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fb_jax.banks import Bank, BankSet
 from fb_jax.fusion import FusedSpace, fusable, licences_of, parts_of, sources
+from fb_jax.fusion.sources import by_spaces
 
 
 @pytest.fixture
@@ -54,3 +58,20 @@ def test_licences_are_those_that_the_banks_record(space, test_banks):
     assert licences_of(space, test_banks) == wanted
     one = some_of(test_banks, {"clap_general": ["text"]})
     assert licences_of(space, one) == {"clap_general": licence}
+
+
+def test_items_are_grouped_by_the_spaces_that_have_them(product):
+    gone = {"imagebind": [5], "internvl": [5, 7], "clap_music": [9], "clap_general": []}
+    memory = BankSet.from_arrays({space: {"text": np.ones((60, 2))} for space in gone})
+    banks = {
+        key: Bank(bank.array, replace(bank.about, missing=np.array(gone[key[0]], np.int64)))
+        for key, bank in memory.banks.items()
+    }
+    groups = by_spaces(product, replace(memory, banks=banks), "text")
+    found = {tuple(s for s, _ in group.banks): group.rows["text"].tolist() for group in groups}
+    assert found == {
+        ("imagebind", "clap_music", "clap_general"): [7],
+        ("imagebind", "internvl", "clap_general"): [9],
+        tuple(gone): [row for row in range(60) if row not in (5, 7, 9)],
+    }
+    assert all(len(b) == len(g.rows["text"]) for g in groups for b in g.banks.values())

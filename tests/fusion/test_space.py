@@ -51,8 +51,7 @@ def test_rows_may_be_torch_or_jax_arrays():
 @pytest.mark.parametrize(
     ("modality", "expert", "says"),
     [
-        ("text", None, "every space that has it\n.*u, e\n.*u$"),  # forgotten
-        ("image", X, "every space that has it\n.*u\n.*u, e$"),  # it has none
+        ("image", X, "image cannot be fused from .* these spaces\n.*: u\n.*u, e$"),  # it has none
         ("txet", X, "no modality 'txet'(.|\n)*did you mean 'text'"),
         ("text", np.ones((1, 3), np.float32), r"rows of e have(.|\n)*\[n, 2\](.|\n)*e \[1, 3\]"),
         ("text", np.ones((2, 2), np.float32), r"the same n(.|\n)*got: +u \[1, 2\], e \[2, 2\]"),
@@ -60,7 +59,12 @@ def test_rows_may_be_torch_or_jax_arrays():
 )
 def test_embeddings_that_cannot_be_fused_are_refused(modality, expert, says):
     with pytest.raises(FreeBindError, match=says):
-        space().fuse(modality, {"u": X} if expert is None else {"u": X, "e": expert})
+        space().fuse(modality, {"u": X, "e": expert})
+
+
+def test_embeddings_of_the_unified_space_are_needed():
+    with pytest.raises(FreeBindError, match=r"expected: +u, and those that there are of e\n.*e$"):
+        space().fuse("text", {"e": X})
 
 
 def test_precision_belongs_to_the_computation_and_reaches_every_bond(product, one):

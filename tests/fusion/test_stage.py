@@ -172,4 +172,5 @@ def test_a_space_and_its_stages_hash_pickle_and_print(spaces, which):
 def test_a_space_prints_on_one_line(product):
     assert str(product) == (
         "internvl_ib_pp: 56 dimensions, weights of the experts: audio 0.5, text 0.1"
+        " (preset versatile)"
     )

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from made import changed, linear_bond, native_rows, random_bond
 
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import PRESETS, DirectSum, FusedSpace, Parts, WeightedSum, parts_of
+from fb_jax.fusion import (
+    PRESETS,
+    DirectSum,
+    FusedSpace,
+    Parts,
+    WeightedSum,
+    parts_of,
+    with_basis,
+)
 from fb_jax.fusion.sums import FILL
 
 KINDS = ["combination", "displacement"]
@@ -170,6 +178,56 @@ def test_an_expert_that_lacks_a_modality_takes_no_part_in_it():
     fused = experts(named("e", SAME), f, audio=1.0, image=1.0)
     close(fused.fuse("audio", {"u": Y, "e": X}), X)
     close(fused.fuse("image", {"u": Y, "f": Y}), X)
+
+
+# Items that an expert lacks
+
+
+@pytest.mark.parametrize(("kind", "fused"), [("combination", X), ("displacement", Y)])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_items_that_the_expert_lacks_are_fused_from_the_unified_part_alone(kind, fused, normalise):
+    close(space(kind, normalise=normalise).fuse("text", {"u": 3 * X}), fused)
+
+
+def test_items_that_one_expert_lacks_are_fused_from_the_others():
+    both = experts(named("e", SAME), named("f", SWAP), audio=0.5)
+    close(both.fuse("audio", {"u": X, "f": X}), (X + Y) / np.sqrt(2))
+    close(both.fuse("audio", {"u": X, "e": X}), X)
+    close(both.fuse("audio", {"u": X}), X)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 1.0])
+def test_a_direct_sum_fills_in_items_as_a_modality_that_the_expert_lacks(factor):
+    """f's projector swaps; f lacks all texts, and this audio."""
+    f = named("f", SWAP, kind="direct_sum", shared=("audio",))
+    at = dict.fromkeys(MODALITIES, factor)
+    fused = FusedSpace.of(named("e", SAME, kind="direct_sum"), f, at=at, fill=0.2)
+    text, audio = (fused.fuse(m, {"u": X, "e": Y}) for m in ("text", "audio"))
+    np.testing.assert_array_equal(text, audio)
+    norms = 1 - factor * (1 + 0.2) / 2, factor / 2, factor * 0.2 / 2
+    close(audio, np.hstack([np.sqrt(n) * x for n, x in zip(norms, (X, Y, Y), strict=True)]))
+    np.testing.assert_array_equal(fused.fuse("audio", {"u": X}), fused.fuse("image", {"u": X}))
+
+
+def test_a_cut_fills_in_before_it_cuts(two):
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(160, 9)))[0].astype(np.float32)
+    rows = native_rows(two, "text")
+    rows.pop("clap_music")
+    wanted = unit(two.fuse("text", rows) @ basis)
+    np.testing.assert_allclose(with_basis(two, basis).fuse("text", rows), wanted, atol=1e-6)
+
+
+def test_every_stage_takes_the_spaces_that_are_there(product):
+    rows = native_rows(product, "text")
+    unified = {"imagebind": rows["imagebind"]}
+    base = product.base.fuse("text", unified)
+    np.testing.assert_array_equal(product.fuse("text", unified), base)
+    rows.pop("internvl")
+    parts = product.parts("text", rows)
+    np.testing.assert_array_equal(parts.unified, base)
+    assert (parts.lacking, parts.expert is None) == ((), False)
+    rows.pop("clap_music")
+    assert product.parts("text", rows).lacking == ("clap_music",)
 
 
 # Factors

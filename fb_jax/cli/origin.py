@@ -1,0 +1,77 @@
+"""Where the space of fused banks is: a record beside them, ``embeddings/NAME/fused.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fb_jax import files
+from fb_jax.banks import Bank, Split
+from fb_jax.cli.source import space_in
+from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Sha256, Weight
+from fb_jax.fusion import FusedSpace, digest
+
+RECORD = "fused.json"
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """The folder of the run or the fused space, and the space at the factors of the banks."""
+
+    folder: str
+    factors: dict[str, Weight]
+    digest: Sha256
+
+
+def write_origin(split: Split, name: str, folder: Path, space: FusedSpace) -> None:
+    """Record by which space the banks of a name were fused.
+
+    Args:
+        split: Split of the banks.
+        name: Name of the space in the split.
+        folder: Folder of the run or the fused space.
+        space: The space at the factors of the banks.
+    """
+    origin = {"folder": str(folder.resolve()), "factors": dict(space.factors)}
+    files.write_json(_record(split, name), {**origin, "digest": digest(space)})
+
+
+def fused_space_of(bank: Bank, split: Split, run: Path | None = None) -> FusedSpace | None:
+    """Return the fused space that a bank was written by; None if nothing says that it is fused.
+
+    Args:
+        bank: The bank.
+        split: Its split.
+        run: Folder of the run or the fused space; None takes the recorded one.
+
+    Raises:
+        FreeBindError: The folder is gone, or holds another space.
+    """
+    record = _record(split, bank.space)
+    origin = files.read_json(record, _Origin) if record.exists() else None
+    folder = run or (Path(origin.folder) if origin else None)
+    if folder is None:
+        return None
+    if run is None and not folder.is_dir():
+        raise FreeBindError(
+            "the space that these banks were fused by is not there any more",
+            where=folder,
+            fix="name its new place with --run FOLDER",
+        )
+    space = space_in(folder)
+    known = [space.at(origin.factors)] if origin else [space, *map(space.at, space.presets)]
+    for candidate in known:
+        if digest(candidate) == bank.encoder.weights_sha256:
+            return candidate
+    raise FreeBindError(
+        "these banks were fused by another space, or at factors that are not recorded",
+        where=f"{bank.folder}, with {folder}",
+        expected=f"SHA-256 {bank.encoder.weights_sha256}",
+        got=f"SHA-256 {digest(known[0])}",
+        fix="name the space that wrote them with --run FOLDER, or fuse the split again: --name NEW",
+    )
+
+
+def _record(split: Split, name: str) -> Path:
+    return split.path / "embeddings" / name / RECORD

@@ -1,0 +1,151 @@
+"""Queries of ``freebind search``: an item of the split, or embeddings in files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from rich.markup import escape
+from tyro.conf import arg
+
+from fb_jax import files
+from fb_jax.banks import Bank, BankSet, Split
+from fb_jax.cli.items import UNKNOWN, RowsAbout, bank_of, caption, position_of
+from fb_jax.cli.origin import fused_space_of
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion.queries import SearchedSpace
+from fb_jax.importing import open_matrix
+
+Titled = tuple[list[str], np.ndarray]
+"""What to print above the result of each query, and the queries ``[q, d]``."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to search for: an item of the first split, or embeddings in files."""
+
+    like: Annotated[str | None, arg(metavar="MODALITY")] = None
+    """Modality of the item that is the query, with --row or --id."""
+
+    row: int | None = None
+    """Row of that item, in the first split."""
+
+    id: str | None = None
+    """Id of that item, in the first split."""
+
+    queries: Annotated[tuple[Path, ...], arg(metavar="FILE.npy ...")] = ()
+    """Embeddings to search for, a matrix [q, d]; for queries in several spaces a file each."""
+
+    of: Annotated[tuple[str, ...], arg(metavar="SPACE ...")] = ()
+    """Space of each file: the one that is searched, or native spaces that are fused first, at least
+    the unified one. Not needed for files of freebind bank rows, which know theirs."""
+
+    modality: Annotated[str | None, arg(name="as", metavar="MODALITY")] = None
+    """Modality of the queries in the files, to fuse them."""
+
+    run: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Folder of the run, product or fused space that the banks were fused by; by default the one
+    that freebind fuse recorded."""
+
+
+def find_queries(query: Query, bank: Bank, banks: BankSet, split: Split) -> Titled:
+    """Return the queries as rows of the space that is searched.
+
+    Args:
+        query: The options.
+        bank: A bank that is searched.
+        banks: The banks of its space over the split.
+        split: The split of items that can be queries.
+
+    Raises:
+        FreeBindError: There is no query, or it is of another space.
+    """
+    if not query.queries:
+        if query.of or query.modality:
+            raise FreeBindError("--of and --as are about files", expected="--queries FILE.npy")
+        return _item(query, bank.space, banks, split)
+    if any(part is not None for part in (query.like, query.row, query.id)):
+        raise FreeBindError("two kinds of query", expected="--queries alone, or --like")
+    return _from_files(query, bank, split)
+
+
+def _item(query: Query, space: str, banks: BankSet, split: Split) -> Titled:
+    """Return an item of the split."""
+    if query.like is None or (query.row is None) == (query.id is None):
+        raise FreeBindError(
+            "there is no query",
+            expected="--like MODALITY with one of --row and --id, or --queries FILE.npy",
+        )
+    bank, items = bank_of(banks, space, query.like), split.items(query.like)
+    bank.verify()
+    row = items.row_of(str(query.id)) if query.row is None else query.row
+    title = f"{query.like} {row}: {caption(items[row])}"
+    return [title], bank[position_of(banks, bank, row, title)]
+
+
+def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
+    """Return the rows of files, fused if they are of native spaces of a fused one."""
+    told = list(map(_told, query.queries))
+    of = query.of or tuple(map(_space_of, query.queries, told))
+    if len(of) != len(query.queries) or len(set(of)) < len(of):
+        raise FreeBindError(
+            "every file of queries needs a space of its own",
+            expected="--queries A.npy B.npy --of SPACE_A SPACE_B",
+            got=f"{len(query.queries)} files, --of {' '.join(of)}",
+        )
+    for path, space, known in zip(query.queries, of, told, strict=True):
+        _require_fitting(path, space, known, query.modality, bank)
+    modality = query.modality or next((known.modality for known in told if known), None)
+    fused = None if of == (bank.space,) else fused_space_of(bank, split, query.run)
+    rows = {s: np.asarray(open_matrix(p)[:]) for s, p in zip(of, query.queries, strict=True)}
+    vectors = SearchedSpace(bank.space, fused).query_rows(rows, modality)
+    names = " + ".join(map(str, query.queries))
+    return [escape(f"{names}, row {i}") for i in range(len(vectors))], vectors
+
+
+def _told(path: Path) -> RowsAbout | None:
+    """Return what the record beside a file says; None if it has none."""
+    if path.suffix != ".npy":
+        return None
+    about = files.record_of(path, "a file of queries")
+    where = path.with_suffix(".json")
+    return (
+        None if about is None else files.convert(about, RowsAbout, where, "not a record of queries")
+    )
+
+
+def _space_of(path: Path, told: RowsAbout | None) -> str:
+    """Return the space that a file's record names."""
+    if told is None:
+        raise FreeBindError(
+            "nothing says which space these queries are of: rows of any space fit if their "
+            "dimension does, and find the wrong items",
+            where=path,
+            expected="--of SPACE, or a record beside the file, as freebind bank rows writes it",
+            fix="--of with the space that is searched if they are rows of it; --of with the "
+            "unified space and --as MODALITY to fuse them first",
+        )
+    return told.space
+
+
+def _require_fitting(
+    path: Path, space: str, told: RowsAbout | None, modality: str | None, bank: Bank
+) -> None:
+    """Raise a FreeBindError if the record of a file does not fit the options or the bank."""
+    if told is None:
+        return
+    found, wanted = [told.space, told.modality], [space, modality or told.modality]
+    searched, weights = told.space == bank.space, bank.encoder.weights_sha256
+    if searched and UNKNOWN not in (told.weights_sha256, weights):
+        found, wanted = [*found, told.weights_sha256], [*wanted, weights]
+    if found != wanted:
+        raise FreeBindError(
+            "these queries are of another space than asked for",
+            where=path,
+            expected=", ".join(wanted),
+            got=", ".join(found),
+            fix="name the space and the modality that the record says; rows of a fused space at "
+            "other factors must be fused again",
+        )
