@@ -27,7 +27,8 @@ def write_rows(space: FusedSpace, config: RunConfig, reporter: Reporter) -> Path
     files.require_space({root: FLOAT16 * space.dim * rows - done})
     with reporter.task(f"rows of {space.name}", rows) as advance:
         for name, banks in sets.items():
-            write_fused(space, banks, root, space.name, progress=advance)
+            # The next stage trains on rows that know every expert.
+            write_fused(space, banks, root, space.name, missing="leave-out", progress=advance)
             _link(split[name], Split(root / name))
     return root
 
