@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from disturb import NO_FOLDER_SYNC, NO_LOCKS, disturbed
 
-from fb_jax.banks import Split, import_bank, import_pairs, open_banks, verify_split
+from fb_jax.banks import Split, open_banks, verify_split
 from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.importing import import_bank, import_pairs
 
 REASONS = r"another process is writing here|holds another array|another item list|differ in length"
 

@@ -10,10 +10,11 @@ import pytest
 from disturb import At
 
 from fb_jax import files
-from fb_jax.banks import Split, Synthetic, import_bank, open_banks, splits, write_synthetic
+from fb_jax.banks import Split, Synthetic, open_banks, splits, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
 from fb_jax.fusion import FusedSpace, parts_of
+from fb_jax.importing import import_bank
 from fb_jax.run import Run
 
 POOL = {"text": 83, "image": 82, "audio": 81}

@@ -23,13 +23,13 @@ def export(invoke):
 def test_the_space_of_a_run_is_exported_with_what_is_known_of_it(export, run_folder):
     done = export("--run", run_folder, "--out", "kept", "--name", "mine")
     assert (done.status, done.err) == (0, "")
-    assert (
-        "kept: mine: 64 dimensions, weights of the experts: audio 0.5, text 0.1, from im"
-        in done.out
-    )
+    run = Run(run_folder)
+    assert "kept: mine: 64 dimensions, weights of the experts: text " in done.out
+    assert " (preset chosen), from imagebind" in done.out
     assert "FusedSpace.load('kept')" in done.out
     loaded = FusedSpace.load("kept")
-    assert digest(loaded) == digest(FusedSpace.of(Run(run_folder).bond))
+    assert digest(loaded) == digest(FusedSpace.of(run.bond).choosing(run.chosen.factors))
+    assert loaded.presets["chosen"] == run.chosen.factors
     assert loaded.licences == dict.fromkeys(NATIVE, "Apache-2.0")
     metrics = files.read_json(run_folder / "metrics.json")["retrieval"]
     assert files.read_json(Path("kept/space.json"))["metrics"] == metrics
@@ -39,7 +39,7 @@ def test_the_space_of_a_run_is_exported_with_what_is_known_of_it(export, run_fol
     ("args", "factors"),
     [
         (["--preset", "at_expertise"], {"audio": 0.8, "text": 0.5}),
-        (["--sigma-audio", 0.3], {"audio": 0.3, "text": 0.1}),
+        (["--sigma-audio", 0.3, "--preset", "versatile"], {"audio": 0.3, "text": 0.1}),
     ],
 )
 def test_a_space_is_exported_at_the_factors_asked_for(export, run_folder, args, factors):
