@@ -29,6 +29,7 @@ BACKENDS = {
 FAMILIES = {
     "hf": "encoders_torch.huggingface:HuggingFace",
     "open_clip": "encoders_torch.open_clip:OpenClip",
+    "st": "encoders_torch.sentence_transformers:SentenceTransformers",
 }
 """Families of encoders, named ``FAMILY:MEMBER``. Their classes take the member first."""
 
