@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
+from encoders_torch.command import of_spaces
 from encoders_torch.encoder import FrozenEncoder, load_encoder, recorded_encoder
 from encoders_torch.encoding import encode_batch
 from encoders_torch.explain import in_one_line
@@ -21,12 +22,8 @@ ALIKE = 0.99
 """Least cosine of two embeddings of one caption by one encoder; precisions differ."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A caption and its unit row ``[d]`` in the banks of a space."""
-
-    caption: str
-    row: Float32[np.ndarray, " d"]
+Sample = tuple[str, Float32[np.ndarray, " d"]]
+"""A caption and its unit row in the banks of a space."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +91,14 @@ class QueryEncoder:
                 f"that {encoder.name} is the same encoder"
             )
             return
-        caption, row = self.sample.caption, embed(encoder, "text", self.sample.caption)[0]
-        cosine = float(row @ self.sample.row) if row.shape == self.sample.row.shape else None
+        caption, wanted = self.sample
+        row = embed(encoder, "text", caption)[0]
+        cosine = float(row @ wanted) if row.shape == wanted.shape else None
         if cosine is None or cosine < ALIKE:
             got = f"{len(row)} dimensions" if cosine is None else f"a cosine of {cosine:.3f}"
             raise self._other(
                 encoder,
-                f"the row of {caption!r} in the banks, {len(self.sample.row)} dimensions, "
+                f"the row of {caption!r} in the banks, {len(wanted)} dimensions, "
                 f"at a cosine of {ALIKE} or more",
                 got,
             )
@@ -115,6 +113,32 @@ class QueryEncoder:
             fix=f"give the encoder and the weights that did: --encoder {space}=ENCODER, "
             f"--weights {space}=PATH",
         )
+
+
+def query_encoders(
+    recorded: Mapping[str, Encoder],
+    samples: Mapping[str, Sample | None],
+    names: Sequence[str],
+    weights: Sequence[str],
+) -> list[QueryEncoder]:
+    """Return the encoder of each space.
+
+    Args:
+        recorded: Space to the encoder that the manifests of its banks name.
+        samples: Space to a sample, or to None.
+        names: ``SPACE=ENCODER`` as the user gave them; see ``of_spaces``.
+        weights: ``SPACE=PATH``, the same.
+
+    Raises:
+        FreeBindError: A name or path is that of another space.
+    """
+    spaces = list(recorded)
+    named = of_spaces("--encoder", names, spaces)
+    paths = of_spaces("--weights", weights, spaces)
+    return [
+        QueryEncoder(space, recorded[space], named.get(space), paths.get(space), samples[space])
+        for space in spaces
+    ]
 
 
 def embed_query(

@@ -71,8 +71,8 @@ class SentenceTransformers:
         """Raise a FreeBindError if embeddings depend on numbers drawn for missing weights."""
         again, _ = _load(folder, device, seed=1)
         for modality in self.modalities:
-            rows = [_embed(model, [self._blank(modality)], 1) for model in (self._model, again)]
-            if not np.array_equal(*rows):
+            item = [self._blank(modality)]
+            if not np.array_equal(_embed(self._model, item, 1), _embed(again, item, 1)):
                 raise FreeBindError(
                     "a checkpoint lacks weights of its model",
                     where=folder,

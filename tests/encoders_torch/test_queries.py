@@ -6,7 +6,7 @@ import pytest
 from encoders_torch import encoder as encoders
 from encoders_torch.encoder import provenance, recorded_encoder
 from encoders_torch.pipeline import ExportSettings, export_bank
-from encoders_torch.queries import QueryEncoder, Sample, embed, embed_query
+from encoders_torch.queries import QueryEncoder, embed, embed_query
 from encoders_torch.sources import Source, open_source
 from fb_jax.banks import Encoder, Split, open_banks
 from fb_jax.errors import NOTICED, FreeBindError
@@ -127,12 +127,12 @@ def test_where_the_weights_are_unknown_a_caption_shows_whether_the_encoder_is_th
     row = embed(Toy(), "text", "one")[0]
     near = row + np.float32([0.1, 0, 0, 0])
     for sample in (row, near / np.linalg.norm(near)):
-        QueryEncoder("mine", UNKNOWN, TOY, sample=Sample("one", sample)).load("cpu")
+        QueryEncoder("mine", UNKNOWN, TOY, sample=("one", sample)).load("cpu")
     assert "nothing shows" not in told.text
     for sample, got in ((-row, "cosine of -1.000"), (row[:3], "4 dimensions")):
         with pytest.raises(
             FreeBindError, match=f"did not compute(.|\n)*the row of 'one'(.|\n)*{got}"
         ):
-            QueryEncoder("mine", UNKNOWN, TOY, sample=Sample("one", sample)).load("cpu")
+            QueryEncoder("mine", UNKNOWN, TOY, sample=("one", sample)).load("cpu")
     QueryEncoder("mine", UNKNOWN, TOY).load("cpu")
     assert "mine: its banks do not say which weights computed them" in told.text
