@@ -58,11 +58,11 @@ class QueryEncoder:
         try:
             encoder = load_encoder(name, self.weights, device)
         except FreeBindError as error:
-            raise self._unavailable(error) from error
+            raise self._unavailable(in_one_line(error)) from error
         self._require_same(encoder)
         return encoder
 
-    def _unavailable(self, got: object) -> FreeBindError:
+    def _unavailable(self, got: str) -> FreeBindError:
         space = self.space
         return FreeBindError(
             f"queries cannot be embedded in the space {space}",

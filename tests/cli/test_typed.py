@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from encoders_torch import export
-from fb_jax.banks import Split
+from fb_jax.banks import Split, open_banks
 from fb_jax.cli.main import main as freebind
-from fb_jax.errors import NOTICED
+from fb_jax.cli.typed import Typed, embed_typed
+from fb_jax.errors import NOTICED, FreeBindError
 from fb_jax.importing import import_bank
 from tests.encoders_torch.tiny_models import save_sentence_transformer
 
@@ -88,3 +89,57 @@ def test_an_imported_bank_is_searched_by_an_encoder_that_gives_its_rows(
     done = search(tmp_path / "other", "--text", "a dog", "--encoder", f"st:{model}")
     assert done.status == 2
     assert "this encoder did not compute the banks of house" in done.err
+
+
+# Several spaces
+
+
+@pytest.fixture
+def two(invoke, captions, tmp_path):
+    """A bank root with the captions in two spaces."""
+    for space in ("u", "e"):
+        options = ("--space", space, "--encoder", TOY, "--split", "test", "--out", "banks")
+        assert invoke(export.main, *options, "--text", captions).status == 0
+    return tmp_path / "banks"
+
+
+def test_an_expert_whose_encoder_is_not_available_is_left_out_and_said(two, caplog):
+    typed = Typed(text="a red heart", encoder=(f"u={TOY}",))
+    rows = embed_typed(typed, two, ["test"], ["u", "e"], "u")
+    np.testing.assert_allclose(
+        rows["u"], open_banks(two, "test", spaces="u")["u", "text"][1:2], atol=1e-3
+    )
+    assert list(rows) == ["u"]
+    assert "the query is fused without e: queries cannot be embedded in the space e" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("encoder", "says"),
+    [
+        ((f"e={TOY}",), "cannot be embedded in the space u\n.*of its banks, toy(.|\n)*u=st:all-"),
+        ((TOY,), "--encoder lacks a name"),
+        (("f=st:x",), "no space 'f'(.|\n)*e, u"),
+    ],
+)
+def test_without_an_encoder_of_the_unified_space_there_is_no_query(two, encoder, says):
+    with pytest.raises(FreeBindError, match=says):
+        embed_typed(Typed(text="a", encoder=encoder), two, ["test"], ["u", "e"], "u")
+
+
+def test_other_splits_name_the_encoder_of_a_modality_that_this_one_lacks(two):
+    (two / "test").rename(two / "pool")
+    (two / "test/items").mkdir(parents=True)
+    typed = Typed(text="a red heart", encoder=(TOY,))
+    assert embed_typed(typed, two, ["test"], ["u"], "u")["u"].shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("args", "got"),
+    [
+        (("--text", "a", "--image", "b.png"), "--text and --image"),
+        (("--encoder", "st:x"), "none of them"),
+    ],
+)
+def test_one_item_is_typed(search, two, args, got):
+    done = search(two, *args, space="u")
+    assert (done.status, f"got:      {got}\n" in done.err) == (2, True), done
