@@ -48,19 +48,16 @@ class QueryEncoder:
         """Load the encoder.
 
         Raises:
-            FreeBindError: It is not known or cannot be loaded, or its weights are not those that
-                the banks were computed with.
+            FreeBindError: It is not known, or cannot be loaded.
         """
         name = self.name or recorded_encoder(self.recorded.name)
         if name is None:
             raise self._unavailable("no encoder that can be loaded by this name")
         notice_once(f"{self.space}: loading the encoder {name}")
         try:
-            encoder = load_encoder(name, self.weights, device)
+            return load_encoder(name, self.weights, device)
         except FreeBindError as error:
             raise self._unavailable(in_one_line(error)) from error
-        self._require_same(encoder)
-        return encoder
 
     def _unavailable(self, got: str) -> FreeBindError:
         space = self.space
@@ -72,7 +69,8 @@ class QueryEncoder:
             f"--weights {space}=PATH if it needs them",
         )
 
-    def _require_same(self, encoder: FrozenEncoder) -> None:
+    def require_same(self, encoder: FrozenEncoder) -> None:
+        """Raise a FreeBindError if another encoder computed the banks; say so if nobody knows."""
         digest = self.recorded.weights_sha256
         if digest == UNKNOWN:
             self._require_same_row(encoder)
@@ -84,7 +82,6 @@ class QueryEncoder:
             )
 
     def _require_same_row(self, encoder: FrozenEncoder) -> None:
-        """Compare the encoder with a row of the banks; without a caption say that nobody knows."""
         if self.sample is None or "text" not in encoder.modalities:
             notice_once(
                 f"{self.space}: its banks do not say which weights computed them, so nothing shows "
@@ -156,7 +153,7 @@ def embed_query(
         Space to a unit row; and space to what is wrong with its encoder.
 
     Raises:
-        FreeBindError: An encoder cannot embed the item.
+        FreeBindError: An encoder cannot embed the item, or did not compute the banks of its space.
     """
     rows, unavailable = {}, {}
     for query_encoder in encoders:
@@ -166,6 +163,7 @@ def embed_query(
         except FreeBindError as error:
             unavailable[query_encoder.space] = error
         else:
+            query_encoder.require_same(encoder)
             rows[query_encoder.space] = embed(encoder, modality, item)
     return rows, unavailable
 

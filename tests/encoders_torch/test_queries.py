@@ -119,19 +119,19 @@ def test_an_encoder_without_the_modality_is_told():
 def test_other_weights_are_refused():
     recorded = Encoder("toy", "1" * 64)
     with pytest.raises(FreeBindError, match=rf"did not compute the banks of mine(.|\n)*{'1' * 64}"):
-        QueryEncoder("mine", recorded, TOY).load("cpu")
+        embed_query([QueryEncoder("mine", recorded, TOY)], "text", "one", "cpu")
 
 
 def test_where_the_weights_are_unknown_a_caption_shows_whether_the_encoder_is_the_same(told):
     row = embed(Toy(), "text", "one")[0]
     near = row + np.float32([0.1, 0, 0, 0])
     for sample in (row, near / np.linalg.norm(near)):
-        QueryEncoder("mine", UNKNOWN, TOY, sample=("one", sample)).load("cpu")
+        QueryEncoder("mine", UNKNOWN, sample=("one", sample)).require_same(Toy())
     assert "nothing shows" not in told.text
     for sample, got in ((-row, "cosine of -1.000"), (row[:3], "4 dimensions")):
         with pytest.raises(
             FreeBindError, match=f"did not compute(.|\n)*the row of 'one'(.|\n)*{got}"
         ):
-            QueryEncoder("mine", UNKNOWN, TOY, sample=("one", sample)).load("cpu")
-    QueryEncoder("mine", UNKNOWN, TOY).load("cpu")
+            QueryEncoder("mine", UNKNOWN, sample=("one", sample)).require_same(Toy())
+    QueryEncoder("mine", UNKNOWN).require_same(Toy())
     assert "mine: its banks do not say which weights computed them" in told.text
