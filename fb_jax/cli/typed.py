@@ -9,19 +9,21 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float32
+from rich.markup import escape
 from tyro.conf import arg
 
 from fb_jax.banks import Bank, Encoder, Split, splits
-from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.cli.origin import fused_space_of, roots_of
+from fb_jax.cli.queries import Query, Titled
+from fb_jax.errors import FreeBindError, notice_once, shown
 from fb_jax.extras import import_extra
+from fb_jax.fusion import SearchedSpace
 from fb_jax.numerics import platform
-
-Row = Float32[np.ndarray, "1 d"]
 
 
 @dataclass(frozen=True)
 class Typed:
-    """One item to search for, and the encoders that embed it.
+    """One item to embed and search for, and the encoders that do it.
 
     Attributes:
         text: Text to search for.
@@ -61,30 +63,60 @@ class Typed:
         return items[0]
 
 
+def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) -> Titled:
+    """Return what was typed as a row of the space that is searched.
+
+    Args:
+        typed: The item, and its encoders.
+        query: The other options; only ``run`` may be given.
+        bank: A bank that is searched.
+        splits: The splits that are searched.
+
+    Raises:
+        FreeBindError: There is no single query, it cannot be embedded in the searched space or the
+            unified space of the one that is searched, or nothing says which space that is.
+    """
+    modality, item = typed.item()
+    if query != Query(run=query.run):
+        raise FreeBindError(
+            "two kinds of query", expected=f"--{modality} alone, or --like, or --queries"
+        )
+    fused = fused_space_of(bank, splits[0], query.run)
+    if fused is None and bank.encoder.name == bank.space and not typed.encoder:
+        raise FreeBindError(
+            "nothing says which space these banks were fused by",
+            where=bank.folder,
+            fix="name the folder of the run or the space with --run FOLDER",
+        )
+    searched = SearchedSpace(bank.space, fused)
+    roots, names = roots_of(bank, splits[0]), [split.name for split in splits]
+    rows = embed_typed(typed, roots, names, searched.spaces_of(modality))
+    return [escape(shown(f"{modality}: {item}"))], searched.query_rows(rows, modality)
+
+
 def embed_typed(
-    typed: Typed, root: Path, chosen: Sequence[str], spaces: Sequence[str], unified: str
-) -> dict[str, Row]:
+    typed: Typed, roots: Sequence[Path], chosen: Sequence[str], spaces: Sequence[str]
+) -> dict[str, Float32[np.ndarray, "1 d"]]:
     """Embed what was typed in native spaces.
 
     Args:
         typed: The item, and its encoders.
-        root: Bank root, whose manifests name encoders.
+        roots: Bank roots, whose manifests name encoders.
         chosen: Splits whose manifests count first.
-        spaces: Native spaces that have the modality.
-        unified: The one of them without which there is no query.
+        spaces: Native spaces that have the modality; without the first there is no query.
 
     Returns:
-        Space to a unit row. Spaces whose encoder is not available are left out, and said.
+        Space to a unit row. Spaces whose encoder is not available are left out, and told.
 
     Raises:
-        FreeBindError: The encoder of the unified space is not available, or an encoder cannot
-            embed the item.
+        FreeBindError: The encoder of the first space is not available, or an encoder cannot embed
+            the item or did not compute the banks of its space.
     """
     import_extra("torch", "encoders")
     from encoders_torch.queries import embed_query, query_encoders
 
     modality, item = typed.item()
-    banks = {space: _banks(root, chosen, space, modality) for space in spaces}
+    banks = {space: _banks(roots, chosen, space, modality) for space in spaces}
     encoders = query_encoders(
         {space: own[0].encoder if own else Encoder("unknown") for space, own in banks.items()},
         {space: _sample(own) for space, own in banks.items()},
@@ -93,17 +125,18 @@ def embed_typed(
     )
     device = "cuda" if platform() == "gpu" else "cpu"
     rows, unavailable = embed_query(encoders, modality, item, device)
-    if unified in unavailable:
-        raise unavailable[unified]
-    for space, error in unavailable.items():
-        notice_once(f"the query is fused without {space}: {error}")
+    if spaces[0] in unavailable:
+        raise unavailable[spaces[0]]
+    for error in unavailable.values():
+        notice_once(str(error))
     return rows
 
 
-def _banks(root: Path, chosen: Sequence[str], space: str, modality: str) -> list[Bank]:
+def _banks(roots: Sequence[Path], chosen: Sequence[str], space: str, modality: str) -> list[Bank]:
     """Return the banks of a space, those of the modality and of the chosen splits first."""
     banks = [
         Bank.open(Split(root / split).bank_path(space, name))
+        for root in roots
         for split in dict.fromkeys([*chosen, *splits(root)])
         for name in Split(root / split).spaces().get(space, ())
     ]
