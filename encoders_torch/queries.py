@@ -117,6 +117,7 @@ def query_encoders(
     samples: Mapping[str, Sample | None],
     names: Sequence[str],
     weights: Sequence[str],
+    known: Sequence[str],
 ) -> list[QueryEncoder]:
     """Return the encoder of each space.
 
@@ -125,16 +126,16 @@ def query_encoders(
         samples: Space to a sample, or to None.
         names: ``SPACE=ENCODER`` as the user gave them; see ``of_spaces``.
         weights: ``SPACE=PATH``, the same.
+        known: The spaces that names and paths may be for.
 
     Raises:
         FreeBindError: A name or path is that of another space.
     """
-    spaces = list(recorded)
-    named = of_spaces("--encoder", names, spaces)
-    paths = of_spaces("--weights", weights, spaces)
+    named = of_spaces("--encoder", names, known)
+    paths = of_spaces("--weights", weights, known)
     return [
         QueryEncoder(space, recorded[space], named.get(space), paths.get(space), samples[space])
-        for space in spaces
+        for space in recorded
     ]
 
 

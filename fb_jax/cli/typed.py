@@ -20,6 +20,9 @@ from fb_jax.extras import import_extra
 from fb_jax.fusion import SearchedSpace
 from fb_jax.numerics import platform
 
+NOBODY = Encoder("unknown, since no bank of it is here")
+"""The encoder of a space without banks."""
+
 
 @dataclass(frozen=True)
 class Typed:
@@ -90,12 +93,17 @@ def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) 
         )
     searched = SearchedSpace(bank.space, fused)
     roots, names = roots_of(bank, splits[0]), [split.name for split in splits]
-    rows = embed_typed(typed, roots, names, searched.spaces_of(modality))
+    native = (bank.space,) if fused is None else fused.spaces
+    rows = embed_typed(typed, roots, names, searched.spaces_of(modality), native)
     return [escape(shown(f"{modality}: {item}"))], searched.query_rows(rows, modality)
 
 
 def embed_typed(
-    typed: Typed, roots: Sequence[Path], chosen: Sequence[str], spaces: Sequence[str]
+    typed: Typed,
+    roots: Sequence[Path],
+    chosen: Sequence[str],
+    spaces: Sequence[str],
+    native: Sequence[str],
 ) -> dict[str, Float32[np.ndarray, "1 d"]]:
     """Embed what was typed in native spaces.
 
@@ -104,6 +112,7 @@ def embed_typed(
         roots: Bank roots, whose manifests name encoders.
         chosen: Splits whose manifests count first.
         spaces: Native spaces that have the modality; without the first there is no query.
+        native: All native spaces; encoders of any may be named.
 
     Returns:
         Space to a unit row. Spaces whose encoder is not available are left out, and told.
@@ -118,10 +127,11 @@ def embed_typed(
     modality, item = typed.item()
     banks = {space: _banks(roots, chosen, space, modality) for space in spaces}
     encoders = query_encoders(
-        {space: own[0].encoder if own else Encoder("unknown") for space, own in banks.items()},
+        {space: own[0].encoder if own else NOBODY for space, own in banks.items()},
         {space: _sample(own) for space, own in banks.items()},
         typed.encoder,
         typed.weights,
+        native,
     )
     device = "cuda" if platform() == "gpu" else "cpu"
     rows, unavailable = embed_query(encoders, modality, item, device)
