@@ -36,6 +36,9 @@ class Typed:
             or a name. By default the one that the banks of the space name. With several spaces:
             SPACE=ENCODER.
         weights: File or folder of the encoder's weights. With several spaces: SPACE=PATH.
+
+    Raises:
+        FreeBindError: There are several items, or encoders without an item.
     """
 
     text: Annotated[str | None, arg(metavar="TEXT")] = None
@@ -44,26 +47,28 @@ class Typed:
     encoder: Annotated[tuple[str, ...], arg(metavar="ENCODER ...")] = ()
     weights: Annotated[tuple[str, ...], arg(metavar="PATH ...")] = ()
 
-    @property
-    def given(self) -> bool:
-        """Whether any of these options was given."""
-        return self != Typed()
-
-    def item(self) -> tuple[str, str | Path]:
-        """Return the modality and the item.
-
-        Raises:
-            FreeBindError: There is none, or there are several.
-        """
-        every = {"text": self.text, "image": self.image, "audio": self.audio}
-        items = [(modality, item) for modality, item in every.items() if item is not None]
-        if len(items) != 1:
+    def __post_init__(self) -> None:
+        items = self._items()
+        if len(items) > 1 or (not items and (self.encoder or self.weights)):
             raise FreeBindError(
                 "there is not one item to embed",
                 expected="one of --text, --image, --audio",
                 got=" and ".join(f"--{modality}" for modality, _ in items) or "none of them",
             )
-        return items[0]
+
+    def _items(self) -> list[tuple[str, str | Path]]:
+        every = {"text": self.text, "image": self.image, "audio": self.audio}
+        return [(modality, item) for modality, item in every.items() if item is not None]
+
+    @property
+    def given(self) -> bool:
+        """Whether there is an item."""
+        return bool(self._items())
+
+    @property
+    def item(self) -> tuple[str, str | Path]:
+        """The modality and the item, if there is one."""
+        return self._items()[0]
 
 
 def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) -> Titled:
@@ -76,10 +81,10 @@ def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) 
         splits: The splits that are searched.
 
     Raises:
-        FreeBindError: There is no single query, it cannot be embedded in the searched space or the
-            unified space of the one that is searched, or nothing says which space that is.
+        FreeBindError: There is another query, this one cannot be embedded in the unified space of
+            the one that is searched, or nothing says which space that is.
     """
-    modality, item = typed.item()
+    modality, item = typed.item
     if query != Query(run=query.run):
         raise FreeBindError(
             "two kinds of query", expected=f"--{modality} alone, or --like, or --queries"
@@ -124,7 +129,7 @@ def embed_typed(
     import_extra("torch", "encoders")
     from encoders_torch.queries import embed_query, query_encoders
 
-    modality, item = typed.item()
+    modality, item = typed.item
     banks = {space: _banks(roots, chosen, space, modality) for space in spaces}
     encoders = query_encoders(
         {space: own[0].encoder if own else NOBODY for space, own in banks.items()},
