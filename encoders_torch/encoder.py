@@ -35,6 +35,7 @@ FAMILIES = {
 """Families of encoders, named ``FAMILY:MEMBER``. Their classes take the member first."""
 
 RECORDED = {
+    r"((hf|st|open_clip):.+)": "{}",  # as users may name it when they import rows
     r"transformers \w+: (.+?)(, of long audio the middle)?": "hf:{}",
     r"sentence-transformers: (.+?)(, of long audio the middle)?": "st:{}",
     r"open_clip (.+)": "open_clip:{}",
