@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -29,8 +30,24 @@ BACKENDS = {
 FAMILIES = {
     "hf": "encoders_torch.huggingface:HuggingFace",
     "open_clip": "encoders_torch.open_clip:OpenClip",
+    "st": "encoders_torch.sentence_transformers:SentenceTransformers",
 }
 """Families of encoders, named ``FAMILY:MEMBER``. Their classes take the member first."""
+
+RECORDED = {
+    r"((hf|st|open_clip):.+)": "{}",  # as users may name it when they import rows
+    r"transformers \w+: (.+?)(, of long audio the middle)?": "hf:{}",
+    r"sentence-transformers: (.+?)(, of long audio the middle)?": "st:{}",
+    r"open_clip (.+)": "open_clip:{}",
+    r"ImageBind, .*, audio tuned .+()": "imagebind_tuned",
+    r"ImageBind, .+()": "imagebind",
+    r"LAION-CLAP .* with fusion, .+()": "clap_general",
+    r"LAION-CLAP .* without fusion, .+()": "clap_music",
+}
+"""Names of encoders as manifests have them, and the names by which they are loaded.
+
+InternVL is not among them: its folder contains code, which must not run because a manifest says so.
+"""
 
 
 @runtime_checkable
@@ -99,6 +116,14 @@ def load_encoder(
             fix="see FrozenEncoder in encoders_torch/encoder.py",
         )
     return encoder
+
+
+def recorded_encoder(name: str) -> str | None:
+    """Return the name that loads the encoder which a bank's manifest names, if there is one."""
+    for pattern, loaded_by in RECORDED.items():
+        if match := re.fullmatch(pattern, name):
+            return loaded_by.format(match[1])
+    return None
 
 
 def known_encoders() -> list[str]:

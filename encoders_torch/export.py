@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,15 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from encoders_torch.command import Device, PathOption, TextOption, device_of, run
+from encoders_torch.command import (
+    Device,
+    PathOption,
+    TextOption,
+    device_of,
+    named,
+    of_spaces,
+    run,
+)
 from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
 from encoders_torch.pipeline import ExportSettings, export_bank
 from encoders_torch.report import ExportResult, Timings
@@ -19,7 +27,7 @@ from encoders_torch.sources import Source, list_items, open_source
 from fb_jax import files
 from fb_jax.banks import POOL, Split, require_name
 from fb_jax.console import ConsoleReporter
-from fb_jax.errors import FreeBindError, Interrupted, unknown
+from fb_jax.errors import FreeBindError, Interrupted
 
 ALL = "all"
 WITHOUT_DOWNLOAD = ("imagebind_tuned",)
@@ -96,7 +104,7 @@ class ExportConfig:
             FreeBindError: There is none, or one cannot be read.
         """
         paths = {"audio": self.audio, "image": self.image, "text": self.text}
-        paths |= {name: Path(path) for name, path in _named("--source", self.source).items()}
+        paths |= {name: Path(path) for name, path in named("--source", self.source).items()}
         for modality in paths:
             require_name("modality", modality)
         sources = {m: open_source(m, path) for m, path in paths.items() if path is not None}
@@ -106,28 +114,6 @@ class ExportConfig:
                 expected="some of --audio, --image, --text, --source",
             )
         return sources
-
-
-def _named(option: str, texts: Sequence[str], only: str | None = None) -> dict[str, str]:
-    """Split ``NAME=VALUE``; a value without a name belongs to the only one there is."""
-    values = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if only is not None and (not equals or name != only):
-            name, value = only, text
-        elif not equals:
-            raise FreeBindError(f"{option} lacks a name", expected="NAME=VALUE", got=text)
-        values[name] = value
-    return values
-
-
-def _of_spaces(option: str, texts: Sequence[str], spaces: Sequence[str]) -> dict[str, str]:
-    """Split ``SPACE=VALUE``; the name of a single space may be left out."""
-    values = _named(option, texts, spaces[0] if len(spaces) == 1 else None)
-    for space in values:
-        if space not in spaces:
-            raise unknown("space", space, spaces, option)
-    return values
 
 
 def main() -> None:
@@ -146,9 +132,9 @@ def export(config: ExportConfig) -> None:
     """
     spaces, sources = config.spaces(), config.sources()
     only = spaces[0] if len(spaces) == 1 else None
-    names = {s: s for s in spaces} | _of_spaces("--encoder", config.encoder, spaces)
-    backends = _of_spaces("--backend", config.backend, spaces)
-    weights = _of_spaces("--weights", config.weights, spaces)
+    names = {s: s for s in spaces} | of_spaces("--encoder", config.encoder, spaces)
+    backends = of_spaces("--backend", config.backend, spaces)
+    weights = of_spaces("--weights", config.weights, spaces)
     device = device_of(config.device)
     files.require_writable(config.out)
     failed = []

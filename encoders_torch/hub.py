@@ -15,19 +15,27 @@ IGNORED = ("README.md", "LICENSE")
 """Files that the model does not depend on."""
 
 
-def model_folder(name: str, weights: Path | str | None, licence: str) -> Path:
+def model_folder(
+    name: str,
+    weights: Path | str | None,
+    licence: str,
+    library: str = "transformers",
+    marker: str = "config.json",
+) -> Path:
     """Return the folder of a model; download it if it is none of the user's.
 
     Args:
         name: A folder, or a model on the hub, such as ``openai/clip-vit-base-patch32``.
         weights: The folder, if it is not ``name``.
         licence: Of the weights, as far as it is known, for the message.
+        library: Whose model it is, for the message.
+        marker: A file that every folder of such a model has.
 
     Raises:
         FreeBindError: There is no such folder, and it cannot be downloaded.
     """
     folder = Path(name if weights is None else weights)
-    if (folder / "config.json").is_file():
+    if (folder / marker).is_file():
         return folder
     download = Download(
         space=name,
@@ -39,9 +47,9 @@ def model_folder(name: str, weights: Path | str | None, licence: str) -> Path:
     )
     if weights is not None or folder.exists() or name.count("/") != 1:
         raise FreeBindError(
-            "this is no folder of a transformers model",
+            f"this is no folder of a {library} model",
             where=folder,
-            expected="config.json, weights and the files of its processor",
+            expected=f"{marker}, weights and the files of its processor",
             fix=None if weights is None else download.by_hand,
         )
     return download.fetch()

@@ -111,7 +111,9 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
         where=folder,
         expected="the folder of a complete transformers model and its processor",
     ):
-        return kind.from_pretrained(folder, local_files_only=True, **options)
+        return kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
 
 
 def _load_processor(folder: Path, modality: str) -> Any:

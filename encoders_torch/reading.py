@@ -63,13 +63,21 @@ class ItemReader:
             column = "caption" if self.folder is None else "path"
             if not (content := item[column]).strip():
                 return Read(reason=f"the {column} is empty")
-            if self.folder is not None:
-                content = self.folder / content
-                if kind := files.special(content):  # an encoder's own reader might wait for ever
-                    return Read(reason=f"no file, but {kind}")
-            return Read(pickle.dumps(self.encoder.read(self.modality, content), protocol=5))
+            content = content if self.folder is None else self.folder / content
+            return read_item(self.encoder, self.modality, content)
         except Exception as error:
             return Read(reason=in_one_line(error))
+
+
+def read_item(encoder: FrozenEncoder, modality: str, content: str | Path) -> Read:
+    """Read a caption, or the file at a path.
+
+    Raises:
+        Exception: Any, if the encoder cannot read it.
+    """
+    if isinstance(content, Path) and (kind := files.special(content)):
+        return Read(reason=f"no file, but {kind}")  # an encoder's own reader might wait for ever
+    return Read(pickle.dumps(encoder.read(modality, content), protocol=5))
 
 
 def read_ahead(

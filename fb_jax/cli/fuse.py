@@ -74,7 +74,7 @@ def fuse(
     total = sum(len(items(m)) for m in fusable(fused, banks))
     with ConsoleReporter().task(f"fuse {split}", total) as advance:
         counts = write_fused(fused, banks, root, name, progress=advance, **vars(stored))
-    write_origin(Split(root / split), name, source.folder, fused)
+    write_origin(Split(root / split), name, source.folder, fused, Path(banks.split.path).parent)
     done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     print(f"{done} items in {root / split}, space {name}; {fused}")
     for line in _exceptions(Split(root / split), name, counts):

@@ -17,14 +17,18 @@ RECORD = "fused.json"
 
 @dataclass(frozen=True)
 class _Origin:
-    """The folder of the run or the fused space, and the space at the factors of the banks."""
+    """The folder of the run or the fused space, and the space at the factors of the banks.
+
+    ``data`` is the bank root of the native spaces.
+    """
 
     folder: str
     factors: dict[str, Weight]
     digest: Sha256
+    data: str = ""
 
 
-def write_origin(split: Split, name: str, folder: Path, space: FusedSpace) -> None:
+def write_origin(split: Split, name: str, folder: Path, space: FusedSpace, data: Path) -> None:
     """Record by which space the banks of a name were fused.
 
     Args:
@@ -32,9 +36,19 @@ def write_origin(split: Split, name: str, folder: Path, space: FusedSpace) -> No
         name: Name of the space in the split.
         folder: Folder of the run or the fused space.
         space: The space at the factors of the banks.
+        data: Bank root of its native spaces.
     """
-    origin = {"folder": str(folder.resolve()), "factors": dict(space.factors)}
-    files.write_json(_record(split, name), {**origin, "digest": digest(space)})
+    origin = {"folder": str(folder.resolve()), "data": str(data.resolve())}
+    factors = dict(space.factors)
+    files.write_json(_record(split, name), {**origin, "factors": factors, "digest": digest(space)})
+
+
+def roots_of(bank: Bank, split: Split) -> list[Path]:
+    """Return the bank roots that may have the native spaces of a bank: its own comes first."""
+    record, roots = _record(split, bank.space), [split.path.parent]
+    if record.exists() and (data := files.read_json(record, _Origin).data):
+        roots += [path for path in [Path(data)] if path.is_dir()]
+    return roots
 
 
 def fused_space_of(bank: Bank, split: Split, run: Path | None = None) -> FusedSpace | None:

@@ -76,7 +76,8 @@ def _item(query: Query, space: str, banks: BankSet, split: Split) -> Titled:
     if query.like is None or (query.row is None) == (query.id is None):
         raise FreeBindError(
             "there is no query",
-            expected="--like MODALITY with one of --row and --id, or --queries FILE.npy",
+            expected="--text, --image or --audio; --like MODALITY with one of --row and --id; or "
+            "--queries FILE.npy",
         )
     bank, items = bank_of(banks, space, query.like), split.items(query.like)
     bank.verify()

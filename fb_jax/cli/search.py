@@ -13,6 +13,7 @@ from fb_jax.banks import Bank, Concatenated, Split, open_banks, open_split
 from fb_jax.cli.device import on_device
 from fb_jax.cli.items import UNKNOWN, bank_of, caption
 from fb_jax.cli.queries import Query, find_queries
+from fb_jax.cli.typed import Typed, find_typed
 from fb_jax.console import console
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
@@ -26,10 +27,11 @@ def search(
     space: str,
     find: Annotated[str, arg(name="in", metavar="MODALITY")],
     query: OmitArgPrefixes[Query],
+    typed: OmitArgPrefixes[Typed],
     top: int = 5,
     device: Device = "auto",
 ) -> None:
-    """Print the nearest items of a bank to an item, or to embeddings of your own.
+    """Print the nearest items of a bank to an item, to what you type, or to embeddings of your own.
 
     Args:
         root: Bank root.
@@ -37,6 +39,7 @@ def search(
         space: Space to search in, fused or not.
         find: Modality to find.
         query: What to search for.
+        typed: What to embed and search for.
         top: Number of items to print for each query.
         device: Device to compute on.
     """
@@ -48,7 +51,10 @@ def search(
     _require_one_space(galleries)
     for gallery in galleries:
         gallery.verify()
-    titles, vectors = find_queries(query, galleries[0], banks[0], splits[0])
+    if typed.given:
+        titles, vectors = find_typed(typed, query, galleries[0], splits)
+    else:
+        titles, vectors = find_queries(query, galleries[0], banks[0], splits[0])
     whole = Concatenated(galleries, galleries[0].shape[1], np.float32)
     cosines, rows = nearest(vectors, whole, top)
     kept = [some.rows[find] for some in banks]

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import sentencepiece
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    BertConfig,
+    BertModel,
     ClapConfig,
     ClapFeatureExtractor,
     ClapModel,
@@ -149,6 +153,28 @@ def save_llama_tokenizer(folder: Path) -> None:
     config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": True}
     tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, **tokens}))
+
+
+def save_sentence_transformer(folder: Path, tokens: int = 12, **options) -> None:
+    """A BERT with mean pooling and normalisation, which cuts captions to this many tokens."""
+    torch.manual_seed(0)
+    bert = folder / "bert"
+    BertModel(BertConfig(**TEXTS, max_position_embeddings=20)).save_pretrained(bert)
+    save_tokenizer(bert)
+    transformer = Transformer(str(bert), max_seq_length=tokens)
+    shutil.rmtree(bert)
+    modules = [transformer, Pooling(TEXTS["hidden_size"]), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu", **options).save(
+        str(folder), create_model_card=False
+    )
+
+
+def save_multimodal_sentence_transformer(folder: Path, kind: str) -> None:
+    """One of the models of ``SAVE``, as sentence-transformers stores it."""
+    SAVE[kind](folder / kind)
+    model = SentenceTransformer(modules=[Transformer(str(folder / kind))], device="cpu")
+    shutil.rmtree(folder / kind)
+    model.save(str(folder), create_model_card=False)
 
 
 SAVE = {

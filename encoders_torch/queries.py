@@ -1,0 +1,203 @@
+"""Queries that are typed: one item, embedded by the encoders of several spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from encoders_torch.command import of_spaces
+from encoders_torch.encoder import FrozenEncoder, load_encoder, recorded_encoder
+from encoders_torch.encoding import encode_batch
+from encoders_torch.explain import in_one_line
+from encoders_torch.reading import Read, read_item
+from fb_jax.banks import Encoder
+from fb_jax.errors import FreeBindError, notice_once
+
+UNKNOWN = "unknown"
+ALIKE = 0.99
+"""Least cosine of two embeddings of one caption by one encoder; precisions differ."""
+
+
+Sample = tuple[str, Float32[np.ndarray, " d"]]
+"""A caption and its unit row in the banks of a space."""
+
+
+@dataclass(frozen=True)
+class QueryEncoder:
+    """The encoder that embeds the queries of a native space.
+
+    Attributes:
+        space: Name of the space.
+        recorded: The encoder that the manifests of its banks name.
+        name: Name of the encoder to load; None takes the recorded one.
+        weights: Its file or folder of weights, if it needs one.
+        sample: Shows whether the encoder is the same where the manifests have no digest.
+    """
+
+    space: str
+    recorded: Encoder
+    name: str | None = None
+    weights: str | None = None
+    sample: Sample | None = None
+
+    def load(self, device: str) -> FrozenEncoder:
+        """Load the encoder.
+
+        Raises:
+            FreeBindError: It is not known, or cannot be loaded.
+        """
+        name = self.name or recorded_encoder(self.recorded.name)
+        if name is None:
+            raise self._unavailable("no encoder that can be loaded by this name")
+        notice_once(f"{self.space}: loading the encoder {name}")
+        try:
+            return load_encoder(name, self.weights, device)
+        except FreeBindError as error:
+            raise self._unavailable(in_one_line(error)) from error
+
+    def _unavailable(self, got: str) -> FreeBindError:
+        space = self.space
+        return FreeBindError(
+            f"queries cannot be embedded in the space {space}",
+            expected=f"the encoder of its banks, {self.recorded.name}",
+            got=got,
+            fix=f"give that encoder, such as --encoder {space}=st:all-MiniLM-L6-v2, and "
+            f"--weights {space}=PATH if it needs them",
+        )
+
+    def require_same(self, encoder: FrozenEncoder) -> None:
+        """Raise a FreeBindError if another encoder computed the banks; say so if nobody knows."""
+        digest = self.recorded.weights_sha256
+        if digest == UNKNOWN:
+            self._require_same_row(encoder)
+        elif digest != encoder.weights_sha256:
+            raise self._other(
+                encoder,
+                f"{self.recorded.name}, weights with SHA-256 {digest}",
+                f"weights with SHA-256 {encoder.weights_sha256}",
+            )
+
+    def _require_same_row(self, encoder: FrozenEncoder) -> None:
+        if self.sample is None or "text" not in encoder.modalities:
+            notice_once(
+                f"{self.space}: its banks do not say which weights computed them, so nothing shows "
+                f"that {encoder.name} is the same encoder"
+            )
+            return
+        caption, wanted = self.sample
+        row = embed(encoder, "text", caption)[0]
+        cosine = float(row @ wanted) if row.shape == wanted.shape else None
+        if cosine is None or cosine < ALIKE:
+            got = f"{len(row)} dimensions" if cosine is None else f"a cosine of {cosine:.3f}"
+            raise self._other(
+                encoder,
+                f"the row of {caption!r} in the banks, {len(wanted)} dimensions, "
+                f"at a cosine of {ALIKE} or more",
+                got,
+            )
+
+    def _other(self, encoder: FrozenEncoder, expected: str, got: str) -> FreeBindError:
+        space = self.space
+        return FreeBindError(
+            f"this encoder did not compute the banks of {space}",
+            where=encoder.name,
+            expected=expected,
+            got=got,
+            fix=f"give the encoder and the weights that did: --encoder {space}=ENCODER, "
+            f"--weights {space}=PATH",
+        )
+
+
+def query_encoders(
+    recorded: Mapping[str, Encoder],
+    samples: Mapping[str, Sample | None],
+    names: Sequence[str],
+    weights: Sequence[str],
+    known: Sequence[str],
+) -> list[QueryEncoder]:
+    """Return the encoder of each space.
+
+    Args:
+        recorded: Space to the encoder that the manifests of its banks name.
+        samples: Space to a sample, or to None.
+        names: ``SPACE=ENCODER`` as the user gave them; see ``of_spaces``.
+        weights: ``SPACE=PATH``, the same.
+        known: The spaces that names and paths may be for.
+
+    Raises:
+        FreeBindError: A name or path is that of another space.
+    """
+    named = of_spaces("--encoder", names, known)
+    paths = of_spaces("--weights", weights, known)
+    return [
+        QueryEncoder(space, recorded[space], named.get(space), paths.get(space), samples[space])
+        for space in recorded
+    ]
+
+
+def embed_query(
+    encoders: Iterable[QueryEncoder], modality: str, item: str | Path, device: str
+) -> tuple[dict[str, Float32[np.ndarray, "1 d"]], dict[str, FreeBindError]]:
+    """Embed one item in several native spaces.
+
+    Args:
+        encoders: One for each space.
+        modality: Name of the item's modality.
+        item: A caption, or the path of a media file.
+        device: Of torch.
+
+    Returns:
+        Space to a unit row; and space to what is wrong with its encoder.
+
+    Raises:
+        FreeBindError: An encoder cannot embed the item, or did not compute the banks of its space.
+    """
+    rows, unavailable = {}, {}
+    for query_encoder in encoders:
+        try:
+            encoder = query_encoder.load(device)
+            _require_modality(encoder, modality)
+        except FreeBindError as error:
+            unavailable[query_encoder.space] = error
+        else:
+            query_encoder.require_same(encoder)
+            rows[query_encoder.space] = embed(encoder, modality, item)
+    return rows, unavailable
+
+
+def embed(encoder: FrozenEncoder, modality: str, item: str | Path) -> Float32[np.ndarray, "1 d"]:
+    """Return the unit row of one item, as an export computes it.
+
+    Raises:
+        FreeBindError: The item cannot be read, or its embedding has no direction.
+    """
+    if not str(item).strip():
+        raise FreeBindError(f"the {modality} to embed is empty")
+    read = _read(encoder, modality, item)
+    rows, failed = encode_batch(encoder, modality, [read])
+    if failed:
+        raise FreeBindError(
+            f"this {modality} cannot be embedded", where=item, expected=encoder.name, got=failed[0]
+        )
+    return rows
+
+
+def _read(encoder: FrozenEncoder, modality: str, item: str | Path) -> Read:
+    try:
+        getattr(encoder, "prepare", lambda _: None)(modality)
+        return read_item(encoder, modality, item)
+    except Exception as error:
+        return Read(reason=in_one_line(error))
+
+
+def _require_modality(encoder: FrozenEncoder, modality: str) -> None:
+    if modality not in encoder.modalities:
+        raise FreeBindError(
+            f"this encoder has no {modality}",
+            where=encoder.name,
+            expected=", ".join(encoder.modalities),
+        )

@@ -1,0 +1,168 @@
+"""Queries that are typed: a text, a picture or a recording, embedded by the spaces' encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float32
+from rich.markup import escape
+from tyro.conf import arg
+
+from fb_jax.banks import Bank, Encoder, Split, splits
+from fb_jax.cli.origin import fused_space_of, roots_of
+from fb_jax.cli.queries import Query, Titled
+from fb_jax.errors import FreeBindError, notice_once, shown
+from fb_jax.extras import import_extra
+from fb_jax.fusion import SearchedSpace
+from fb_jax.numerics import platform
+
+NOBODY = Encoder("unknown, since no bank of it is here")
+"""The encoder of a space without banks."""
+
+
+@dataclass(frozen=True)
+class Typed:
+    """One item to embed and search for, and the encoders that do it.
+
+    Attributes:
+        text: Text to search for.
+        image: Picture to search for.
+        audio: Recording to search for.
+        encoder: Encoder that embeds it: FAMILY:MEMBER, such as st:all-MiniLM-L6-v2, MODULE:CLASS
+            or a name. By default the one that the banks of the space name. With several spaces:
+            SPACE=ENCODER.
+        weights: File or folder of the encoder's weights. With several spaces: SPACE=PATH.
+
+    Raises:
+        FreeBindError: There are several items, or encoders without an item.
+    """
+
+    text: Annotated[str | None, arg(metavar="TEXT")] = None
+    image: Annotated[Path | None, arg(metavar="FILE")] = None
+    audio: Annotated[Path | None, arg(metavar="FILE")] = None
+    encoder: Annotated[tuple[str, ...], arg(metavar="ENCODER ...")] = ()
+    weights: Annotated[tuple[str, ...], arg(metavar="PATH ...")] = ()
+
+    def __post_init__(self) -> None:
+        items = self._items()
+        if len(items) > 1 or (not items and (self.encoder or self.weights)):
+            raise FreeBindError(
+                "there is not one item to embed",
+                expected="one of --text, --image, --audio",
+                got=" and ".join(f"--{modality}" for modality, _ in items) or "none of them",
+            )
+
+    def _items(self) -> list[tuple[str, str | Path]]:
+        every = {"text": self.text, "image": self.image, "audio": self.audio}
+        return [(modality, item) for modality, item in every.items() if item is not None]
+
+    @property
+    def given(self) -> bool:
+        """Whether there is an item."""
+        return bool(self._items())
+
+    @property
+    def item(self) -> tuple[str, str | Path]:
+        """The modality and the item, if there is one."""
+        return self._items()[0]
+
+
+def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) -> Titled:
+    """Return what was typed as a row of the space that is searched.
+
+    Args:
+        typed: The item, and its encoders.
+        query: The other options; only ``run`` may be given.
+        bank: A bank that is searched.
+        splits: The splits that are searched.
+
+    Raises:
+        FreeBindError: There is another query, this one cannot be embedded in the unified space of
+            the one that is searched, or nothing says which space that is.
+    """
+    modality, item = typed.item
+    if query != Query(run=query.run):
+        raise FreeBindError(
+            "two kinds of query", expected=f"--{modality} alone, or --like, or --queries"
+        )
+    fused = fused_space_of(bank, splits[0], query.run)
+    if fused is None and bank.encoder.name == bank.space and not typed.encoder:
+        raise FreeBindError(
+            "nothing says which space these banks were fused by",
+            where=bank.folder,
+            fix="name the folder of the run or the space with --run FOLDER",
+        )
+    searched = SearchedSpace(bank.space, fused)
+    roots, names = roots_of(bank, splits[0]), [split.name for split in splits]
+    native = (bank.space,) if fused is None else fused.spaces
+    rows = embed_typed(typed, roots, names, searched.spaces_of(modality), native)
+    return [escape(shown(f"{modality}: {item}"))], searched.query_rows(rows, modality)
+
+
+def embed_typed(
+    typed: Typed,
+    roots: Sequence[Path],
+    chosen: Sequence[str],
+    spaces: Sequence[str],
+    native: Sequence[str],
+) -> dict[str, Float32[np.ndarray, "1 d"]]:
+    """Embed what was typed in native spaces.
+
+    Args:
+        typed: The item, and its encoders.
+        roots: Bank roots, whose manifests name encoders.
+        chosen: Splits whose manifests count first.
+        spaces: Native spaces that have the modality; without the first there is no query.
+        native: All native spaces; encoders of any may be named.
+
+    Returns:
+        Space to a unit row. Spaces whose encoder is not available are left out, and told.
+
+    Raises:
+        FreeBindError: The encoder of the first space is not available, or an encoder cannot embed
+            the item or did not compute the banks of its space.
+    """
+    import_extra("torch", "encoders")
+    from encoders_torch.queries import embed_query, query_encoders
+
+    modality, item = typed.item
+    banks = {space: _banks(roots, chosen, space, modality) for space in spaces}
+    encoders = query_encoders(
+        {space: own[0].encoder if own else NOBODY for space, own in banks.items()},
+        {space: _sample(own) for space, own in banks.items()},
+        typed.encoder,
+        typed.weights,
+        native,
+    )
+    device = "cuda" if platform() == "gpu" else "cpu"
+    rows, unavailable = embed_query(encoders, modality, item, device)
+    if spaces[0] in unavailable:
+        raise unavailable[spaces[0]]
+    for error in unavailable.values():
+        notice_once(str(error))
+    return rows
+
+
+def _banks(roots: Sequence[Path], chosen: Sequence[str], space: str, modality: str) -> list[Bank]:
+    """Return the banks of a space, those of the modality and of the chosen splits first."""
+    banks = [
+        Bank.open(Split(root / split).bank_path(space, name))
+        for root in roots
+        for split in dict.fromkeys([*chosen, *splits(root)])
+        for name in Split(root / split).spaces().get(space, ())
+    ]
+    return sorted(banks, key=lambda bank: bank.modality != modality)
+
+
+def _sample(banks: Sequence[Bank]) -> tuple[str, Float32[np.ndarray, " d"]] | None:
+    """Return a caption and its row, if there is one."""
+    for bank in banks:
+        if bank.modality == "text" and len(rows := bank.present()):
+            item = Split(Path(bank.folder).parents[2]).items("text")[int(rows[0])]
+            if caption := (item.get("caption") or "").strip():
+                return caption, bank[rows[:1]][0]
+    return None
