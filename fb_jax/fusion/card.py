@@ -1,9 +1,12 @@
-"""The model card of a fused space, for whoever finds the folder."""
+"""The model card of a fused space, for whoever finds the folder, with the hub's header."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import yaml
 
 from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace
@@ -13,15 +16,43 @@ from fb_jax.projector import Bond, subset_name
 Figures = dict[str, dict[str, dict[str, float | None]]]
 """Model to pair of modalities to metric to value; None if it is not a number."""
 
+MODULES_FILE = "modules.json"
+"""The file by which sentence-transformers knows a folder that it can load."""
 
-def model_card(space: FusedSpace, metrics: Mapping[str, Any] | None = None) -> str:
-    """Return the card as Markdown.
+HUB_LICENCES = (
+    "apache-2.0",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc-by-4.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-4.0",
+    "cc-by-nd-4.0",
+    "cc-by-sa-4.0",
+    "cc0-1.0",
+    "gpl-3.0",
+    "mit",
+    "openrail",
+    "unknown",
+)
+"""Licences of encoders that the Hugging Face hub has an identifier for."""
+
+ON_THE_HUB = re.compile(r"(?:st|hf):([\w.-]+/[\w.-]+)", re.ASCII)
+"""Name of an encoder that is a model on the hub."""
+
+
+def model_card(
+    space: FusedSpace, metrics: Mapping[str, Any] | None = None, *, modules: bool = False
+) -> str:
+    """Return the card as Markdown, with the header of a model on the Hugging Face hub.
 
     Args:
         space: The fused space.
         metrics: Split to model to pair to figures; without them the section is left out.
+        modules: The folder has files for sentence-transformers, too.
     """
     sections = [
+        f"---\n{_header(space, metrics or {}, modules)}---",
         f"# {space.title}",
         f"A fused embedding space of {space.dim} dimensions for {', '.join(space.modalities)},"
         f" fused from {', '.join(space.spaces)} by FreeBind (Wang et al., ICML 2024,"
@@ -29,13 +60,61 @@ def model_card(space: FusedSpace, metrics: Mapping[str, Any] | None = None) -> s
         " It holds projectors between frozen spaces, not the encoders.",
         "## Spaces\n\n" + _spaces(space),
         "## How they are fused\n\n" + "\n".join(_stages(space)),
-        "## Use\n\n" + _use(space),
+        "## Use\n\n" + _use(space) + (_use_modules(space) if modules else ""),
         *(_results(split, models) for split, models in (metrics or {}).items()),
         "## Licences\n\nEmbeddings made with this space derive from all the spaces above and fall"
         " under the licences of all of them; so may these weights, which were trained on their"
         " embeddings.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _header(space: FusedSpace, metrics: Mapping[str, Any], modules: bool) -> str:
+    """Return what the hub reads of a card, as YAML; fields of which nothing is known are left out.
+
+    https://github.com/huggingface/hub-docs/blob/main/modelcard.md
+    """
+    bases = [ON_THE_HUB.fullmatch(encoder) for encoder in space.encoders.values()]
+    results = list(_model_index(space, metrics))
+    fields = {
+        **_licence(space),
+        "library_name": "sentence-transformers" if modules else "freebind-jax",
+        "pipeline_tag": "feature-extraction",
+        "tags": ["freebind", "embeddings", "multimodal", *space.modalities],
+        "base_model": list(dict.fromkeys(found[1] for found in bases if found)),
+        "model-index": [{"name": space.title, "results": results}] if results else [],
+    }
+    known = {name: part for name, part in fields.items() if part}
+    text: str = yaml.safe_dump(known, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _licence(space: FusedSpace) -> dict[str, str]:
+    """Return the licence of the spaces; several are one of the hub's kind ``other``, by name."""
+    names = dict.fromkeys(space.licences.get(name, "unknown").lower() for name in space.spaces)
+    if len(names) == 1 and (only := next(iter(names))) in HUB_LICENCES:
+        return {"license": only}
+    plain = (re.sub(r"[^a-z0-9.]+", "-", name).strip("-") or "unnamed" for name in names)
+    return {"license": "other", "license_name": "-and-".join(dict.fromkeys(plain))}
+
+
+def _model_index(space: FusedSpace, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the figures of the space, and of no other model, in the form of the hub."""
+    for split, models in metrics.items():
+        fused = {model: models[model] for model in models if model in (*space.presets, space.title)}
+        for pair in sorted({pair for by_pair in fused.values() for pair in by_pair}):
+            figures = [
+                {"type": metric, "value": value, "name": f"{metric}, {model}"}
+                for model, by_pair in fused.items()
+                for metric, value in by_pair.get(pair, {}).items()
+                if value is not None
+            ]
+            if figures:
+                yield {
+                    "task": {"type": "retrieval", "name": f"{pair} retrieval"},
+                    "dataset": {"type": split, "name": f"{split}, {pair}", "split": split},
+                    "metrics": figures,
+                }
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -98,6 +177,24 @@ from fb_jax import FusedSpace
 space = FusedSpace.load("FOLDER")
 rows = {{{rows}}}  # your embeddings, [n, d]
 fused = space.fuse("{modality}", rows)  # [n, {space.dim}], unit rows
+```"""
+
+
+def _use_modules(space: FusedSpace) -> str:
+    modality = space.modalities[0]
+    rows = ", ".join(f'"{name}": np.ones({space.dims[name]})' for name in space.spaces_of(modality))
+    factors = ", ".join(f'"{modality}": {factor:g}' for modality, factor in space.factors.items())
+    return f"""
+
+With sentence-transformers, without JAX; `fused_space.py` is the code that it runs:
+
+```python
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("FOLDER", trust_remote_code=True)
+item = {{"{modality}": {{{rows}}}}}  # your embeddings of one item
+model.encode([item], factors={{{factors}}})  # [1, {space.dim}]; factors may be left out
 ```"""
 
 

@@ -29,10 +29,13 @@ class FusedSpace:
     Attributes:
         stages: At least one, in the order they are applied.
         licences: Native space to the licence of its encoder, where it is known.
+        encoders: Native space to the name of its encoder, where it is known: as ``--encoder`` of
+            the export of banks takes it, such as ``st:sentence-transformers/clip-ViT-B-32``.
     """
 
     stages: tuple[Stage, ...]
     licences: Mapping[str, str] = field(default_factory=dict, hash=False)
+    encoders: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     # A space knows no files: fb_jax.fusion.storage adds these two methods.
     save: ClassVar[Callable[..., None]]
@@ -73,7 +76,7 @@ class FusedSpace:
             stage = make_stage(bonds, **options).at(at)
         else:
             stage = make_stage(bonds, at, **options)
-        return cls((*base.stages, stage), base.licences) if base else cls((stage,))
+        return replace(base, stages=(*base.stages, stage)) if base else cls((stage,))
 
     @property
     def last(self) -> Stage:

@@ -5,7 +5,8 @@
                                  "STAGE.basis": the directions that a direct sum is cut to
     FOLDER/README.md             the model card
 
-The folder appears complete under its name, or not at all.
+Files for other programs may lie beside them (``fb_jax.interop``). The folder appears complete
+under its name, or not at all.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ import safetensors.numpy
 from msgspec import Meta
 
 from fb_jax import files
-from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.files.kinds import Count, Sha256
-from fb_jax.fusion.card import Figures, model_card
+from fb_jax.fusion.card import MODULES_FILE, Figures, model_card
 from fb_jax.fusion.layout import AGAIN, StageAbout, digest, read_stage, stage_json, stage_tensors
 from fb_jax.fusion.space import FusedSpace
 
@@ -55,6 +56,7 @@ class _Space:
     """A native space."""
 
     licence: str
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,24 +78,27 @@ def write_space(
     licences: Mapping[str, str] | None = None,
     metrics: Mapping[str, Any] | None = None,
     refactor: bool = False,
+    encoders: Mapping[str, str] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a space to a folder that ``read_space`` reads; also ``FusedSpace.save``.
 
     Args:
         space: The fused space.
-        path: Folder to create. If it holds this very space already, licences and figures in it are
-            replaced.
+        path: Folder to create. If it holds this very space already, licences, encoders and figures
+            in it are replaced.
         name: Name of the space; its own name or title by default.
         licences: Native space to the licence of its encoder, in addition to those known.
         metrics: Split to model to pair to figures, for the card; None keeps those that are there.
         refactor: Also replace a space that differs in the factors and presets of its last stage.
+        encoders: Native space to the name of its encoder, in addition to those known.
+        beside: Files to write beside, name to content.
 
     Raises:
         FreeBindError: The folder holds something else, or cannot be written.
     """
     path = Path(path)
-    space = space.named(name or space.title)
-    space = replace(space, licences={**space.licences, **(licences or {})})
+    space = _with_known(space.named(name or space.title), licences or {}, encoders or {})
     _require_trained(space)
     weights = safetensors.numpy.save(_tensors(space))
     with files.locked(path.absolute().parent, wait=True, name="") as held:
@@ -102,23 +107,38 @@ def write_space(
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             recorded = _require_same(path, space, weights, refactor)
             figures = recorded.metrics if metrics is None else metrics
-            _describe(path, space, _about(space, weights, figures))
+            _describe(path, space, _about(space, weights, figures), beside or {})
         else:
-            _write_new(path, space, weights, _about(space, weights, metrics or {}))
+            contents = {WEIGHTS_FILE: weights, **(beside or {})}
+            _write_new(path, space, _about(space, weights, metrics or {}), contents)
 
 
-def _write_new(path: Path, space: FusedSpace, weights: bytes, about: dict[str, Any]) -> None:
+def _with_known(
+    space: FusedSpace, licences: Mapping[str, str], encoders: Mapping[str, str]
+) -> FusedSpace:
+    for name in {**licences, **encoders}:
+        if name not in space.dims:
+            raise unknown("native space", name, space.dims, space.title)
+    return replace(
+        space,
+        licences={**space.licences, **licences},
+        encoders={**space.encoders, **encoders},
+    )
+
+
+def _write_new(
+    path: Path, space: FusedSpace, about: dict[str, Any], contents: Mapping[str, bytes]
+) -> None:
     own = f"{BEING_WRITTEN}{os.getpid()}-{secrets.token_hex(4)}{files.PARTIAL}"
-    partial = path.with_name(path.name + own)
+    unfinished = path.with_name(path.name + own)
     try:
-        files.write_atomic(partial / WEIGHTS_FILE, lambda file: file.write(weights))
-        _describe(partial, space, about)
-        partial.replace(path)  # also an empty folder
+        _describe(unfinished, space, about, contents)
+        unfinished.replace(path)  # also an empty folder
         files.sync_folder(path.parent)
     except OSError as error:
         raise files.not_written(path, error, "a fused space") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _require_trained(space: FusedSpace) -> None:
@@ -127,10 +147,20 @@ def _require_trained(space: FusedSpace) -> None:
             raise FreeBindError("a bond must be trained before it is saved", where=bond.expert)
 
 
-def _describe(folder: Path, space: FusedSpace, about: dict[str, Any]) -> None:
-    card = model_card(space, about["metrics"]).encode()
-    files.write_atomic(folder / CARD_FILE, lambda file: file.write(card))
+def _describe(
+    folder: Path, space: FusedSpace, about: dict[str, Any], contents: Mapping[str, bytes]
+) -> None:
+    """Write files and, last, the card and the description."""
+    for name, content in contents.items():
+        _put(folder / name, content)
+    modules = (folder / MODULES_FILE).exists()
+    card = model_card(space, about["metrics"], modules=modules).encode()
+    _put(folder / CARD_FILE, card)
     files.write_json(folder / SPACE_FILE, about | {"card": asdict(_content(card))})
+
+
+def _put(path: Path, content: bytes) -> None:
+    files.write_atomic(path, lambda file: file.write(content))
 
 
 def _require_same(path: Path, space: FusedSpace, weights: bytes, refactor: bool) -> _About:
@@ -157,7 +187,7 @@ def _equal(found: FusedSpace, space: FusedSpace, refactor: bool) -> bool:
             if found.weighted == space.weighted
             else found
         )
-    return replace(found, licences=space.licences) == space
+    return replace(found, licences=space.licences, encoders=space.encoders) == space
 
 
 def _tensors(space: FusedSpace) -> dict[str, np.ndarray]:
@@ -177,9 +207,12 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any]) -> dic
                 "dim": dim,
                 "modalities": space.modalities_of(name),
                 "licence": space.licences.get(name, "unknown"),
+                **({"encoder": space.encoders[name]} if name in space.encoders else {}),
             }
             for name, dim in space.dims.items()
         },
+        "dim": space.dim,
+        "presets": space.presets,
         "stages": [stage_json(stage) for stage in space.stages],
         "digest": digest(space),
         "weights": asdict(_content(weights)),
@@ -211,7 +244,20 @@ def read_space(path: Path | str) -> FusedSpace:
         )
     _check_card(path / CARD_FILE, about.card)
     licences = {name: space.licence for name, space in about.spaces.items()}
-    return FusedSpace(tuple(stages), {s: text for s, text in licences.items() if text != "unknown"})
+    return FusedSpace(
+        tuple(stages),
+        {name: text for name, text in licences.items() if text != "unknown"},
+        {name: space.encoder for name, space in about.spaces.items() if space.encoder},
+    )
+
+
+def read_metrics(path: Path | str) -> dict[str, Figures]:
+    """Return the figures of the card: split to model to pair to metric to value.
+
+    Raises:
+        FreeBindError: It is no folder of a fused space.
+    """
+    return _read_about(Path(path)).metrics
 
 
 def _read_about(path: Path) -> _About:

@@ -1,7 +1,13 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import random_product
 
 from fb_jax.fusion.card import model_card
 
@@ -63,3 +69,105 @@ def test_the_card_shows_whatever_metrics_there_are(product):
     assert "MRR, mean of both directions" in text
     assert "| unified | 12.3 |" in text
     assert "| other |  |" in text
+
+
+# The header that the hub reads
+
+
+def header(space, metrics=None, **options) -> dict:
+    return yaml.safe_load(model_card(space, metrics, **options).split("---\n")[1])
+
+
+def test_the_header_says_what_is_known_and_nothing_else(product):
+    assert header(product) == {
+        "license": "unknown",
+        "library_name": "freebind-jax",
+        "pipeline_tag": "feature-extraction",
+        "tags": ["freebind", "embeddings", "multimodal", "text", "image", "audio"],
+    }
+    assert header(product, modules=True)["library_name"] == "sentence-transformers"
+    assert model_card(product).startswith("---\nlicense: ")
+
+
+@pytest.mark.parametrize(
+    ("licences", "wanted"),
+    [
+        (["MIT"] * 4, {"license": "mit"}),
+        (["CC-BY-NC-SA-4.0"] * 4, {"license": "cc-by-nc-sa-4.0"}),
+        (["My Own (2.0)"] * 4, {"license": "other", "license_name": "my-own-2.0"}),
+        (["知"] * 4, {"license": "other", "license_name": "unnamed"}),
+        (["MIT"], {"license": "other", "license_name": "mit-and-unknown"}),
+        (
+            ["CC-BY-NC-SA-4.0", "MIT", "CC0-1.0", "CC0-1.0"],
+            {"license": "other", "license_name": "cc-by-nc-sa-4.0-and-mit-and-cc0-1.0"},
+        ),
+    ],
+)
+def test_several_licences_are_one_of_another_kind_by_name(product, licences, wanted):
+    known = dict(zip(product.spaces, licences, strict=False))
+    found = header(replace(product, licences=known))
+    assert {name: part for name, part in found.items() if "license" in name} == wanted
+
+
+def test_encoders_of_the_hub_are_base_models(product):
+    encoders = {
+        "imagebind": "imagebind",
+        "internvl": "hf:openai/clip-vit-base-patch32",
+        "clap_music": "st:sentence-transformers/clip-ViT-B-32",
+        "clap_general": "st:/a/folder/here",
+    }
+    bases = ["openai/clip-vit-base-patch32", "sentence-transformers/clip-ViT-B-32"]
+    assert header(replace(product, encoders=encoders))["base_model"] == bases
+
+
+def test_figures_of_the_space_are_its_model_index(product):
+    own = {"R@1": 12.34, "MRR": None}
+    metrics = {
+        "test": {
+            "versatile": {"audio-text": own, "image-text": {"R@1": np.float64(3).item()}},
+            "internvl": {"image-text": {"R@1": 50.0}},  # another model's figures
+            "internvl_ib_pp": {"audio-text": {"R@1": 13.0}},
+        },
+        "val": {"at_expertise": {"audio-text": {"MRR": None}}},
+    }
+    (model,) = header(product, metrics)["model-index"]
+    assert model["name"] == "internvl_ib_pp"
+    audio, image = model["results"]
+    assert audio["task"] == {"type": "retrieval", "name": "audio-text retrieval"}
+    assert audio["dataset"] == {"type": "test", "name": "test, audio-text", "split": "test"}
+    assert audio["metrics"] == [
+        {"type": "R@1", "value": 12.34, "name": "R@1, versatile"},
+        {"type": "R@1", "value": 13.0, "name": "R@1, internvl_ib_pp"},
+    ]
+    assert image["metrics"] == [{"type": "R@1", "value": 3.0, "name": "R@1, versatile"}]
+
+
+def test_the_hubs_library_reads_the_header_and_writes_the_same(product):
+    known = dict.fromkeys(product.spaces, "MIT") | {"internvl": "CC0-1.0"}
+    encoders = {"internvl": "hf:owner/model"}
+    space = replace(product, licences=known, encoders=encoders)
+    text = model_card(space, METRICS)
+    card = ModelCard(text)
+    assert card.text.lstrip().startswith("# internvl_ib_pp")
+    assert card.data.to_dict() == header(space, METRICS)
+    values = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert values == FIGURES
+    again = ModelCardData(**header(space, METRICS))
+    assert again.to_dict() == header(space, METRICS)
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
+
+
+PRODUCT = random_product()
+
+
+@settings(max_examples=50, deadline=None)
+@given(NAMES, NAMES)
+def test_any_licence_and_name_leave_the_header_whole(name, licence):
+    space = PRODUCT.named(name)
+    space = replace(space, licences=dict.fromkeys(space.spaces, licence))
+    figures = {"test": {name: {"audio-text": {"R@1": 1.0}}}}
+    found = ModelCard(model_card(space, figures)).data
+    assert found.model_name == space.title
+    assert found.license in ("other", licence.lower())
