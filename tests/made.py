@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fb_jax.banks import unit_rows
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, with_basis
 from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, init_mixture
 
 
@@ -47,6 +47,33 @@ def random_product() -> FusedSpace:
         for seed, name in enumerate(("clap_music", "clap_general"), start=1)
     ]
     return FusedSpace.of(*claps, base=base, name="internvl_ib_pp")
+
+
+def every_kind() -> dict[str, FusedSpace]:
+    """Return a space of every kind of stage, several experts and several stages; never trained."""
+    imagebind, claps = ("imagebind", 64), (("clap_general", 48), ("clap_music", 48))
+    shared, product = ("text", "audio"), random_product()
+    combination = random_bond("combination", imagebind, claps[0], shared)
+    sums = [random_bond("direct_sum", imagebind, clap, shared, 1) for clap in claps]
+    basis = np.linalg.qr(np.random.default_rng(3).normal(size=(160, 24)))[0].astype(np.float32)
+    displaced = product.base.last.bonds
+    return {
+        "combination": FusedSpace.of(combination, at={"text": 0.3, "audio": 0.7}),
+        "one member": FusedSpace.of(combination.only(("text",))),
+        "not normalised": FusedSpace.of(combination, normalise=False),
+        "displacement": FusedSpace.of(*displaced, name="internvl_ib"),
+        "tuned": FusedSpace.of(*displaced, tuned_rows={"audio": "imagebind_tuned"}, name="tuned"),
+        "direct sum": FusedSpace.of(*sums),
+        "cut": with_basis(FusedSpace.of(*sums, fill=0.2), basis),
+        "two stages": product,
+        "two stages, the first not normalised": replace(
+            product, stages=(replace(product.stages[0], normalise=False), product.last)
+        ),
+        "tuned, then combined": replace(
+            product,
+            stages=(replace(product.stages[0], tuned_rows={"audio": "tuned"}), product.last),
+        ),
+    }
 
 
 def linear_bond(kind: BondKind, *maps: np.ndarray) -> Bond:
