@@ -1,0 +1,159 @@
+"""A fused space as one ONNX file whose factors are inputs.
+
+    inputs     MODALITY.SPACE    float32 [n, d] native rows of any norm; no rows by default
+               factor.MODALITY   float32 scalar, weight of the expert; the space's own by default
+    outputs    MODALITY          float32 [n, dim] fused rows
+
+Ask for the output of a modality and give the rows of its spaces. The file has opset 18 and standard
+operators only. A graph cannot refuse: where ``FusedSpace.fuse`` raises an error, for a row that is
+zero or NaN or for parts that cancel out, the file returns a row that means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Stage, digest
+from fb_jax.interop.onnx_graph import Graph
+from fb_jax.projector import Bond
+
+MOST_BYTES = (1 << 31) - (1 << 20)
+"""Maximum size of the projectors: Protobuf has no larger messages, and the graph needs room."""
+
+
+def write_onnx(space: FusedSpace, path: Path | str) -> None:
+    """Write a space as an ONNX file.
+
+    Args:
+        space: The fused space; its factors are the defaults.
+        path: File to create.
+
+    Raises:
+        FreeBindError: Something is there, the space is planned or too large, or the package onnx is
+            not installed.
+    """
+    path, graph = Path(path), Graph()
+    if path.exists():
+        raise FreeBindError("something is there already", where=path, fix="choose another name")
+    _require_small(space)
+    for modality in space.modalities:
+        graph.add_output(modality, _fused(graph, space, modality), _shape(modality, space.dim))
+    model = graph.model(space.title, _properties(space))
+    with files.explained("onnx refuses this space", space.title):
+        graph.onnx.checker.check_model(model, full_check=True)
+        content = model.SerializeToString(deterministic=True)
+    files.write_atomic(path, lambda file: file.write(content))
+
+
+def _require_small(space: FusedSpace) -> None:
+    bonds = [bond for stage in space.stages for bond in stage.bonds]
+    if (size := sum(array.nbytes for bond in bonds for array in bond.folded)) > MOST_BYTES:
+        raise FreeBindError(
+            "this space is too large for an ONNX file",
+            where=space.title,
+            expected=f"projectors of at most {files.gigabytes(MOST_BYTES)}",
+            got=files.gigabytes(size),
+            fix="write the space of fewer experts: space.with_experts([...])",
+        )
+
+
+def _shape(modality: str, dim: int) -> list[int | str]:
+    return [f"{modality} items", dim]
+
+
+def _properties(space: FusedSpace) -> dict[str, str]:
+    licences = {name: space.licences.get(name, "unknown") for name in space.spaces}
+    known = {"factors": space.factors, "presets": space.presets, "licences": licences}
+    about = {name: json.dumps(part, ensure_ascii=False) for name, part in known.items()}
+    return {"space": space.title, "digest": digest(space), **about}
+
+
+def _fused(graph: Graph, space: FusedSpace, modality: str) -> str:
+    """Add the stages of a modality; see ``FusedSpace.parts``."""
+    native = {}
+    for name in space.spaces_of(modality):
+        none = np.empty((0, space.dims[name]))
+        rows = graph.add_input(f"{modality}.{name}", none, _shape(modality, space.dims[name]))
+        native[name] = graph.unit(rows, "native")
+    route = _Route(graph, modality, native)
+    start = max((i for i, s in enumerate(space.stages) if modality in s.tuned_rows), default=0)
+    fused = native.get(space.stages[0].unified, "")
+    for number, stage in list(enumerate(space.stages))[start:]:
+        factor = ""
+        if (own := stage.factors.get(modality)) is not None:
+            last = stage is space.last
+            factor = graph.add_input(f"factor.{modality}", own, []) if last else graph.constant(own)
+        fused = route.stage(stage, number, fused, factor)
+    return fused
+
+
+@dataclass(frozen=True)
+class _Route:
+    """The way of one modality through the stages.
+
+    Attributes:
+        graph: What it is added to.
+        modality: Name of the modality.
+        native: Native space to its unit rows.
+    """
+
+    graph: Graph
+    modality: str
+    native: dict[str, str]
+
+    def stage(self, stage: Stage, number: int, unified: str, factor: str) -> str:
+        """Add a stage; see ``Stage.parts`` and ``Stage.mix``."""
+        if self.modality in stage.tuned_rows:
+            return self.native[stage.tuned_rows[self.modality]]
+        if isinstance(stage, DirectSum):
+            mixed = self._direct_sum(stage, number, unified, factor)
+        else:
+            if stage.bonds[0].direction.source == "unified":
+                unified = self._projected(stage.bonds[0], number, unified)
+            if self.modality not in stage.shared:
+                return unified
+            mixed = self._weighted_sum(stage, number, unified, factor)
+        return self.graph.unit(mixed) if stage.normalise else mixed
+
+    def _weighted_sum(self, stage: Stage, number: int, unified: str, factor: str) -> str:
+        """Add ``(1 - s) * unified part + s * expert part``."""
+        graph = self.graph
+        outputs = [
+            self._mixture(bond, number, self.native[bond.expert])
+            if bond.direction.source == "expert"
+            else self.native[bond.expert]
+            for bond in stage.bonds
+            if self.modality in bond.shared
+        ]
+        expert = graph.unit(graph.total(outputs))
+        rest = graph.add("Sub", graph.constant(1), factor)
+        return graph.total([graph.add("Mul", unified, rest), graph.add("Mul", expert, factor)])
+
+    def _direct_sum(self, stage: DirectSum, number: int, unified: str, factor: str) -> str:
+        """Add ``[sqrt(1 - w) u ; sqrt(w_1) e_1 ; ...]``, cut to the basis if there is one."""
+        graph, shared = self.graph, [self.modality in bond.shared for bond in stage.bonds]
+        blocks = [
+            self.native[bond.expert] if own else self._projected(bond, number, unified)
+            for bond, own in zip(stage.bonds, shared, strict=True)
+        ]
+        count = len(blocks)
+        shares = [graph.constant((1 if own else stage.fill) / count) for own in shared]
+        squares = [graph.add("Mul", factor, share) for share in shares]
+        rest = graph.add("Sub", graph.constant(1), graph.add("Sum", *squares))
+        rest = graph.add("Max", rest, graph.constant(0))  # the sum may round to more than 1
+        rows = graph.side_by_side([unified, *blocks], [rest, *squares])
+        if isinstance(stage, CutSum):
+            rows = graph.add("MatMul", rows, graph.constant(stage.basis, f"{number}.basis"))
+        return rows
+
+    def _projected(self, bond: Bond, number: int, unified: str) -> str:
+        return self.graph.unit(self._mixture(bond, number, self.graph.unit(unified)))
+
+    def _mixture(self, bond: Bond, number: int, rows: str) -> str:
+        return self.graph.mixture(rows, bond.folded, f"{number}.{bond.expert}")

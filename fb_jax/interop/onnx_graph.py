@@ -1,0 +1,106 @@
+"""A graph of ONNX, grown operator by operator; values are named by text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fb_jax.extras import import_extra
+from fb_jax.projector import Folded
+
+OPSET, IR_VERSION = 18, 8
+LEAST_SQUARE = {"native": 1e-36, "mixed": 1e-24}
+"""Least squared norm that rows are divided by: native rows, and sums of unit rows."""
+
+
+class Graph:
+    """Nodes, inputs, outputs and constants of a graph.
+
+    Raises:
+        FreeBindError: The package onnx is not installed.
+    """
+
+    def __init__(self) -> None:
+        self.onnx = import_extra("onnx", "onnx")
+        self.nodes: list[Any] = []
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def add(self, operator: str, *values: str, **attributes: Any) -> str:
+        """Apply an operator; return the name of its output."""
+        name = f"{operator}_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(operator, values, [name], **attributes))
+        return name
+
+    def constant(self, value: Any, name: str = "", dtype: type = np.float32) -> str:
+        """Add numbers, under each name only once; return the name."""
+        array: np.ndarray = np.asarray(value, dtype)
+        name = name or f"{dtype.__name__} {array.tolist()}"
+        if name not in self.constants:
+            self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
+        return name
+
+    def add_input(self, name: str, default: Any, shape: Sequence[int | str]) -> str:
+        """Add an input that may be left out: a constant of its name is its default."""
+        self.inputs.append(self._described(name, shape))
+        return self.constant(default, name)
+
+    def add_output(self, name: str, value: str, shape: Sequence[int | str]) -> None:
+        """Make a value an output under a name."""
+        self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
+        self.outputs.append(self._described(name, shape))
+
+    def _described(self, name: str, shape: Sequence[int | str]) -> Any:
+        kind = self.onnx.TensorProto.FLOAT
+        return self.onnx.helper.make_tensor_value_info(name, kind, shape)
+
+    def unit(self, rows: str, kind: str = "mixed") -> str:
+        """Divide rows by their norm."""
+        square = self.add("ReduceSumSquare", rows, self._axis(-1), keepdims=1)
+        least = self.constant(LEAST_SQUARE[kind])
+        return self.add("Div", rows, self.add("Sqrt", self.add("Max", square, least)))
+
+    def total(self, blocks: Sequence[str]) -> str:
+        """Add arrays of one shape; unlike Add, Concat refuses other numbers of rows."""
+        stacked = [self.add("Unsqueeze", block, self._axis(0)) for block in blocks]
+        return self.add(
+            "ReduceSum", self.add("Concat", *stacked, axis=0), self._axis(0), keepdims=0
+        )
+
+    def side_by_side(self, blocks: Sequence[str], squares: Sequence[str]) -> str:
+        """Put unit rows beside each other, scaled to these squared norms."""
+        shares = [self.add("Sqrt", square) for square in squares]
+        scaled = [self.add("Mul", *pair) for pair in zip(blocks, shares, strict=True)]
+        return self.add("Concat", *scaled, axis=-1)
+
+    def mixture(self, rows: str, folded: Folded, name: str) -> str:
+        """Return the mean of the members' unit outputs, as ``mean_output`` computes it."""
+        numbers = [
+            self.constant(array, f"{name}.{field}") for field, array in folded._asdict().items()
+        ]
+        hidden = self.add("Relu", self._affine(rows, *numbers[:2]))
+        outputs = self.unit(self._affine(hidden, *numbers[2:]))
+        return self.add("ReduceMean", outputs, self._axis(0), keepdims=0)
+
+    def _affine(self, rows: str, weight: str, bias: str) -> str:
+        return self.add("Add", self.add("MatMul", rows, weight), bias)
+
+    def _axis(self, axis: int) -> str:
+        return self.constant([axis], dtype=np.int64)
+
+    def model(self, name: str, properties: Mapping[str, str]) -> Any:
+        """Return the model under a name, with texts by name."""
+        helper = self.onnx.helper
+        constants = list(self.constants.values())
+        graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, constants)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="freebind-jax",
+        )
+        helper.set_model_props(model, dict(properties))
+        return model

@@ -1,0 +1,134 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from made import every_kind, linear_bond, native_rows, planned, random_bond
+
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import FusedSpace, digest
+from fb_jax.interop import onnx as interop
+from fb_jax.interop.onnx import write_onnx
+
+SPACES = every_kind()
+
+
+def opened(path):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it warns of every input that has a default
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture
+def session_of(tmp_path):
+    def session_of(space):
+        write_onnx(space, tmp_path / "space.onnx")
+        return opened(tmp_path / "space.onnx")
+
+    return session_of
+
+
+def run(session, modality, rows, **factors):
+    feed = {f"{modality}.{name}": np.float32(array) for name, array in rows.items()}
+    feed |= {f"factor.{m}": np.array(factor, np.float32) for m, factor in factors.items()}
+    (found,) = session.run([modality], feed)
+    return found
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_the_file_fuses_any_number_of_rows_at_any_factors(kind, session_of):
+    space = SPACES[kind]
+    session = session_of(space)
+    for modality in space.modalities:
+        for count in (0, 1, 9):
+            rows = native_rows(space, modality, count)
+            wanted = space.fuse(modality, rows)
+            np.testing.assert_allclose(run(session, modality, rows), wanted, atol=1e-6)
+        for factor in {0.0, 0.85, 1.0} if modality in space.factors else ():
+            wanted = space.with_factors(**{modality: factor}).fuse(modality, rows)
+            found = run(session, modality, rows, **{modality: factor})
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_seven_experts_at_their_whole_weight_leave_the_unified_space_nothing(session_of):
+    ends = ("imagebind", 64), ("text", "audio")
+    bonds = [random_bond("direct_sum", ends[0], (f"e{n}", 5), ends[1], n) for n in range(7)]
+    space = FusedSpace.of(*bonds)
+    rows = native_rows(space, "text")
+    found = run(session_of(space), "text", rows, text=1.0)
+    assert not found[:, :64].any()
+    np.testing.assert_allclose(found, space.with_factors(text=1.0).fuse("text", rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-3, 1e15])
+def test_native_rows_may_have_any_norm(session_of, scale):
+    space = SPACES["two stages"]
+    rows = native_rows(space, "audio")
+    scaled = {name: scale * array for name, array in rows.items()}
+    found = run(session_of(space), "audio", scaled)
+    np.testing.assert_allclose(found, space.fuse("audio", rows), atol=1e-6)
+
+
+def test_a_row_by_hand(session_of):
+    swap = np.eye(2)[::-1]
+    space = FusedSpace.of(linear_bond("combination", swap), at={"text": 0.25, "audio": 0.5})
+    x = np.array([[1.0, 0.0]])
+    found = run(session_of(space), "text", {"u": x, "e": x})
+    np.testing.assert_allclose(found, np.array([[3, 1]]) / np.sqrt(10), atol=1e-6)
+
+
+def test_the_file_says_what_it_takes_and_what_it_holds(tmp_path):
+    space = replace(SPACES["two stages"], licences={"imagebind": "MIT"})
+    write_onnx(space, tmp_path / "space.onnx")
+    session = opened(tmp_path / "space.onnx")
+    assert session.get_inputs() == []  # none must be given
+    inputs = {one.name: one.shape for one in session.get_overridable_initializers()}
+    assert inputs["audio.clap_music"] == ["audio items", 48]
+    assert {name for name in inputs if name.startswith("factor")} == {"factor.audio", "factor.text"}
+    assert [one.name for one in session.get_outputs()] == list(space.modalities)
+    about = session.get_modelmeta()
+    assert (about.graph_name, about.producer_name) == ("internvl_ib_pp", "freebind-jax")
+    known = about.custom_metadata_map
+    assert (known["space"], known["digest"]) == (space.title, digest(space))
+    assert json.loads(known["factors"]) == space.factors
+    assert json.loads(known["presets"]) == space.presets
+    assert json.loads(known["licences"])["imagebind"] == "MIT"
+    assert json.loads(known["licences"])["internvl"] == "unknown"
+    model = onnx.load(tmp_path / "space.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
+    folded = sum(x.nbytes for stage in space.stages for bond in stage.bonds for x in bond.folded)
+    assert (tmp_path / "space.onnx").stat().st_size < 1.5 * folded  # modalities share the numbers
+
+
+def test_other_numbers_of_rows_and_forgotten_spaces_are_refused(session_of):
+    space = SPACES["combination"]
+    session, rows = session_of(space), native_rows(space, "text", 3)
+    for one in (
+        {**rows, "clap_general": rows["clap_general"][:1]},
+        {"imagebind": rows["imagebind"]},
+    ):
+        with pytest.raises(Exception, match=r"must match|mismatch"):
+            run(session, "text", one)
+
+
+def test_a_file_that_is_there_a_planned_space_and_a_large_one_are_refused(tmp_path, monkeypatch):
+    space, path = SPACES["combination"], tmp_path / "space.onnx"
+    with pytest.raises(FreeBindError, match="not trained yet"):
+        write_onnx(planned(space), path)
+    monkeypatch.setattr(interop, "MOST_BYTES", 1000)
+    with pytest.raises(FreeBindError, match=r"too large for an ONNX file(.|\n)*fewer experts"):
+        write_onnx(space, path)
+    assert not path.exists()
+    path.write_text("mine")
+    with pytest.raises(FreeBindError, match=r"there already(.|\n)*space\.onnx"):
+        write_onnx(space, path)
+    assert path.read_text() == "mine"
+
+
+def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(FreeBindError, match=r"onnx is not installed(.|\n)*freebind-jax\[onnx\]"):
+        write_onnx(SPACES["combination"], tmp_path / "space.onnx")
