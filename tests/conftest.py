@@ -11,6 +11,7 @@ import disturb
 import jax
 import pytest
 from disturb import REPOSITORY, At
+from hub_server import Hub, serving
 from made import random_bond
 
 from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
@@ -114,3 +115,17 @@ def make_bond() -> Callable[[BondKind], Bond]:
         return random_bond(kind, ("imagebind", 64), ("clap_general", 48), ("text", "audio"))
 
     return make_bond
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub in this process, which huggingface_hub talks to by HTTP."""
+    from huggingface_hub import constants
+
+    with serving() as hub:
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_TOKEN", "hf_stand_in")
+        yield hub

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +42,17 @@ class FusedSpace:
     # A space knows no files: fb_jax.fusion.storage adds these two methods.
     save: ClassVar[Callable[..., None]]
     load: ClassVar[Callable[..., FusedSpace]]
+
+    def push_to_hub(self, repo_id: str, name: str = "", **options: Any) -> str:
+        """Upload the space to the Hugging Face hub: see ``fb_jax.interop.hub.push_to_hub``."""
+        address: str = _hub().push_to_hub(self, repo_id, name, **options)
+        return address
+
+    @staticmethod
+    def from_pretrained(source: Path | str, **options: Any) -> FusedSpace:
+        """Read a space from a folder or the hub: see ``fb_jax.interop.hub.from_pretrained``."""
+        space: FusedSpace = _hub().from_pretrained(source, **options)
+        return space
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -218,3 +231,8 @@ class FusedSpace:
     ) -> Float32[np.ndarray, "n d"]:
         """Return fused rows ``[n, d]`` for some items of one modality; see ``parts``."""
         return self.mix(modality, self.parts(modality, rows, precision))
+
+
+def _hub() -> Any:
+    """Return a module of a layer above, which only these two methods need, when they run."""
+    return import_module("fb_jax.interop.hub")
