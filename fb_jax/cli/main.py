@@ -59,6 +59,16 @@ COMMANDS = {
         "Write the fused space of one or several runs as one folder.",
         "--run runs/MUSIC runs/GENERAL --out spaces/imagebind_pp --name imagebind_pp",
     ),
+    "convert": Command(
+        "convert:convert",
+        "Write a fused space for sentence-transformers or as ONNX.",
+        "spaces/imagebind_pp --to onnx",
+    ),
+    "push": Command(
+        "push:push",
+        "Upload a fused space to the Hugging Face hub.",
+        "spaces/imagebind_pp me/imagebind-pp --licence clap_music CC0-1.0",
+    ),
     "bank info": Command("bank:info", "Print what is in a bank root.", "data/mine", computes=False),
     "bank verify": Command(
         "bank:verify", "Read a whole bank root and check it.", "data/mine", computes=False
