@@ -89,7 +89,7 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
         p: float(np.broadcast_to(surface, every.shape)[best]) for p, surface in pairs.items()
     }
     factors = {m: swept.grid[int(i)] for m, i in zip(swept.modalities, best, strict=True)}
-    return Choice(factors, reached, float(short[best]))
+    return Choice(dict(sorted(factors.items())), reached, float(short[best]))
 
 
 def as_text(factors: Factors) -> str:

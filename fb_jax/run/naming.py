@@ -33,7 +33,8 @@ def named(config: RunConfig) -> RunConfig:
     shared = spaces.get(unified, set())
     experts = [n for n, ms in spaces.items() if len(ms & shared) > 1 and n != unified]
     expert = config.expert or _only("expert", experts, spaces, config)
-    notice_once(f"unified space: {unified}; expert: {expert} (--unified and --expert name others)")
+    if (unified, expert) != (config.unified or PAPER["unified"], config.expert or PAPER["expert"]):
+        notice_once(f"unified space: {unified}; expert: {expert} (others: --unified, --expert)")
     return replace(config, unified=unified, expert=expert)
 
 

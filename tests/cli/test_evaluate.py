@@ -7,6 +7,7 @@ import pytest
 from fb_jax import files
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.main import main as freebind
+from fb_jax.evaluation.choosing import as_text
 from fb_jax.run import Run
 
 
@@ -61,13 +62,15 @@ def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root,
 
 @pytest.mark.parametrize(
     "factors",
-    [["--sigma-audio", 0.5], ["--lambda-audio", 0.5], ["--sigma", "audio", 0.5, "text", 0.1]],
+    [["--sigma-audio", 0.5], ["--lambda-audio", 0.5], ["--sigma", "audio", 0.5]],
 )
-def test_a_factor_that_is_not_named_is_the_presets(invoke, run_folder, recorded, tmp_path, factors):
+def test_a_factor_that_is_not_named_is_the_chosen_one(invoke, run_folder, tmp_path, factors):
     args = ["--split", "val", *factors, "--json", tmp_path / "out.json"]
     assert invoke(freebind, "eval", "--run", run_folder, *args).status == 0
     found = files.read_json(tmp_path / "out.json")["retrieval"]["val"]
-    assert found["audio 0.5, text 0.1"] == recorded["val"]["versatile"]
+    point = {"audio": 0.5, "text": Run(run_folder).chosen.factors["text"]}
+    there = Run(run_folder).evaluate("val", {"here": point})["here"]
+    assert found[as_text(point)] == there
 
 
 @pytest.mark.parametrize(

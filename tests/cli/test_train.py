@@ -217,4 +217,4 @@ def test_help_names_every_option_with_its_default(invoke):
     for option in ("--data BANK_ROOT", "--bond", "--dry-run", "--training.batch", "--config"):
         assert option in done.out
     assert "default: the word world" in done.out
-    assert "default: 4096" in done.out
+    assert "default: 2048" in done.out

@@ -38,6 +38,13 @@ def test_the_only_spaces_that_fit_are_taken_and_told(pool, config, caplog):
     assert "unified space: house; expert: phones" in caplog.text
 
 
+def test_the_papers_defaults_need_no_word(pool, config, caplog):
+    pool("imagebind", *ALL)
+    pool("clap_general", "text", "audio")
+    assert named(config).spaces == ("imagebind", "clap_general")
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("given", [{"unified": "house"}, {"expert": "phones"}])
 def test_one_name_is_enough(pool, config, given):
     pool("house", *ALL)
