@@ -80,13 +80,13 @@ COMMANDS = {
         computes=False,
     ),
     "bank import": Command(
-        "bank:import_",
-        "Import a matrix of embeddings as a bank.",
+        "importing:import_",
+        "Import embeddings from files of other programs as banks.",
         "emb.npy --root data/mine --split pool --space clap_general --modality text",
         computes=False,
     ),
     "bank pairs": Command(
-        "bank:pairs",
+        "importing:pairs",
         "Import the pairs of two modalities, for evaluation.",
         "table.csv --root data/mine --split test --left audio --right text",
         computes=False,

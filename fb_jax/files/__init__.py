@@ -18,7 +18,7 @@ from fb_jax.files.disk import (
     require_writable,
 )
 from fb_jax.files.locks import has_locks, locked, remove_partial, take
-from fb_jax.files.npy_files import open_npy, read_npy
+from fb_jax.files.npy_files import open_npy, read_npy, read_npy_header
 from fb_jax.files.reading import (
     convert,
     explained,
@@ -64,6 +64,7 @@ __all__ = [
     "read_jsonl",
     "read_lines",
     "read_npy",
+    "read_npy_header",
     "read_recorded",
     "read_versioned",
     "read_yaml",

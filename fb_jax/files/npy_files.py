@@ -26,7 +26,9 @@ def read_npy(path: Path, what: str) -> np.ndarray:
         return np.array(array)
 
 
-def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = None) -> np.ndarray:
+def open_npy(
+    path: Path, what: str, *, follow: bool = True, fix: str | None = None, offset: int = 0
+) -> np.ndarray:
     """Map a ``.npy`` file without reading its numbers.
 
     Args:
@@ -34,6 +36,7 @@ def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = No
         what: It is, for the message.
         follow: Whether it may be a link.
         fix: What to do if it cannot be read, for the message.
+        offset: Where it begins: after 0 bytes, or inside of an archive.
 
     Raises:
         FreeBindError: It is missing, damaged, shorter than its header says, or holds objects.
@@ -44,7 +47,8 @@ def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = No
         warnings.catch_warnings(action="ignore"),
         explained(f"{what} cannot be read: truncated, or no .npy file", path, fix),
     ):
-        shape, fortran, dtype = _read_header(file)
+        file.seek(offset)
+        shape, fortran, dtype = read_npy_header(file)
         if dtype.hasobject or min(shape, default=0) < 0:
             raise ValueError(f"it says that it holds {dtype}, {shape}")
         _require_bytes(file, math.prod(shape) * dtype.itemsize)
@@ -55,7 +59,7 @@ def open_npy(path: Path, what: str, *, follow: bool = True, fix: str | None = No
         return np.memmap(mapped, dtype, "r", file.tell(), shape, order)
 
 
-def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read the header of a ``.npy`` file; NumPy would allocate whatever length it claims."""
     version = np.lib.format.read_magic(file)
     start, width = file.tell(), 2 if version == (1, 0) else 4

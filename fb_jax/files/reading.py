@@ -8,7 +8,7 @@ anything is allocated.
 from __future__ import annotations
 
 import os
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,21 +89,36 @@ def read_json(path: Path, kind: Any = Any) -> Any:
     return convert(value, kind, path)
 
 
-def read_lines(path: Path, what: str = "a list") -> Iterator[str]:
+def read_lines(path: Path, what: str = "a list", *, ends: bool = False) -> Iterator[str]:
     """Yield the lines of a UTF-8 text, with or without a byte order mark.
 
     A line ends at a line feed only, with or without a carriage return before it: a caption may hold
     U+2028 or a vertical tab.
+
+    Args:
+        path: Of the text.
+        what: It is, for messages.
+        ends: Whether to keep what ends the lines.
 
     Raises:
         FreeBindError: The file is missing, or a line is not UTF-8.
     """
     with open_regular(path, what) as file:
         for number, line in enumerate(file, 1):
+            if number == 1:
+                _refuse_utf16(line, what, path)
             with explained(f"{what} is not UTF-8 text", f"{path}, line {number}"):
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             if text:
-                yield text.removesuffix("\n").removesuffix("\r")
+                yield text if ends else text.removesuffix("\n").removesuffix("\r")
+
+
+def _refuse_utf16(line: bytes, what: str, path: Path) -> None:
+    """Raise a FreeBindError for the first line of a UTF-16 text, with or without its mark."""
+    if line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in line[:2]:
+        raise FreeBindError(
+            f"{what} is UTF-16 text", where=path, expected="UTF-8", fix="save it as UTF-8"
+        )
 
 
 def read_versioned(

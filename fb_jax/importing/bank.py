@@ -1,14 +1,15 @@
-"""A bank from a matrix in a file of another program."""
+"""A bank from rows in files of another program: open the source, list the items, write the rows."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax import files
 from fb_jax.banks import (
     Bank,
     BankAbout,
@@ -23,58 +24,116 @@ from fb_jax.banks import (
 )
 from fb_jax.banks.directions import find_all_bad_rows, refuse_bad_rows
 from fb_jax.banks.rows import blocks_of
-from fb_jax.errors import FreeBindError
-from fb_jax.importing.lists import items_for
-from fb_jax.importing.matrices import open_matrix
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.importing.lists import Listed, list_items, require_items, store_items
+from fb_jax.importing.readers import open_source
+from fb_jax.importing.source import Source
 
 
 def import_bank(
     split: Split,
     space: str,
     modality: str,
-    source: Path | str,
+    source: Source | Path | str,
     *,
-    items: Path | str | None = None,
+    items: Listed | Path | str | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     encoder: Encoder | None = None,
     bad_rows: Literal["refuse", "missing"] = "refuse",
     progress: Progress = no_progress,
 ) -> Bank:
-    """Make a bank from a matrix on disk.
+    """Make a bank from rows on disk.
 
     Args:
         split: Split of the bank; its folder need not exist.
         space: Name of the space.
         modality: Name of the modality.
-        source: ``.npy`` or ``.safetensors``, ``[n, d]`` floats of any norm.
-        items: The item list: ``.jsonl`` (objects with an "id") or ``.txt`` (a caption a line).
-            None takes the list that the split has; if it has none, the rows are numbered.
+        source: File or folder with ``[n, d]`` floats of any norm (docs/importing.md), or a source
+            that ``open_source`` opened.
+        items: The item list: a file, or what ``list_items`` returned. None takes the columns of
+            the source; if it has none, the list that the split has; if it has none, numbers.
         dtype: How to store the rows.
-        encoder: The model that computed the embeddings; None names the file.
+        encoder: The model that computed the embeddings; None names the source.
         bad_rows: Refuse NaN, infinite and zero rows, or list them as missing.
         progress: Called with the number of rows just written.
 
     Raises:
-        FreeBindError: The matrix or the items cannot be used; their numbers differ; rows are bad.
+        FreeBindError: The rows or the items cannot be used; their numbers differ; rows are bad.
     """
-    source = Path(source)
-    for kind, name in (("split", split.name), ("space", space), ("modality", modality)):
-        require_name(kind, name)
-    matrix, folder = open_matrix(source), split.bank_path(space, modality)
-    _require_same_dim(split, space, modality, matrix.shape[1])
-    missing = _bad_rows(matrix, source, refuse=bad_rows == "refuse")
+    opened, listed = _opened(source, modality, items)
+    require_bank(split, space, modality, opened)
+    scan = scan_rows(opened.matrix)
+    if bad_rows == "refuse":
+        fix = "correct them, or use --bad-rows missing"
+        refuse_bad_rows("a matrix", opened.path, scan.bad, fix)
+    count = len(opened.matrix)
+    require_items(split, modality, listed, count)
     about = BankAbout(
         space=space,
         modality=modality,
-        encoder=encoder or Encoder(source.name),
-        items_sha256=items_for(split, modality, items, len(matrix)).digest,
-        missing=missing,
-        made_from=files.sha256_of(source),
+        encoder=encoder or Encoder(opened.path.name),
+        items_sha256=store_items(split, modality, listed, count).digest,
+        missing=scan.missing,
+        made_from=scan.digest,
     )
-    count, dim = matrix.shape
+    return _write(split.bank_path(space, modality), about, opened.matrix, dtype, progress)
+
+
+def _opened(
+    source: Source | Path | str, modality: str, items: Listed | Path | str | None
+) -> tuple[Source, Listed | None]:
+    """Open what is not open yet, and say what was chosen."""
+    opened = source if isinstance(source, Source) else open_source(source, modality)
+    listed = items if isinstance(items, Listed) else list_items(items or opened.columns)
+    notes = () if opened is source else opened.notes
+    for note in (*notes, *(listed.notes if listed and listed is not items else ())):
+        notice_once(f"{opened.path}: {note}")
+    return opened, listed
+
+
+def require_bank(split: Split, space: str, modality: str, source: Source) -> None:
+    """Raise a FreeBindError unless a bank of these names and columns can be in a split."""
+    for kind, name in (("split", split.name), ("space", space), ("modality", modality)):
+        require_name(kind, name)
+    _require_same_dim(split, space, modality, source.matrix.shape[1])
+
+
+class Scan(NamedTuple):
+    """What one pass over rows finds.
+
+    Attributes:
+        bad: Numbers of the rows without a direction, by kind.
+        digest: SHA-256 of shape, dtype and rows: the same for the same rows in another format.
+    """
+
+    bad: dict[str, np.ndarray]
+    digest: str
+
+    @property
+    def missing(self) -> Integer[np.ndarray, " m"]:
+        """Numbers of all bad rows, ascending."""
+        return np.sort(np.concatenate(list(self.bad.values())))
+
+
+def scan_rows(rows: Rows) -> Scan:
+    """Read rows once, block by block."""
+    digest = hashlib.sha256(str(tuple(rows.shape)).encode())
+
+    def digested() -> Iterator[tuple[int, np.ndarray]]:
+        for start, block in blocks_of(rows):
+            digest.update(block.dtype.str.encode() if start == 0 else b"")
+            digest.update(np.ascontiguousarray(block).data)
+            yield start, block
+
+    bad = find_all_bad_rows(digested())
+    return Scan(bad, digest.hexdigest())
+
+
+def _write(folder: Path, about: BankAbout, rows: Rows, dtype: str, progress: Progress) -> Bank:
+    count, dim = rows.shape
     with bank_writer(folder, about, dim=dim, count=count, dtype=dtype) as writer:
-        for start, block in blocks_of(matrix, writer.rows_done):
-            writer.append(_storable(block, missing - start))
+        for start, block in blocks_of(rows, writer.rows_done):
+            writer.append(_storable(block, about.missing - start))
             progress(len(block))
     return Bank.open(folder)
 
@@ -91,13 +150,6 @@ def _require_same_dim(split: Split, space: str, modality: str, dim: int) -> None
                 got=f"{dim} columns",
                 fix="they must come from one model; choose another --space for another model",
             )
-
-
-def _bad_rows(matrix: Rows, source: Path, *, refuse: bool) -> Integer[np.ndarray, " m"]:
-    found = find_all_bad_rows(blocks_of(matrix))
-    if refuse:
-        refuse_bad_rows("a matrix", source, found, "correct them, or use --bad-rows missing")
-    return np.sort(np.concatenate(list(found.values())))
 
 
 def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:

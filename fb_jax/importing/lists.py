@@ -1,35 +1,221 @@
-"""Item lists in files of other programs: ``.jsonl`` and ``.txt``."""
+"""Item lists from columns: of the source itself, or of a file of items."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fb_jax import files
 from fb_jax.banks import Bank, ItemList, Split, write_items
 from fb_jax.banks.items import Item, items_sha256
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, unknown
+from fb_jax.importing.source import Columns
+from fb_jax.importing.table_files import ARROW, PARQUET, open_table_columns
+from fb_jax.importing.texts import open_captions, open_delimited, open_objects
+
+OPENERS: Mapping[str, Callable[[Path], Columns]] = {
+    ".txt": open_captions,
+    ".csv": open_delimited,
+    ".tsv": open_delimited,
+    ".jsonl": open_objects,
+    **dict.fromkeys(PARQUET + ARROW, open_table_columns),
+}
+GUESSES = {
+    "id": ("id", "key", "uid", "uuid", "item_id", "doc_id"),
+    "caption": ("caption", "text", "title"),
+    "path": ("path", "image_path", "audio_path", "file_path", "file", "file_name", "url"),
+}
+"""Usual names of the columns that become fields of an item, in small or capital letters."""
+
+NO_COLUMN = "-"
 
 
-def items_for(split: Split, modality: str, source: Path | str | None, count: int) -> ItemList:
-    """Return the item list of a modality, written if the split has none; see ``import_bank``.
+@dataclass(frozen=True)
+class ItemColumns:
+    """Columns that say what the items are. By default usual names are looked for.
+
+    Attributes:
+        id_column: Column of the ids; - numbers the items.
+        caption_column: Column of the captions; - for none.
+        path_column: Column of the media files or their addresses; - for none.
+    """
+
+    id_column: str | None = None
+    caption_column: str | None = None
+    path_column: str | None = None
+
+    def asked(self) -> dict[str, str | None]:
+        """Return each field of an item to the column that was asked for."""
+        return {name: getattr(self, f"{name}_column") for name in GUESSES}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Items as some columns give them, read anew each time; nothing is written yet.
+
+    Attributes:
+        columns: Where they are.
+        fields: Field of an item to its column.
+    """
+
+    columns: Columns
+    fields: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[Item]:
+        chosen = tuple(self.fields.values())
+        for row, record in enumerate(self.columns.rows(*chosen)):
+            yield self._item(row, record)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which columns were chosen, a line each."""
+        lines = [f"{name}s: column `{column}`" for name, column in self.fields.items()]
+        return tuple(lines if "id" in self.fields else ["ids: numbers of the rows", *lines])
+
+    def _item(self, row: int, record: Mapping[str, Any]) -> Item:
+        item = dict(record) if self.columns.whole else {}
+        for name, column in self.fields.items():
+            item[name] = _text(record.get(column), f"{self.columns.where}, row {row}, {column}")
+        for name in ("caption", "path"):
+            if item.get(name, "") is None:
+                del item[name]
+        if "id" not in self.fields:
+            item["id"] = str(row)
+        elif not item["id"]:
+            where = f"{self.columns.where}, row {row}"
+            fix = f"name another column with --id-column, or {NO_COLUMN} to number the rows"
+            raise FreeBindError("an item has no id", where=where, got=dict(record), fix=fix)
+        return item
+
+
+def _text(value: Any, where: str) -> str | None:
+    """Return a cell as text; None if it is null.
 
     Raises:
-        FreeBindError: The list cannot be read, is another one, or does not have ``count`` items.
+        FreeBindError: It is neither text nor a whole number.
+    """
+    if value is None or value != value:  # NaN, as pandas writes null
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise FreeBindError(
+            "an item is malformed", where=where, expected="text or a whole number", got=repr(value)
+        )
+    return str(value)
+
+
+def list_items(
+    source: Columns | Path | str | None, asked: ItemColumns | None = None
+) -> Listed | None:
+    """Return the items that columns or a file list; None without columns.
+
+    Args:
+        source: Columns, or a file: ``.txt`` (a caption a line), ``.csv``, ``.tsv``, ``.jsonl``,
+            Parquet or Arrow.
+        asked: Columns of the fields.
+
+    Raises:
+        FreeBindError: The file cannot be read, or has no such column, or none that is known.
+    """
+    asked = asked or ItemColumns()
+    wanted = {n: column for n, column in asked.asked().items() if column not in (None, NO_COLUMN)}
+    if source is None:
+        if wanted:
+            raise FreeBindError(
+                "this source has no columns", got=wanted, fix="name a list of items: --items"
+            )
+        return None
+    columns = source if isinstance(source, Columns) else open_columns(Path(source))
+    fields = choose(columns, asked)
+    if not fields and source is not columns:
+        raise FreeBindError(
+            "no column of this list is known",
+            where=columns.where,
+            expected="; ".join(f"{n}: {', '.join(names)}" for n, names in GUESSES.items()),
+            got=", ".join(columns.types) or "no column",
+            fix="name them: --id-column, --caption-column, --path-column",
+        )
+    return Listed(columns, fields)
+
+
+def open_columns(path: Path) -> Columns:
+    """Open a file of items by its suffix.
+
+    Raises:
+        FreeBindError: It is missing, damaged, or of another kind.
+    """
+    opener = OPENERS.get(path.suffix.lower())
+    if opener is None:
+        raise FreeBindError(
+            "this kind of list cannot be read", where=path, expected=", ".join(OPENERS)
+        )
+    return opener(path)
+
+
+def choose(columns: Columns, asked: ItemColumns) -> dict[str, str]:
+    """Return field of an item to its column: the one asked for, or the first of a usual name."""
+    small = {name.lower(): name for name in reversed(list(columns.types))}
+    chosen: dict[str, str] = {}
+    for name, column in asked.asked().items():
+        if column is None:
+            column = next((small[guess] for guess in GUESSES[name] if guess in small), NO_COLUMN)
+        elif column not in (*columns.types, NO_COLUMN):
+            raise unknown("column", column, columns.types, columns.where)
+        if column != NO_COLUMN:
+            chosen[name] = column
+    return chosen
+
+
+def require_items(split: Split, modality: str, items: Listed | None, count: int) -> None:
+    """Raise a FreeBindError unless items are ``count`` items with ids of their own, and no others.
+
+    Without items the list of the split is meant, or numbers if it has none.
     """
     path = split.items_path(modality)
-    items = None if source is None else _read_items(Path(source))
-    _require_count(count, path if items is None else items, source or path)
+    if items is not None:
+        _require_count(count, _distinct(items), items.columns.where)
+    elif path.exists():
+        _require_count(count, len(ItemList(path)), path)
     if not path.exists():
         _require_known(split, modality, items)
+
+
+def store_items(split: Split, modality: str, items: Listed | None, count: int) -> ItemList:
+    """Write the item list of a modality unless it is there already; see ``require_items``.
+
+    Raises:
+        FreeBindError: Another list is there.
+    """
+    path = split.items_path(modality)
     with split.writing():
-        if items is None and not path.exists():
-            items = [{"id": str(row)} for row in range(count)]
-        written = ItemList(path) if items is None else write_items(path, items)
-    _require_count(count, path, path)  # it may have come meanwhile
+        if items is None and path.exists():
+            written = ItemList(path)
+        else:
+            numbered = ({"id": str(row)} for row in range(count))
+            written = write_items(path, numbered if items is None else items)
+    _require_count(count, len(written), path)  # it may have come meanwhile
     return written
 
 
-def _require_known(split: Split, modality: str, items: list[Item] | None) -> None:
+def _distinct(items: Listed) -> int:
+    """Return the number of items.
+
+    Raises:
+        FreeBindError: Two have one id.
+    """
+    seen: dict[str, int] = {}
+    for row, item in enumerate(items):
+        if (first := seen.setdefault(item["id"], row)) != row:
+            raise FreeBindError(
+                "two items have the same id",
+                where=items.columns.where,
+                got=f"{item['id']!r} in rows {first} and {row}",
+                fix=f"name another column with --id-column, or {NO_COLUMN} to number the rows",
+            )
+    return len(seen)
+
+
+def _require_known(split: Split, modality: str, items: Iterable[Item] | None) -> None:
     """Raise a FreeBindError if banks of the split record a list that is lost, and not this one."""
     owners = (space for space, owned in split.spaces().items() if modality in owned)
     wanted = {Bank.open(split.bank_path(space, modality)).items_sha256 for space in owners}
@@ -42,11 +228,7 @@ def _require_known(split: Split, modality: str, items: list[Item] | None) -> Non
         )
 
 
-def _require_count(count: int, items: list[Item] | Path, where: object) -> None:
-    if isinstance(items, Path):
-        found = len(ItemList(items)) if items.exists() else count
-    else:
-        found = len(items)
+def _require_count(count: int, found: int, where: object) -> None:
     if found != count:
         raise FreeBindError(
             "the matrix and the item list differ in length",
@@ -54,15 +236,3 @@ def _require_count(count: int, items: list[Item] | Path, where: object) -> None:
             expected=f"{found} rows, one for each item",
             got=f"{count} rows",
         )
-
-
-def _read_items(source: Path) -> list[Item]:
-    if source.suffix not in (".jsonl", ".txt"):
-        raise FreeBindError(
-            "this kind of item list cannot be read", where=source, expected=".jsonl or .txt"
-        )
-    if source.suffix == ".jsonl":
-        items = ItemList(source)
-        items.verify()
-        return list(items)
-    return [{"id": str(i), "caption": line} for i, line in enumerate(files.read_lines(source))]

@@ -1,52 +1,183 @@
-"""Pair tables in files of other programs: rows of two modalities that belong together."""
+"""Pair tables from files of other programs: rows of two modalities that belong together."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax import files
-from fb_jax.banks import Split
+from fb_jax.banks import ItemList, Split, write_items
 from fb_jax.banks.split import check_pairs, pair_key
-from fb_jax.errors import notice_once
+from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.importing.pair_tables import Value, read_pair_columns
 
-NUMBER = re.compile(r"[ \t]*-?[0-9]+[ \t]*")
-PAIRS = "two columns of row numbers, separated by a comma, without a header"
+NUMBER = re.compile(r"[ \t]*-?[0-9]{1,18}[ \t]*", re.ASCII)
+CLASS = "class"
+
+By = Literal["id", "row"]
 
 
 def import_pairs(
-    split: Split, left: str, right: str, source: Path | str
+    split: Split,
+    left: str,
+    right: str,
+    source: Path | str,
+    *,
+    left_column: str | None = None,
+    right_column: str | None = None,
+    by: By | None = None,
+    say: Callable[[str], None] = notice_once,
 ) -> Integer[np.ndarray, "p 2"]:
     """Store which rows of two modalities belong together.
 
     Args:
-        split: A split with item lists of both modalities.
+        split: A split with item lists of both modalities. A list of classes is made from their
+            names if it is missing.
         left: Modality of the first column.
         right: Modality of the second column; ``class`` for labels.
-        source: ``.npy`` or ``.csv`` (two integers a line), ``[p, 2]`` row numbers from 0.
+        source: ``.npy`` (row numbers ``[p, 2]``), ``.csv``, ``.tsv``, ``.jsonl``, Parquet or Arrow
+            with two columns of ids or row numbers from 0.
+        left_column: Name of the first column; None takes the first that is not the other.
+        right_column: Name of the second column.
+        by: What the values are; None takes ids if all are ids, and row numbers if all are numbers.
+        say: Called with a line for each thing that was chosen without being asked for.
 
     Returns:
         The table as stored: columns in alphabetical order of the modalities.
 
     Raises:
-        FreeBindError: The table cannot be read, or has a row number past an item list.
+        FreeBindError: The table cannot be read, a value is neither an id nor a row number or could
+            be both, or a row number lies past an item list.
     """
     source = Path(source)
-    with files.explained(f"a pair table cannot be read: {PAIRS}", source):
-        if source.suffix == ".npy":
-            table = files.read_npy(source, "a pair table")
-        else:
-            cells = [line.split(",") for line in files.read_lines(source) if line.strip()]
-            strange = [cell for line in cells for cell in line if not NUMBER.fullmatch(cell)]
-            if strange:
-                raise ValueError(f"{strange[0]!r} is no row number")
-            table = np.array(cells, dtype=np.int64)
-    check_pairs(table, [len(split.items(m)) for m in (left, right)], source)
+    sides = [_Side.of(split, modality) for modality in (left, right)]
+    is_pair = lambda *cells: any(s.knows(c) for s, c in zip(sides, cells, strict=True))  # noqa: E731
+    columns = read_pair_columns(source, (left_column, right_column), is_pair)
+    values = (columns.left, columns.right)
+    sides = [side.named(column, by, source) for side, column in zip(sides, values, strict=True)]
+    rows = [side.rows(column, by, source) for side, column in zip(sides, values, strict=True)]
+    names = [f"column `{name}`" for name in columns.names] or ["first column", "second column"]
+    for side, name, (_, reading) in zip(sides, names, rows, strict=True):
+        say(f"{side.modality}: {name}, {reading}")
+    table = np.array([numbers for numbers, _ in rows], np.int64).reshape(2, -1).T
+    check_pairs(table, [side.count for side in sides], source)
+    return _store(split, sides, table)
+
+
+def _store(
+    split: Split, sides: list[_Side], table: Integer[np.ndarray, "p 2"]
+) -> Integer[np.ndarray, "p 2"]:
+    left, right = (side.modality for side in sides)
     with split.writing():
+        for side in sides:
+            if side.new:
+                items = ({"id": name, "caption": name} for name in side.ids)
+                write_items(split.items_path(side.modality), items)
         if (path := split.pairs_path(left, right)).exists():
             notice_once(f"{path}: replaces the table that was here")
         split.write_pairs(left, right, table)
         return split.read_pairs(*pair_key(left, right))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of the pairs.
+
+    Attributes:
+        modality: Its modality.
+        ids: Id to row; of classes also names.
+        count: Number of items.
+        new: The list does not exist yet: the names of classes are in the table alone.
+    """
+
+    modality: str
+    ids: Mapping[str, int]
+    count: int
+    new: bool = False
+
+    @classmethod
+    def of(cls, split: Split, modality: str) -> _Side:
+        if modality == CLASS and not split.items_path(modality).exists():
+            return cls(modality, {}, 0, new=True)
+        items = split.items(modality)
+        return cls(modality, _ids(items, captions=modality == CLASS), len(items))
+
+    def knows(self, cell: str) -> bool:
+        """Whether a cell could be a value of this side."""
+        return bool(NUMBER.fullmatch(cell)) or cell in self.ids
+
+    def named(self, values: list[Value], by: By | None, where: Path) -> _Side:
+        """Return the side of classes with their names, sorted, if it has no list yet.
+
+        Raises:
+            FreeBindError: The classes are numbers, which name nothing.
+        """
+        if not self.new:
+            return self
+        if by != "id" and _numbers(values) is not None:
+            raise FreeBindError(
+                "an item list is missing",
+                where=where,
+                expected="names of classes, or the list items/class.jsonl that numbers stand for",
+                got=f"numbers, such as {values[0]}",
+                fix="if these numbers are the names of the classes: --by id",
+            )
+        names = sorted({str(value) for value in values})
+        ids = {name: row for row, name in enumerate(names)}
+        return _Side(self.modality, ids, len(names), new=True)
+
+    def rows(self, values: list[Value], by: By | None, where: Path) -> tuple[list[int], str]:
+        """Return the rows that values stand for, and what the values are.
+
+        Raises:
+            FreeBindError: They stand for nothing, or could be ids and row numbers.
+        """
+        numbers = None if by == "id" else _numbers(values)
+        named = [self.ids.get(str(value), -1) for value in values]
+        by_row = by == "row" and (numbers is not None or self.modality != CLASS)
+        if by_row or -1 in named:
+            if numbers is None:
+                raise self._stray(values, by, where)
+            return numbers, "row numbers"
+        if numbers is None or numbers == named or not set(numbers) <= set(range(self.count)):
+            return named, "ids"
+        at = int(np.flatnonzero(np.not_equal(numbers, named))[0])
+        raise FreeBindError(
+            f"the values of {self.modality} could be ids or row numbers, which differ",
+            where=where,
+            got=f"{values[at]!r}: row {numbers[at]}, or the id of row {named[at]}",
+            fix="say what they are: --by id or --by row",
+        )
+
+    def _stray(self, values: list[Value], by: By | None, where: Path) -> FreeBindError:
+        """Return the error for values that are not all of one kind."""
+        unnamed = [value for value in values if by == "row" or str(value) not in self.ids]
+        strange = [v for v in unnamed if by == "id" or _numbers([v]) is None] or unnamed
+        expected = {"id": "ids", "row": "row numbers", None: "ids alone, or row numbers alone"}[by]
+        return FreeBindError(
+            f"{strange[0]!r} is no item of {self.modality}",
+            where=where,
+            expected=expected,
+            got=f"{len(strange)} such values of {len(values)}",
+        )
+
+
+def _ids(items: ItemList, *, captions: bool) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for row, item in enumerate(items):
+        found.setdefault(item["id"], row)
+        if captions and isinstance(item.get("caption"), str):
+            found.setdefault(item["caption"], row)
+    return found
+
+
+def _numbers(values: list[Value]) -> list[int] | None:
+    """Return values as numbers; None if one is none."""
+    if all(isinstance(value, int) or NUMBER.fullmatch(value) for value in values):
+        return [int(value) for value in values]
+    return None

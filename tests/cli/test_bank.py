@@ -104,7 +104,8 @@ def test_pairs_are_stored_in_the_order_of_the_alphabet(bank, import_, tmp_path):
     (tmp_path / "pairs.csv").write_text("3,0\n2,1\n3,1\n")
     sides = ["--root", "banks", "--split", "test", "--left", "text", "--right", "audio"]
     done = bank("pairs", "pairs.csv", *sides)
-    assert (done.status, done.out) == (0, "3 pairs of text and audio\n")
+    said = "text: first column, ids\naudio: second column, ids\n3 pairs of text and audio\n"
+    assert (done.status, done.out) == (0, said)
     table = np.load(tmp_path / "banks/test/pairs/audio-text.npy")
     assert table.tolist() == [[0, 3], [1, 2], [1, 3]]
 

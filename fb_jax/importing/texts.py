@@ -1,0 +1,83 @@
+"""Tables in text files: ``.txt`` (a caption a line), ``.csv``, ``.tsv`` and ``.jsonl``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+from fb_jax.importing.source import Columns
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+LONGEST_CELL = 10**9
+"""Characters of a cell: a caption may be a book."""
+
+
+def open_captions(path: Path) -> Columns:
+    """Open a text with a caption a line."""
+    files.open_regular(path, "a list").close()
+
+    def rows(_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        return ({"caption": line} for line in files.read_lines(path))
+
+    return Columns(path, {"caption": "text"}, rows)
+
+
+def open_delimited(path: Path) -> Columns:
+    """Open a ``.csv`` or ``.tsv`` whose first line names the columns; an empty cell is None.
+
+    Raises:
+        FreeBindError: It is missing, no UTF-8, or names a column twice.
+    """
+    with files.explained("a table cannot be read", path):
+        names = next(cells(path), (1, []))[1]
+    if not names or len(set(names)) != len(names):
+        raise FreeBindError(
+            "the first line does not name the columns",
+            where=path,
+            expected="a different name for each column",
+            got=", ".join(names) or "nothing",
+        )
+    return Columns(path, dict.fromkeys(names, "text"), partial(_read_named, path, names))
+
+
+def _read_named(path: Path, names: list[str], _wanted: object) -> Iterator[dict[str, Any]]:
+    for number, line in islice(cells(path), 1, None):
+        if len(line) != len(names):
+            raise FreeBindError(
+                "a line has another number of cells than the first",
+                where=f"{path}, line {number}",
+                expected=len(names),
+                got=len(line),
+                fix="write a cell that holds the separator in double quotes",
+            )
+        yield {name: cell or None for name, cell in zip(names, line, strict=True)}
+
+
+def cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each line of a ``.csv`` or ``.tsv`` with its number; not of empty lines.
+
+    A cell in double quotes may hold line feeds.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    lines = files.read_lines(path, "a table", ends=True)
+    reader = csv.reader(lines, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
+    return ((reader.line_num, line) for line in reader if line)
+
+
+def open_objects(path: Path) -> Columns:
+    """Open a ``.jsonl``: an object a line; the columns are the keys of the first."""
+    first = next(_objects(path, ()), {})
+    types = {name: type(value).__name__ for name, value in first.items()}
+    return Columns(path, types, partial(_objects, path), whole=True)
+
+
+def _objects(path: Path, _names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(files.read_lines(path), 1):
+        where, kind = f"{path}, line {number}", dict[str, Any]
+        yield files.parse_json(line.encode(), "a line is no JSON object", where, kind)
