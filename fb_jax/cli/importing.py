@@ -74,7 +74,7 @@ def import_(
         dry_run: Say what would be imported, and write nothing.
     """
     if encoder.name == UNKNOWN:
-        encoder = replace(encoder, name=source.name)
+        encoder = replace(encoder, name=source.resolve().name)
     split = Split(target.root / target.split)
     for opened in of_modality(open_sources(source, choice), target.modality):
         listed = list_items(items or opened.columns, columns)

@@ -18,15 +18,15 @@ from fb_jax.importing.source import Choice, Columns, Source, pick
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a table: a file, or a piece of one.
+    """Some rows of a table, such as a file.
 
     Attributes:
         rows: Number of rows.
-        read: Returns the record batches of some columns.
+        read: Returns the record batches of some columns, from a row on.
     """
 
     rows: int
-    read: Callable[[list[str]], Iterator[Any]]
+    read: Callable[[list[str], int], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,11 @@ class Table:
     def batches(self, names: Sequence[str], start: int = 0) -> Iterator[Any]:
         """Yield record batches of at most ``BLOCK_ROWS`` rows, from row ``start`` on."""
         for part in self.parts:
-            if start >= part.rows:
-                start -= part.rows
-                continue
-            for batch in part.read(list(names)):
-                for first in range(start, batch.num_rows, BLOCK_ROWS):
-                    yield batch.slice(first, BLOCK_ROWS)
-                start = max(start - batch.num_rows, 0)
+            if start < part.rows:
+                for batch in part.read(list(names), start):
+                    for first in range(0, batch.num_rows, BLOCK_ROWS):
+                        yield batch.slice(first, BLOCK_ROWS)
+            start = max(start - part.rows, 0)
 
     def columns(self) -> Columns:
         """Return the columns that can say what a row is: all that hold no vectors."""
@@ -87,6 +85,14 @@ class Table:
             )
         note = f"vectors: column `{name}`, {known[name]}"
         return Source(self.path, kind, VectorColumn(self, name), self.columns(), notes=(note,))
+
+
+def skipped(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    """Yield record batches without the first rows."""
+    for batch in batches:
+        if rows < batch.num_rows:
+            yield batch.slice(rows)
+        rows = max(rows - batch.num_rows, 0)
 
 
 def _storage(kind: Any) -> Any:
@@ -121,18 +127,14 @@ class VectorColumn:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> Float[np.ndarray, "r d"]:
-        start, stop, _ = rows.indices(len(self))
-        if start != self._at:
-            self._at, self._stream, self._rest = start, self._from(start), self._rest[:0]
-        taken = [self._rest]
-        missing = max(stop - start, 0) - len(self._rest)
-        while missing > 0:
+        if rows.start != self._at:
+            self._stream, self._rest = self._from(rows.start), self._rest[:0]
+        count, taken = rows.stop - rows.start, [self._rest]
+        while sum(map(len, taken)) < count:
             taken.append(next(self._stream))
-            missing -= len(taken[-1])
         block = np.concatenate(taken)
-        block, self._rest = block[: max(stop - start, 0)], block[max(stop - start, 0) :]
-        self._at += len(block)
-        return block
+        self._at, self._rest = rows.stop, block[count:]
+        return block[:count]
 
     def _lists(self, start: int = 0) -> Iterator[Any]:
         for batch in self._table.batches([self._name], start):

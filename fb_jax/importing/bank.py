@@ -71,7 +71,7 @@ def import_bank(
     about = BankAbout(
         space=space,
         modality=modality,
-        encoder=encoder or Encoder(opened.path.name),
+        encoder=encoder or Encoder(opened.path.resolve().name),
         items_sha256=store_items(split, modality, listed, count).digest,
         missing=scan.missing,
         made_from=scan.digest,

@@ -23,9 +23,10 @@ def open_dataset(path: Path, choice: Choice) -> list[Source]:
         loaded, notes = loaded[key], (f"split of the dataset: `{key}`",)
     arrow = loaded.with_format("arrow")
 
-    def read(names: list[str]) -> Iterator[Any]:
-        for table in arrow.select_columns(names).iter(BLOCK_ROWS):
-            yield from table.select(names).to_batches()
+    def read(names: list[str], start: int) -> Iterator[Any]:
+        chosen = arrow.select_columns(names)
+        for first in range(start, len(loaded), BLOCK_ROWS):
+            yield from chosen[first : first + BLOCK_ROWS].to_batches()
 
     table = Table(path, loaded.data.schema, [Part(len(loaded), read)])
     source = table.source("a Hugging Face dataset", choice)
@@ -36,8 +37,8 @@ def open_lance(path: Path, choice: Choice) -> list[Source]:
     """Open a table of LanceDB, the folder ``NAME.lance`` in its database."""
     rows = import_extra("lancedb", "lancedb").connect(path.parent).open_table(path.stem)
 
-    def read(names: list[str]) -> Iterator[Any]:
-        return rows.search().select(names).to_batches(batch_size=BLOCK_ROWS)
+    def read(names: list[str], start: int) -> Iterator[Any]:
+        return rows.search().select(names).offset(start).to_batches(batch_size=BLOCK_ROWS)
 
     table = Table(path, rows.schema, [Part(rows.count_rows(), read)])
     return [table.source("a LanceDB table", choice)]

@@ -32,11 +32,9 @@ class _Vectors:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(len(self))
-        count = max(stop - start, 0)
-        if not count:
+        if not (count := rows.stop - rows.start):
             return np.empty((0, self.shape[1]), np.float32)
-        return np.asarray(self._index.reconstruct_n(start, count))
+        return np.asarray(self._index.reconstruct_n(rows.start, count))
 
 
 def open_faiss(path: Path, _choice: Choice) -> list[Source]:

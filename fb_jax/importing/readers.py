@@ -121,8 +121,9 @@ def _reader_for(path: Path, choice: Choice) -> Reader:
 
 
 def _guarded(source: Source) -> Source:
-    require_matrix(source.matrix, source.path)
-    return replace(source, matrix=Guarded(source.matrix, source.path))
+    guarded = Guarded(source.matrix, source.path)
+    require_matrix(guarded, source.path)
+    return replace(source, matrix=guarded)
 
 
 def open_source(

@@ -75,7 +75,10 @@ class Source:
 
 
 class Guarded:
-    """Rows whose reader may raise what it likes: here it becomes a FreeBindError."""
+    """Rows whose reader may raise what it likes, and need not know every slice.
+
+    What it raises becomes a FreeBindError. It gets slices of some rows that it has, or 0 to 0.
+    """
 
     def __init__(self, rows: Rows, path: Path) -> None:
         self._rows, self._path, self.shape = rows, path, tuple(rows.shape)
@@ -84,8 +87,10 @@ class Guarded:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(len(self))
+        start, stop = (start, stop) if start < stop else (0, 0)
         with files.explained("a matrix cannot be read", self._path):
-            return self._rows[rows]
+            return self._rows[start:stop]
 
 
 Form = tuple[tuple[int, ...], str]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fb_jax import files
 from fb_jax.banks.rows import BLOCK_ROWS
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
-from fb_jax.importing.arrow import Part, Table
+from fb_jax.importing.arrow import Part, Table, skipped
 from fb_jax.importing.source import Choice, Columns, Source
 
 PARQUET = (".parquet", ".pq")
@@ -77,17 +78,19 @@ def _open(path: Path) -> Table:
 
 def _parquet(path: Path) -> Table:
     parquet = import_extra("pyarrow.parquet", "parquet")
-
-    def read(group: int, names: list[str]) -> Iterator[Any]:
-        with parquet.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
-            for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names):
-                yield batch.select(names)
-
     with parquet.ParquetFile(path) as file:
-        about = file.metadata
-        groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
-        parts = [Part(rows, partial(read, group)) for group, rows in enumerate(groups)]
-        return Table(path, file.schema_arrow, parts)
+        about, schema = file.metadata, file.schema_arrow
+    groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
+    ends = np.cumsum(groups)
+
+    def read(names: list[str], start: int) -> Iterator[Any]:
+        first = int(np.searchsorted(ends, start, side="right"))
+        wanted = {"row_groups": range(first, len(groups)), "columns": names}
+        with parquet.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            batches = file.iter_batches(BLOCK_ROWS, **wanted)
+            yield from skipped(batches, start - int(ends[first] - groups[first]))
+
+    return Table(path, schema, [Part(about.num_rows, read)])
 
 
 def _arrow(path: Path) -> Table:
@@ -106,13 +109,13 @@ def _arrow(path: Path) -> Table:
     with memory_map(str(path)) as file:
         schema = opened(file).schema
 
-    def read(names: list[str]) -> Iterator[Any]:
+    def read(names: list[str], start: int) -> Iterator[Any]:
         wanted = ipc.IpcReadOptions(included_fields=[schema.get_field_index(n) for n in names])
         with memory_map(str(path)) as file:
             reader = opened(file, options=wanted)
             count = getattr(reader, "num_record_batches", None)
             batches = iter(reader) if count is None else map(reader.get_batch, range(count))
-            yield from (batch.select(names) for batch in batches)
+            yield from skipped(batches, start)
 
-    rows = sum(batch.num_rows for batch in read(schema.names[:1]))
+    rows = sum(batch.num_rows for batch in read(schema.names[:1], 0))
     return Table(path, schema, [Part(rows, read)])

@@ -1,0 +1,135 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from fb_jax.banks import write_items
+from fb_jax.errors import FreeBindError
+from fb_jax.importing import import_pairs
+
+IDS = {"audio": ["a0", "a1", "a2"], "text": ["t0", "t1", "t2", "t3"], "image": ["2", "0", "1"]}
+
+
+@pytest.fixture
+def split(split):
+    for modality, ids in IDS.items():
+        write_items(split.items_path(modality), ({"id": name} for name in ids))
+    return split
+
+
+@pytest.fixture
+def pairs(split, tmp_path):
+    """Import a table and return it as stored."""
+
+    def pairs(name, content, left="audio", right="text", **options):
+        path = tmp_path / name
+        if isinstance(content, pa.Table):
+            pyarrow.parquet.write_table(content, path)
+        elif isinstance(content, np.ndarray):
+            np.save(path, content)
+        else:
+            path.write_bytes(content.encode())
+        return import_pairs(split, left, right, path, **options).tolist()
+
+    return pairs
+
+
+TABLES = [
+    ("x.csv", "a1,t3\na0,t0\na1,t2\n", {}),
+    ("x.csv", "\ufeffsound,words\r\na1,t3\r\na0,t0\r\na1,t2\r\n", {}),
+    ("x.csv", "1,3\n0, 0\n1,2\n", {}),
+    ("x.csv", "sound,words\n1,t3\n0,t0\n1,t2\n", {}),
+    (
+        "x.tsv",
+        "n\twords\tsound\n1\tt3\ta1\n2\tt0\ta0\n3\tt2\ta1\n",
+        {"left_column": "sound", "right_column": "words"},
+    ),
+    ("x.csv", "words,sound\nt3,a1\nt0,a0\nt2,a1\n", {"left_column": "sound"}),
+    ("x.npy", np.array([[1, 3], [0, 0], [1, 2]], np.uint8), {}),
+    ("x.jsonl", '{"audio": "a1", "text": ["t3", "t2"]}\n{"audio": "a0", "text": "t0"}', {}),
+    ("x.jsonl", '{"audio": 1, "text": 3}\n{"audio": 0, "text": 0}\n{"audio": 1, "text": 2}', {}),
+    ("x.parquet", pa.table({"audio": ["a1", "a0"], "text": [["t3", "t2"], ["t0"]]}), {}),
+    ("x.parquet", pa.table({"audio": [1, 0, 1], "text": [3, 0, 2]}), {}),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "options"), TABLES)
+def test_every_kind_of_table_takes_ids_or_rows(pairs, name, content, options):
+    assert sorted(pairs(name, content, **options)) == [[0, 0], [1, 2], [1, 3]]
+
+
+def test_what_was_chosen_is_said(pairs):
+    said = []
+    pairs("x.csv", "sound,words\n1,t3\n", say=said.append)
+    assert said == ["audio: column `sound`, row numbers", "text: column `words`, ids"]
+
+
+@pytest.mark.parametrize(("by", "expected"), [("id", [[0, 1], [1, 2]]), ("row", [[0, 0], [1, 1]])])
+def test_numbers_that_are_ids_too_need_a_word(pairs, by, expected):
+    content = "a0,0\na1,1\n" if by == "id" else "0,0\n1,1\n"
+    with pytest.raises(
+        FreeBindError, match=r"'0': row 0, or the id of row 1(.|\n)*--by id or --by"
+    ):
+        pairs("x.csv", content, right="image")
+    assert pairs("x.csv", content, right="image", by=by) == expected
+
+
+def test_ids_that_are_the_row_numbers_need_none(pairs, split):
+    write_items(split.items_path("depth"), ({"id": str(row)} for row in range(3)))
+    assert pairs("x.csv", "a0,2\na1,0\n", right="depth") == [[0, 2], [1, 0]]
+
+
+def test_numbers_past_the_rows_are_ids_if_ids_have_them(pairs, split):
+    write_items(split.items_path("depth"), ({"id": name} for name in ("10", "0")))
+    assert pairs("x.csv", "a0,10\na1,0\n", right="depth") == [[0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "says"),
+    [
+        ("x.csv", "a0,t0\na9,t1\n", {}, r"'a9' is no item of audio(.|\n)*1 such values of 2"),
+        ("x.csv", "a0,t0\n1,t1\n", {}, r"'1' is no item of audio(.|\n)*ids alone, or row numbers"),
+        ("x.csv", "a0,t0\n", {"by": "row"}, r"'a0' is no item of audio\n(.|\n)*row numbers"),
+        ("x.csv", "0,0\n", {"by": "id"}, r"'0' is no item of audio\n(.|\n)*expected: ids"),
+        ("x.csv", "a0,\n", {}, "a pair is malformed"),
+        ("x.csv", "a,b,c\na0,t0\n", {}, "line 2\n  expected: 3\n  got:      2"),
+        ("x.csv", "a,b\na0,t0\n", {"left_column": "c"}, r"no column 'c'"),
+        ("x.csv", "a\na0\n", {}, "got:      1"),
+        ("x.jsonl", '{"audio": "a0"}', {}, r"wrong form(.|\n)*two columns(.|\n)*audio"),
+        ("x.jsonl", '{"a": "a0", "b": null}', {}, "malformed"),
+        ("x.jsonl", '{"a": "a0", "b": [[1]]}', {}, "malformed"),
+        ("x.jsonl", '{"a": 0.0, "b": 1}', {}, "malformed"),
+        ("x.jsonl", '{"a": "a0", "b": []}', {}, "wrong form"),
+        ("x.npy", np.array([[0, -1]]), {}, "points past"),
+        ("x.npy", np.array([[0, 4]]), {}, "points past an item list"),
+        ("x.npy", np.zeros((2, 3), int), {}, "wrong form"),
+        ("x.csv", "1" * 30 + ",0\n", {}, "is no item of audio"),
+        ("x.xls", "", {}, "cannot be read"),
+    ],
+)
+def test_a_table_that_pairs_nothing_is_refused(pairs, split, name, content, options, says):
+    with pytest.raises(FreeBindError, match=says):
+        pairs(name, content, **options)
+    assert split.paired() == []
+
+
+def test_names_of_classes_become_a_list_in_sorted_order(pairs, split):
+    content = "clip,label\na0,dog\na1,cat\na2,dog\na2,Füße\n"
+    assert pairs("x.csv", content, right="class") == [[0, 2], [1, 1], [2, 2], [2, 0]]
+    names = [{"id": name, "caption": name} for name in ("Füße", "cat", "dog")]
+    assert list(split.items("class")) == names
+
+
+def test_classes_go_by_their_names_also_with_row_numbers_and_a_list_that_is_there(pairs, split):
+    classes = [{"id": "0", "caption": "dog"}, {"id": "1", "caption": "cat"}]
+    write_items(split.items_path("class"), classes)
+    assert pairs("x.csv", "0,cat\n1,dog\n", right="class", by="row") == [[0, 1], [1, 0]]
+    with pytest.raises(FreeBindError, match=r"'cow' is no item of class"):
+        pairs("x.csv", "0,cow\n", right="class")
+
+
+def test_numbers_name_classes_only_if_someone_says_so(pairs, split):
+    with pytest.raises(FreeBindError, match=r"item list is missing(.|\n)*--by id"):
+        pairs("x.csv", "a0,7\n", right="class")
+    assert not split.items_path("class").exists()
+    assert pairs("x.csv", "a0,7\na1,10\n", right="class", by="id") == [[0, 1], [1, 0]]
