@@ -1,4 +1,6 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from disturb import counted
 from safetensors.numpy import save_file
@@ -153,8 +155,15 @@ def test_importing_again_changes_nothing_and_another_matrix_is_refused(
         import_bank(split, "clap", "text", save("x.npy", ROWS), encoder=encoder)
 
 
-def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(split, tmp_path, many, contents):
+@pytest.mark.parametrize("kind", [".npy", ".parquet"])
+def test_an_import_that_was_stopped_goes_on_to_the_same_bytes(
+    split, tmp_path, many, contents, kind
+):
     first, rest = [], []
+    if kind == ".parquet":
+        vectors = pa.FixedSizeListArray.from_arrays(np.load(many).ravel(), 2)
+        many = tmp_path / "many.parquet"
+        pyarrow.parquet.write_table(pa.table({"v": vectors}), many, row_group_size=30_000)
 
     def stop_after_a_shard(rows):
         first.append(rows)

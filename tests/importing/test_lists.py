@@ -51,10 +51,8 @@ def test_a_list_gives_ids_as_text_and_leaves_null_captions_out(listed, name, con
         ("x.csv", f"text\n{SEPARATORS}\nrain\n"),
         ("x.csv", f'text\n"{SEPARATORS}"\nrain\n'),
         ("x.tsv", f"text\n{SEPARATORS}\nrain"),
-        (
-            "x.jsonl",
-            f'{{"text": "{SEPARATORS.replace(chr(11), chr(92) + "u000b")}"}}\n{{"text": "rain"}}',
-        ),
+        ("x.jsonl", "".join(f"{json.dumps({'text': t})}\n" for t in (SEPARATORS, "rain"))),
+        ("x.jsonl", '{"text": "a\u2028b\x85c\\u000bd"}\n{"text": "rain"}'),
         ("x.parquet", pa.table({"text": [SEPARATORS, "rain"]})),
     ],
 )
