@@ -14,6 +14,7 @@ from fb_jax import files
 from fb_jax.banks.split import check_pairs
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.lists import open_columns
+from fb_jax.importing.source import reading
 from fb_jax.importing.texts import DELIMITERS, cells
 
 Value = int | str
@@ -45,7 +46,7 @@ def read_pair_columns(path: Path, asked: Asked, is_value: IsValue) -> PairColumn
     Raises:
         FreeBindError: The table is missing, damaged, of another kind, or lacks a column.
     """
-    with files.explained("a pair table cannot be read", path):
+    with reading("a pair table cannot be read", path):
         if path.suffix == ".npy":
             table = files.read_npy(path, "a pair table")
             check_pairs(table, [np.iinfo(np.int64).max] * 2, path)

@@ -16,7 +16,7 @@ from fb_jax.importing.clip_retrieval import is_clip_retrieval, open_clip_retriev
 from fb_jax.importing.databases import open_dataset, open_lance
 from fb_jax.importing.faiss_index import open_faiss
 from fb_jax.importing.numpy_files import open_npy, open_npz, open_numbered
-from fb_jax.importing.source import Choice, Guarded, Source
+from fb_jax.importing.source import Choice, Guarded, Source, reading
 from fb_jax.importing.table_files import ARROW, PARQUET, open_tables, table_paths
 from fb_jax.importing.tensors import open_safetensors, open_torch
 
@@ -104,7 +104,7 @@ def open_sources(path: Path | str, choice: Choice | None = None) -> list[Source]
         files.open_regular(path, "a matrix").close()
     choice = choice or Choice()
     reader = _reader_for(path, choice)
-    with files.explained("a matrix cannot be read", path):
+    with reading("a matrix cannot be read", path):
         return [_guarded(source) for source in reader.open(path, choice)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,20 @@ import numpy as np
 from fb_jax import files
 from fb_jax.banks import Rows
 from fb_jax.errors import FreeBindError, unknown
+
+
+@contextmanager
+def reading(what: str, where: object) -> Iterator[None]:
+    """Turn any exception of a library into a FreeBindError.
+
+    Also too little memory: a damaged table can claim vectors of any length.
+    """
+    try:
+        with files.explained(what, where):
+            yield
+    except MemoryError as error:
+        fix = "it is damaged, or needs more memory"
+        raise FreeBindError(what, where=where, got=error, fix=fix) from error
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ class Columns:
 
     def rows(self, *names: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of some columns; an exception of a library becomes a FreeBindError."""
-        with files.explained("a table cannot be read", self.where):
+        with reading("a table cannot be read", self.where):
             yield from self.read(names)
 
 
@@ -89,7 +104,7 @@ class Guarded:
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(len(self))
         start, stop = (start, stop) if start < stop else (0, 0)
-        with files.explained("a matrix cannot be read", self._path):
+        with reading("a matrix cannot be read", self._path):
             return self._rows[start:stop]
 
 

@@ -14,7 +14,7 @@ from fb_jax.banks.rows import BLOCK_ROWS
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
 from fb_jax.importing.arrow import Part, Table, skipped
-from fb_jax.importing.source import Choice, Columns, Source
+from fb_jax.importing.source import Choice, Columns, Source, reading
 
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
@@ -31,7 +31,7 @@ def open_tables(path: Path, choice: Choice) -> list[Source]:
 
 def open_table_columns(path: Path) -> Columns:
     """Open the columns of a Parquet or Arrow file, or of a folder of them."""
-    with files.explained("a table cannot be read", path):
+    with reading("a table cannot be read", path):
         return table_of(path).columns()
 
 

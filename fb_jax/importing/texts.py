@@ -11,7 +11,7 @@ from typing import Any
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
-from fb_jax.importing.source import Columns
+from fb_jax.importing.source import Columns, reading
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LONGEST_CELL = 10**9
@@ -34,7 +34,7 @@ def open_delimited(path: Path) -> Columns:
     Raises:
         FreeBindError: It is missing, no UTF-8, or names a column twice.
     """
-    with files.explained("a table cannot be read", path):
+    with reading("a table cannot be read", path):
         names = next(cells(path), (1, []))[1]
     if not names or len(set(names)) != len(names):
         raise FreeBindError(

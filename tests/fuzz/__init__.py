@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
 import safetensors.numpy
+import torch
 from made import random_product
 
 from fb_jax import files
@@ -27,7 +31,7 @@ from fb_jax.banks import (
 )
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
-from fb_jax.importing import import_bank, import_pairs, open_matrix
+from fb_jax.importing import import_bank, import_pairs, list_items, open_matrix
 from fb_jax.run.parsing import parse_config
 from fb_jax.run.provenance import read_provenance
 from fb_jax.run.recipe import read_product
@@ -67,6 +71,14 @@ def _imported(path: Path, **options: object) -> None:
     import_bank(split, "house", "text", matrix, **options)  # type: ignore[arg-type]
 
 
+def _matrix(path: Path) -> None:
+    open_matrix(path)[:]
+
+
+def _pairs_of(path: Path) -> None:
+    import_pairs(Split(path.parent / "test"), "audio", "text", path)
+
+
 def _config(path: Path) -> None:
     with suppress(SystemExit):  # how a command says what an option expects
         parse_config(["--config", str(path), "--data", "banks"])
@@ -80,11 +92,16 @@ TARGETS = {
     "record of pairs": Target(f"{PAIRS}.json", _pairs),
     "matrix.npy": Target("matrix.npy", _imported),
     "matrix.safetensors": Target("matrix.safetensors", open_matrix),
+    **{
+        name: Target(name, _matrix)
+        for name in ("m.npz", "packed.npz", "m.pt", "m.parquet", "m.arrow")
+    },
     "captions": Target("captions.txt", lambda p: _imported(p, items=p)),
     "item list": Target("items.jsonl", lambda p: _imported(p, items=p)),
-    "csv": Target(
-        "pairs.csv", lambda p: import_pairs(Split(p.parent / "test"), "audio", "text", p)
-    ),
+    "items.csv": Target("items.csv", lambda p: _imported(p, items=p)),
+    "items.parquet": Target("m.parquet", lambda p: list(list_items(p) or ())),
+    "pairs.jsonl": Target("pairs.jsonl", _pairs_of),
+    "csv": Target("pairs.csv", _pairs_of),
     "space": Target("space/space.json", lambda p: FusedSpace.load(p.parent)),
     "weights": Target("space/weights.safetensors", lambda p: FusedSpace.load(p.parent)),
     "card": Target("space/README.md", lambda p: FusedSpace.load(p.parent)),
@@ -104,6 +121,14 @@ def make_home(home: Path) -> None:
     np.save(home / "matrix.npy", np.eye(4, dtype=np.float32))
     matrix = {"x": np.eye(4, dtype=np.float32)}
     (home / "matrix.safetensors").write_bytes(safetensors.numpy.save(matrix))
+    np.savez(home / "m.npz", np.eye(4))
+    np.savez_compressed(home / "packed.npz", np.eye(4))
+    torch.save({"x": torch.eye(4)}, home / "m.pt")
+    table = pa.table({"id": ["a", "b"], "text": ["x", None], "v": [[1.0, 2.0], [3.0, 4.0]]})
+    pyarrow.parquet.write_table(table, home / "m.parquet")
+    pyarrow.feather.write_feather(table, str(home / "m.arrow"))
+    (home / "items.csv").write_text('id,text\na,x\nb,\nc,"y\nz"\nd,v\n')
+    (home / "pairs.jsonl").write_text('{"a": 0, "b": [1, 2]}\n{"a": 1, "b": 0}\n')
     (home / "captions.txt").write_text("a cat\na dog\nFüße\nrain\n", encoding="utf-8")
     (home / "items.jsonl").write_text(
         "".join(f'{{"id": "{i}", "x": [1.5, null]}}\n' for i in "abcd")
