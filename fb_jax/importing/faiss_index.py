@@ -45,7 +45,7 @@ def open_faiss(path: Path, _choice: Choice) -> list[Source]:
     """
     faiss = import_extra("faiss", "faiss")
     files.open_regular(path, "an index").close()
-    owner = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    owner = faiss.read_index(str(path), getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP))
     index, ids = faiss.downcast_index(owner), None
     if _kind(index) in WITH_IDS:
         ids = faiss.vector_to_array(index.id_map)

@@ -56,14 +56,18 @@ class Listed:
 
     Attributes:
         columns: Where they are.
-        fields: Field of an item to its column.
+        fields: Field of an item to its column. Without any, the columns list no items: they are
+            false.
     """
 
     columns: Columns
     fields: Mapping[str, str]
 
+    def __bool__(self) -> bool:
+        return bool(self.fields)
+
     def __iter__(self) -> Iterator[Item]:
-        chosen = tuple(self.fields.values())
+        chosen = dict.fromkeys(self.fields.values())
         for row, record in enumerate(self.columns.rows(*chosen)):
             yield self._item(row, record)
 
@@ -172,12 +176,12 @@ def require_items(split: Split, modality: str, items: Listed | None, count: int)
     Without items the list of the split is meant, or numbers if it has none.
     """
     path = split.items_path(modality)
-    if items is not None:
+    if items:
         _require_count(count, _distinct(items), items.columns.where)
     elif path.exists():
         _require_count(count, len(ItemList(path)), path)
     if not path.exists():
-        _require_known(split, modality, items)
+        _require_known(split, modality, items or None)
 
 
 def store_items(split: Split, modality: str, items: Listed | None, count: int) -> ItemList:
@@ -188,11 +192,11 @@ def store_items(split: Split, modality: str, items: Listed | None, count: int) -
     """
     path = split.items_path(modality)
     with split.writing():
-        if items is None and path.exists():
+        if not items and path.exists():
             written = ItemList(path)
         else:
             numbered = ({"id": str(row)} for row in range(count))
-            written = write_items(path, numbered if items is None else items)
+            written = write_items(path, items or numbered)
     _require_count(count, len(written), path)  # it may have come meanwhile
     return written
 

@@ -144,7 +144,7 @@ class _Side:
             if numbers is None:
                 raise self._stray(values, by, where)
             return numbers, "row numbers"
-        if numbers is None or numbers == named or not set(numbers) <= set(range(self.count)):
+        if numbers is None or numbers == named or not self._has(numbers):
             return named, "ids"
         at = int(np.flatnonzero(np.not_equal(numbers, named))[0])
         raise FreeBindError(
@@ -153,6 +153,9 @@ class _Side:
             got=f"{values[at]!r}: row {numbers[at]}, or the id of row {named[at]}",
             fix="say what they are: --by id or --by row",
         )
+
+    def _has(self, rows: list[int]) -> bool:
+        return min(rows) >= 0 and max(rows) < self.count
 
     def _stray(self, values: list[Value], by: By | None, where: Path) -> FreeBindError:
         """Return the error for values that are not all of one kind."""

@@ -35,6 +35,7 @@ def describe_import(
         FreeBindError: The names, the columns or the items would be refused.
     """
     modality, (count, dim) = str(source.modality), source.matrix.shape
+    folder = split.bank_path(space, modality)
     require_bank(split, space, modality, source)
     require_items(split, modality, items, count)
     first = source.matrix[:BLOCK_ROWS]
@@ -46,7 +47,7 @@ def describe_import(
         *_columns(source),
         *_items(items),
         f"bad rows: {bad} of the first {len(first):,}",
-        f"would write {split.bank_path(space, modality)}: {size} as {dtype}",
+        f"{_verb(modality in split.spaces().get(space, []))} {folder}: {size} as {dtype}",
         _list(split, modality, count),
     ]
 
@@ -60,7 +61,7 @@ def _columns(source: Source) -> list[str]:
 
 
 def _items(items: Listed | None) -> list[str]:
-    if items is None:
+    if not items:
         return []
     first = list(islice(items, EXAMPLES))
     return [
@@ -75,4 +76,8 @@ def _example(item: Item, field: str) -> str:
 
 def _list(split: Split, modality: str, count: int) -> str:
     path = split.items_path(modality)
-    return f"has {path}" if path.exists() else f"would write {path}: {count:,} items"
+    return f"{_verb(path.exists())} {path}: {count:,} items"
+
+
+def _verb(there: bool) -> str:
+    return "is there already:" if there else "would write"

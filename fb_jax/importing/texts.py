@@ -14,6 +14,9 @@ from fb_jax.errors import FreeBindError
 from fb_jax.importing.source import Columns, reading
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+LOOKED_AT = 1000
+"""Objects of a ``.jsonl`` that are read to know its keys."""
+
 LONGEST_CELL = 10**9
 """Characters of a cell: a caption may be a book."""
 
@@ -71,9 +74,10 @@ def cells(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def open_objects(path: Path) -> Columns:
-    """Open a ``.jsonl``: an object a line; the columns are the keys of the first."""
-    first = next(_objects(path, ()), {})
-    types = {name: type(value).__name__ for name, value in first.items()}
+    """Open a ``.jsonl``: an object a line; the columns are the keys of the first objects."""
+    types: dict[str, str] = {}
+    for record in islice(_objects(path, ()), LOOKED_AT):
+        types = {name: type(value).__name__ for name, value in record.items()} | types
     return Columns(path, types, partial(_objects, path), whole=True)
 
 

@@ -106,6 +106,7 @@ def test_utf_16_is_named(listed, name, encoding):
         ("x.jsonl", '{"id": true}', {}, r"row 0, id\n.*text or a whole number\n.*True"),
         ("x.jsonl", '{"id": "a", "caption": [1]}', {}, "row 0, caption"),
         ("x.jsonl", "[1]", {}, "no JSON object"),
+        ("x.jsonl", '{"text": "t"}\n{"id": "a"}', {}, "no id\n.*row 0"),
         ("x.xls", "", {}, r"cannot be read(.|\n)*\.txt, \.csv"),
         ("x.parquet", "PAR1", {}, "cannot be read"),
         ("x.parquet", pa.table({"id": [1, None]}), {}, "no id\n.*row 1"),
@@ -153,6 +154,21 @@ def test_another_list_than_that_of_the_split_is_refused(split, source, tmp_path)
     items = list_items(open_source(source, "text").columns, none)
     import_bank(split, "house", "text", source, items=items)
     assert split.spaces() == {"first": ["text"], "house": ["text"]}
+
+
+def test_a_table_that_says_nothing_of_its_items_takes_the_list_of_the_split(
+    split, source, tmp_path
+):
+    (tmp_path / "captions.txt").write_text("x\ny\nz\n")
+    np.save(tmp_path / "x.npy", np.eye(3))
+    import_bank(split, "first", "text", tmp_path / "x.npy", items=tmp_path / "captions.txt")
+    pyarrow.parquet.write_table(pa.table({"v": [[1.0]] * 3}), source)
+    items = list_items(open_source(source, "text").columns)
+    assert describe_import(split, "house", open_source(source, "text"), items, "float16")[-1] == (
+        f"is there already: {split.items_path('text')}: 3 items"
+    )
+    import_bank(split, "house", "text", source)
+    assert [item["caption"] for item in split.items("text")] == ["x", "y", "z"]
 
 
 def test_what_was_chosen_is_said_once_a_line(split, source, caplog):

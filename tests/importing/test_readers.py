@@ -254,6 +254,26 @@ def test_an_index_that_rounds_says_so(tmp_path, description):
     assert np.corrcoef(source.matrix[:].ravel(), ROWS.ravel())[0, 1] > 0.8
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("x.pt", "torch", "encoders"),
+        ("large.parquet", "pyarrow.parquet", "parquet"),
+        ("plain.arrow", "pyarrow.ipc", "parquet"),
+        ("clip", "pyarrow.parquet", "parquet"),
+        ("hf", "datasets", "datasets"),
+        ("t.lance", "lancedb", "lancedb"),
+        ("flat.faiss", "faiss", "faiss"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    written, monkeypatch, name, module, extra
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(FreeBindError, match=rf"pip install 'freebind-jax\[{extra}\]'"):
+        open_sources(written / name)
+
+
 class Planted:
     def __reduce__(self):
         return (print, ("this must not run",))
