@@ -142,7 +142,7 @@ class VectorColumn:
             yield getattr(column, "storage", column)
 
     def _first_length(self) -> int:
-        """Return the length of the first list that is not null or empty; 0 if there is none."""
+        """Return the greatest length in the first batch that has a list; 0 if none has."""
         pc = import_extra("pyarrow.compute", "parquet")
         lengths = (pc.max(pc.list_value_length(lists)).as_py() for lists in self._lists())
         return next(filter(None, lengths), 0)
@@ -166,5 +166,5 @@ class VectorColumn:
             )
         rows = np.full((len(lists), self.shape[1]), np.nan, self._dtype)
         values = lists.drop_null().flatten().to_numpy(zero_copy_only=False)
-        rows[there] = values.reshape(-1, self.shape[1])
+        rows[there] = values.reshape(there.sum(), self.shape[1])
         return rows

@@ -56,8 +56,8 @@ class Listed:
 
     Attributes:
         columns: Where they are.
-        fields: Field of an item to its column. Without any, the columns list no items: they are
-            false.
+        fields: Field of an item to its column. If there is none, the columns list no items, and
+            ``bool`` gives False.
     """
 
     columns: Columns

@@ -55,9 +55,7 @@ def read_pair_columns(path: Path, asked: Asked, is_value: IsValue) -> PairColumn
             names, rows = _delimited(path, asked, is_value)
         else:
             names, rows = _columns(path, asked)
-    found = [
-        pair for number, row in enumerate(rows) for pair in _pairs(row, f"{path}, row {number}")
-    ]
+        found = [pair for n, row in enumerate(rows) for pair in _pairs(row, f"{path}, row {n}")]
     return PairColumns(names, [left for left, _ in found], [right for _, right in found])
 
 

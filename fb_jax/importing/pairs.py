@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -56,8 +57,8 @@ def import_pairs(
     """
     source = Path(source)
     sides = [_Side.of(split, modality) for modality in (left, right)]
-    is_pair = lambda *cells: any(s.knows(c) for s, c in zip(sides, cells, strict=True))  # noqa: E731
-    columns = read_pair_columns(source, (left_column, right_column), is_pair)
+    asked = (left_column, right_column)
+    columns = read_pair_columns(source, asked, partial(_could_be_pair, sides))
     values = (columns.left, columns.right)
     sides = [side.named(column, by, source) for side, column in zip(sides, values, strict=True)]
     rows = [side.rows(column, by, source) for side, column in zip(sides, values, strict=True)]
@@ -168,6 +169,11 @@ class _Side:
             expected=expected,
             got=f"{len(strange)} such values of {len(values)}",
         )
+
+
+def _could_be_pair(sides: list[_Side], *cells: str) -> bool:
+    """Return whether the first line of a text is a pair; otherwise it names the columns."""
+    return any(side.knows(cell) for side, cell in zip(sides, cells, strict=True))
 
 
 def _ids(items: ItemList, *, captions: bool) -> dict[str, int]:

@@ -92,6 +92,8 @@ def test_numbers_past_the_rows_are_ids_if_ids_have_them(pairs, split):
         ("x.csv", "a0,t0\n", {"by": "row"}, r"'a0' is no item of audio\n(.|\n)*row numbers"),
         ("x.csv", "0,0\n", {"by": "id"}, r"'0' is no item of audio\n(.|\n)*expected: ids"),
         ("x.csv", "a0,\n", {}, "a pair is malformed"),
+        ("x.csv", 'a0,t0\na1,"t1\n', {}, "cannot be read"),
+        ("x.parquet", pa.table({"a": ["a0"], "b": [1.5]}), {}, "malformed"),
         ("x.csv", "a,b,c\na0,t0\n", {}, "line 2\n  expected: 3\n  got:      2"),
         ("x.csv", "a,b\na0,t0\n", {"left_column": "c"}, r"no column 'c'"),
         ("x.csv", "a\na0\n", {}, "got:      1"),

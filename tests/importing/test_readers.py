@@ -218,6 +218,13 @@ def test_a_null_vector_is_a_bad_row(split, tmp_path, kind, dtype):
     np.testing.assert_allclose(bank[1::2], [[0.6, 0.8], [0, 1]], atol=3e-4)
 
 
+def test_a_column_of_nulls_is_no_matrix(tmp_path):
+    vectors = pa.array([None, None], pa.list_(pa.float32()))
+    pyarrow.parquet.write_table(pa.table({"v": vectors}), tmp_path / "x.parquet")
+    with pytest.raises(FreeBindError, match=r"not a matrix of embeddings(.|\n)*\[2, 0\]"):
+        open_sources(tmp_path / "x.parquet")
+
+
 def test_vectors_of_another_length_are_refused_with_their_row(tmp_path):
     vectors = pa.array([[], None, [1.0, 2.0], [1.0]], pa.list_(pa.float32()))
     pyarrow.parquet.write_table(pa.table({"v": vectors[:3]}), tmp_path / "x.parquet")
