@@ -17,6 +17,7 @@ from fb_jax.files.disk import (
     require_space,
     require_writable,
 )
+from fb_jax.files.folders import write_folder
 from fb_jax.files.locks import has_locks, locked, remove_partial, take
 from fb_jax.files.npy_files import open_npy, read_npy, read_npy_header
 from fb_jax.files.reading import (
@@ -83,6 +84,7 @@ __all__ = [
     "sync_folder",
     "take",
     "write_atomic",
+    "write_folder",
     "write_json",
     "write_npy",
     "write_recorded",

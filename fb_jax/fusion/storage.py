@@ -12,10 +12,6 @@ under its name, or not at all.
 from __future__ import annotations
 
 import contextlib
-import glob
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -34,7 +30,6 @@ from fb_jax.fusion.layout import AGAIN, StageAbout, digest, read_stage, stage_js
 from fb_jax.fusion.space import FusedSpace
 
 FORMAT, VERSION = "freebind-space", 1
-BEING_WRITTEN = ".space-"
 SPACE_FILE, WEIGHTS_FILE, CARD_FILE = "space.json", "weights.safetensors", "README.md"
 PACKAGES = ("freebind-jax", "jax", "numpy", "safetensors")
 
@@ -101,9 +96,7 @@ def write_space(
     space = _with_known(space.named(name or space.title), licences or {}, encoders or {})
     _require_trained(space)
     weights = safetensors.numpy.save(_tensors(space))
-    with files.locked(path.absolute().parent, wait=True, name="") as held:
-        if held:
-            files.remove_partial(path.parent, f"{glob.escape(path.name)}{BEING_WRITTEN}*")
+    with files.locked(path.absolute().parent, wait=True, name=""):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             recorded = _require_same(path, space, weights, refactor)
             figures = recorded.metrics if metrics is None else metrics
@@ -129,16 +122,8 @@ def _with_known(
 def _write_new(
     path: Path, space: FusedSpace, about: dict[str, Any], contents: Mapping[str, bytes]
 ) -> None:
-    own = f"{BEING_WRITTEN}{os.getpid()}-{secrets.token_hex(4)}{files.PARTIAL}"
-    unfinished = path.with_name(path.name + own)
-    try:
-        _describe(unfinished, space, about, contents)
-        unfinished.replace(path)  # also an empty folder
-        files.sync_folder(path.parent)
-    except OSError as error:
-        raise files.not_written(path, error, "a fused space") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    fill = lambda folder: _describe(folder, space, about, contents)  # noqa: E731
+    files.write_folder(path, fill, "a fused space")
 
 
 def _require_trained(space: FusedSpace) -> None:
