@@ -91,6 +91,11 @@ COMMANDS = {
         "table.csv --root data/mine --split test --left audio --right text",
         computes=False,
     ),
+    "bank export": Command(
+        "bank_export:export",
+        "Write banks as files of another program.",
+        "--root data/mine --split test --space imagebind+clap --to duckdb --out exported",
+    ),
     "bank synthetic": Command(
         "bank:synthetic",
         "Write random embeddings to try the commands on.",

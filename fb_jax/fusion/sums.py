@@ -26,6 +26,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
+from fb_jax.banks import unit_rows
 from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import EQUAL, Factors, fitting, halfway
@@ -136,6 +137,17 @@ class DirectSum(Stage):
     def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
         weight = self._weight(modality, self.factors[modality], lacking)
         return mixing.direct_sum(unified, expert, weight)
+
+    def blocks(self, parts: Parts) -> list[Float32[np.ndarray, "n _"]]:
+        """Return the unit rows of every space, the unified one first."""
+        assert parts.expert is not None  # a direct sum fills it in
+        ends = np.cumsum([bond.dim("expert") for bond in self.bonds])[:-1]
+        return [parts.unified, *map(unit_rows, np.split(parts.expert, ends, axis=1))]
+
+    def block_norms(self, modality: str) -> list[float]:
+        """Return the squared norms that the blocks have in a fused row; they add up to 1."""
+        weight, norms = self._weight(modality, self.factors[modality]), self._norms(modality)
+        return [1 - weight, *(weight * norm / sum(norms) for norm in norms)]
 
 
 def make_stage(bonds: Iterable[Bond], factors: Factors | None = None, **options: Any) -> Stage:

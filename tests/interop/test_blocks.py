@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import native_rows
+
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import nearest
+from fb_jax.fusion import sources, with_basis
+from fb_jax.interop import BlockQuery, block_contents
+
+KINDS = ("combination", "both", "displacement", "direct_sum")
+FACTORS = (None, {"text": 0.0, "audio": 1.0}, {"text": 1.0, "audio": 0.5}, {"text": 0.37})
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_those_of_the_fused_rows_at_any_factors(spaces, banks_of, kind, factors):
+    space, banks = spaces[kind], banks_of(spaces[kind])
+    fused = space.with_factors(**(factors or {}))
+    query = BlockQuery(space, factors)
+    for gallery in block_contents(space, [banks]).galleries:
+        stored, cosines = gallery.read(slice(None))
+        cosines = np.zeros(len(stored)) if cosines is None else cosines
+        find = gallery.modality
+        items = fused.fuse(find, sources(space, banks, find))
+        for modality in space.modalities:  # image: no expert has it
+            asked = native_rows(space, modality, count=3)
+            ours, rows = nearest(fused.fuse(modality, asked), items, len(items))
+            products = query.vectors(modality, asked, find) @ stored.T
+            scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
+            np.testing.assert_allclose(scores, ours, atol=5e-7)
+            np.testing.assert_array_equal(order, rows)
+
+
+def test_a_weighted_sum_can_be_computed_by_hand(spaces):
+    query = BlockQuery(spaces["combination"], {"audio": 0.25})
+    assert query.norm_terms("audio") == (0.625, 0.375)
+    assert query.norm_terms("image") == (1.0, 0.0)
+    scores, order = query.rescore(np.array([[1.0, 1.0, 0.5]]), np.array([[1.0, 0.0, 0.0]]), "audio")
+    np.testing.assert_allclose(scores, [[1 / 0.625**0.5, 1, 0.5 / 0.625**0.5]], rtol=1e-6)
+    assert order.tolist() == [[1, 0, 2]]
+
+
+def test_parts_that_cancel_out_have_a_finite_score(spaces):
+    query = BlockQuery(spaces["combination"], {"audio": 0.5})
+    scores, _ = query.rescore(np.zeros((1, 1)), np.array([[-1.0]]), "audio")
+    assert scores.tolist() == [[0.0]]
+
+
+def test_a_direct_sum_stores_unit_rows_of_every_space(spaces, banks_of):
+    space = spaces["direct_sum"]
+    banks = banks_of(space)
+    contents = block_contents(space, [banks], ["audio"])
+    assert (contents.dim, contents.cosines) == (16 + 12 + 8, False)
+    stored, cosines = contents.galleries[0].read(slice(2, 9))
+    assert cosines is None
+    native = [banks[name, "audio"][2:9] for name in ("u", "e", "f")]
+    np.testing.assert_allclose(stored, np.hstack(native), atol=1e-6)
+
+
+def test_the_factors_of_a_space_play_no_part_in_its_blocks(spaces, banks_of):
+    space = spaces["displacement"]
+    contents = block_contents(space, [banks_of(space)])
+    other = block_contents(space.with_factors(audio=0.9), [banks_of(space)])
+    assert contents.about() == other.about()
+    again = block_contents(spaces["combination"], [banks_of(space)])
+    assert contents.about()["fused"] != again.about()["fused"]
+
+
+def cut(space):
+    return with_basis(space, np.eye(space.dim, 3, dtype=np.float32))
+
+
+def bare(space):
+    return space.with_last(replace(space.last, normalise=False))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "says"),
+    [
+        ("direct_sum", cut, "the blocks of a cut direct sum are mixed\n.*u.e.f"),
+        ("combination", bare, "a stage of this space is not normalised\n.*u.e"),
+    ],
+)
+def test_spaces_without_blocks_are_refused(spaces, banks_of, kind, change, says):
+    space = change(spaces[kind])
+    for attempt in (BlockQuery, lambda space: block_contents(space, [banks_of(space)])):
+        with pytest.raises(FreeBindError, match=says + r"\n.*freebind fuse"):
+            attempt(space)
+
+
+def test_unknown_modalities_and_factors_are_refused(spaces, banks_of):
+    space = spaces["combination"]
+    rows = native_rows(space, "text")
+    with pytest.raises(FreeBindError, match="there is no modality 'video'"):
+        BlockQuery(space).vectors("text", rows, "video")
+    with pytest.raises(FreeBindError, match="there is no modality 'video'"):
+        BlockQuery(space).norm_terms("video")
+    with pytest.raises(FreeBindError, match="there is no factor of e for 'image'"):
+        BlockQuery(space, {"image": 0.5})
+    with pytest.raises(FreeBindError, match="there is no modality 'video'"):
+        block_contents(space, [banks_of(space)], ["video"])
