@@ -25,7 +25,7 @@ Form = Literal["rows", "blocks"]
 class Origin:
     """Where vectors come from."""
 
-    root: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None
+    root: Annotated[Path | None, arg(metavar="BANK_ROOT", aliases=["--data"])] = None
     """Bank root to read; for a run or a product, by default the one that it was trained on."""
 
     space: str | None = None
@@ -61,7 +61,7 @@ def export(
         form: Rows of a space, or the blocks that a fused space mixes. With blocks, the factors are
             part of a query, and other factors need no new export.
         modality: Modalities to export; by default all.
-        index: Exact or approximate search; by default exact up to 100,000 items. Only faiss and
+        index: Exact or approximate search; by default exact up to 100 000 items. Only faiss and
             lancedb have an approximate index.
         device: Device to compute on.
     """
@@ -102,8 +102,9 @@ def _blocks(origin: Origin, splits: Sequence[str], modalities: Sequence[str]) ->
 
 def _report(contents: Contents, out: Path, exact: bool, written: bool) -> None:
     for gallery in contents.galleries:
-        left_out = f", {gallery.left_out} left out: they have no vector" if gallery.left_out else ""
-        print(f"{gallery.split}/{gallery.modality}: {len(gallery.rows)} items{left_out}")
+        line = f"{gallery.split}/{gallery.modality}: {len(gallery.rows)} items"
+        left = f", {gallery.left_out} left out (without a vector, or removed)"
+        print(line + left * bool(gallery.left_out))
     banks = [bank for split in contents.made_from["banks"].values() for bank in split.values()]
     print("licence: " + ", ".join(dict.fromkeys(bank["encoder"]["licence"] for bank in banks)))
     search = "exact" if exact else "approximate"

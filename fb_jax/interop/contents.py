@@ -107,6 +107,10 @@ class Contents:
     made_from: Mapping[str, Any] = field(repr=False)
     cosines: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.galleries:
+            raise FreeBindError("there is nothing to export", expected="a split with such banks")
+
     def __len__(self) -> int:
         return sum(len(gallery.rows) for gallery in self.galleries)
 
@@ -156,7 +160,7 @@ def row_contents(space: str, splits: Sequence[BankSet], modalities: Sequence[str
     if len(set(dims.values())) > 1:
         raise FreeBindError("the splits differ in dimension", where=space, got=dims)
     made_from = {"form": "rows", "space": space, "banks": sources_of(splits, galleries)}
-    return Contents(galleries, next(iter(dims.values())), made_from)
+    return Contents(galleries, next(iter(dims.values()), 0), made_from)
 
 
 def gallery(

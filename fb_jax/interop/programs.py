@@ -115,6 +115,7 @@ def write_export(
     files.require_space({out: 4 * len(contents) * contents.dim})
 
     def fill(folder: Path) -> None:
+        progress(0)  # a reporter takes the first number for what was done before
         with files.explained(f"{program} could not write an export", out):
             write(folder, contents, contents.batches(progress), exact)
         files.write_json(folder / RECORD, about)

@@ -9,7 +9,7 @@ from fb_jax.evaluation import nearest
 from fb_jax.fusion import sources, with_basis
 from fb_jax.interop import BlockQuery, block_contents
 
-KINDS = ("combination", "both", "displacement", "direct_sum")
+KINDS = ("both", "displacement", "direct_sum")
 FACTORS = (None, {"text": 0.0, "audio": 1.0}, {"text": 1.0, "audio": 0.5}, {"text": 0.37})
 
 
