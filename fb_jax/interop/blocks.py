@@ -1,7 +1,7 @@
 """Blocks: what a fused space's rows are mixed from, stored so that the factors stand in the query.
 
     direct sum     stored [u ; e_1 ; ... ; e_n], unit rows of every space
-                   query  [w_0 u ; w_1 e_1 ; ...], w_i^2 = norm in the query * norm in the item
+                   query  [w_0 u ; w_1 e_1 ; ...], w_i = norm in the query * norm in the item
     weighted sum   stored [u ; e], unit parts, and the number parts_cosine = c = <u, e>
                    query  [(1 - s) q ; s q], q fused at the query's factor, s the item's factor
                    score  inner product / sqrt(a + b c), a = (1 - s)^2 + s^2, b = 2 s (1 - s)
@@ -115,8 +115,8 @@ class BlockQuery:
             norms = zip(stage.block_norms(modality), stage.block_norms(find), strict=True)
             weights = [np.float32(np.sqrt(own * other)) for own, other in norms]
             return np.hstack([w * block for w, block in zip(weights, blocks, strict=True)])
-        fused, factor = self.space.fuse(modality, rows), np.float32(self._factor(find))
-        return np.hstack([(1 - factor) * fused, factor * fused])
+        fused = self.space.fuse(modality, rows)
+        return np.hstack([np.float32(share) * fused for share in self._shares(find)])
 
     def norm_terms(self, find: str) -> tuple[float, float]:
         """Return a and b: the score is inner product / sqrt(a + b * parts_cosine).
@@ -124,8 +124,10 @@ class BlockQuery:
         For a direct sum, whose items have no ``parts_cosine``, they are 1 and 0.
         """
         self._require(find)
-        factor = 0.0 if isinstance(self.space.last, DirectSum) else self._factor(find)
-        return (1 - factor) ** 2 + factor**2, 2 * factor * (1 - factor)
+        if isinstance(self.space.last, DirectSum):
+            return 1.0, 0.0
+        unified, expert = self._shares(find)
+        return unified**2 + expert**2, 2 * unified * expert
 
     def rescore(
         self,
@@ -146,8 +148,8 @@ class BlockQuery:
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, axis=1), order
 
-    def _factor(self, modality: str) -> float:
-        return self.space.factors.get(modality, 0.0)
+    def _shares(self, modality: str) -> tuple[float, float]:
+        return self.space.last.shares(modality, self.space.factors.get(modality, 0.0))
 
     def _require(self, modality: str) -> None:
         if modality not in self.space.modalities:
