@@ -40,12 +40,12 @@ class Origin:
 
 @on_device
 def export(
-    split: list[str],
-    to: str,
+    split: Annotated[list[str], arg(metavar="SPLIT ...")],
+    to: Annotated[str, arg(metavar="PROGRAM")],
     out: Path,
     origin: OmitArgPrefixes[Origin],
     form: Form = "rows",
-    modality: list[str] = [],  # noqa: B006  (tyro reads the default; nothing changes it)
+    modality: Annotated[list[str] | None, arg(metavar="MODALITY ...")] = None,
     index: Index = "auto",
     device: Device = "auto",
 ) -> None:
@@ -61,13 +61,13 @@ def export(
         form: Rows of a space, or the blocks that a fused space mixes. With blocks, the factors are
             part of a query, and other factors need no new export.
         modality: Modalities to export; by default all.
-        index: Exact or approximate search; by default exact up to 100 000 items. Only faiss and
+        index: Exact or approximate search; by default exact up to 100000 items. Only faiss and
             lancedb have an approximate index.
         device: Device to compute on.
     """
     writer_for(to)  # a missing package is an error before long work
     splits = list(dict.fromkeys(split))
-    contents = (_rows if form == "rows" else _blocks)(origin, splits, modality)
+    contents = (_rows if form == "rows" else _blocks)(origin, splits, modality or [])
     exact = is_exact(to, index, len(contents))
     with ConsoleReporter().task(f"export to {to}", len(contents)) as advance:
         written = write_export(contents, to, out, index=index, progress=advance)
