@@ -6,7 +6,7 @@ from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
 from fb_jax.fusion.layout import digest
 from fb_jax.fusion.queries import SearchedSpace
-from fb_jax.fusion.sources import fusable, licences_of, parts_of, sources
+from fb_jax.fusion.sources import by_spaces, fusable, licences_of, parts_of, sources
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Parts, Stage
 from fb_jax.fusion.storage import read_space, write_space
@@ -25,6 +25,7 @@ __all__ = [
     "SearchedSpace",
     "Stage",
     "WeightedSum",
+    "by_spaces",
     "cut",
     "digest",
     "fusable",

@@ -129,10 +129,14 @@ class DirectSum(Stage):
         sides = [(parts.unified, 0 * parts.expert), (0 * parts.unified, parts.expert)]
         return [np.hstack(side) for side in sides]
 
+    def _part_norms(self, modality: str, lacking: Sequence[str] = ()) -> list[float]:
+        """Return ``_norms`` for a modality; ``lacking`` see ``Parts``."""
+        having = {bond.expert for bond in self.bonds if modality in bond.shared}
+        return self._norms(having.difference(lacking))
+
     def _weight(self, modality: str, factor: float, lacking: Sequence[str] = ()) -> float:
         """Return the squared norm of the experts' part at a factor; ``lacking`` see ``Parts``."""
-        having = {bond.expert for bond in self.bonds if modality in bond.shared}
-        return factor * float(np.mean(self._norms(having.difference(lacking))))
+        return factor * float(np.mean(self._part_norms(modality, lacking)))
 
     def _mixed(self, modality: str, unified: Array, expert: Array, lacking: Sequence[str]) -> Array:
         weight = self._weight(modality, self.factors[modality], lacking)
@@ -144,9 +148,15 @@ class DirectSum(Stage):
         ends = np.cumsum([bond.dim("expert") for bond in self.bonds])[:-1]
         return [parts.unified, *map(unit_rows, np.split(parts.expert, ends, axis=1))]
 
-    def block_norms(self, modality: str) -> list[float]:
-        """Return the squared norms that the blocks have in a fused row; they add up to 1."""
-        weight, norms = self._weight(modality, self.factors[modality]), self._norms(modality)
+    def block_norms(self, modality: str, lacking: Sequence[str] = ()) -> list[float]:
+        """Return the squared norms that the blocks have in a fused row; they add up to 1.
+
+        Args:
+            modality: Name of the modality.
+            lacking: See ``Parts``.
+        """
+        weight = self._weight(modality, self.factors[modality], lacking)
+        norms = self._part_norms(modality, lacking)
         return [1 - weight, *(weight * norm / sum(norms) for norm in norms)]
 
 

@@ -13,16 +13,27 @@ finds items of one modality at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Integer
 
 from fb_jax.banks import BankSet
 from fb_jax.banks.directions import LEAST_NORM
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.fusion import CutSum, DirectSum, Factors, FusedSpace, Parts, digest, fusable, sources
-from fb_jax.interop.contents import Contents, Vectors, chosen, gallery, sources_of
+from fb_jax.fusion import (
+    CutSum,
+    DirectSum,
+    Factors,
+    FusedSpace,
+    Parts,
+    by_spaces,
+    digest,
+    fusable,
+    sources,
+)
+from fb_jax.interop.contents import Contents, Gallery, Vectors, chosen, gallery, sources_of
 
 
 def block_contents(
@@ -40,11 +51,8 @@ def block_contents(
     """
     require_blocks(space)
 
-    def read(banks: BankSet, modality: str, part: slice) -> Vectors:
-        return _stored(space, space.parts(modality, sources(space, banks, modality, part)))
-
     galleries = [
-        gallery(banks, modality, read)
+        _gallery(space, banks, modality)
         for banks in splits
         for modality in chosen(modalities, fusable(space, banks), banks)
     ]
@@ -71,11 +79,42 @@ def require_blocks(space: FusedSpace) -> None:
         )
 
 
+def _gallery(space: FusedSpace, banks: BankSet, modality: str) -> Gallery:
+    """Return the items of a modality; a weighted sum also has those that an expert lacks."""
+    direct = isinstance(space.last, DirectSum)
+    groups = [banks] if direct else by_spaces(space, banks, modality)
+    rows = np.sort(np.concatenate([group.rows[modality] for group in groups]))
+    return gallery(banks, modality, rows, partial(_read, space, groups, modality, rows))
+
+
+def _read(
+    space: FusedSpace,
+    groups: Sequence[BankSet],
+    modality: str,
+    rows: Integer[np.ndarray, " n"],
+    part: slice,
+) -> Vectors:
+    """Return the blocks of some rows, each from the group of items that it belongs to."""
+    found, stored = [], []
+    for group in groups:
+        kept = group.rows[modality]
+        first, last = np.searchsorted(kept, [rows[part][0], rows[part][-1] + 1]).tolist()
+        if first < last:
+            native = sources(space, group, modality, slice(first, last))
+            stored.append(_stored(space, space.parts(modality, native)))
+            found.append(kept[first:last])
+    order = np.argsort(np.concatenate(found))
+    vectors = np.concatenate([one.vectors for one in stored])[order]
+    if isinstance(space.last, DirectSum):
+        return Vectors(vectors)
+    return Vectors(vectors, np.concatenate([one.cosines for one in stored])[order])
+
+
 def _stored(space: FusedSpace, parts: Parts) -> Vectors:
     if isinstance(space.last, DirectSum):
         return Vectors(np.hstack(space.last.blocks(parts)))
-    unified, expert = parts
-    expert = unified if expert is None else expert  # so that every factor gives the unified part
+    unified = parts.unified  # without an expert part, every factor gives the unified one
+    expert = unified if parts.expert is None else parts.expert
     cosines = np.clip(np.einsum("nd,nd->n", unified, expert), -1, 1)
     return Vectors(np.hstack([unified, expert]), cosines)
 
@@ -111,10 +150,10 @@ class BlockQuery:
         self._require(find)
         stage = self.space.last
         if isinstance(stage, DirectSum):
-            blocks = stage.blocks(self.space.parts(modality, rows))
-            norms = zip(stage.block_norms(modality), stage.block_norms(find), strict=True)
-            weights = [np.float32(np.sqrt(own * other)) for own, other in norms]
-            return np.hstack([w * block for w, block in zip(weights, blocks, strict=True)])
+            parts = self.space.parts(modality, rows)
+            norms = stage.block_norms(modality, parts.lacking), stage.block_norms(find)
+            weights = np.sqrt(np.prod(norms, axis=0)).astype(np.float32)
+            return np.hstack([w * x for w, x in zip(weights, stage.blocks(parts), strict=True)])
         fused = self.space.fuse(modality, rows)
         return np.hstack([np.float32(share) * fused for share in self._shares(find)])
 

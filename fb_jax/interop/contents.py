@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from fb_jax import files
-from fb_jax.banks import BankSet, ItemList, Progress, no_progress, open_split
+from fb_jax.banks import Bank, BankSet, ItemList, Progress, no_progress, open_split
 from fb_jax.banks.directions import checked_unit_rows
 from fb_jax.banks.items import Item
 from fb_jax.banks.rows import BLOCK_ROWS
@@ -147,12 +148,8 @@ def row_contents(space: str, splits: Sequence[BankSet], modalities: Sequence[str
         FreeBindError: A split lacks a modality, or the dimension differs between splits.
     """
 
-    def read(banks: BankSet, modality: str, part: slice) -> Vectors:
-        bank, fix = banks[space, modality], "freebind bank verify tells more"
-        return Vectors(checked_unit_rows(bank[part], "a bank", bank.folder, fix, part.start))
-
     galleries = [
-        gallery(banks, modality, read)
+        gallery(banks, modality, banks.rows[modality], partial(_rows, banks[space, modality]))
         for banks in splits
         for modality in chosen(modalities, banks.modalities(space), banks)
     ]
@@ -163,10 +160,18 @@ def row_contents(space: str, splits: Sequence[BankSet], modalities: Sequence[str
     return Contents(galleries, next(iter(dims.values()), 0), made_from)
 
 
+def _rows(bank: Bank, part: slice) -> Vectors:
+    fix = "freebind bank verify tells more"
+    return Vectors(checked_unit_rows(bank[part], "a bank", bank.folder, fix, part.start))
+
+
 def gallery(
-    banks: BankSet, modality: str, read: Callable[[BankSet, str, slice], Vectors]
+    banks: BankSet,
+    modality: str,
+    rows: Integer[np.ndarray, " n"],
+    read: Callable[[slice], Vectors],
 ) -> Gallery:
-    """Return the items of a modality that the banks have.
+    """Return some items of a modality; see ``Gallery``.
 
     Raises:
         FreeBindError: Two items have one id, by which other programs know them.
@@ -174,8 +179,7 @@ def gallery(
     split = open_split(Path(banks.split.path).parent, banks.split.name)
     items = split.items(modality)
     items.verify()
-    rows = banks.rows[modality]
-    return Gallery(split.name, modality, items, rows, lambda part: read(banks, modality, part))
+    return Gallery(split.name, modality, items, rows, read)
 
 
 def chosen(asked: Sequence[str], known: Sequence[str], banks: BankSet) -> Sequence[str]:

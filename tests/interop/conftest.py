@@ -15,7 +15,7 @@ from fb_jax.banks import (
     unit_rows,
     write_items,
 )
-from fb_jax.fusion import FusedSpace, write_fused
+from fb_jax.fusion import DirectSum, FusedSpace, by_spaces, sources, write_fused
 from fb_jax.projector import BondKind
 
 DIMS = {"u": 16, "e": 12, "f": 8}
@@ -80,3 +80,18 @@ def house(tmp_path_factory: pytest.TempPathFactory, spaces: dict[str, FusedSpace
 def banks_of(house: Path) -> Callable[..., BankSet]:
     """Open all native spaces of a fused space over a split."""
     return lambda space, split="test": open_banks(house, split, spaces=space.spaces)
+
+
+@pytest.fixture(scope="session")
+def fused_items() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Fuse the items of a modality: their rows, and the fused rows."""
+
+    def fused_items(space: FusedSpace, banks: BankSet, modality: str):
+        direct = isinstance(space.last, DirectSum)
+        groups = [banks] if direct else by_spaces(space, banks, modality)
+        rows = np.concatenate([group.rows[modality] for group in groups])
+        order = np.argsort(rows)
+        fused = [space.fuse(modality, sources(space, group, modality)) for group in groups]
+        return rows[order], np.concatenate(fused)[order]
+
+    return fused_items

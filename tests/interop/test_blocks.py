@@ -6,7 +6,7 @@ from made import native_rows
 
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import sources, with_basis
+from fb_jax.fusion import with_basis
 from fb_jax.interop import BlockQuery, block_contents
 
 KINDS = ("both", "displacement", "direct_sum")
@@ -15,7 +15,9 @@ FACTORS = (None, {"text": 0.0, "audio": 1.0}, {"text": 1.0, "audio": 0.5}, {"tex
 
 @pytest.mark.parametrize("factors", FACTORS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_scores_are_those_of_the_fused_rows_at_any_factors(spaces, banks_of, kind, factors):
+def test_scores_are_those_of_the_fused_rows_at_any_factors(
+    spaces, banks_of, fused_items, kind, factors
+):
     space, banks = spaces[kind], banks_of(spaces[kind])
     fused = space.with_factors(**(factors or {}))
     query = BlockQuery(space, factors)
@@ -23,7 +25,8 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(spaces, banks_of, kin
         stored, cosines = gallery.read(slice(None))
         cosines = np.zeros(len(stored)) if cosines is None else cosines
         find = gallery.modality
-        items = fused.fuse(find, sources(space, banks, find))
+        numbers, items = fused_items(fused, banks, find)
+        np.testing.assert_array_equal(gallery.rows, numbers)
         for modality in space.modalities:  # image: no expert has it
             asked = native_rows(space, modality, count=3)
             ours, rows = nearest(fused.fuse(modality, asked), items, len(items))
@@ -31,6 +34,29 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(spaces, banks_of, kin
             scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
             np.testing.assert_allclose(scores, ours, atol=5e-7)
             np.testing.assert_array_equal(order, rows)
+
+
+def test_queries_may_lack_an_expert(spaces, banks_of, fused_items):
+    space = spaces["direct_sum"]
+    asked = {name: rows for name, rows in native_rows(space, "text").items() if name != "f"}
+    banks = banks_of(space)
+    stored, _ = block_contents(space, [banks], ["audio"]).galleries[0].read(slice(None))
+    scores = space.fuse("text", asked) @ fused_items(space, banks, "audio")[1].T
+    found = BlockQuery(space).vectors("text", asked, "audio") @ stored.T
+    np.testing.assert_allclose(found, scores, atol=5e-7)
+
+
+def test_a_weighted_sum_has_the_items_that_an_expert_lacks(spaces, banks_of):
+    space = spaces["combination"]
+    (gallery,) = block_contents(space, [banks_of(space)], ["audio"]).galleries
+    assert gallery.rows[:4].tolist() == [0, 1, 2, 3]  # e lacks 0, u lacks 4
+    assert gallery.left_out == 1
+    stored, cosines = gallery.read(slice(0, 2))
+    np.testing.assert_array_equal(stored[0, :16], stored[0, 16:])
+    assert cosines[0] == pytest.approx(1)
+    whole, _ = gallery.read(slice(None))
+    parts = [gallery.read(slice(start, start + 7)).vectors for start in range(0, 30, 7)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
 
 
 def test_a_weighted_sum_can_be_computed_by_hand(spaces):

@@ -19,7 +19,6 @@ from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import sources
 from fb_jax.interop import (
     PROGRAMS,
     BlockQuery,
@@ -52,7 +51,7 @@ def run(codes, names):
 
 @pytest.fixture
 def rows(house):
-    """The rows of u+e, of both splits; six texts and audios have none."""
+    """The rows of u+e, of both splits; u lacks a text and an audio."""
     banks = [open_banks(house, split, spaces=["u+e"]) for split in ("test", "val")]
     return row_contents("u+e", banks)
 
@@ -89,7 +88,7 @@ def test_rows_have_the_nearest_neighbours_that_we_find(program, house, best):
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("kind", ["both", "direct_sum"])
 def test_blocks_have_the_nearest_neighbours_of_the_fused_rows(
-    program, kind, spaces, banks_of, best
+    program, kind, spaces, banks_of, fused_items, best
 ):
     space, banks = spaces[kind], banks_of(spaces[kind])
     write_export(block_contents(space, [banks]), program, "exported")
@@ -100,8 +99,8 @@ def test_blocks_have_the_nearest_neighbours_of_the_fused_rows(
         a, b = query.norm_terms("audio")
         codes = snippets(program)[: 1 if kind == "direct_sum" else 2]
         ids, scores = run(codes, {"vector": vector, "query": query, "a": a, "b": b})
-        audio = fused.fuse("audio", sources(space, banks, "audio"))
-        wanted, cosines = best(fused.fuse(modality, asked), audio, banks.rows["audio"])
+        rows, audio = fused_items(fused, banks, "audio")
+        wanted, cosines = best(fused.fuse(modality, asked), audio, rows)
         assert ids == wanted
         np.testing.assert_allclose(scores, cosines, atol=5e-7)
 
@@ -170,10 +169,10 @@ def test_items_of_all_splits_are_there_and_those_without_a_vector_are_not(progra
     found = READERS[program]()
     place = [(item["split"], item["modality"]) for item in found]
     assert {p: place.count(p) for p in place} == {
-        **{("test", "audio"): 28, ("test", "image"): 23, ("test", "text"): 39},
+        **{("test", "audio"): 30, ("test", "image"): 23, ("test", "text"): 39},
         **{("val", "audio"): 5, ("val", "text"): 7},
     }
-    assert [i["row"] for i in found[:4]] == [1, 2, 3, 5]  # 0 and 4 are missing
+    assert [i["row"] for i in found[:5]] == [0, 1, 2, 3, 5]  # u lacks 4
     for item in found[0], found[-1]:
         bank = open_banks(house, item["split"], spaces=["u+e"])["u+e", item["modality"]]
         assert item["id"] == f"{item['modality']}/{item['row']} 'ü"
@@ -190,7 +189,7 @@ def test_the_record_beside_it_says_where_vectors_are_from(rows):
     write_export(rows, "faiss", "exported")
     record = files.read_json(Path("exported/export.json"))
     assert record["items"]["test/audio"] | {"rows": ""} == {
-        **{"exported": 28, "left out": 3, "rows": ""}
+        **{"exported": 30, "left out": 1, "rows": ""}
     }
     bank = record["banks"]["val"]["u+e/audio"]
     assert bank["encoder"]["licence"] == "derived from CC-BY-NC-SA-4.0 (u), CC0-1.0 (e)"
@@ -271,7 +270,7 @@ def test_an_interrupted_export_leaves_nothing_and_goes_well_again(program, rows,
     Path("exported.1-2.partial/left").mkdir(parents=True)  # as kill -9 would
     counts = []
     assert write_export(rows, program, "exported", progress=counts.append)
-    assert sum(counts) == len(rows) == 102
+    assert sum(counts) == len(rows) == 104
     assert [path.name for path in Path().iterdir()] == ["exported"]
     assert not write_export(rows, program, "exported")  # it is there
 
