@@ -10,6 +10,7 @@ from fb_jax import files
 from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
+from fb_jax.evaluation.choosing import as_text
 from fb_jax.fusion import FusedSpace, parts_of
 from fb_jax.fusion import cut as fit_cut
 from fb_jax.run import Run
@@ -39,17 +40,16 @@ def test_a_direct_sum_is_trained_cut_evaluated_and_fused(must, data, tmp_path):
     assert "cut to 40 dimensions: " in told
     recorded = files.read_json(run / "metrics.json")["retrieval"]["val"]
     assert list(recorded) == [
-        *("unified", "clap_general", "equal", "equal, 40 dimensions", "mean_of_scores")
+        *("unified", "clap_general", "chosen", "equal"),
+        *("chosen, 40 dimensions", "equal, 40 dimensions", "mean_of_scores"),
     ]
     assert recorded["equal"]["audio-text"] == recorded["mean_of_scores"]["audio-text"]
 
     must(freebind, "eval", "--run", run, "--json", "again.json", "--sigma-audio", 0.2)
     found = files.read_json(Path("again.json"))["retrieval"]["val"]
     assert {name: found[name] for name in recorded} == recorded
-    assert set(found) - set(recorded) == {
-        "text 0.5, audio 0.2, image 0.5",
-        "text 0.5, audio 0.2, image 0.5, 40 dimensions",
-    }
+    name = as_text({**Run(run).chosen.factors, "audio": 0.2})
+    assert set(found) - set(recorded) == {name, f"{name}, 40 dimensions"}
 
     must(freebind, "fuse", "--run", run, "--split", "val", "--out", "made", "--name", "sum")
     assert open_banks("made", "val", spaces=["sum"]).dim("sum") == 40

@@ -10,6 +10,7 @@ from fb_jax import files
 from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
+from fb_jax.evaluation.choosing import as_text
 from fb_jax.fusion import FusedSpace, parts_of
 from fb_jax.run import Run
 
@@ -117,10 +118,11 @@ def test_a_fourth_modality_goes_through_a_bond(must, with_depth, tmp_path, bond)
         *("audio-image", "audio-text", "image-text"),
     }
     assert found["halfway"]["depth-text"]["R@1"] > found["unified"]["depth-text"]["R@1"]
-    assert found["text 0.5, depth 0.3"] not in (found["halfway"], found["unified"])
+    point = {**Run(run).chosen.factors, "depth": 0.3}
+    assert found[as_text(point)] not in (found["halfway"], found["unified"])
 
     must(freebind, "fuse", "--run", run, "--split", "val", "--sigma", "depth", 0.3)
-    space = FusedSpace.of(Run(run).bond, at={"text": 0.5, "depth": 0.3})
+    space = FusedSpace.of(Run(run).bond, at=point)
     banks = open_banks(with_depth, "val", spaces=["imagebind", "depth_text"])
     fused = open_banks(with_depth, "val", spaces=["imagebind+depth_text"])
     for modality, parts in parts_of(space, banks).items():

@@ -34,7 +34,7 @@ def test_training_ends_in_a_table_of_every_model(run_folder):
     told = (run_folder.parent / "log.txt").read_text()
     for split in ("val", "test"):
         assert f"{split}: imagebind + clap_general" in told
-    assert "factors chosen on val, for the mean R@1 of all pairs: text " in told
+    assert "factors chosen on val, for the mean R@1 of all pairs: audio " in told
     for word in (
         "unified",
         "clap_general",
