@@ -15,8 +15,9 @@ from fb_jax import files
 from fb_jax.banks.bank import Bank, BankAbout, Encoder
 from fb_jax.banks.directions import find_all_bad_rows, not_a_matrix, refuse_bad_rows, require_matrix
 from fb_jax.banks.items import write_items
+from fb_jax.banks.pair_tables import Pair, check_pairs, in_order, pair_key
 from fb_jax.banks.rows import Progress, blocks_of, no_progress
-from fb_jax.banks.split import Pair, Split, check_pairs, copy_pairs, in_order, pair_key
+from fb_jax.banks.split import Split, copy_pairs
 from fb_jax.errors import unknown
 
 

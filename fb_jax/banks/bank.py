@@ -13,7 +13,7 @@ from jaxtyping import Float32, Integer
 
 from fb_jax import files
 from fb_jax.banks.directions import find_all_bad_rows, refuse_bad_rows, unit_rows
-from fb_jax.banks.manifest import Manifest
+from fb_jax.banks.manifest import Earlier, Manifest
 from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.banks.shards import ShardedArray
 from fb_jax.banks.writers import SHARD_ROWS, PartWriter, ShardWriter
@@ -81,6 +81,8 @@ class _Fields:
     items_sha256: str
     missing: list[Count]
     partial: dict[str, list[Count]] = field(default_factory=dict)
+    made_from: str = "unknown"
+    earlier: list[Earlier] = field(default_factory=list)
 
 
 @runtime_checkable
@@ -142,12 +144,10 @@ class Bank:
                 expected=f"missing rows in ascending order, below {len(array)}",
                 got=f"{len(missing)} missing rows up to {missing.max()}",
             )
-        named = {name: getattr(fields, name) for name in ("space", "modality", "encoder")}
+        plain = ("space", "modality", "encoder", "items_sha256", "made_from")
+        named = {name: getattr(fields, name) for name in plain}
         partial = {space: np.asarray(rows, np.int64) for space, rows in fields.partial.items()}
-        about = BankAbout(
-            **named, items_sha256=fields.items_sha256, missing=missing, partial=partial
-        )
-        return cls(array, about)
+        return cls(array, BankAbout(**named, missing=missing, partial=partial))
 
     def __repr__(self) -> str:
         return f"Bank({str(self.folder)!r}, {list(self.shape)})"
@@ -167,6 +167,15 @@ class Bank:
     def fingerprint(self) -> str:
         """A digest of the exact bytes of the whole bank, whatever rows are kept here."""
         return self.array.fingerprint
+
+    @property
+    def earlier(self) -> list[Earlier]:
+        """What a bank on disk was before it grew, oldest first."""
+        return self.manifest.earlier if isinstance(self.array, ShardedArray) else []
+
+    def rows_at(self, fingerprint: str) -> int | None:
+        """Return how many rows the bank had at an earlier fingerprint; None if it never had it."""
+        return next((e.count for e in self.earlier if e.fingerprint == fingerprint), None)
 
     @property
     def shape(self) -> tuple[int, int]:

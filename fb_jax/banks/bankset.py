@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ from jaxtyping import Integer
 from fb_jax import files
 from fb_jax.banks.arrays import MemorySplit, array_bank
 from fb_jax.banks.bank import Bank
-from fb_jax.banks.manifest import MANIFEST, PARTIAL
+from fb_jax.banks.items import ItemList
+from fb_jax.banks.pair_tables import Pair
 from fb_jax.banks.rows import Progress, no_progress
-from fb_jax.banks.split import POOL, Pair, Split, open_split
-from fb_jax.errors import FreeBindError, unknown
-
-NO_RECORD = ", without a digest: freebind bank pairs writes one"
+from fb_jax.banks.split import POOL, Split, open_split
+from fb_jax.errors import FreeBindError, notice_once, unknown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,11 +28,13 @@ class BankSet:
         split: The split.
         banks: ``(space, modality)`` to bank; the banks of a modality have the same length.
         rows: Modality to ``[n]`` rows of the item list that are kept, ascending.
+        removed: Modality to the rows that were removed from it, if any were.
     """
 
     split: Split | MemorySplit
     banks: Mapping[tuple[str, str], Bank]
     rows: Mapping[str, np.ndarray]
+    removed: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def from_arrays(
@@ -75,7 +76,7 @@ class BankSet:
                     got=f"{len(bank)} rows",
                 )
         for space in spaces:
-            _require_one_dim(split, space, [b for (owner, _), b in banks.items() if owner == space])
+            require_one_dim(split, space, [b for (owner, _), b in banks.items() if owner == space])
         return cls(
             MemorySplit.of(split, counts, pairs or {}),
             banks,
@@ -98,8 +99,9 @@ class BankSet:
         return next(bank.shape[1] for (owner, _), bank in self.banks.items() if owner == space)
 
     def fingerprints(self) -> dict[str, str]:
-        """Return ``space/modality`` to the digest of that bank."""
-        return {"/".join(key): bank.fingerprint for key, bank in self.banks.items()}
+        """Return ``space/modality`` to the digest of that bank, and those of removed rows."""
+        removed = {removed_key(m): removed_digest(rows) for m, rows in self.removed.items()}
+        return {"/".join(key): bank.fingerprint for key, bank in self.banks.items()} | removed
 
     def pair_fingerprints(self) -> dict[str, str]:
         """Return ``pairs/modality-modality`` to the digest of that table."""
@@ -123,6 +125,16 @@ class BankSet:
             bank.verify(progress)
 
 
+def removed_key(modality: str) -> str:
+    """Return the name of a modality's removed rows among the fingerprints."""
+    return f"items/{modality}-removed"
+
+
+def removed_digest(rows: Integer[np.ndarray, " r"]) -> str:
+    """Return the SHA-256 of removed rows, in the order in which they were removed."""
+    return files.sha256_of_bytes(rows.astype("<i8").tobytes())
+
+
 def _renumber(kept: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the position in ``kept`` of each of ``rows``, or -1."""
     position = np.minimum(np.searchsorted(kept, rows), len(kept) - 1)
@@ -138,7 +150,7 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
         spaces: Names of spaces.
 
     Returns:
-        Their banks, restricted to the rows that all the spaces have.
+        Their banks, restricted to the rows that all the spaces have and nobody removed.
 
     Raises:
         FreeBindError: A root, split or space does not exist; banks belong to another item list;
@@ -150,10 +162,12 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
     for space in [spaces] if isinstance(spaces, str) else spaces:
         _require_space(where, space, known)
         for modality in known[space]:
-            banks[space, modality] = _open_bank(where, space, modality)
-        _require_one_dim(where.path / "embeddings", space, [banks[space, m] for m in known[space]])
-    rows = {m: _shared_rows(where, m, banks) for m in dict.fromkeys(m for _, m in banks)}
-    return BankSet(where, {key: bank.restrict(rows[key[1]]) for key, bank in banks.items()}, rows)
+            banks[space, modality] = open_bank(where, space, modality)
+        require_one_dim(where.path / "embeddings", space, [banks[space, m] for m in known[space]])
+    removed = {m: where.items(m).removed for _, m in banks}
+    rows = {m: _shared_rows(where, m, banks, removed[m]) for m in removed}
+    restricted = {key: bank.restrict(rows[key[1]]) for key, bank in banks.items()}
+    return BankSet(where, restricted, rows, {m: gone for m, gone in removed.items() if len(gone)})
 
 
 def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
@@ -168,7 +182,12 @@ def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
     raise unknown("space", space, known, split.path)
 
 
-def _open_bank(split: Split, space: str, modality: str) -> Bank:
+def open_bank(split: Split, space: str, modality: str) -> Bank:
+    """Open a bank of a split; a notice says if it lacks the newest items.
+
+    Raises:
+        FreeBindError: It is damaged, lies in the wrong folder, or belongs to another item list.
+    """
     bank = Bank.open(split.bank_path(space, modality))
     if (bank.space, bank.modality) != (space, modality):
         raise FreeBindError(
@@ -178,7 +197,7 @@ def _open_bank(split: Split, space: str, modality: str) -> Bank:
             got=f"{bank.space}/{bank.modality}",
         )
     items = split.items(modality)
-    if bank.items_sha256 != items.digest or len(bank) != len(items):
+    if len(bank) > len(items) or bank.items_sha256 != items.digest_of(len(bank)):
         raise FreeBindError(
             "a bank belongs to another item list",
             where=bank.folder,
@@ -186,10 +205,19 @@ def _open_bank(split: Split, space: str, modality: str) -> Bank:
             got=f"{len(bank)} items, SHA-256 {bank.items_sha256}",
             fix="export this bank again from the items, or restore the list it was made from",
         )
+    if lacking := lacks(bank, items):
+        notice_once(f"{bank.folder}: {lacking}; add their rows with the command that wrote it")
     return bank
 
 
-def _require_one_dim(where: object, space: str, banks: Sequence[Bank]) -> None:
+def lacks(bank: Bank, items: ItemList) -> str:
+    """Return which of the newest items a bank lacks, as text; none if it has all."""
+    newer = len(items) - len(bank)
+    return f"lacks the newest {newer} of {len(items)} items" if newer else ""
+
+
+def require_one_dim(where: object, space: str, banks: Sequence[Bank]) -> None:
+    """Raise a FreeBindError if the banks of a space differ in dimension."""
     dims = {bank.modality: bank.shape[1] for bank in banks}
     if len(set(dims.values())) > 1:
         raise FreeBindError(
@@ -200,9 +228,11 @@ def _require_one_dim(where: object, space: str, banks: Sequence[Bank]) -> None:
         )
 
 
-def _shared_rows(split: Split, modality: str, banks: Mapping[tuple[str, str], Bank]) -> np.ndarray:
+def _shared_rows(
+    split: Split, modality: str, banks: Mapping[tuple[str, str], Bank], removed: np.ndarray
+) -> np.ndarray:
     owners = [bank for (_, owned), bank in banks.items() if owned == modality]
-    rows = owners[0].present()
+    rows = np.setdiff1d(owners[0].present(), removed, assume_unique=True)
     for bank in owners[1:]:
         rows = np.intersect1d(rows, bank.present(), assume_unique=True)
     if not len(rows):
@@ -212,48 +242,3 @@ def _shared_rows(split: Split, modality: str, banks: Mapping[tuple[str, str], Ba
             got=", ".join(f"{bank.space} {len(bank.present())}" for bank in owners),
         )
     return rows
-
-
-def verify_split(split: Split, progress: Progress = no_progress) -> list[str]:
-    """Read everything in a split: items, banks, pair tables.
-
-    Returns:
-        One line for each thing that was found whole.
-
-    Raises:
-        FreeBindError: The first thing that is not.
-    """
-    found = []
-    for folder in split.unfinished():
-        lost = not (folder / PARTIAL).exists()
-        again = "run the command that writes it again: it continues"
-        raise FreeBindError(
-            "a bank has lost its manifest" if lost else "a bank is not finished",
-            where=folder,
-            fix=f"restore {MANIFEST}, or delete the folder and write it again" if lost else again,
-        )
-    for path in sorted(split.path.glob("items/*.jsonl")):
-        split.items(path.stem).verify()
-        found.append(f"items {path.stem}: {len(split.items(path.stem))}, ids unique")
-    for space, modalities in split.spaces().items():
-        banks = [_open_bank(split, space, modality) for modality in modalities]
-        _require_one_dim(split.path / "embeddings", space, banks)
-        for bank in banks:
-            bank.verify(progress)
-            found.append(f"{space}/{bank.modality}: {describe_bank(bank)}")
-    for left, right in split.paired():
-        count, path = len(split.read_pairs(left, right)), split.pairs_path(left, right)
-        found.append(f"pairs {left}-{right}: {count}" + ("" if files.recorded(path) else NO_RECORD))
-    return found
-
-
-def describe_bank(bank: Bank) -> str:
-    """Return one line about a bank on disk."""
-    manifest = bank.manifest
-    size = manifest.count * manifest.dim * np.dtype(manifest.dtype).itemsize
-    partial = "".join(f"{len(rows)} fused without {s}, " for s, rows in bank.partial.items())
-    return (
-        f"{manifest.count} x {manifest.dim} {manifest.dtype}, {len(bank.missing)} missing, "
-        f"{partial}{len(manifest.shards)} shards, {files.gigabytes(size)}, {bank.encoder.name}, "
-        f"licence {bank.encoder.licence}"
-    )

@@ -1,25 +1,45 @@
 """Item lists: what row i of a modality is. Each line is a JSON object: ``{"id": ..., ...}``.
 
-``id`` names the item; ``caption`` (text) or ``path`` (a media file) is its content. You cannot add
-rows to a list later: every bank records its digest, so that rows never mean other items.
+``id`` names the item; ``caption`` (text) or ``path`` (a media file) is its content. A list only
+grows, at its end, so that rows never mean other items: every bank records the digest of the items
+that it has. Rows of removed items keep their numbers, which are in ``MODALITY.removed.json``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Integer
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Count, Sha256
 
 Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Rows of an item list that were removed.
+
+    Attributes:
+        rows: Their numbers, in the order in which they were removed.
+        count: Items that the list had at the last removal.
+        items_sha256: Digest of these.
+    """
+
+    rows: list[Count]
+    count: Count
+    items_sha256: Sha256
 
 
 class ItemList:
@@ -39,8 +59,54 @@ class ItemList:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file; computed once in a process while the file stays the same."""
+        return _digest(*self._state())
+
+    def digest_of(self, count: int) -> str:
+        """Return the SHA-256 of the first ``count`` lines: the digest that the list had then."""
+        return self.digest if count == len(self) else _digest(*self._state(), count)
+
+    def length_at(self, digest: str) -> int | None:
+        """Return how many items the list had when it had a digest; None if it never had it."""
+        return len(self) if digest == self.digest else _length_at(*self._state(), digest)
+
+    def _state(self) -> tuple[Path, int, int, int]:
         stat = self.path.stat()
-        return _digest(self.path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        return self.path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+    @property
+    def removed_path(self) -> Path:
+        """Where the removed rows are listed."""
+        return self.path.with_suffix(".removed.json")
+
+    @cached_property
+    def removed(self) -> Integer[np.ndarray, " r"]:
+        """Rows that were removed, in the order in which they were.
+
+        Raises:
+            FreeBindError: The record of them is damaged, or belongs to another list.
+        """
+        if not self.removed_path.exists():
+            return np.empty(0, np.int64)
+        found = files.read_json(self.removed_path, Removed)
+        fits = found.count <= len(self) and found.items_sha256 == self.digest_of(found.count)
+        if not fits or len(set(found.rows)) != len(found.rows) or max(found.rows) >= found.count:
+            raise FreeBindError(
+                "the removed rows belong to another item list",
+                where=self.removed_path,
+                expected=f"different rows below {len(self)} of {self.path}",
+                got=f"{len(found.rows)} rows of {found.count} items, SHA-256 {found.items_sha256}",
+                fix="restore the file that belongs to this list",
+            )
+        return np.array(found.rows, np.int64)
+
+    def ends_whole(self) -> bool:
+        """Whether the last line has its line feed, so that lines can be added after it."""
+        return not len(self) or self._bytes[-1:] == b"\n"
+
+    def present(self) -> Iterator[tuple[int, Item]]:
+        """Yield row and item of all items that were not removed."""
+        removed = set(self.removed.tolist())
+        return ((row, item) for row, item in enumerate(self) if row not in removed)
 
     @cached_property
     def _offsets(self) -> np.ndarray:
@@ -93,7 +159,7 @@ class ItemList:
         Raises:
             FreeBindError: No item has it.
         """
-        for row, item in enumerate(self):
+        for row, item in self.present():
             if item["id"] == item_id:
                 return row
         raise FreeBindError("there is no item with this id", where=self.path, got=item_id)
@@ -102,10 +168,10 @@ class ItemList:
         """Read every item.
 
         Raises:
-            FreeBindError: A line is malformed, or an id occurs twice.
+            FreeBindError: A line is malformed, or two items that were not removed have one id.
         """
         seen: dict[str, int] = {}
-        for row, item in enumerate(self):
+        for row, item in self.present():
             if (first := seen.setdefault(item["id"], row)) != row:
                 raise FreeBindError(
                     "two items have the same id",
@@ -115,8 +181,27 @@ class ItemList:
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, _inode: int, _size: int, _changed: int) -> str:
-    return files.sha256_of(path)
+def _digest(path: Path, _inode: int, _size: int, _changed: int, count: int | None = None) -> str:
+    """Return the SHA-256 of a file, or of its first ``count`` lines."""
+    if count is None:
+        return files.sha256_of(path)
+    hashed = hashlib.sha256()
+    with files.open_regular(path) as file:
+        for line in islice(file, count):
+            hashed.update(line)
+    return hashed.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _length_at(path: Path, _inode: int, _size: int, _changed: int, digest: str) -> int | None:
+    """Return how many of the first lines of a file have a digest."""
+    hashed = hashlib.sha256()
+    with files.open_regular(path) as file:
+        for count, line in enumerate(file):
+            if hashed.hexdigest() == digest:
+                return count
+            hashed.update(line)
+    return None
 
 
 def write_items(path: Path, items: Iterable[Item]) -> ItemList:
@@ -129,9 +214,9 @@ def write_items(path: Path, items: Iterable[Item]) -> ItemList:
     Raises:
         FreeBindError: Another list is there already, which banks may rely on.
     """
-    lines = _lines(items)
+    lines = lines_of(items)
     if path.exists():
-        _require_same(path, lines)
+        require_same(path, lines)
     else:
         files.write_atomic(path, lambda file: file.writelines(lines))
     return ItemList(path)
@@ -139,16 +224,21 @@ def write_items(path: Path, items: Iterable[Item]) -> ItemList:
 
 def items_sha256(items: Iterable[Item]) -> str:
     """Return the digest that a list of these items has."""
-    return files.sha256_of_bytes(b"".join(_lines(items)))
+    return files.sha256_of_bytes(b"".join(lines_of(items)))
 
 
-def _lines(items: Iterable[Item]) -> Iterator[bytes]:
+def lines_of(items: Iterable[Item]) -> Iterator[bytes]:
+    """Yield the lines of a list of items."""
     return (files.canonical_json(item) + b"\n" for item in items)
 
 
-def _require_same(path: Path, lines: Iterator[bytes]) -> None:
+def require_same(
+    path: Path, lines: Iterator[bytes], start: int = 0, stop: int | None = None
+) -> None:
+    """Raise a FreeBindError unless rows ``start`` to ``stop`` of a list are these lines."""
     with files.open_regular(path, "an item list") as file:
-        for number, (here, asked) in enumerate(zip_longest(file, lines), 1):
+        known = islice(file, start, stop)
+        for number, (here, asked) in enumerate(zip_longest(known, lines), start + 1):
             if here != asked:
                 raise FreeBindError(
                     "another item list is already here",

@@ -29,6 +29,19 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What an array was before it grew.
+
+    Attributes:
+        count: Rows that it had.
+        fingerprint: Digest of its manifest then.
+    """
+
+    count: Count
+    fingerprint: Sha256
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The description of an array folder; ``about`` holds what the rows mean."""
 
@@ -51,6 +64,14 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256 of the whole manifest, and so of every shard: it names these exact bytes."""
         return files.sha256_of_json(self.to_json())
+
+    @property
+    def earlier(self) -> list[Earlier]:
+        """What the array was before it grew, oldest first."""
+        found: list[Earlier] = files.convert(
+            self.about.get("earlier", []), list[Earlier], "about.earlier", "a manifest is malformed"
+        )
+        return found
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

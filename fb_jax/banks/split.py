@@ -1,6 +1,7 @@
 """Bank roots and their splits: folders, item lists, and pair tables.
 
     ROOT/<split>/items/<modality>.jsonl                    what row i is
+    ROOT/<split>/items/<modality>.removed.json             which rows were removed, if any were
     ROOT/<split>/embeddings/<space>/<modality>/            a bank: emb_00000.npy ..., manifest.json
     ROOT/<split>/pairs/<modality>-<modality>.npy           [p, 2] rows that belong together
     ROOT/<split>/pairs/<modality>-<modality>.json          its digest, and those of its item lists
@@ -13,9 +14,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,19 @@ from jaxtyping import Integer
 from fb_jax import files
 from fb_jax.banks.items import ItemList
 from fb_jax.banks.manifest import MANIFEST
+from fb_jax.banks.pair_tables import (
+    EarlierPairs,
+    Pair,
+    PairsRecord,
+    among,
+    check_pairs,
+    in_order,
+    pair_key,
+)
 from fb_jax.errors import FreeBindError, unknown
 
 POOL = "pool"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
-
-Pair = tuple[str, str]
-
-
-def pair_key(left: str, right: str) -> Pair:
-    """Return two modalities in the order in which pair tables name them: alphabetical."""
-    return (left, right) if left <= right else (right, left)
-
-
-def in_order(pair: Pair, table: Integer[np.ndarray, "p 2"]) -> Integer[np.ndarray, "p 2"]:
-    """Turn the columns of a table from the order of ``pair`` to the alphabetical one, or back."""
-    return table if pair == pair_key(*pair) else table[:, ::-1]
 
 
 def require_name(kind: str, name: str) -> None:
@@ -109,14 +107,22 @@ class Split:
             yield
 
     def read_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
-        """Return the pair table of two modalities, columns in this order.
+        """Return the pair table of two modalities, columns in this order, without removed items.
 
         Raises:
             FreeBindError: It is missing, damaged or altered, or belongs to other item lists.
         """
+        table = self.stored_pairs(left, right)
+        for column, modality in enumerate((left, right)):
+            if len(removed := self.items(modality).removed):
+                table = table[~np.isin(table[:, column], removed)]
+        return table
+
+    def stored_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
+        """Return a pair table as it is stored, with the pairs of removed items; see above."""
         pair, path = pair_key(left, right), self.pairs_path(left, right)
         fix = "import it again with freebind bank pairs"
-        table = files.read_recorded(path, "a pair table", self._about(pair), fix)
+        table = files.read_recorded(path, "a pair table", self._about(pair), fix, self._fits)
         check_pairs(table, [len(self.items(m)) for m in pair], path)
         return in_order((left, right), table.astype(np.int64))
 
@@ -126,14 +132,55 @@ class Split:
         Raises:
             FreeBindError: It is no table of distinct pairs, or points past an item list.
         """
+        self._write_pairs(pair_key(left, right), in_order((left, right), table), [])
+
+    def append_pairs(self, left: str, right: str, table: Integer[np.ndarray, "p 2"]) -> int:
+        """Add pairs at the end of a table; see ``write_pairs``. Those that it has are left out.
+
+        Returns:
+            How many pairs were added.
+        """
         pair, path = pair_key(left, right), self.pairs_path(left, right)
-        check_pairs(table, [len(self.items(m)) for m in (left, right)], path)
-        table = in_order((left, right), table).astype(np.int64)
-        files.write_recorded(path, table, self._about(pair))
+        check_pairs(in_order((left, right), table), [len(self.items(m)) for m in pair], path)
+        known, new = self.stored_pairs(*pair), in_order((left, right), table).astype(np.int64)
+        new = new[~among(new, known)]
+        if len(new):
+            before = {"pairs": len(known), "npy": self.pairs_digest(*pair)}
+            earlier = [*map(asdict, self._earlier(path)), before]
+            self._write_pairs(pair, np.concatenate([known, new]), earlier)
+        return len(new)
+
+    def _write_pairs(self, pair: Pair, table: np.ndarray, earlier: list[dict[str, Any]]) -> None:
+        path = self.pairs_path(*pair)
+        check_pairs(table, [len(self.items(m)) for m in pair], path)
+        about = self._about(pair) | ({"earlier": earlier} if earlier else {})
+        files.write_recorded(path, table.astype(np.int64), about)
+
+    def pairs_at(self, left: str, right: str, digest: str) -> int | None:
+        """Return how many pairs a table had at an earlier digest; None if it never had it."""
+        states = self._earlier(self.pairs_path(left, right))
+        return next((state.pairs for state in states if state.npy == digest), None)
+
+    @staticmethod
+    def _earlier(path: Path) -> list[EarlierPairs]:
+        if not files.recorded(path):
+            return []
+        return files.read_json(path.with_suffix(".json"), PairsRecord).earlier
 
     def _about(self, pair: Pair) -> dict[str, Any]:
         """Return what a pair table belongs to: rows mean nothing without these item lists."""
         return {"items": {modality: self.items(modality).digest for modality in pair}}
+
+    def _fits(self, record: Any, wanted: dict[str, Any]) -> bool:
+        """Return whether a record is that of a table, when lists may have grown since."""
+        if not record or record.get("npy") != wanted["npy"]:
+            return False
+        then = record.get("items")
+        return (
+            isinstance(then, dict)
+            and list(then) == list(wanted["items"])
+            and all(self.items(m).length_at(str(digest)) is not None for m, digest in then.items())
+        )
 
     def pairs_digest(self, left: str, right: str) -> str:
         """Return the SHA-256 of the pair table of two modalities."""
@@ -142,19 +189,32 @@ class Split:
     def copy_items_to(self, target: Split) -> None:
         """Copy item lists and pair tables to another split, unless it has them already.
 
+        Those of an earlier state of this split grow.
+
         Raises:
             FreeBindError: It has others.
         """
         with target.writing():
             for path in sorted(self.path.glob("items/*.jsonl")):
-                copy = target.path / path.relative_to(self.path)
-                if not copy.exists():
-                    with files.open_regular(path) as original:
-                        files.write_atomic(copy, partial(shutil.copyfileobj, original))
-                elif target.items(path.stem).digest != self.items(path.stem).digest:
-                    raise _other("items", copy)
+                _copy_list(self.items(path.stem), target.path / path.relative_to(self.path))
             for pair in self.paired():
-                copy_pairs(target, pair, self.read_pairs(*pair))
+                copy_pairs(target, pair, self.stored_pairs(*pair))
+
+
+def _copy_list(items: ItemList, copy: Path) -> None:
+    """Copy an item list and its removed rows, unless they are there; an earlier state grows."""
+    there = ItemList(copy) if copy.exists() else None
+    if there is None or there.digest != items.digest:
+        if there is not None and items.length_at(there.digest) is None:
+            raise _other("items", copy)
+        with files.open_regular(items.path) as original:
+            files.write_atomic(copy, partial(shutil.copyfileobj, original))
+    here, gone = ItemList(copy).removed.tolist(), items.removed.tolist()
+    if here != gone[: len(here)]:
+        raise _other("removed items", copy)
+    if here != gone:
+        with files.open_regular(items.removed_path) as original:
+            files.write_atomic(ItemList(copy).removed_path, partial(shutil.copyfileobj, original))
 
 
 def copy_pairs(target: Split, pair: Pair, table: Integer[np.ndarray, "p 2"]) -> None:
@@ -166,8 +226,12 @@ def copy_pairs(target: Split, pair: Pair, table: Integer[np.ndarray, "p 2"]) -> 
     path = target.pairs_path(*pair)
     if not path.exists():
         target.write_pairs(*pair, table)
-    elif not np.array_equal(target.read_pairs(*pair), table):
+        return
+    there = target.stored_pairs(*pair)
+    if not np.array_equal(there, table[: len(there)]):
         raise _other("pairs", path)
+    if len(there) < len(table):
+        target.append_pairs(*pair, table)
 
 
 def _other(what: str, copy: Path) -> FreeBindError:
@@ -177,27 +241,6 @@ def _other(what: str, copy: Path) -> FreeBindError:
         expected="those that are copied here",
         fix="choose another --out",
     )
-
-
-def check_pairs(table: np.ndarray, counts: Sequence[int], where: object) -> None:
-    """Raise a FreeBindError unless a table is ``[p, 2]`` distinct pairs below ``counts``."""
-    if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "iu" or not len(table):
-        raise FreeBindError(
-            "a pair table has the wrong form",
-            where=where,
-            expected="integers [p, 2], p > 0",
-            got=f"{table.dtype} {list(table.shape)}",
-        )
-    outside = np.flatnonzero(((table < 0) | (table >= np.asarray(counts))).any(axis=1))
-    if len(outside):
-        raise FreeBindError(
-            "a pair table points past an item list",
-            where=where,
-            expected=f"rows below {counts[0]} and {counts[1]}",
-            got=f"{len(outside)} pairs outside, the first is {table[outside[0]].tolist()}",
-        )
-    if len(np.unique(table, axis=0)) != len(table):
-        raise FreeBindError("a pair table holds a pair twice", where=where)
 
 
 def open_split(root: Path | str, split: str) -> Split:

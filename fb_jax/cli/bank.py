@@ -11,6 +11,7 @@ from fb_jax.banks import (
     Bank,
     Synthetic,
     describe_bank,
+    describe_items,
     open_split,
     require_root,
     splits,
@@ -30,10 +31,12 @@ def info(root: Annotated[Path, Positional]) -> None:
     for name in _splits(root):
         split = open_split(root, name)
         print(name)
+        for items in sorted(split.path.glob("items/*.jsonl")):
+            print(f"  {describe_items(split, items.stem)}")
         for space, modalities in split.spaces().items():
             for modality in modalities:
                 bank = Bank.open(split.bank_path(space, modality))
-                print(f"  {space}/{modality}: {describe_bank(bank)}")
+                print(f"  {space}/{modality}: {describe_bank(bank, split)}")
         for folder in split.unfinished():
             print(f"  {folder.parent.name}/{folder.name}: not finished, or without its manifest")
         for pair in split.paired():

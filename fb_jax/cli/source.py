@@ -15,7 +15,6 @@ from fb_jax.run import Run, evaluation_banks
 from fb_jax.run.choosing import Chosen
 from fb_jax.run.provenance import (
     Provenance,
-    fingerprints,
     read_provenance,
     require_unchanged,
 )
@@ -84,9 +83,8 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
 
     def opened(split: str) -> BankSet:
         banks = open_banks(root, split, spaces=loaded.spaces)
-        recorded = {split: provenance.banks.get(split, {})}
         fix = f"restore them, or use them as they are now with --data {root}"
-        require_unchanged(recorded, fingerprints({split: banks}), banks.split.path, fix)
+        require_unchanged(provenance.banks.get(split, {}), banks, fix)
         banks.verify()
         return banks
 

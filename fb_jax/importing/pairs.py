@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from fb_jax.banks import ItemList, Split, write_items
-from fb_jax.banks.split import check_pairs, pair_key
+from fb_jax.banks.pair_tables import check_pairs, pair_key
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.importing.pair_tables import Value, read_pair_columns
 

@@ -25,7 +25,7 @@ from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
 from fb_jax.run.choosing import Chosen
-from fb_jax.run.provenance import fingerprints, read_provenance, require_unchanged
+from fb_jax.run.provenance import read_provenance, require_unchanged, tell_pool
 from fb_jax.run.report import read_chosen
 from fb_jax.training import load_bond
 from fb_jax.training.bond_folder import BOND_FILE, BondClaim
@@ -158,7 +158,7 @@ class Run:
         encoders = {}
         for split, banks in self.provenance.banks.items():
             for space, modality in (
-                key.split("/") for key in banks if not key.startswith("pairs/")
+                key.split("/") for key in banks if not key.startswith(("pairs/", "items/"))
             ):
                 folder = Split(self.data / split).bank_path(space, modality)
                 if folder.is_dir():
@@ -179,9 +179,9 @@ class Run:
         root = Path(data or self.data)
         banks = open_banks(root, split, spaces=(self.bond.unified, self.bond.expert))
         if data is None:
-            recorded = {split: self.provenance.banks.get(split, {})}
             fix = f"restore them, or use them as they are now with --data {root}"
-            require_unchanged(recorded, fingerprints({split: banks}), banks.split.path, fix)
+            require_unchanged(self.provenance.banks.get(split, {}), banks, fix)
+            tell_pool(self.provenance, (self.bond.unified, self.bond.expert))
         banks.verify()
         return banks
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from fb_jax import files
-from fb_jax.banks import POOL, BankSet
+from fb_jax.banks import POOL, BankSet, open_banks, since
 from fb_jax.errors import FreeBindError, notice_once
 
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][\w.+]*/[A-Za-z0-9][\w.+-]*\Z")]
@@ -77,16 +78,30 @@ def fingerprints(evaluation: Mapping[str, BankSet]) -> Fingerprints:
     }
 
 
-def require_unchanged(recorded: Fingerprints, here: Fingerprints, where: object, fix: str) -> None:
-    """Raise a FreeBindError if a bank or pair table that was recorded is gone or another."""
-    if changed := [*_gone(recorded, here), *_changed(recorded, here)]:
+def require_unchanged(recorded: Mapping[str, str], banks: BankSet, fix: str) -> None:
+    """Raise a FreeBindError if a bank or pair table that was recorded is gone or another.
+
+    A notice says what has grown since, and how many items were removed.
+    """
+    told, changed = since(recorded, banks)
+    if changed:
         raise FreeBindError(
             "the banks have changed since this run read them",
-            where=where,
+            where=banks.split.path,
             expected="the fingerprints in provenance.json",
             got=f"others, or none, for {', '.join(changed)}",
             fix=fix,
         )
+    for text in told:
+        notice_once(f"{banks.split.path}: this run knows {text}")
+
+
+def tell_pool(provenance: Provenance, spaces: Iterable[str]) -> None:
+    """Say what has grown, or was removed, of the pool that a run was trained on, if it is there."""
+    with suppress(FreeBindError):
+        banks = open_banks(provenance.data, provenance.pool, spaces=spaces)
+        for text in since(provenance.banks.get(provenance.pool, {}), banks)[0]:
+            notice_once(f"{banks.split.path}: this run was trained on {text}")
 
 
 def require_there(recorded: Fingerprints, here: Fingerprints, where: object) -> bool:
@@ -114,5 +129,10 @@ def _gone(recorded: Fingerprints, here: Fingerprints) -> list[str]:
 
 
 def _changed(recorded: Fingerprints, here: Fingerprints) -> list[str]:
-    both = ((s, name) for s in recorded for name in recorded[s] if name in here.get(s, {}))
-    return [f"{s}/{name}" for s, name in both if here[s][name] != recorded[s][name]]
+    """Return what is another now; items that were removed since count, too."""
+    return [
+        f"{split}/{name}"
+        for split in recorded
+        for name, digest in here.get(split, {}).items()
+        if recorded[split].get(name, "" if name.startswith("items/") else digest) != digest
+    ]

@@ -1,0 +1,179 @@
+"""New rows for a bank that is finished: those of new items, or of items that it lacked.
+
+The new rows are written as a small array of its own, ``growing/`` inside the bank's folder. Once it
+is finished, its shards move into the bank and the manifest is replaced: until then the bank is what
+it was, and afterwards the manifest says what it had been. No shard ever changes; those whose rows
+are written again go once the new manifest is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from fb_jax import files
+from fb_jax.banks.bank import Bank, BankAbout
+from fb_jax.banks.manifest import MANIFEST, PARTIAL, Earlier, Manifest, Shard
+from fb_jax.banks.writers import PartWriter, ShardWriter
+from fb_jax.errors import FreeBindError
+from fb_jax.files.kinds import Count, Sha256
+
+GROWING = "growing"
+NUMBERED = re.compile(r"emb_([0-9]+)\.npy")
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """What the manifest of new rows says of them: which bank gets them, from which row on."""
+
+    onto: Sha256
+    start: Count
+    items_sha256: str
+    made_from: str
+    missing: list[Count] = field(default_factory=list)
+
+
+def first_row_of_shard(bank: Bank, row: int) -> int:
+    """Return the first row of the shard of a row: from there the shard can be written again."""
+    starts = accumulate((shard.rows for shard in bank.manifest.shards), initial=0)
+    return max(start for start in starts if start <= row)
+
+
+def new_rows(
+    bank: Bank, about: BankAbout, *, start: int, count: int, late: tuple[str, ...] = ()
+) -> PartWriter:
+    """Return a writer of the rows of a bank from ``start`` on; ``settle`` adds them to it.
+
+    Args:
+        bank: A bank on disk, as it is now.
+        about: What the new rows are; ``missing`` is counted from ``start``.
+        start: Number of rows that stay: all, or those of whole shards.
+        count: Rows that the bank will have.
+        late: See ``PartWriter``.
+
+    Raises:
+        FreeBindError: Other rows are being added to the bank, or were since it was opened.
+    """
+    form, folder = bank.manifest, Path(bank.folder)
+    if Manifest.read(folder / MANIFEST).fingerprint != form.fingerprint:
+        again = "run the same command again: it looks at the bank as it is now"
+        raise FreeBindError("another process has added rows to this bank", where=folder, fix=again)
+    return PartWriter(
+        folder / GROWING,
+        dim=form.dim,
+        count=count - start,
+        dtype=form.dtype,
+        about=about.to_json() | {"onto": form.fingerprint, "start": start},
+        late=late,
+        shard_rows=form.shard_rows,
+    )
+
+
+@contextmanager
+def bank_grower(bank: Bank, about: BankAbout, *, start: int, count: int) -> Iterator[ShardWriter]:
+    """Return a context that adds rows to a bank; see ``new_rows`` and ``bank_writer``.
+
+    Rows of the writer are counted from ``start``. An interrupted call continues after its last
+    shard; call ``settle`` before you open the bank.
+
+    Raises:
+        FreeBindError: Other rows are being added, by this or another process, or at the end rows
+            are missing.
+    """
+    folder = Path(bank.folder)
+    with files.locked(folder, name=".writing"):
+        parts = new_rows(bank, about, start=start, count=count)
+        with parts.claimed(parts.shards):
+            writer = ShardWriter(parts)
+            yield writer
+            writer.close()
+        settle(folder)
+
+
+def is_growing(folder: Path) -> bool:
+    """Return whether a command that adds rows to a bank was stopped, or is at work."""
+    return any((folder / GROWING / name).exists() for name in (MANIFEST, PARTIAL))
+
+
+def settle(folder: Path) -> None:
+    """Add new rows to their bank if they are all written, and tidy up.
+
+    Raises:
+        FreeBindError: The new rows, or the bank, are damaged or lost.
+    """
+    files.remove_partial(folder, GROWING)
+    if not (folder / GROWING / MANIFEST).exists():
+        return
+    with files.locked(folder, wait=True, name=".opening"):
+        if not (folder / GROWING / MANIFEST).exists():  # another process was first
+            return
+        bank, new = (Manifest.read(path / MANIFEST) for path in (folder, folder / GROWING))
+        growth: _Growth = files.convert(new.about, _Growth, folder / GROWING)
+        if growth.onto == bank.fingerprint:
+            bank = _grown(folder, bank, new, growth)
+        elif all(state.fingerprint != growth.onto for state in bank.earlier):
+            raise FreeBindError(
+                "these new rows belong to another bank",
+                where=folder / GROWING,
+                fix="delete this folder, and add the rows again",
+            )
+        _remove_replaced(folder, bank)
+        (folder / GROWING).rename(done := folder / f"{GROWING}{files.PARTIAL}")
+        shutil.rmtree(done, ignore_errors=True)
+
+
+def _grown(folder: Path, bank: Manifest, new: Manifest, growth: _Growth) -> Manifest:
+    """Move new shards into a bank and replace its manifest, which is returned."""
+    ends = list(accumulate(shard.rows for shard in bank.shards))
+    kept = bank.shards[: ends.index(growth.start) + 1] if growth.start else ()
+    numbers = [match for shard in bank.shards if (match := NUMBERED.fullmatch(shard.file))]
+    first = 1 + max((int(match[1]) for match in numbers), default=-1)
+    moved = [_moved(folder, shard, first + i) for i, shard in enumerate(new.shards)]
+    files.sync_folder(folder)
+    about = bank.about | {
+        "items_sha256": growth.items_sha256,
+        "missing": _missing(bank, growth),
+        "made_from": growth.made_from,
+        "earlier": [
+            *map(dataclasses.asdict, bank.earlier),
+            dataclasses.asdict(Earlier(bank.count, bank.fingerprint)),
+        ],
+    }
+    count = growth.start + new.count
+    whole = dataclasses.replace(bank, count=count, about=about, shards=(*kept, *moved))
+    files.write_json(folder / MANIFEST, whole.to_json())
+    return whole
+
+
+def _missing(bank: Manifest, growth: _Growth) -> list[int]:
+    before: list[Any] = [row for row in bank.about["missing"] if row < growth.start]
+    return before + [growth.start + row for row in growth.missing]
+
+
+def _moved(folder: Path, shard: Shard, number: int) -> Shard:
+    """Move a new shard into the bank, unless a killed process has done so."""
+    here, there = folder / GROWING / shard.file, folder / f"emb_{number:05d}.npy"
+    if here.exists():
+        here.replace(there)
+    elif not there.exists() or files.sha256_of(there) != shard.sha256:
+        raise FreeBindError(
+            "new rows of a bank are lost",
+            where=here,
+            fix=f"delete {folder / GROWING}, and add the rows again",
+        )
+    return dataclasses.replace(shard, file=there.name)
+
+
+def _remove_replaced(folder: Path, bank: Manifest) -> None:
+    """Remove shards that the bank no longer has."""
+    known = {shard.file for shard in bank.shards}
+    for path in folder.glob("emb_*.npy"):
+        if NUMBERED.fullmatch(path.name) and path.name not in known:
+            path.unlink()
