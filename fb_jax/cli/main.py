@@ -96,6 +96,12 @@ COMMANDS = {
         "Write banks as files of another program.",
         "--root data/mine --split test --space imagebind+clap --to duckdb --out exported",
     ),
+    "bank remove": Command(
+        "bank_change:remove",
+        "Remove items by their ids.",
+        "--root data/mine --split pool --modality text --ids 17 23",
+        computes=False,
+    ),
     "bank synthetic": Command(
         "bank:synthetic",
         "Write random embeddings to try the commands on.",

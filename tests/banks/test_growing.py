@@ -46,7 +46,8 @@ def grow(split, space="a", rows=NEW, missing=(), start=None):
 
 KILLED_AT_EVERY_STEP = """
 import os, sys
-from banks.test_growing import FILE_STEPS, At, Split, disturbed, grow
+from banks.test_growing import Split, grow
+from disturb import FILE_STEPS, At, disturbed
 for step in range(1, int(sys.argv[2]) + 1):
     if not (child := os.fork()):
         with disturbed(At(FILE_STEPS, step)):
