@@ -114,6 +114,8 @@ class Bank:
         array: The rows.
         about: What they are.
         keep: Row numbers ``[n]`` to which the bank is restricted; None keeps all.
+        known: Number of items in the list; less than the rows if that is a copy from before the
+            bank grew. None: as many as there are rows.
     """
 
     def __init__(
@@ -121,8 +123,10 @@ class Bank:
         array: BankArray,
         about: BankAbout,
         keep: Integer[np.ndarray, " n"] | None = None,
+        known: int | None = None,
     ) -> None:
         self.array, self.about, self.keep = array, about, keep
+        self.known = len(array) if known is None else known
         self.space, self.modality, self.encoder = about.space, about.modality, about.encoder
         self.items_sha256, self.missing = about.items_sha256, about.missing
         self.partial = about.partial
@@ -173,9 +177,15 @@ class Bank:
         """What a bank on disk was before it grew, oldest first."""
         return self.manifest.earlier if isinstance(self.array, ShardedArray) else []
 
-    def rows_at(self, fingerprint: str) -> int | None:
-        """Return how many rows the bank had at an earlier fingerprint; None if it never had it."""
-        return next((e.count for e in self.earlier if e.fingerprint == fingerprint), None)
+    @property
+    def origin(self) -> str:
+        """The fingerprint that the bank had when the first of its rows, as they are, were there."""
+        origin = self.fingerprint
+        for state in reversed(self.earlier):
+            if state.kept < state.count:
+                break
+            origin = state.fingerprint
+        return origin
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -198,12 +208,12 @@ class Bank:
         """Return the rows of the item list that have an embedding in this space."""
         present = np.ones(len(self.array), bool)
         present[self.missing] = False
-        return np.flatnonzero(present)
+        return np.flatnonzero(present[: self.known])
 
     def restrict(self, keep: Integer[np.ndarray, " n"]) -> Bank:
         """Return the bank of some rows of the item list."""
         every = np.array_equal(keep, np.arange(len(self.array)))
-        return Bank(self.array, self.about, None if every else keep)
+        return Bank(self.array, self.about, None if every else keep, self.known)
 
     def verify(self, progress: Progress = no_progress) -> None:
         """Read the whole bank: every digest, every number.

@@ -94,6 +94,11 @@ class BankSet:
         """Return the modalities of a space."""
         return tuple(modality for owner, modality in self.banks if owner == space)
 
+    def present(self, space: str, modality: str) -> Integer[np.ndarray, " n"]:
+        """Return the rows of the item list that a space has and nobody removed."""
+        rows = self.banks[space, modality].present()
+        return np.setdiff1d(rows, self.removed.get(modality, []), assume_unique=True)
+
     def dim(self, space: str) -> int:
         """Return the dimension of a space."""
         return next(bank.shape[1] for (owner, _), bank in self.banks.items() if owner == space)
@@ -102,6 +107,10 @@ class BankSet:
         """Return ``space/modality`` to the digest of that bank, and those of removed rows."""
         removed = {removed_key(m): removed_digest(rows) for m, rows in self.removed.items()}
         return {"/".join(key): bank.fingerprint for key, bank in self.banks.items()} | removed
+
+    def origins(self) -> dict[str, str]:
+        """Return ``space/modality`` to ``Bank.origin``, which stays when a bank grows."""
+        return {"/".join(key): bank.origin for key, bank in self.banks.items()}
 
     def pair_fingerprints(self) -> dict[str, str]:
         """Return ``pairs/modality-modality`` to the digest of that table."""
@@ -162,7 +171,10 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
     for space in [spaces] if isinstance(spaces, str) else spaces:
         _require_space(where, space, known)
         for modality in known[space]:
-            banks[space, modality] = open_bank(where, space, modality)
+            banks[space, modality] = bank = open_bank(where, space, modality)
+            if lacking := lacks(bank, where.items(modality)):
+                text = f"{bank.folder}: {lacking}; add their rows with the command that wrote it"
+                notice_once(text)
         require_one_dim(where.path / "embeddings", space, [banks[space, m] for m in known[space]])
     removed = {m: where.items(m).removed for _, m in banks}
     rows = {m: _shared_rows(where, m, banks, removed[m]) for m in removed}
@@ -183,7 +195,7 @@ def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
 
 
 def open_bank(split: Split, space: str, modality: str) -> Bank:
-    """Open a bank of a split; a notice says if it lacks the newest items.
+    """Open a bank of a split, which may lack the newest items.
 
     Raises:
         FreeBindError: It is damaged, lies in the wrong folder, or belongs to another item list.
@@ -197,7 +209,7 @@ def open_bank(split: Split, space: str, modality: str) -> Bank:
             got=f"{bank.space}/{bank.modality}",
         )
     items = split.items(modality)
-    if len(bank) > len(items) or bank.items_sha256 != items.digest_of(len(bank)):
+    if not _fits(bank, items):
         raise FreeBindError(
             "a bank belongs to another item list",
             where=bank.folder,
@@ -205,14 +217,19 @@ def open_bank(split: Split, space: str, modality: str) -> Bank:
             got=f"{len(bank)} items, SHA-256 {bank.items_sha256}",
             fix="export this bank again from the items, or restore the list it was made from",
         )
-    if lacking := lacks(bank, items):
-        notice_once(f"{bank.folder}: {lacking}; add their rows with the command that wrote it")
-    return bank
+    return Bank(bank.array, bank.about, known=min(len(bank), len(items)))
+
+
+def _fits(bank: Bank, items: ItemList) -> bool:
+    """Return whether a bank has the rows of a list, of its first items, or of these and more."""
+    if len(bank) <= len(items):
+        return bank.items_sha256 == items.digest_of(len(bank))
+    return (len(items), items.digest) in {(e.count, e.items_sha256) for e in bank.earlier}
 
 
 def lacks(bank: Bank, items: ItemList) -> str:
     """Return which of the newest items a bank lacks, as text; none if it has all."""
-    newer = len(items) - len(bank)
+    newer = len(items) - bank.known
     return f"lacks the newest {newer} of {len(items)} items" if newer else ""
 
 

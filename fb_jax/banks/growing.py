@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -38,6 +38,7 @@ class _Growth:
     items_sha256: str
     made_from: str
     missing: list[Count] = field(default_factory=list)
+    partial: dict[str, list[Count]] = field(default_factory=dict)
 
 
 def first_row_of_shard(bank: Bank, row: int) -> int:
@@ -53,7 +54,7 @@ def new_rows(
 
     Args:
         bank: A bank on disk, as it is now.
-        about: What the new rows are; ``missing`` is counted from ``start``.
+        about: What the bank is with the new rows; what it says of the rows before them is not used.
         start: Number of rows that stay: all, or those of whole shards.
         count: Rows that the bank will have.
         late: See ``PartWriter``.
@@ -80,7 +81,7 @@ def new_rows(
 def bank_grower(bank: Bank, about: BankAbout, *, start: int, count: int) -> Iterator[ShardWriter]:
     """Return a context that adds rows to a bank; see ``new_rows`` and ``bank_writer``.
 
-    Rows of the writer are counted from ``start``. An interrupted call continues after its last
+    The rows of the writer are those from ``start`` on. An interrupted call continues after its last
     shard; call ``settle`` before you open the bank.
 
     Raises:
@@ -91,7 +92,7 @@ def bank_grower(bank: Bank, about: BankAbout, *, start: int, count: int) -> Iter
     with files.locked(folder, name=".writing"):
         parts = new_rows(bank, about, start=start, count=count)
         with parts.claimed(parts.shards):
-            writer = ShardWriter(parts)
+            writer = ShardWriter(parts, first=start)
             yield writer
             writer.close()
         settle(folder)
@@ -114,6 +115,7 @@ def settle(folder: Path) -> None:
     with files.locked(folder, wait=True, name=".opening"):
         if not (folder / GROWING / MANIFEST).exists():  # another process was first
             return
+        files.remove_partial(folder, f"{MANIFEST}.*")
         bank, new = (Manifest.read(path / MANIFEST) for path in (folder, folder / GROWING))
         growth: _Growth = files.convert(new.about, _Growth, folder / GROWING)
         if growth.onto == bank.fingerprint:
@@ -137,14 +139,13 @@ def _grown(folder: Path, bank: Manifest, new: Manifest, growth: _Growth) -> Mani
     first = 1 + max((int(match[1]) for match in numbers), default=-1)
     moved = [_moved(folder, shard, first + i) for i, shard in enumerate(new.shards)]
     files.sync_folder(folder)
+    then = Earlier(bank.count, growth.start, bank.fingerprint, bank.about["items_sha256"])
     about = bank.about | {
         "items_sha256": growth.items_sha256,
-        "missing": _missing(bank, growth),
+        "missing": _joined(bank.about.get("missing", []), growth.missing, growth.start),
         "made_from": growth.made_from,
-        "earlier": [
-            *map(dataclasses.asdict, bank.earlier),
-            dataclasses.asdict(Earlier(bank.count, bank.fingerprint)),
-        ],
+        **_partial(bank, growth),
+        "earlier": [dataclasses.asdict(state) for state in (*bank.earlier, then)],
     }
     count = growth.start + new.count
     whole = dataclasses.replace(bank, count=count, about=about, shards=(*kept, *moved))
@@ -152,9 +153,18 @@ def _grown(folder: Path, bank: Manifest, new: Manifest, growth: _Growth) -> Mani
     return whole
 
 
-def _missing(bank: Manifest, growth: _Growth) -> list[int]:
-    before: list[Any] = [row for row in bank.about["missing"] if row < growth.start]
-    return before + [growth.start + row for row in growth.missing]
+def _joined(before: Sequence[int], after: Sequence[int], start: int) -> list[int]:
+    """Join row numbers of a bank with those of its new rows."""
+    return [row for row in before if row < start] + [row for row in after if row >= start]
+
+
+def _partial(bank: Manifest, growth: _Growth) -> dict[str, Any]:
+    before = bank.about.get("partial", {})
+    joined = {
+        space: _joined(before.get(space, []), growth.partial.get(space, []), growth.start)
+        for space in {**before, **growth.partial}
+    }
+    return {"partial": joined} if joined else {}
 
 
 def _moved(folder: Path, shard: Shard, number: int) -> Shard:

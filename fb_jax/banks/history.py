@@ -43,11 +43,14 @@ def _then(banks: BankSet, name: str, digest: str | None) -> str | None:
         return None
     if owner == "pairs":
         left, right = rest.split("-")
-        count, total = banks.split.pairs_at(left, right, digest), "more"
-    else:
-        bank = banks[owner, rest]
-        count, total = bank.rows_at(digest), str(len(bank.array))
-    return None if count is None else f"the first {count} rows of {name}, which has {total} now"
+        count = banks.split.pairs_at(left, right, digest)
+        return None if count is None else f"the first {count} of {name}, which has more now"
+    for state in banks[owner, rest].earlier:
+        if state.fingerprint == digest:
+            again = f", written again from row {state.kept} on" if state.kept < state.count else ""
+            total = len(banks[owner, rest].array)
+            return f"the first {state.count} rows of {name}, which has {total} now{again}"
+    return None
 
 
 def _removed_since(banks: BankSet, modality: str, digest: str | None) -> str | None:

@@ -34,11 +34,15 @@ class Earlier:
 
     Attributes:
         count: Rows that it had.
+        kept: First rows of these that were not written again.
         fingerprint: Digest of its manifest then.
+        items_sha256: Digest of the item list then.
     """
 
     count: Count
+    kept: Count
     fingerprint: Sha256
+    items_sha256: str
 
 
 @dataclass(frozen=True)

@@ -208,10 +208,11 @@ class ShardWriter:
 
     Args:
         parts: Writer of its shards; a shard is the unit of resuming, and the memory held.
+        first: Row of a growing bank that is the first one of this array.
     """
 
-    def __init__(self, parts: PartWriter) -> None:
-        self.folder, self._parts = parts.folder, parts
+    def __init__(self, parts: PartWriter, first: int = 0) -> None:
+        self.folder, self._parts, self.first = parts.folder, parts, first
         self._next = len(list(takewhile(self._parts.done, self._parts.shards)))
         self._buffer: list[np.ndarray] = []
         self._buffered = 0

@@ -16,13 +16,18 @@ from fb_jax.banks import (
     BankSet,
     Encoder,
     Progress,
+    ShardedArray,
     ShardWriter,
     Split,
+    bank_grower,
     bank_writer,
     no_progress,
+    open_bank,
     require_name,
+    settle,
 )
 from fb_jax.errors import FreeBindError
+from fb_jax.fusion.again import first_to_fuse
 from fb_jax.fusion.layout import digest
 from fb_jax.fusion.sources import by_spaces, fusable, sources
 from fb_jax.fusion.space import FusedSpace
@@ -50,7 +55,9 @@ def write_fused(
     """Fuse every item of a split, and write banks of the fused space.
 
     Items keep their rows. The manifests list the items that some expert lacks (``partial``) and
-    those without a row (``missing``). An interrupted run continues after its last shard.
+    those without a row (``missing``). An interrupted run continues after its last shard. If the
+    banks have grown since an earlier run, only new rows are fused, and those from the first one on
+    whose expert has come.
 
     Args:
         space: The fused space, at its factors.
@@ -80,13 +87,13 @@ def write_fused(
     }
     with ExitStack() as stack:
         about = {m: _about(space, banks, target, groups[m], m, name, precision) for m in groups}
-        writers = {
-            m: stack.enter_context(_writer(about[m], target, space.dim, dtype)) for m in groups
-        }
-        progress(sum(writer.rows_done for writer in writers.values()))
+        asked = {m: _writer(about[m], target, space.dim, dtype, banks) for m in groups}
+        writers = {m: stack.enter_context(writer) for m, writer in asked.items() if writer}
+        counts = {m: len(target.items(m)) for m in groups}
+        new = sum(counts[m] - writer.first - writer.rows_done for m, writer in writers.items())
+        progress(sum(counts.values()) - new)
         for modality, writer in writers.items():
-            count = len(target.items(modality))
-            _fill(writer, count, space, groups[modality], modality, precision, progress)
+            _fill(writer, counts[modality], space, groups[modality], modality, precision, progress)
     return {m: sum(len(group.rows[m]) for group in groups[m]) for m in groups}
 
 
@@ -107,15 +114,23 @@ def _about(
         encoder=Encoder(name, digest(space), _derived_licence(banks)),
         items_sha256=items.digest,
         missing=np.setdiff1d(np.arange(len(items)), kept),
-        made_from=files.sha256_of_json([banks.fingerprints(), precision]),
+        made_from=files.sha256_of_json([banks.origins(), precision]),
         partial=_partial(space, groups, modality),
     )
 
 
 def _writer(
-    about: BankAbout, target: Split, dim: int, dtype: str
-) -> AbstractContextManager[ShardWriter]:
+    about: BankAbout, target: Split, dim: int, dtype: str, banks: BankSet
+) -> AbstractContextManager[ShardWriter] | None:
+    """Return the context that writes a bank, or what is new in it; None if nothing is."""
     folder, count = target.bank_path(about.space, about.modality), len(target.items(about.modality))
+    if about.modality in target.spaces().get(about.space, []):
+        settle(folder)
+        bank = open_bank(target, about.space, about.modality)
+        removed = banks.removed.get(about.modality, np.empty(0, np.int64))
+        if (start := first_to_fuse(bank, about, dim, dtype, removed)) is not None:
+            ShardedArray(folder).verify()
+            return bank_grower(bank, about, start=start, count=count) if start < count else None
     return bank_writer(folder, about, dim=dim, count=count, dtype=dtype, shard_rows=BLOCK_ROWS)
 
 
@@ -141,7 +156,7 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Write the rows of a modality that are not there yet."""
-    for start in range(writer.rows_done, count, BLOCK_ROWS):
+    for start in range(writer.first + writer.rows_done, count, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, count)
         block = np.zeros((stop - start, space.dim), np.float32)
         for group in groups:

@@ -41,7 +41,9 @@ def by_spaces(space: FusedSpace, banks: BankSet, modality: str) -> list[BankSet]
         spaces have, also where ``banks`` is restricted to those that all have.
     """
     here = [banks[name, modality] for name in space.spaces_of(modality)]
-    has = np.stack([np.isin(np.arange(len(bank.array)), bank.present()) for bank in here])
+    rows = [banks.present(bank.space, modality) for bank in here]
+    every = np.arange(1 + max(present[-1] for present in rows))  # some lack the newest items
+    has = np.stack([np.isin(every, present) for present in rows])
     sets = np.where(has[0], (1 << np.arange(len(here))) @ has, 0)  # a bit for each space
     return [
         _restricted([bank for i, bank in enumerate(here) if number >> i & 1], banks, sets == number)

@@ -38,7 +38,9 @@ def grow(split, space="a", rows=NEW, missing=(), start=None):
     if len(bank) == start + len(rows):
         return bank
     items = append_items(split, "text", new_items(start, len(rows)), start)
-    about = BankAbout(space, "text", bank.encoder, items.digest, np.array(missing, np.int64))
+    about = BankAbout(
+        space, "text", bank.encoder, items.digest, start + np.array(missing, np.int64)
+    )
     with bank_grower(bank, about, start=start, count=len(items)) as writer:
         writer.append(np.asarray(rows, float)[writer.rows_done :])
     return Bank.open(folder)
@@ -73,8 +75,7 @@ def test_rows_are_added_and_nothing_that_was_there_changes(split, make_bank, con
     bank = grow(split, missing=[2], rows=[[0, -1], [1, 0], [0, 0]])
     np.testing.assert_array_equal(bank[:], [*ROWS, [0, -1], [1, 0], [0, 0]])
     assert (bank.missing.tolist(), [e.count for e in bank.earlier]) == ([1, 5], [3])
-    assert bank.rows_at(first.fingerprint) == 3
-    assert bank.rows_at(bank.fingerprint) is None
+    assert bank.origin == bank.earlier[0].fingerprint == first.fingerprint == first.origin
     after = contents(split.path)
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"items/text.jsonl", "embeddings/a/text/manifest.json"}
@@ -134,7 +135,8 @@ def test_rows_from_the_first_changed_shard_on_are_written_again(split, make_bank
         writer.append(np.array([[0, -1], [0, -1], [0, -1]], float))
     bank = Bank.open(folder)
     np.testing.assert_array_equal(bank[:], [[0, 1], [1, 0], [0, -1], [0, -1], [0, -1]])
-    assert (bank.missing.tolist(), bank.earlier[0].count) == ([], 5)
+    assert (bank.missing.tolist(), bank.earlier[0].count, bank.earlier[0].kept) == ([], 5, 2)
+    assert bank.origin == bank.fingerprint
     assert sorted(p.name for p in folder.glob("*.npy")) == [
         "emb_00000.npy",
         "emb_00003.npy",
@@ -301,7 +303,7 @@ def test_what_was_recorded_is_known_after_it_has_grown_and_lost_items(split, mak
     assert since(recorded, opened()) == (
         [
             "the first 3 rows of a/text, which has 6 now",
-            "the first 1 rows of pairs/image-text, which has more now",
+            "the first 1 of pairs/image-text, which has more now",
             "3 text items that were removed since",
         ],
         [],
