@@ -121,8 +121,11 @@ class Split:
     def stored_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return a pair table as it is stored, with the pairs of removed items; see above."""
         pair, path = pair_key(left, right), self.pairs_path(left, right)
-        fix = "import it again with freebind bank pairs"
-        table = files.read_recorded(path, "a pair table", self._about(pair), fix, self._fits)
+        what, fix = "a pair table", "import it again with freebind bank pairs"
+        about, record = self._about(pair), files.record_of(path, what)
+        if record is not None and self._were(about["items"], record.get("items")):
+            about = record
+        table = files.read_recorded(path, what, about, fix)
         check_pairs(table, [len(self.items(m)) for m in pair], path)
         return in_order((left, right), table.astype(np.int64))
 
@@ -171,14 +174,11 @@ class Split:
         """Return what a pair table belongs to: rows mean nothing without these item lists."""
         return {"items": {modality: self.items(modality).digest for modality in pair}}
 
-    def _fits(self, record: Any, wanted: dict[str, Any]) -> bool:
-        """Return whether a record is that of a table, when lists may have grown since."""
-        if not record or record.get("npy") != wanted["npy"]:
-            return False
-        then = record.get("items")
+    def _were(self, items: dict[str, str], then: Any) -> bool:
+        """Return whether the item lists had these digests before they grew."""
         return (
             isinstance(then, dict)
-            and list(then) == list(wanted["items"])
+            and set(then) == set(items)
             and all(self.items(m).length_at(str(digest)) is not None for m, digest in then.items())
         )
 
