@@ -164,7 +164,8 @@ def _partial(bank: Manifest, growth: _Growth) -> dict[str, Any]:
         space: _joined(before.get(space, []), growth.partial.get(space, []), growth.start)
         for space in {**before, **growth.partial}
     }
-    return {"partial": joined} if joined else {}
+    left = {space: rows for space, rows in joined.items() if rows}
+    return {"partial": left} if joined else {}
 
 
 def _moved(folder: Path, shard: Shard, number: int) -> Shard:

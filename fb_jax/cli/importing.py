@@ -10,9 +10,11 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from fb_jax.banks import Encoder, Split, describe_bank
 from fb_jax.console import ConsoleReporter
+from fb_jax.errors import FreeBindError
 from fb_jax.importing import (
     Choice,
     ItemColumns,
+    append_to_bank,
     describe_import,
     import_bank,
     import_pairs,
@@ -52,6 +54,7 @@ def import_(
     dtype: Literal["float16", "float32"] = "float16",
     bad_rows: Literal["refuse", "missing"] = "refuse",
     encoder: Encoder = Encoder(UNKNOWN),  # noqa: B008
+    append: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Import embeddings from files of other programs as banks.
@@ -71,8 +74,13 @@ def import_(
         bad_rows: Refuse NaN, infinite and zero rows, or list them as missing.
         encoder: Encoder of the embeddings; recorded in the manifest. By default it is named after
             the source.
+        append: Add the rows to the bank that is there. --items then lists the new items alone; if
+            another space has brought them, it is not needed.
         dry_run: Say what would be imported, and write nothing.
     """
+    if append and dry_run:
+        raise FreeBindError("--append has no dry run", expected="one of --append and --dry-run")
+    known = None if encoder == Encoder(UNKNOWN) else encoder
     if encoder.name == UNKNOWN:
         encoder = replace(encoder, name=source.resolve().name)
     split = Split(target.root / target.split)
@@ -84,17 +92,20 @@ def import_(
         for note in (*opened.notes, *(listed.notes if listed else ())):
             print(note)
         with ConsoleReporter().task("import", 0) as advance:
-            bank = import_bank(
-                split,
-                target.space,
-                str(opened.modality),
-                opened,
-                items=listed,
-                dtype=dtype,
-                encoder=encoder,
-                bad_rows=bad_rows,
-                progress=advance,
-            )
+            where = split, target.space, str(opened.modality), opened
+            if append:
+                bank = append_to_bank(
+                    *where, items=listed, encoder=known, bad_rows=bad_rows, progress=advance
+                )
+            else:
+                bank = import_bank(
+                    *where,
+                    items=listed,
+                    dtype=dtype,
+                    encoder=encoder,
+                    bad_rows=bad_rows,
+                    progress=advance,
+                )
         print(f"{bank.folder}: {describe_bank(bank)}")
     if dry_run:
         print(DRY)
@@ -109,6 +120,7 @@ def pairs(
     left_column: str | None = None,
     right_column: str | None = None,
     by: Literal["id", "row"] | None = None,
+    append: bool = False,
 ) -> None:
     """Import the pairs of two modalities: items that belong together, for evaluation.
 
@@ -122,6 +134,7 @@ def pairs(
         left_column: Name of the first column; by default the first two columns are taken.
         right_column: Name of the second column.
         by: What the values are. By default ids if all of them are ids, otherwise row numbers.
+        append: Add the pairs to the table that is there.
     """
     table = import_pairs(
         Split(root / split),
@@ -131,6 +144,7 @@ def pairs(
         left_column=left_column,
         right_column=right_column,
         by=by,
+        append=append,
         say=print,
     )
     print(f"{len(table)} pairs of {left} and {right}")

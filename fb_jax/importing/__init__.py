@@ -1,5 +1,6 @@
 """Importing: embeddings, item lists and pairs from files of other programs into a bank root."""
 
+from fb_jax.importing.appending import append_to_bank
 from fb_jax.importing.bank import import_bank
 from fb_jax.importing.lists import ItemColumns, list_items
 from fb_jax.importing.pairs import import_pairs
@@ -12,6 +13,7 @@ __all__ = [
     "Columns",
     "ItemColumns",
     "Source",
+    "append_to_bank",
     "describe_import",
     "import_bank",
     "import_pairs",

@@ -16,6 +16,7 @@ from fb_jax.banks import (
     Encoder,
     Progress,
     Rows,
+    ShardWriter,
     Split,
     bank_writer,
     no_progress,
@@ -29,6 +30,9 @@ from fb_jax.importing.lists import Listed, list_items, require_items, store_item
 from fb_jax.importing.readers import open_source
 from fb_jax.importing.source import Source
 
+BadRows = Literal["refuse", "missing"]
+"""What to do with NaN, infinite and zero rows: refuse them, or list them as missing."""
+
 
 def import_bank(
     split: Split,
@@ -39,7 +43,7 @@ def import_bank(
     items: Listed | Path | str | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     encoder: Encoder | None = None,
-    bad_rows: Literal["refuse", "missing"] = "refuse",
+    bad_rows: BadRows = "refuse",
     progress: Progress = no_progress,
 ) -> Bank:
     """Make a bank from rows on disk.
@@ -60,12 +64,9 @@ def import_bank(
     Raises:
         FreeBindError: The rows or the items cannot be used; their numbers differ; rows are bad.
     """
-    opened, listed = _opened(source, modality, items)
+    opened, listed = open_named(source, modality, items)
     require_bank(split, space, modality, opened)
-    scan = scan_rows(opened.matrix)
-    if bad_rows == "refuse":
-        fix = "correct them, or use --bad-rows missing"
-        refuse_bad_rows("a matrix", opened.path, scan.bad, fix)
+    scan = scan_source(opened, bad_rows)
     count = len(opened.matrix)
     require_items(split, modality, listed, count)
     about = BankAbout(
@@ -79,7 +80,7 @@ def import_bank(
     return _write(split.bank_path(space, modality), about, opened.matrix, dtype, progress)
 
 
-def _opened(
+def open_named(
     source: Source | Path | str, modality: str, items: Listed | Path | str | None
 ) -> tuple[Source, Listed | None]:
     """Open what is not open yet, and say what was chosen."""
@@ -115,6 +116,15 @@ class Scan(NamedTuple):
         return np.sort(np.concatenate(list(self.bad.values())))
 
 
+def scan_source(source: Source, bad_rows: BadRows) -> Scan:
+    """Read the rows of a source once, and refuse bad ones unless they may be missing."""
+    scan = scan_rows(source.matrix)
+    if bad_rows == "refuse":
+        fix = "correct them, or use --bad-rows missing"
+        refuse_bad_rows("a matrix", source.path, scan.bad, fix)
+    return scan
+
+
 def scan_rows(rows: Rows) -> Scan:
     """Read rows once, block by block."""
     digest = hashlib.sha256(str(tuple(rows.shape)).encode())
@@ -132,9 +142,7 @@ def scan_rows(rows: Rows) -> Scan:
 def _write(folder: Path, about: BankAbout, rows: Rows, dtype: str, progress: Progress) -> Bank:
     count, dim = rows.shape
     with bank_writer(folder, about, dim=dim, count=count, dtype=dtype) as writer:
-        for start, block in blocks_of(rows, writer.rows_done):
-            writer.append(_storable(block, about.missing - start))
-            progress(len(block))
+        write_rows(writer, rows, about.missing, progress)
     return Bank.open(folder)
 
 
@@ -150,6 +158,15 @@ def _require_same_dim(split: Split, space: str, modality: str, dim: int) -> None
                 got=f"{dim} columns",
                 fix="they must come from one model; choose another --space for another model",
             )
+
+
+def write_rows(
+    writer: ShardWriter, rows: Rows, missing: Integer[np.ndarray, " m"], progress: Progress
+) -> None:
+    """Write what is not there yet of ``[n, d]`` rows, as unit rows; missing ones as zeros."""
+    for start, block in blocks_of(rows, writer.rows_done):
+        writer.append(_storable(block, missing - start))
+        progress(len(block))
 
 
 def _storable(block: np.ndarray, missing: Integer[np.ndarray, " m"]) -> np.ndarray:

@@ -58,10 +58,12 @@ class Listed:
         columns: Where they are.
         fields: Field of an item to its column. If there is none, the columns list no items, and
             ``bool`` gives False.
+        first: Number of the first item, if they are numbered.
     """
 
     columns: Columns
     fields: Mapping[str, str]
+    first: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.fields)
@@ -85,7 +87,7 @@ class Listed:
             if item.get(name, "") is None:
                 del item[name]
         if "id" not in self.fields:
-            item["id"] = str(row)
+            item["id"] = str(self.first + row)
         elif not item["id"]:
             where = f"{self.columns.where}, row {row}"
             fix = f"name another column with --id-column, or {NO_COLUMN} to number the rows"
@@ -177,9 +179,9 @@ def require_items(split: Split, modality: str, items: Listed | None, count: int)
     """
     path = split.items_path(modality)
     if items:
-        _require_count(count, _distinct(items), items.columns.where)
+        require_count(count, _distinct(items), items.columns.where)
     elif path.exists():
-        _require_count(count, len(ItemList(path)), path)
+        require_count(count, len(ItemList(path)), path)
     if not path.exists():
         _require_known(split, modality, items or None)
 
@@ -197,7 +199,7 @@ def store_items(split: Split, modality: str, items: Listed | None, count: int) -
         else:
             numbered = ({"id": str(row)} for row in range(count))
             written = write_items(path, items or numbered)
-    _require_count(count, len(written), path)  # it may have come meanwhile
+    require_count(count, len(written), path)  # it may have come meanwhile
     return written
 
 
@@ -232,7 +234,8 @@ def _require_known(split: Split, modality: str, items: Iterable[Item] | None) ->
         )
 
 
-def _require_count(count: int, found: int, where: object) -> None:
+def require_count(count: int, found: int, where: object) -> None:
+    """Raise a FreeBindError unless there are as many items as rows, ``count``."""
     if found != count:
         raise FreeBindError(
             "the matrix and the item list differ in length",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fb_jax import files
-from fb_jax.banks.split import check_pairs
+from fb_jax.banks.pair_tables import check_pairs
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.lists import open_columns
 from fb_jax.importing.source import reading

@@ -32,6 +32,7 @@ def import_pairs(
     left_column: str | None = None,
     right_column: str | None = None,
     by: By | None = None,
+    append: bool = False,
     say: Callable[[str], None] = notice_once,
 ) -> Integer[np.ndarray, "p 2"]:
     """Store which rows of two modalities belong together.
@@ -46,6 +47,7 @@ def import_pairs(
         left_column: Name of the first column; None takes the first that is not the other.
         right_column: Name of the second column.
         by: What the values are; None takes ids if all are ids, and row numbers if all are numbers.
+        append: Add the pairs to the table that is there; those that it has are left out.
         say: Called with a line for each thing that was chosen without being asked for.
 
     Returns:
@@ -67,18 +69,21 @@ def import_pairs(
         say(f"{side.modality}: {name}, {reading}")
     table = np.array([numbers for numbers, _ in rows], np.int64).reshape(2, -1).T
     check_pairs(table, [side.count for side in sides], source)
-    return _store(split, sides, table)
+    return _store(split, sides, table, append=append)
 
 
 def _store(
-    split: Split, sides: list[_Side], table: Integer[np.ndarray, "p 2"]
-) -> Integer[np.ndarray, "p 2"]:
+    split: Split, sides: list[_Side], table: Integer[np.ndarray, "p 2"], *, append: bool
+) -> Integer[np.ndarray, "q 2"]:
     left, right = (side.modality for side in sides)
     with split.writing():
         for side in sides:
             if side.new:
                 items = ({"id": name, "caption": name} for name in side.ids)
                 write_items(split.items_path(side.modality), items)
+        if append:
+            split.append_pairs(left, right, table)
+            return split.read_pairs(*pair_key(left, right))
         if (path := split.pairs_path(left, right)).exists():
             notice_once(f"{path}: replaces the table that was here")
         split.write_pairs(left, right, table)
@@ -178,7 +183,7 @@ def _could_be_pair(sides: list[_Side], *cells: str) -> bool:
 
 def _ids(items: ItemList, *, captions: bool) -> dict[str, int]:
     found: dict[str, int] = {}
-    for row, item in enumerate(items):
+    for row, item in items.present():
         found.setdefault(item["id"], row)
         if captions and isinstance(item.get("caption"), str):
             found.setdefault(item["caption"], row)
