@@ -27,9 +27,10 @@ from rich.table import Table
 
 from encoders_torch.encoder import FrozenEncoder, load_encoder
 from encoders_torch.media import read_audio, read_image
-from encoders_torch.pipeline import ExportSettings, export_bank
+from encoders_torch.pipeline import export_bank
 from encoders_torch.report import Timings
 from encoders_torch.sources import Source, open_source
+from encoders_torch.target import ExportSettings
 from fb_jax.banks import Split, unit_rows
 
 

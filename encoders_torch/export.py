@@ -21,9 +21,10 @@ from encoders_torch.command import (
     run,
 )
 from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
-from encoders_torch.pipeline import ExportSettings, export_bank
+from encoders_torch.pipeline import export_bank
 from encoders_torch.report import ExportResult, Timings
 from encoders_torch.sources import Source, list_items, open_source
+from encoders_torch.target import ExportSettings
 from fb_jax import files
 from fb_jax.banks import POOL, Split, require_name
 from fb_jax.console import ConsoleReporter
@@ -66,6 +67,7 @@ class ExportConfig:
         source: Folder or list of another modality.
         device: Where to encode.
         strict: Stop at the first item that fails.
+        append: Add the new items of the sources to those that are here, and encode only them.
     """
 
     space: Annotated[tuple[str, ...], arg(metavar="SPACE ...")]
@@ -81,6 +83,7 @@ class ExportConfig:
     source: Annotated[tuple[str, ...], _texts("MODALITY=PATH")] = ()
     device: Device = "auto"
     strict: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
+    append: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     settings: Annotated[OmitArgPrefixes[ExportSettings], arg(name="batch and shard")] = field(
         default_factory=ExportSettings
     )
@@ -168,7 +171,9 @@ def _export_space(
     sources = _usable(encoder, sources, lenient)
     for modality in sources:
         getattr(encoder, "prepare", lambda _: None)(modality)
-    counts = {m: len(list_items(split, m, source)) for m, source in sources.items()}
+    counts = {
+        m: len(list_items(split, m, source, append=config.append)) for m, source in sources.items()
+    }
     for modality, source in sources.items():
         total = settings.share(counts[modality])
         with ConsoleReporter().task(f"{space}/{modality}", total) as advance:
@@ -184,6 +189,7 @@ def _export_space(
                 modality,
                 settings,
                 strict=config.strict,
+                append=config.append,
                 progress=show,
             )
         _print_result(result)

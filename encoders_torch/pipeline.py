@@ -7,12 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from encoders_torch.encoder import FrozenEncoder, provenance
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.encoding import encode_batch
 from encoders_torch.reading import ItemReader, Read, read_ahead
 from encoders_torch.report import (
@@ -27,55 +27,14 @@ from encoders_torch.report import (
     write_failures,
 )
 from encoders_torch.sources import Source, list_items
-from fb_jax import files
-from fb_jax.banks import BankAbout, ItemList, PartWriter, ShardedArray, Split
-from fb_jax.errors import FreeBindError, require_range
+from encoders_torch.target import ExportSettings, Part, open_part
+from fb_jax.banks import PartWriter, ShardedArray, Split, settle
+from fb_jax.errors import FreeBindError
 
 BATCHES_AHEAD = 4
 
 Progress = Callable[[int, Timings], None]
 """Takes the number of items just done, and the time of each phase so far."""
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """Rows differ in their last bits between batch sizes.
-
-    Attributes:
-        dtype: Number format of the stored rows.
-        batch: Items encoded together, 1 to 65536.
-        batch_mb: A batch also ends when its items, as read, take this many megabytes, 1 to 1048576.
-        workers: Processes that read, 0 to 1024. 0 reads between the batches.
-        read_ahead_mb: At most this many megabytes are read ahead, beside one batch, 1 to 1048576.
-        shard_rows: Rows in a shard, 1 to 16777216. Finished shards are kept when an export is
-            stopped.
-        shard_id: Number of this process, from 0 to --num-shards - 1.
-        num_shards: Number of processes that you start to write this bank together, 1 to 100000.
-            Each takes every num-shards-th shard.
-    """
-
-    dtype: Literal["float16", "float32"] = "float16"
-    batch: int = 64
-    batch_mb: int = 256
-    workers: int = 2
-    read_ahead_mb: int = 512
-    shard_rows: int = 65536
-    shard_id: int = 0
-    num_shards: int = 1
-
-    def __post_init__(self) -> None:
-        require_range("export", 1, 1 << 16, batch=self.batch)
-        sizes = {"batch_mb": self.batch_mb, "read_ahead_mb": self.read_ahead_mb}
-        require_range("export", 1, 1 << 20, **sizes)
-        require_range("export", 0, 1024, workers=self.workers)
-        require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
-        require_range("export", 1, 100_000, num_shards=self.num_shards)
-        require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
-
-    def share(self, count: int) -> int:
-        """Return how many of ``count`` rows this process encodes."""
-        starts = range(self.shard_id * self.shard_rows, count, self.num_shards * self.shard_rows)
-        return sum(min(self.shard_rows, count - start) for start in starts)
 
 
 def export_bank(
@@ -87,9 +46,12 @@ def export_bank(
     settings: ExportSettings,
     *,
     strict: bool = False,
+    append: bool = False,
     progress: Progress = lambda _rows, _timings: None,
 ) -> ExportResult:
     """Encode the items of one modality into a bank. Shards that are finished are kept.
+
+    If the bank is finished and the item list has grown since, only the new items are encoded.
 
     Args:
         encoder: Encodes the items.
@@ -99,6 +61,7 @@ def export_bank(
         modality: Name of the modality.
         settings: Batches, workers and shards.
         strict: Raise at the first item that fails.
+        append: Add new items of the source to the item list; see ``list_items``.
         progress: Called after every batch.
 
     Returns:
@@ -109,58 +72,41 @@ def export_bank(
             writes the same shards, the encoder returns wrong rows, every item fails, or (strict)
             one does.
     """
-    items = list_items(split, modality, source)
-    writer = _open_bank(encoder, items, split, space, modality, settings)
-    result = ExportResult(writer.folder / REPORT)
+    items = list_items(split, modality, source, append=append)
+    part = open_part(encoder, items, split, space, modality, settings)
+    result, writer = ExportResult(part.folder / REPORT), part.writer
     if not writer.finished:
         reader = ItemReader(encoder, modality, items, source.folder)
-        _Job(reader, writer, settings, strict, result, progress).run()
+        _Job(reader, writer, part.first, settings, strict, result, progress).run()
     else:
         ShardedArray(writer.folder).verify()
-        progress(settings.share(len(items)), result.timings)
-    result.complete = writer.close(lambda notes: _sum_up(notes, len(items), result))
-    result.failures = read_failures(result.report) if result.complete else _failures_so_far(writer)
+        progress(settings.share(writer.manifest.count), result.timings)
+    writer.close(lambda notes: _sum_up(notes, part, result))
+    settle(part.folder)
+    result.complete = part.is_there()
+    done = read_failures(result.report) if result.complete else _failures_so_far(writer, result)
+    result.failures = done
     if strict:
         require_none(result.failures)
     return result
 
 
-def _open_bank(
-    encoder: FrozenEncoder,
-    items: ItemList,
-    split: Split,
-    space: str,
-    modality: str,
-    settings: ExportSettings,
-) -> PartWriter:
-    inputs = files.sha256_of_json([items.digest, settings.batch, settings.batch_mb])
-    about = BankAbout(space, modality, provenance(encoder), items.digest, made_from=inputs)
-    return PartWriter(
-        split.bank_path(space, modality),
-        dim=encoder.dim,
-        count=len(items),
-        dtype=settings.dtype,
-        about=about.to_json(),
-        late=("missing",),
-        shard_rows=settings.shard_rows,
-    )
-
-
-def _sum_up(notes: Sequence[Any], count: int, result: ExportResult) -> dict[str, Any]:
+def _sum_up(notes: Sequence[Any], part: Part, result: ExportResult) -> dict[str, Any]:
     failures = [failure for note in notes for failure in as_failures(note, result.report.parent)]
-    require_some(count, failures, result.report.parent)
-    write_failures(result.report, failures)
+    require_some(part.writer.manifest.count, failures, result.report.parent)
+    before = [f for f in read_failures(result.report) if f.row < part.first]
+    write_failures(result.report, [*before, *failures])
     return {"missing": [failure.row for failure in failures]}
 
 
-def _failures_so_far(writer: PartWriter) -> list[Failure]:
+def _failures_so_far(writer: PartWriter, result: ExportResult) -> list[Failure]:
     done = (shard for shard in writer.shards if writer.done(shard))
     try:
         return [f for shard in done for f in as_failures(writer.note(shard), writer.folder)]
     except FreeBindError:
         if not writer.finished:  # by another process, which has removed the notes
             raise
-        return read_failures(writer.folder / REPORT)
+        return read_failures(result.report)
 
 
 @dataclass(frozen=True)
@@ -169,6 +115,7 @@ class _Job:
 
     reader: ItemReader
     writer: PartWriter
+    first: int
     settings: ExportSettings
     strict: bool
     result: ExportResult
@@ -195,13 +142,18 @@ class _Job:
         with closing(
             read_ahead(
                 self.reader,
-                chain.from_iterable(map(self.writer.rows_of, shards)),
+                chain.from_iterable(map(self._rows, shards)),
                 workers=self.settings.workers,
                 most_items=BATCHES_AHEAD * self.settings.batch,
                 most_bytes=self.settings.read_ahead_mb * 10**6,
             )
         ) as reads:
             yield from self.result.timings.waiting(reads)
+
+    def _rows(self, shard: int) -> range:
+        """Return the items of a shard, as rows of the item list."""
+        rows = self.writer.rows_of(shard)
+        return range(self.first + rows.start, self.first + rows.stop)
 
     def _wait(self, pending: Future[None] | None) -> None:
         with self.result.timings.measure("write"):
@@ -212,7 +164,7 @@ class _Job:
         self, shard: int, reads: Iterator[Read]
     ) -> tuple[Float[np.ndarray, "r d"], list[dict[str, Any]]]:
         """Return a shard's rows, and its failures as JSON."""
-        rows, encoder = self.writer.rows_of(shard), self.reader.encoder
+        rows, encoder = self._rows(shard), self.reader.encoder
         block = np.zeros((len(rows), encoder.dim), self.settings.dtype)
         failures: list[Failure] = []
         first = 0

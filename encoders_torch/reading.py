@@ -24,6 +24,7 @@ import torch
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
+from encoders_torch.report import REMOVED
 from fb_jax import files
 from fb_jax.banks import ItemList
 from fb_jax.errors import FreeBindError
@@ -58,6 +59,8 @@ class ItemReader:
 
     def read(self, row: int) -> Read:
         """Read one item. Any error becomes a reason, since one bad file must not end a run."""
+        if row in self.items.removed:
+            return Read(reason=REMOVED)
         try:
             item = self.items[row]
             column = "caption" if self.folder is None else "path"

@@ -14,6 +14,7 @@ from fb_jax.errors import FreeBindError
 
 T = TypeVar("T")
 REPORT = "failures.jsonl"
+REMOVED = "it was removed from the split"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ def as_failures(note: Any, where: Path) -> list[Failure]:
 
 
 def require_none(failures: Iterable[Failure]) -> None:
-    """Raise a FreeBindError about the first failure, if there is one."""
+    """Raise a FreeBindError about the first failure, if there is one; removed items are none."""
     for failure in failures:
+        if failure.reason == REMOVED:
+            continue
         raise FreeBindError(
             "an item failed",
             where=failure.id,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
 from encoders_torch.lists import LISTS, OpenList
 from encoders_torch.suffixes import suffixes
-from fb_jax.banks import ItemList, Split, write_items
+from fb_jax import files
+from fb_jax.banks import ItemList, Split, append_items, write_items
 from fb_jax.banks.items import Item
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 TEXT = "text"
 
@@ -95,14 +97,38 @@ def _unreadable(error: OSError) -> None:
     raise FreeBindError("a folder cannot be read", where=error.filename, got=error) from error
 
 
-def list_items(split: Split, modality: str, source: Source) -> ItemList:
+def list_items(split: Split, modality: str, source: Source, *, append: bool = False) -> ItemList:
     """Write the item list of a source, which all spaces share. One process writes at a time.
 
+    Args:
+        split: Split of the list.
+        modality: Modality of the list.
+        source: The items.
+        append: Add those that are new to the list that is there. Items of the list need not be in
+            the source; those that were removed stay removed.
+
     Raises:
-        FreeBindError: Two items have the same id, or the split has other items already.
+        FreeBindError: Two items have the same id; the split has other items already or, with
+            ``append``, another item under the id of a new one.
     """
+    path = split.items_path(modality)
+    if append and path.exists():
+        known = ItemList(path)
+        return append_items(split, modality, _new_items(known, source.items), len(known))
     with split.writing():
-        return write_items(split.items_path(modality), _unique(source.items))
+        return write_items(path, _unique(source.items))
+
+
+def _new_items(known: ItemList, items: Iterable[Item]) -> list[Item]:
+    """Return the items that are not in a list, as they are, among those there or removed."""
+    here = set(map(_digest, known))
+    new = [item for item in _unique(items) if _digest(item) not in here]
+    notice_once(f"{known.path}: {len(new)} new items after the {len(known)} that are here")
+    return new
+
+
+def _digest(item: Item) -> bytes:
+    return blake2b(files.canonical_json(item), digest_size=16).digest()
 
 
 def _unique(items: Iterable[Item]) -> Iterator[Item]:

@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from encoders_torch.encoder import FrozenEncoder, load_encoder, provenance
-from encoders_torch.pipeline import ExportSettings, export_bank
+from encoders_torch.pipeline import export_bank
 from encoders_torch.sources import Source, open_source
+from encoders_torch.target import ExportSettings
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 from tests.encoders_torch.tiny_models import RATE, SAVE, SIZE

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -10,10 +11,11 @@ import pytest
 import torch
 
 from encoders_torch import reading
-from encoders_torch.pipeline import ExportSettings, Failure, export_bank
+from encoders_torch.pipeline import Failure, export_bank
 from encoders_torch.reading import ItemReader, read_ahead
 from encoders_torch.sources import Source, open_source
-from fb_jax.banks import Bank, Split, open_banks, write_items
+from encoders_torch.target import ExportSettings
+from fb_jax.banks import Bank, Split, open_banks, remove_items, verify_split, write_items
 from fb_jax.errors import FreeBindError, Interrupted
 
 HOW = ExportSettings(dtype="float32", batch=2, workers=0, shard_rows=3)
@@ -180,6 +182,99 @@ def test_other_items_in_the_same_place_are_refused(toy, split):
     run(toy, words(), split)
     with pytest.raises(FreeBindError, match="another item list is already here"):
         run(toy, words("more"), split)
+
+
+# Next week
+
+
+def test_only_new_items_are_encoded(toy, split):
+    run(toy, words("unreadable"), split)
+    old = Bank.open(split.bank_path("toy", "text"))
+    before, encoded, encode = old[:], [], toy.encode
+    toy.encode = lambda modality, batch: encoded.extend(batch) or encode(modality, batch)
+    longer = words("unreadable", "abc", "seven77", "ab", "abcd")
+    result = run(toy, longer, split, append=True)
+    assert len(encoded) == 4
+    assert [failure.row for failure in result.failures] == [11, 13]
+    bank = Bank.open(old.folder)
+    assert (bank.missing.tolist(), bank.origin, len(bank)) == ([11, 13], old.fingerprint, 16)
+    np.testing.assert_array_equal(bank[:12], before)
+    np.testing.assert_allclose(
+        bank[np.array([12, 14])], unit(np.float32([[3, 1, 0, 1], [2, 1, 0, 1]]))
+    )
+    for append in (True, False):
+        assert run(toy, longer, split, append=append).failures == result.failures
+    assert len(encoded) == 4
+    assert Bank.open(old.folder).fingerprint == bank.fingerprint
+    verify_split(split)
+
+
+def test_a_second_space_needs_no_append_and_may_be_late(toy, split):
+    for space in ("toy", "late"):
+        export_bank(toy, words(), split, space, "text", HOW)
+    run(toy, words("abc"), split, append=True)
+    assert len(open_banks(split.path.parent, spaces=["toy", "late"]).rows["text"]) == 11
+    export_bank(toy, words("abc"), split, "late", "text", HOW)
+    assert len(open_banks(split.path.parent, spaces=["toy", "late"]).rows["text"]) == 12
+
+
+def test_new_items_that_are_stopped_go_on_to_the_same_bytes(toy, split, tmp_path, contents):
+    run(toy, words(), split)
+    other = Split(shutil.copytree(split.path, tmp_path / "other/pool"))
+    more = [f"a{'e' * i}" for i in range(8)]
+    run(toy, words(*more), other, append=True)
+    encode, seen = toy.encode, []
+
+    def stopped(modality, batch):
+        seen.append(batch)
+        if len(seen) > 3:
+            raise KeyboardInterrupt
+        return encode(modality, batch)
+
+    toy.encode = stopped
+    with pytest.raises(KeyboardInterrupt):
+        run(toy, words(*more), split, append=True)
+    assert len(Bank.open(split.bank_path("toy", "text"))) == 11
+    toy.encode = lambda modality, batch: seen.append(batch) or encode(modality, batch)
+    run(toy, words(*more), split, append=True)
+    assert sum(map(len, seen[4:])) == 5  # one shard of 3 was safe
+    visible = lambda folder: {n: d for n, d in contents(folder).items() if "/." not in n}  # noqa: E731
+    assert visible(split.path) == visible(other.path)
+
+
+def test_several_processes_encode_new_items_together(toy, split):
+    run(toy, words(), split)
+    more, shares = words("abc", "ab", "abcd", "a", "aa"), replace(HOW, num_shards=2)
+    first = run(toy, more, split, replace(shares, shard_id=1), append=True)
+    assert not first.complete
+    assert run(toy, more, split, replace(shares, shard_id=0), append=True).complete
+    assert len(Bank.open(split.bank_path("toy", "text"))) == 16
+
+
+def test_removed_items_are_neither_encoded_nor_added_again(toy, split):
+    run(toy, words(), split)
+    remove_items(split, "text", ["3"])
+    run(toy, words("abc"), split, append=True)
+    export_bank(toy, words("abc"), split, "other", "text", HOW, strict=True)
+    bank = Bank.open(split.bank_path("other", "text"))
+    assert (len(bank), bank.missing.tolist()) == (12, [3])
+
+
+def test_a_changed_item_must_be_removed_first(toy, split):
+    run(toy, words(), split)
+    changed = Source([{"id": "3", "caption": "new"}])
+    with pytest.raises(FreeBindError, match=r"already here(.|\n)*'3', row 3(.|\n)*bank remove"):
+        run(toy, changed, split, append=True)
+    remove_items(split, "text", ["3"])
+    run(toy, changed, split, append=True)
+    assert split.items("text").row_of("3") == 11
+
+
+def test_new_rows_come_from_the_encoder_of_the_bank(toy, split):
+    run(toy, words(), split)
+    toy.licence = "another"
+    with pytest.raises(FreeBindError, match="must come from the encoder of the bank"):
+        run(toy, words("abc"), split, append=True)
 
 
 def test_two_spaces_of_the_same_items_are_opened_together(toy, split):

@@ -13,7 +13,7 @@ from ranges import assert_range
 from torch import nn
 from torch.nn.functional import normalize
 
-from encoders_torch.pipeline import ExportSettings
+from encoders_torch.target import ExportSettings
 from encoders_torch.tensor_files import read_state, write_state
 from encoders_torch.tuning.loop import Tuning, loss_of
 from encoders_torch.tuning.mixture import Mixture

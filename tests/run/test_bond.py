@@ -12,7 +12,15 @@ import yaml
 from matplotlib.image import imread
 
 from fb_jax import files, pseudo
-from fb_jax.banks import Split, open_banks
+from fb_jax.banks import (
+    Bank,
+    BankAbout,
+    Split,
+    append_items,
+    bank_grower,
+    open_banks,
+    remove_items,
+)
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import RECALLS, plot_sweep, sweep
 from fb_jax.fusion import FusedSpace
@@ -29,6 +37,7 @@ from fb_jax.run import (
     train,
 )
 from fb_jax.run.folder import RunPaths
+from fb_jax.run.provenance import require_there
 from fb_jax.run.report import Report
 from fb_jax.training import Runtime, load_bond
 
@@ -251,6 +260,35 @@ def test_banks_that_changed_since_are_noticed(finished, root, tmp_path):
         run.open_banks("test")
     assert len(run.open_banks("test", data=home).rows["text"]) == 59
     assert len(run.open_banks("val").rows["text"]) == 40
+
+
+def test_a_run_says_what_it_knew_of_banks_that_have_grown_since(finished, root, tmp_path, caplog):
+    home = shutil.copytree(root, tmp_path / "home")
+    recorded = files.read_json(finished / "provenance.json")
+    files.write_json(finished / "provenance.json", recorded | {"data": str(home)})
+    for split, count in ((Split(home / "pool"), 130), (Split(home / "test"), 60)):
+        items = append_items(split, "text", [{"id": "new"}], count)
+        bank = Bank.open(split.bank_path("imagebind", "text"))
+        about = BankAbout("imagebind", "text", bank.encoder, items.digest)
+        with bank_grower(bank, about, start=count, count=count + 1) as writer:
+            writer.append(np.eye(1, 64))
+    remove_items(Split(home / "test"), "audio", ["synthetic-test-audio-5"])
+    banks = Run(finished).open_banks("test")
+    assert (len(banks.rows["text"]), len(banks.rows["audio"])) == (60, 59)
+    for told in (
+        "test: this run knows the first 60 rows of imagebind/text, which has 61 now",
+        "test: this run knows 1 audio items that were removed since",
+        "pool: this run was trained on the first 130 rows of imagebind/text, which has 131 now",
+    ):
+        assert told in caplog.text
+
+
+def test_results_count_as_old_once_items_were_removed():
+    recorded = {"test": {"a/text": "1"}}
+    assert require_there(recorded, {"test": {"a/text": "1", "b/text": "2"}}, "banks")
+    assert not require_there(
+        recorded, {"test": {"a/text": "1", "items/text-removed": "2"}}, "banks"
+    )
 
 
 def test_altered_banks_are_not_evaluated(finished, root, tmp_path):

@@ -10,7 +10,7 @@ import torch
 
 from encoders_torch.encoder import load_encoder
 from encoders_torch.export import ExportConfig, export
-from encoders_torch.pipeline import ExportSettings
+from encoders_torch.target import ExportSettings
 from fb_jax.banks import Bank, Split
 from fb_jax.errors import FreeBindError
 

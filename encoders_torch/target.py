@@ -1,0 +1,125 @@
+"""What an export writes of a bank: all rows, or those of new items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from encoders_torch.encoder import FrozenEncoder, provenance
+from fb_jax import files
+from fb_jax.banks import Bank, BankAbout, ItemList, PartWriter, Split, new_rows, open_bank, settle
+from fb_jax.banks.manifest import MANIFEST, Manifest
+from fb_jax.errors import FreeBindError, notice_once, require_range
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Rows differ in their last bits between batch sizes.
+
+    Attributes:
+        dtype: Number format of the stored rows.
+        batch: Items encoded together, 1 to 65536.
+        batch_mb: A batch also ends when its items, as read, take this many megabytes, 1 to 1048576.
+        workers: Processes that read, 0 to 1024. 0 reads between the batches.
+        read_ahead_mb: At most this many megabytes are read ahead, beside one batch, 1 to 1048576.
+        shard_rows: Rows in a shard, 1 to 16777216. Finished shards are kept when an export is
+            stopped.
+        shard_id: Number of this process, from 0 to --num-shards - 1.
+        num_shards: Number of processes that you start to write this bank together, 1 to 100000.
+            Each takes every num-shards-th shard.
+    """
+
+    dtype: Literal["float16", "float32"] = "float16"
+    batch: int = 64
+    batch_mb: int = 256
+    workers: int = 2
+    read_ahead_mb: int = 512
+    shard_rows: int = 65536
+    shard_id: int = 0
+    num_shards: int = 1
+
+    def __post_init__(self) -> None:
+        require_range("export", 1, 1 << 16, batch=self.batch)
+        sizes = {"batch_mb": self.batch_mb, "read_ahead_mb": self.read_ahead_mb}
+        require_range("export", 1, 1 << 20, **sizes)
+        require_range("export", 0, 1024, workers=self.workers)
+        require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
+        require_range("export", 1, 100_000, num_shards=self.num_shards)
+        require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
+
+    def share(self, count: int) -> int:
+        """Return how many of ``count`` rows this process encodes."""
+        starts = range(self.shard_id * self.shard_rows, count, self.num_shards * self.shard_rows)
+        return sum(min(self.shard_rows, count - start) for start in starts)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What this call writes of a bank.
+
+    Attributes:
+        folder: Folder of the bank.
+        writer: Writer of all its rows, or of new ones.
+        first: Row that is the first one of the writer.
+    """
+
+    folder: Path
+    writer: PartWriter
+    first: int = 0
+
+    def is_there(self) -> bool:
+        """Whether the bank has the rows; another process may have added the last ones."""
+        rows = self.first + self.writer.manifest.count
+        path = self.folder / MANIFEST
+        return path.exists() and Manifest.read(path).count >= rows
+
+
+def open_part(
+    encoder: FrozenEncoder,
+    items: ItemList,
+    split: Split,
+    space: str,
+    modality: str,
+    settings: ExportSettings,
+) -> Part:
+    """Return what is to be written of a bank: all of it, or the rows of new items.
+
+    Raises:
+        FreeBindError: Another bank of this name is there, or one of another encoder.
+    """
+    folder = split.bank_path(space, modality)
+    settle(folder)
+    inputs = files.sha256_of_json([items.digest, settings.batch, settings.batch_mb])
+    about = BankAbout(space, modality, provenance(encoder), items.digest, made_from=inputs)
+    if modality in split.spaces().get(space, []):
+        bank = open_bank(split, space, modality)
+        if len(bank) < len(items):
+            _require_same(bank, about, settings)
+            notice_once(f"{folder}: {len(items) - len(bank)} new items are encoded")
+            late = ("missing",)
+            rows = new_rows(bank, about, start=len(bank), count=len(items), late=late)
+            return Part(folder, rows, len(bank))
+    writer = PartWriter(
+        folder,
+        dim=encoder.dim,
+        count=len(items),
+        dtype=settings.dtype,
+        about=about.to_json(),
+        late=("missing", "earlier"),
+        shard_rows=settings.shard_rows,
+    )
+    return Part(folder, writer)
+
+
+def _require_same(bank: Bank, about: BankAbout, settings: ExportSettings) -> None:
+    """Raise a FreeBindError unless new rows come from the encoder of the bank, in its dtype."""
+    here, asked = (bank.encoder, bank.manifest.dtype), (about.encoder, settings.dtype)
+    if here != asked:
+        raise FreeBindError(
+            "new rows must come from the encoder of the bank",
+            where=bank.folder,
+            expected=f"{here[0]}, {here[1]}",
+            got=f"{asked[0]}, {asked[1]}",
+            fix="use the same weights and --dtype; export another encoder as another --space",
+        )
