@@ -230,7 +230,7 @@ def _fits(bank: Bank, items: ItemList) -> bool:
 def lacks(bank: Bank, items: ItemList) -> str:
     """Return which of the newest items a bank lacks, as text; none if it has all."""
     newer = len(items) - bank.known
-    return f"lacks the newest {newer} of {len(items)} items" if newer else ""
+    return f"lacks the newest {newer} of {len(items)} items" if newer > 0 else ""
 
 
 def require_one_dim(where: object, space: str, banks: Sequence[Bank]) -> None:

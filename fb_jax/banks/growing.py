@@ -133,8 +133,11 @@ def settle(folder: Path) -> None:
 
 def _grown(folder: Path, bank: Manifest, new: Manifest, growth: _Growth) -> Manifest:
     """Move new shards into a bank and replace its manifest, which is returned."""
-    ends = list(accumulate(shard.rows for shard in bank.shards))
-    kept = bank.shards[: ends.index(growth.start) + 1] if growth.start else ()
+    starts = list(accumulate((shard.rows for shard in bank.shards), initial=0))
+    if growth.start not in starts:
+        fix = f"delete {folder / GROWING}, and add the rows again"
+        raise FreeBindError("new rows begin inside a shard", where=folder, fix=fix)
+    kept = bank.shards[: starts.index(growth.start)]
     numbers = [match for shard in bank.shards if (match := NUMBERED.fullmatch(shard.file))]
     first = 1 + max((int(match[1]) for match in numbers), default=-1)
     moved = [_moved(folder, shard, first + i) for i, shard in enumerate(new.shards)]

@@ -89,7 +89,8 @@ class ItemList:
             return np.empty(0, np.int64)
         found = files.read_json(self.removed_path, Removed)
         fits = found.count <= len(self) and found.items_sha256 == self.digest_of(found.count)
-        if not fits or len(set(found.rows)) != len(found.rows) or max(found.rows) >= found.count:
+        twice = len(set(found.rows)) < len(found.rows)
+        if not fits or twice or any(row >= found.count for row in found.rows):
             raise FreeBindError(
                 "the removed rows belong to another item list",
                 where=self.removed_path,

@@ -1,10 +1,11 @@
 """Next week: new items at the end of a split, rows for them in a bank, and items that go."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
-from disturb import FILE_STEPS, counted, run
+from disturb import FILE_STEPS, counted, run, start
 
 from fb_jax.banks import (
     Bank,
@@ -163,6 +164,37 @@ def test_other_rows_cannot_take_the_place_of_those_that_are_being_added(split, m
         bank_grower(bank, about("x"), start=3, count=6),
     ):
         pass
+
+
+def test_two_processes_that_add_the_same_rows_add_them_once(split, make_bank):
+    make_bank("a", "text", ROWS)
+    code = (
+        "import sys; from banks.test_growing import Split, grow; grow(Split(sys.argv[1]), start=3)"
+    )
+    both = [start("-c", code, split.path) for _ in range(2)]
+    for process in both:
+        _, err = process.communicate()
+        assert process.returncode == 0 or re.search("another process|holds another", err), err
+    assert [e.count for e in grow(split, start=3).earlier] == [3]
+    verify_split(split)
+
+
+def test_links_to_banks_that_have_grown_are_read_as_far_as_the_copied_list_goes(
+    split, make_bank, tmp_path
+):
+    make_bank("a", "text", ROWS)
+    copy = Split(tmp_path / "copy/pool")
+    split.copy_items_to(copy)
+    copy.bank_path("a", "text").parent.mkdir(parents=True)
+    copy.bank_path("a", "text").symlink_to(split.bank_path("a", "text"))
+    recorded = open_banks(tmp_path / "copy", spaces=["a"]).fingerprints()
+    grow(split)
+    banks = open_banks(tmp_path / "copy", spaces=["a"])
+    assert banks.rows["text"].tolist() == banks.present("a", "text").tolist() == [0, 1, 2]
+    assert since(recorded, banks) == (["the first 3 rows of a/text, which has 6 now"], [])
+    verify_split(copy)
+    split.copy_items_to(copy)
+    assert len(open_banks(tmp_path / "copy", spaces=["a"]).rows["text"]) == 6
 
 
 # Items

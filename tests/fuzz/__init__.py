@@ -25,7 +25,9 @@ from fb_jax.banks import (
     Bank,
     Split,
     Synthetic,
+    open_banks,
     open_split,
+    remove_items,
     verify_split,
     write_synthetic,
 )
@@ -88,6 +90,10 @@ TARGETS = {
     "manifest": Target(f"{BANK}/manifest.json", _verify_bank),
     "shard": Target(f"{BANK}/emb_00000.npy", _verify_bank),
     "items": Target("test/items/text.jsonl", lambda p: verify_split(Split(p.parents[1]))),
+    "removed rows": Target(
+        "test/items/image.removed.json",
+        lambda p: open_banks(p.parents[2], "test", spaces=["imagebind"]),
+    ),
     "pairs": Target(f"{PAIRS}.npy", _pairs),
     "record of pairs": Target(f"{PAIRS}.json", _pairs),
     "matrix.npy": Target("matrix.npy", _imported),
@@ -118,6 +124,7 @@ TARGETS = {
 def make_home(home: Path) -> None:
     """Write a sound file for every target."""
     write_synthetic(home, Synthetic(pool=8, evaluation={"test": 8}, shard_rows=5))
+    remove_items(Split(home / "test"), "image", ["synthetic-test-image-3"])
     np.save(home / "matrix.npy", np.eye(4, dtype=np.float32))
     matrix = {"x": np.eye(4, dtype=np.float32)}
     (home / "matrix.safetensors").write_bytes(safetensors.numpy.save(matrix))
