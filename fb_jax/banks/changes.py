@@ -46,7 +46,7 @@ def _write_longer(file: IO[bytes], known: ItemList, items: Sequence[Item]) -> No
 
 def _require_new_ids(known: ItemList, items: Sequence[Item]) -> None:
     new = {item["id"]: row for row, item in enumerate(items, len(known))}
-    taken = [f"{item['id']!r}, row {row}" for row, item in known.present() if item["id"] in new]
+    taken = [f"{name!r}, row {row}" for row, name in known.ids() if name in new]
     if len(new) < len(items):
         rows = enumerate(items, len(known))
         taken += [f"{item['id']!r}, row {row}" for row, item in rows if new[item["id"]] != row]
@@ -86,7 +86,7 @@ def remove_items(split: Split, modality: str, ids: Iterable[str]) -> list[int]:
     """
     with split.writing():
         items, wanted = split.items(modality), dict.fromkeys(ids)
-        rows = {item["id"]: row for row, item in items.present() if item["id"] in wanted}
+        rows = {name: row for row, name in items.ids() if name in wanted}
         gone = {items[row]["id"] for row in items.removed.tolist()}
         if unknown := [name for name in wanted if name not in rows and name not in gone]:
             raise FreeBindError(
