@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fb_jax.banks.split import pair_key
+from fb_jax.banks.pair_tables import pair_key
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
