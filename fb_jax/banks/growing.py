@@ -113,22 +113,29 @@ def settle(folder: Path) -> None:
     if not (folder / GROWING / MANIFEST).exists():
         return
     with files.locked(folder, wait=True, name=".opening"):
-        if not (folder / GROWING / MANIFEST).exists():  # another process was first
-            return
-        files.remove_partial(folder, f"{MANIFEST}.*")
-        bank, new = (Manifest.read(path / MANIFEST) for path in (folder, folder / GROWING))
-        growth: _Growth = files.convert(new.about, _Growth, folder / GROWING)
-        if growth.onto == bank.fingerprint:
-            bank = _grown(folder, bank, new, growth)
-        elif all(state.fingerprint != growth.onto for state in bank.earlier):
-            raise FreeBindError(
-                "these new rows belong to another bank",
-                where=folder / GROWING,
-                fix="delete this folder, and add the rows again",
-            )
-        _remove_replaced(folder, bank)
-        (folder / GROWING).rename(done := folder / f"{GROWING}{files.PARTIAL}")
-        shutil.rmtree(done, ignore_errors=True)
+        try:
+            _settle(folder)
+        except OSError as error:
+            raise files.not_written(folder, error, "a bank") from error
+
+
+def _settle(folder: Path) -> None:
+    if not (folder / GROWING / MANIFEST).exists():  # another process was first
+        return
+    files.remove_partial(folder, f"{MANIFEST}.*")
+    bank, new = (Manifest.read(path / MANIFEST) for path in (folder, folder / GROWING))
+    growth: _Growth = files.convert(new.about, _Growth, folder / GROWING)
+    if growth.onto == bank.fingerprint:
+        bank = _grown(folder, bank, new, growth)
+    elif all(state.fingerprint != growth.onto for state in bank.earlier):
+        raise FreeBindError(
+            "these new rows belong to another bank",
+            where=folder / GROWING,
+            fix="delete this folder, and add the rows again",
+        )
+    _remove_replaced(folder, bank)
+    (folder / GROWING).rename(done := folder / f"{GROWING}{files.PARTIAL}")
+    shutil.rmtree(done, ignore_errors=True)
 
 
 def _grown(folder: Path, bank: Manifest, new: Manifest, growth: _Growth) -> Manifest:

@@ -5,8 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-from disturb import FILE_STEPS, counted, run, start
+from disturb import FILE_STEPS, At, counted, disturbed, run, start
 
+from fb_jax import files
 from fb_jax.banks import (
     Bank,
     BankAbout,
@@ -195,6 +196,31 @@ def test_links_to_banks_that_have_grown_are_read_as_far_as_the_copied_list_goes(
     verify_split(copy)
     split.copy_items_to(copy)
     assert len(open_banks(tmp_path / "copy", spaces=["a"]).rows["text"]) == 6
+
+
+def test_damaged_new_rows_are_refused_and_the_bank_stays(split, make_bank):
+    folder = make_bank("a", "text", ROWS)
+    before = Bank.open(folder).fingerprint
+    stopped = At("os.replace", do="EIO", on=r"text/emb_00002\.npy$")
+    with disturbed(stopped), pytest.raises(FreeBindError, match="a bank could not be written"):
+        grow(split)
+    manifest = folder / "growing/manifest.json"
+    found = files.read_json(manifest)
+    for change, says in (
+        ({"onto": "0" * 64}, "belong to another bank"),
+        ({"start": 1}, "begin inside a shard"),
+        ({"start": "x"}, "holds something else"),
+    ):
+        files.write_json(manifest, found | {"about": found["about"] | change})
+        with pytest.raises(FreeBindError, match=says):
+            settle(folder)
+    files.write_json(manifest, found)
+    (folder / "growing/emb_00000.npy").unlink()
+    with pytest.raises(FreeBindError, match=r"new rows of a bank are lost(.|\n)*delete .*growing"):
+        settle(folder)
+    assert Bank.open(folder).fingerprint == before
+    shutil.rmtree(folder / "growing")
+    assert len(grow(split, start=3)) == 6
 
 
 # Items
