@@ -84,6 +84,10 @@ def export_bank(
     writer.close(lambda notes: _sum_up(notes, part, result))
     settle(part.folder)
     result.complete = part.is_there()
+    if result.complete and part.stop < len(items):  # it was begun before the list grew
+        return export_bank(
+            encoder, source, split, space, modality, settings, strict=strict, progress=progress
+        )
     done = read_failures(result.report) if result.complete else _failures_so_far(writer, result)
     result.failures = done
     if strict:

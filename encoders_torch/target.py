@@ -9,7 +9,7 @@ from typing import Literal
 from encoders_torch.encoder import FrozenEncoder, provenance
 from fb_jax import files
 from fb_jax.banks import Bank, BankAbout, ItemList, PartWriter, Split, new_rows, open_bank, settle
-from fb_jax.banks.manifest import MANIFEST, Manifest
+from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest
 from fb_jax.errors import FreeBindError, notice_once, require_range
 
 
@@ -68,11 +68,15 @@ class Part:
     writer: PartWriter
     first: int = 0
 
+    @property
+    def stop(self) -> int:
+        """Row after the last one of the writer."""
+        return self.first + self.writer.manifest.count
+
     def is_there(self) -> bool:
         """Whether the bank has the rows; another process may have added the last ones."""
-        rows = self.first + self.writer.manifest.count
         path = self.folder / MANIFEST
-        return path.exists() and Manifest.read(path).count >= rows
+        return path.exists() and Manifest.read(path).count >= self.stop
 
 
 def open_part(
@@ -90,26 +94,48 @@ def open_part(
     """
     folder = split.bank_path(space, modality)
     settle(folder)
-    inputs = files.sha256_of_json([items.digest, settings.batch, settings.batch_mb])
-    about = BankAbout(space, modality, provenance(encoder), items.digest, made_from=inputs)
+    count = _begun(folder, len(items))
+    about = _about(encoder, items, count, space, modality, settings)
     if modality in split.spaces().get(space, []):
         bank = open_bank(split, space, modality)
         if len(bank) < len(items):
             _require_same(bank, about, settings)
             notice_once(f"{folder}: {len(items) - len(bank)} new items are encoded")
+            about = _about(encoder, items, len(items), space, modality, settings)
             late = ("missing",)
             rows = new_rows(bank, about, start=len(bank), count=len(items), late=late)
             return Part(folder, rows, len(bank))
     writer = PartWriter(
         folder,
         dim=encoder.dim,
-        count=len(items),
+        count=count,
         dtype=settings.dtype,
         about=about.to_json(),
         late=("missing", "earlier"),
         shard_rows=settings.shard_rows,
     )
     return Part(folder, writer)
+
+
+def _begun(folder: Path, count: int) -> int:
+    """Return how many of ``count`` items a bank was begun for; the others are new since."""
+    path = folder / PARTIAL
+    unfinished = path.exists() and not (folder / MANIFEST).exists()
+    return min(count, Manifest.read(path).count) if unfinished else count
+
+
+def _about(
+    encoder: FrozenEncoder,
+    items: ItemList,
+    count: int,
+    space: str,
+    modality: str,
+    settings: ExportSettings,
+) -> BankAbout:
+    """Return what a bank of the first ``count`` items is."""
+    digest = items.digest_of(count)
+    inputs = files.sha256_of_json([digest, settings.batch, settings.batch_mb])
+    return BankAbout(space, modality, provenance(encoder), digest, made_from=inputs)
 
 
 def _require_same(bank: Bank, about: BankAbout, settings: ExportSettings) -> None:

@@ -242,6 +242,16 @@ def test_new_items_that_are_stopped_go_on_to_the_same_bytes(toy, split, tmp_path
     assert visible(split.path) == visible(other.path)
 
 
+def test_an_export_that_was_begun_before_the_list_grew_goes_on_and_adds_the_rest(toy, split):
+    shares = replace(HOW, num_shards=2)
+    assert not run(toy, words(), split, shares).complete
+    export_bank(toy, words("abc"), split, "other", "text", HOW, append=True)
+    assert run(toy, words("abc"), split).complete
+    banks = open_banks(split.path.parent, spaces=["toy", "other"])
+    assert len(banks.rows["text"]) == 12
+    np.testing.assert_array_equal(banks["toy", "text"][:], banks["other", "text"][:])
+
+
 def test_several_processes_encode_new_items_together(toy, split):
     run(toy, words(), split)
     more, shares = words("abc", "ab", "abcd", "a", "aa"), replace(HOW, num_shards=2)
