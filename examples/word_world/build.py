@@ -174,7 +174,8 @@ def _pair_rows(split: Split, count: int) -> None:
 def make_bonds(config: BuildConfig) -> None:
     """Train every product and bond as ``freebind train`` does, which skips what is done."""
     for name in PRODUCTS:
-        _train(config, "", "--product", name)
+        own = Path(__file__).parent / "products" / f"{name}.yaml"
+        _train(config, "", "--product", str(own) if own.exists() else name)
     for name, options in BONDS.items():
         _train(config, name, *options)
 

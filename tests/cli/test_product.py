@@ -138,7 +138,7 @@ def test_a_product_that_was_killed_goes_on_to_the_same_bytes(
     ("product", "dim", "row"),
     [
         ("only_parallel", 64, "only_parallel"),
-        ("only_sequential", 48, "only_sequential"),
+        ("only_sequential", 48, "chosen"),
     ],
 )
 @pytest.mark.usefixtures("begun")
