@@ -24,7 +24,7 @@ def test_the_space_of_a_run_is_exported_with_what_is_known_of_it(export, run_fol
     done = export("--run", run_folder, "--out", "kept", "--name", "mine")
     assert (done.status, done.err) == (0, "")
     run = Run(run_folder)
-    assert "kept: mine: 64 dimensions, weights of the experts: text " in done.out
+    assert "kept: mine: 64 dimensions, weights of the experts: audio " in done.out
     assert " (preset chosen), from imagebind" in done.out
     assert "FusedSpace.load('kept')" in done.out
     loaded = FusedSpace.load("kept")
