@@ -38,13 +38,16 @@ def export_space(
         out: Folder to create.
         factors: Weights of the experts, 0 to 1: sigma after combinations, lambda after a
             displacement in the paper.
-        base: Fused space, written by this command, whose rows were the runs' unified space.
+        base: Fused space whose rows were the runs' unified space, such as PRODUCT/space; the preset
+            that they were fused at is found.
         preset: Factors by name; by default the first that fits the experts.
         name: Name of the space; by default UNIFIED+EXPERT+...
         dim: Cut a direct sum to this many dimensions, by a PCA of the runs' pool at these factors.
         licence: Licences that the runs' banks do not record.
     """
-    runs, ground = [Run(folder) for folder in run], FusedSpace.load(base) if base else None
+    runs = [Run(folder) for folder in run]
+    encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
+    ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
     if len(runs) == 1 and ground is None:
         space = runs[0].space
     else:
@@ -56,8 +59,6 @@ def export_space(
         pool = open_banks(runs[0].data, runs[0].pool, spaces=space.spaces)
         pool.verify()
         space = cut(space, dim, pool)
-    encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
-    _require_base(space, encoders)
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
     space.save(out, name, licences={**_licences(space, encoders), **licence}, metrics=metrics)
@@ -65,21 +66,36 @@ def export_space(
     print(f"read it: FusedSpace.load('{out}')")
 
 
-def _require_base(space: FusedSpace, encoders: Mapping[str, Encoder]) -> None:
-    """Raise a FreeBindError if the runs' unified banks were fused by another space than the base.
+def _fitting_base(
+    base: FusedSpace, unified: str, encoders: Mapping[str, Encoder]
+) -> FusedSpace:
+    """Return the base at the factors that the rows of the runs' unified space were fused at.
 
-    The base must have been at the same factors: the bonds were trained on rows fused at them.
+    Args:
+        base: At its own factors, with presets. A product's own factors are chosen ones, while the
+            bonds of a next stage may have been trained on rows at the factors of its recipe.
+        unified: Name of the unified space.
+        encoders: Of the runs' banks, by space.
+
+    Raises:
+        FreeBindError: The unified space was fused by another space than the base.
     """
-    banks = encoders.get(space.unified)
-    if space.base is None or banks is None:
-        return
-    if banks.weights_sha256 != (found := digest(space.base)):
-        raise FreeBindError(
-            "the run was trained on rows of another base",
-            where=space.unified,
-            expected=f"the space that fused its banks, {banks.weights_sha256}",
-            got=f"{found}: other weights, or the same at other factors",
-        )
+    if (banks := encoders.get(unified)) is None:
+        print(f"base: {base.title} at its own factors; the banks of {unified} that the runs were")
+        print("trained on are gone, so nothing shows that these were their factors")
+        return base
+    if banks.weights_sha256 == (own := digest(base)):
+        return base
+    for preset in base.presets:
+        if digest(at := base.at(preset)) == banks.weights_sha256:
+            print(f"base: {base.title} at its preset {preset}: the runs were trained on these rows")
+            return at
+    raise FreeBindError(
+        "the run was trained on rows of another base",
+        where=unified,
+        expected=f"the space that fused its banks, {banks.weights_sha256}",
+        got=f"{own}: other weights, or the same at other factors than its presets",
+    )
 
 
 def _licences(space: FusedSpace, encoders: Mapping[str, Encoder]) -> dict[str, str]:

@@ -91,7 +91,7 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     invoke, export, python, run_folder, root, tmp_path
 ):
     home = shutil.copytree(root, tmp_path / "home")
-    export("--run", run_folder, "--out", "first", "--name", "imagebind_pp")
+    export("--run", run_folder, "--out", "first", "--name", "imagebind_pp", "--sigma-audio", 0.45)
     for split in ("pool", "test"):
         where = ["--split", split, "--data", home, "--dtype", "float32"]
         assert invoke(main, "fuse", "--space", "first", *where).status == 0
@@ -99,13 +99,18 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     done = python("train.py", "--config", "second.yaml", "--data", home, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
-    export("--run", run_folder, "--out", "other", "--name", "imagebind_pp", "--sigma-audio", 0.4)
+    export("--run", run_folder, "--out", "other", "--name", "imagebind_pp")
     done = export("--run", "second", "--base", "other", "--out", "kept")
     assert done.status == 2
     assert "the run was trained on rows of another base" in done.err
     assert "the same at other factors" in done.err
 
+    product = FusedSpace.of(Run(run_folder).bond, at=FusedSpace.load("first").factors)
+    product.named("imagebind_pp").choosing({"audio": 0.7, "text": 0.2}).save("product")
+    done = export("--run", "second", "--base", "product", "--out", "of product")
+    assert "base: imagebind_pp at its preset imagebind_pp: the runs were trained" in done.out
     assert export("--run", "second", "--base", "first", "--out", "kept").status == 0
+    assert digest(FusedSpace.load("of product")) == digest(FusedSpace.load("kept"))
     space, run = FusedSpace.load("kept"), Run(tmp_path / "second")
     assert space.spaces == (*NATIVE, "internvl")
     assert space.licences == dict.fromkeys(space.spaces, "Apache-2.0")
