@@ -66,9 +66,7 @@ def export_space(
     print(f"read it: FusedSpace.load('{out}')")
 
 
-def _fitting_base(
-    base: FusedSpace, unified: str, encoders: Mapping[str, Encoder]
-) -> FusedSpace:
+def _fitting_base(base: FusedSpace, unified: str, encoders: Mapping[str, Encoder]) -> FusedSpace:
     """Return the base at the factors that the rows of the runs' unified space were fused at.
 
     Args:

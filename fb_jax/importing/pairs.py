@@ -182,12 +182,13 @@ def _could_be_pair(sides: list[_Side], *cells: str) -> bool:
 
 
 def _ids(items: ItemList, *, captions: bool) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row, item in items.present():
-        found.setdefault(item["id"], row)
-        if captions and isinstance(item.get("caption"), str):
-            found.setdefault(item["caption"], row)
-    return found
+    """Return id to row; also caption to row, where it is no id and of one item alone."""
+    named: dict[str, list[int]] = {}
+    for row, item in items.present() if captions else ():
+        if isinstance(name := item.get("caption"), str):
+            named.setdefault(name, []).append(row)
+    alone = {name: rows[0] for name, rows in named.items() if len(rows) == 1}
+    return alone | {item["id"]: row for row, item in items.present()}
 
 
 def _numbers(values: list[Value]) -> list[int] | None:

@@ -130,6 +130,15 @@ def test_classes_go_by_their_names_also_with_row_numbers_and_a_list_that_is_ther
         pairs("x.csv", "0,cow\n", right="class")
 
 
+def test_an_id_of_a_class_comes_before_the_caption_of_another(pairs, split):
+    names = [("x", "y"), ("y", "z"), ("a", "twice"), ("b", "twice")]
+    classes = [{"id": name, "caption": caption} for name, caption in names]
+    write_items(split.items_path("class"), classes)
+    assert pairs("x.csv", "a0,y\na1,z\na2,x\n", right="class") == [[0, 1], [1, 1], [2, 0]]
+    with pytest.raises(FreeBindError, match="'twice' is no item of class"):
+        pairs("x.csv", "a0,twice\n", right="class")
+
+
 def test_numbers_name_classes_only_if_someone_says_so(pairs, split):
     with pytest.raises(FreeBindError, match=r"item list is missing(.|\n)*--by id"):
         pairs("x.csv", "a0,7\n", right="class")

@@ -332,6 +332,13 @@ def test_a_member_of_an_archive_that_claims_too_much_is_refused(tmp_path):
         open_sources(tmp_path / "x.npz", Choice(key="x"))
 
 
+@pytest.mark.parametrize("rows", [slice(None, None, 2), slice(None, None, -1), 0, [0, 1]])
+def test_only_whole_slices_are_read(tmp_path, rows):
+    np.save(tmp_path / "x.npy", np.eye(4))
+    with pytest.raises(FreeBindError, match="by slices"):
+        open_source(tmp_path / "x.npy", "text").matrix[rows]
+
+
 # Memory
 
 
