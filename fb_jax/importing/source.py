@@ -93,7 +93,7 @@ class Guarded:
     """Rows whose reader may raise what it likes, and need not know every slice.
 
     What it raises becomes a FreeBindError. It gets slices of some rows that it has, or 0 to 0.
-    Rows are read by slices without a step alone, as ``blocks_of`` reads them.
+    A step is refused.
     """
 
     def __init__(self, rows: Rows, path: Path) -> None:
@@ -103,12 +103,13 @@ class Guarded:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
+        if rows.step not in (None, 1):
+            got, expected = f"a step of {rows.step}", "rows[start:stop]"
             raise FreeBindError(
-                "rows of a source are read by slices",
+                "rows of a source are read without a step",
                 where=self._path,
-                expected="[start:stop]",
-                got=rows,
+                expected=expected,
+                got=got,
             )
         start, stop, _ = rows.indices(len(self))
         start, stop = (start, stop) if start < stop else (0, 0)

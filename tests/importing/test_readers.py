@@ -332,11 +332,10 @@ def test_a_member_of_an_archive_that_claims_too_much_is_refused(tmp_path):
         open_sources(tmp_path / "x.npz", Choice(key="x"))
 
 
-@pytest.mark.parametrize("rows", [slice(None, None, 2), slice(None, None, -1), 0, [0, 1]])
-def test_only_whole_slices_are_read(tmp_path, rows):
+def test_a_step_is_refused_and_not_left_out(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(4))
-    with pytest.raises(FreeBindError, match="by slices"):
-        open_source(tmp_path / "x.npy", "text").matrix[rows]
+    with pytest.raises(FreeBindError, match="a step of 2"):
+        open_source(tmp_path / "x.npy", "text").matrix[::2]
 
 
 # Memory
