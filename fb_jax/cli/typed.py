@@ -18,6 +18,7 @@ from fb_jax.cli.queries import Query, Titled
 from fb_jax.errors import FreeBindError, notice_once, shown
 from fb_jax.extras import import_extra
 from fb_jax.fusion import SearchedSpace
+from fb_jax.fusion.banks import is_fused
 from fb_jax.numerics import platform
 
 NOBODY = Encoder("unknown, since no bank of it is here")
@@ -90,7 +91,7 @@ def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) 
             "two kinds of query", expected=f"--{modality} alone, or --like, or --queries"
         )
     fused = fused_space_of(bank, splits[0], query.run)
-    if fused is None and bank.encoder.name == bank.space and not typed.encoder:
+    if fused is None and is_fused(bank) and not typed.encoder:
         raise FreeBindError(
             "nothing says which space these banks were fused by",
             where=bank.folder,

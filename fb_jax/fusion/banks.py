@@ -12,6 +12,7 @@ from jaxtyping import Integer
 
 from fb_jax import files
 from fb_jax.banks import (
+    Bank,
     BankAbout,
     BankSet,
     Encoder,
@@ -186,6 +187,11 @@ def _fused(
             where=f"{len(numbers)} rows, which are items {numbers[0]} to {numbers[-1]}",
             got=error,
         ) from error
+
+
+def is_fused(bank: Bank) -> bool:
+    """Return whether ``write_fused`` wrote a bank, as its licence says."""
+    return bank.encoder.licence.startswith(DERIVED)
 
 
 def _derived_licence(banks: BankSet) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fb_jax.banks import Bank, Split, open_split
 from fb_jax.errors import FreeBindError, notice_once
-from fb_jax.fusion.banks import DERIVED
+from fb_jax.fusion.banks import is_fused
 from fb_jax.run.options import RunConfig
 
 PAPER = {"unified": "imagebind", "expert": "clap_general"}
@@ -40,7 +40,7 @@ def named(config: RunConfig) -> RunConfig:
 
 def _is_fused(split: Split, space: str, modalities: Iterable[str]) -> bool:
     banks = (Bank.open(split.bank_path(space, modality)) for modality in modalities)
-    return any(bank.encoder.licence.startswith(DERIVED) for bank in banks)
+    return any(is_fused(bank) for bank in banks)
 
 
 def _only(role: str, names: list[str], spaces: dict[str, set[str]], config: RunConfig) -> str:

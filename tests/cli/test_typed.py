@@ -6,7 +6,7 @@ from PIL import Image
 
 from encoders_torch import export
 from encoders_torch.queries import embed
-from fb_jax.banks import Split, open_banks
+from fb_jax.banks import Encoder, Split, open_banks
 from fb_jax.cli.main import main as freebind
 from fb_jax.cli.typed import Typed, embed_typed
 from fb_jax.errors import NOTICED, FreeBindError
@@ -229,3 +229,14 @@ def test_fused_banks_of_an_unknown_space_are_told(search, fused, tmp_path):
     (tmp_path / "fused/test/embeddings/both/fused.json").unlink()
     done = search("fused", "--text", "a", **BOTH)
     assert (done.status, "which space these banks were fused by" in done.err) == (2, True), done
+
+
+def test_rows_whose_encoder_is_named_as_their_space_are_not_taken_for_fused_ones(search, tmp_path):
+    np.save(tmp_path / "house.npy", np.eye(4))
+    import_bank(
+        Split(tmp_path / "test"), "house", "text", tmp_path / "house.npy", encoder=Encoder("house")
+    )
+    done = search(tmp_path, "--text", "a")
+    assert (done.status, "no encoder that can be loaded by this name" in done.err) == (2, True), (
+        done
+    )
