@@ -96,9 +96,9 @@ def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
             expected="--queries A.npy B.npy --of SPACE_A SPACE_B",
             got=f"{len(query.queries)} files, --of {' '.join(of)}",
         )
-    for path, space, known in zip(query.queries, of, told, strict=True):
-        _require_fitting(path, space, known, query.modality, bank)
     modality = query.modality or next((known.modality for known in told if known), None)
+    for path, space, known in zip(query.queries, of, told, strict=True):
+        _require_fitting(path, space, known, modality, bank)
     fused = None if of == (bank.space,) else fused_space_of(bank, split, query.run)
     rows = {s: np.asarray(open_matrix(p)[:]) for s, p in zip(of, query.queries, strict=True)}
     vectors = SearchedSpace(bank.space, fused).query_rows(rows, modality)

@@ -164,6 +164,12 @@ def test_queries_that_do_not_fit_their_record_are_refused(search, take, args, sa
     assert (done.status, [part for part in says.split("|") if part not in done.err]) == (2, [])
 
 
+def test_rows_of_two_modalities_do_not_become_one_query(search, take):
+    done = search("--queries", take("imagebind"), take("clap_general", "audio"))
+    says = "expected: clap_general, text\n  got:      clap_general, audio"
+    assert (done.status, says in done.err) == (2, True), done
+
+
 def test_queries_that_were_altered_are_refused(search, take):
     path = take("imagebind")
     np.save(path, 2 * np.load(path))
