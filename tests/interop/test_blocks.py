@@ -1,9 +1,11 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from made import native_rows
 
+from fb_jax.banks import Split, open_banks, remove_items
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import with_basis
@@ -34,6 +36,17 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(
             scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
             np.testing.assert_allclose(scores, ours, atol=5e-7)
             np.testing.assert_array_equal(order, rows)
+
+
+def test_removed_items_are_left_out(spaces, house, tmp_path):
+    shutil.copytree(house, root := tmp_path / "house")
+    remove_items(Split(root / "test"), "audio", ["audio/2 'ü"])
+    for kind, rows in (("combination", [0, 1, 3, 5]), ("direct_sum", [1, 3, 5, 6])):
+        banks = open_banks(root, "test", spaces=spaces[kind].spaces)
+        (gallery,) = block_contents(spaces[kind], [banks], ["audio"]).galleries
+        assert gallery.rows[:4].tolist() == rows  # u lacks 4, e lacks 0
+        ids = [record["id"] for batch in gallery.batches() for record in batch.records]
+        assert ids[:4] == [f"audio/{row} 'ü" for row in rows]
 
 
 def test_queries_may_lack_an_expert(spaces, banks_of, fused_items):
