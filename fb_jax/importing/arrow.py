@@ -37,11 +37,21 @@ class Table:
         path: The file or folder.
         schema: Names and types of the columns.
         parts: The rows, in order.
+
+    Raises:
+        FreeBindError: Two columns have the same name.
     """
 
     path: Path
     schema: Any
     parts: Sequence[Part]
+
+    def __post_init__(self) -> None:
+        names = list(self.schema.names)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise FreeBindError(
+                "two columns of a table have the same name", where=self.path, got=", ".join(twice)
+            )
 
     @property
     def rows(self) -> int:

@@ -67,7 +67,8 @@ def import_bank(
     opened, listed = open_named(source, modality, items)
     require_bank(split, space, modality, opened)
     scan = scan_source(opened, bad_rows)
-    count = len(opened.matrix)
+    if len(scan.missing) == (count := len(opened.matrix)):
+        raise FreeBindError("every row is NaN, infinite or zero", where=opened.path, got=count)
     require_items(split, modality, listed, count)
     about = BankAbout(
         space=space,

@@ -87,6 +87,13 @@ def test_bad_rows_are_refused_or_listed_as_missing(split, save, bad, kind):
     bank.verify()
 
 
+def test_a_bank_of_missing_rows_alone_is_refused(split, save):
+    source = save("x.npy", np.zeros((3, 4), np.float32))
+    with pytest.raises(FreeBindError, match="every row is NaN, infinite or zero"):
+        import_bank(split, "clap", "text", source, bad_rows="missing")
+    assert not split.items_path("text").exists()
+
+
 def test_missing_rows_are_found_and_exempt_wherever_they_are(split, save, many):
     """Also in the first and last row of a block, of a shard and of all."""
     rows, bad = np.load(many), [0, 5, 16_383, 16_384, 65_535, 65_536]

@@ -194,6 +194,14 @@ def test_a_folder_may_begin_at_one(tmp_path):
     np.testing.assert_array_equal(open_source(tmp_path / "x", "text").matrix[:], expected)
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    columns = [pa.array(["a", "b"]), pa.array(["c", "d"]), pa.array(np.eye(2).tolist())]
+    twice = pa.Table.from_arrays(columns, names=["caption", "caption", "v"])
+    pyarrow.parquet.write_table(twice, tmp_path / "x.parquet")
+    with pytest.raises(FreeBindError, match=r"the same name\n.*x\.parquet\n.*got: +caption$"):
+        open_source(tmp_path / "x.parquet", "text")
+
+
 def test_tables_of_a_folder_must_have_the_same_columns(tmp_path):
     pyarrow.parquet.write_table(table(ROWS), tmp_path / "0.parquet")
     pyarrow.parquet.write_table(table(ROWS, "list"), tmp_path / "1.parquet")
