@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fb_jax import files
-from fb_jax.banks import Bank, Split
+from fb_jax.banks import Bank, Split, splits
 from fb_jax.cli.source import space_in
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Sha256, Weight
@@ -49,6 +50,24 @@ def roots_of(bank: Bank, split: Split) -> list[Path]:
     if record.exists() and (data := files.read_json(record, _Origin).data):
         roots += [path for path in [Path(data)] if path.is_dir()]
     return roots
+
+
+def banks_of(roots: Sequence[Path], chosen: Sequence[str], space: str, modality: str) -> list[Bank]:
+    """Return the banks of a space, those of the modality and of the chosen splits first.
+
+    Args:
+        roots: Bank roots.
+        chosen: Names of splits; banks of others follow.
+        space: Name of the space.
+        modality: Name of the modality.
+    """
+    banks = [
+        Bank.open(Split(root / split).bank_path(space, name))
+        for root in roots
+        for split in dict.fromkeys([*chosen, *splits(root)])
+        for name in Split(root / split).spaces().get(space, ())
+    ]
+    return sorted(banks, key=lambda bank: bank.modality != modality)
 
 
 def fused_space_of(bank: Bank, split: Split, run: Path | None = None) -> FusedSpace | None:

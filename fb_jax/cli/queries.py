@@ -13,7 +13,7 @@ from tyro.conf import arg
 from fb_jax import files
 from fb_jax.banks import Bank, BankSet, Split
 from fb_jax.cli.items import UNKNOWN, RowsAbout, bank_of, caption, position_of
-from fb_jax.cli.origin import fused_space_of
+from fb_jax.cli.origin import banks_of, fused_space_of, roots_of
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.queries import SearchedSpace
 from fb_jax.importing import open_matrix
@@ -98,7 +98,7 @@ def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
         )
     modality = query.modality or next((known.modality for known in told if known), None)
     for path, space, known in zip(query.queries, of, told, strict=True):
-        _require_fitting(path, space, known, modality, bank)
+        _require_fitting(path, space, known, modality, bank, split)
     fused = None if of == (bank.space,) else fused_space_of(bank, split, query.run)
     rows = {s: np.asarray(open_matrix(p)[:]) for s, p in zip(of, query.queries, strict=True)}
     vectors = SearchedSpace(bank.space, fused).query_rows(rows, modality)
@@ -132,15 +132,22 @@ def _space_of(path: Path, told: RowsAbout | None) -> str:
 
 
 def _require_fitting(
-    path: Path, space: str, told: RowsAbout | None, modality: str | None, bank: Bank
+    path: Path,
+    space: str,
+    told: RowsAbout | None,
+    modality: str | None,
+    bank: Bank,
+    split: Split,
 ) -> None:
-    """Raise a FreeBindError if the record of a file does not fit the options or the bank."""
+    """Raise a FreeBindError if the record of a file does not fit the options or the banks."""
     if told is None:
         return
     found, wanted = [told.space, told.modality], [space, modality or told.modality]
-    searched, weights = told.space == bank.space, bank.encoder.weights_sha256
-    if searched and UNKNOWN not in (told.weights_sha256, weights):
-        found, wanted = [*found, told.weights_sha256], [*wanted, weights]
+    known = [bank]
+    if told.space != bank.space:
+        known = banks_of(roots_of(bank, split), [split.name], space, told.modality)
+    if weights := _other_weights(told, known):
+        found, wanted = [*found, told.weights_sha256], [*wanted, " or ".join(weights)]
     if found != wanted:
         raise FreeBindError(
             "these queries are of another space than asked for",
@@ -148,5 +155,12 @@ def _require_fitting(
             expected=", ".join(wanted),
             got=", ".join(found),
             fix="name the space and the modality that the record says; rows of a fused space at "
-            "other factors must be fused again",
+            "other factors must be fused again, and rows of another encoder embedded again",
         )
+
+
+def _other_weights(told: RowsAbout, banks: list[Bank]) -> list[str]:
+    """Return the digests of the encoders of some banks, if none can be that of a file's rows."""
+    weights = sorted({bank.encoder.weights_sha256 for bank in banks})
+    fits = {UNKNOWN, told.weights_sha256} & set(weights) or told.weights_sha256 == UNKNOWN
+    return [] if fits else weights

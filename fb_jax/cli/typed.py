@@ -12,8 +12,8 @@ from jaxtyping import Float32
 from rich.markup import escape
 from tyro.conf import arg
 
-from fb_jax.banks import Bank, Encoder, Split, splits
-from fb_jax.cli.origin import fused_space_of, roots_of
+from fb_jax.banks import Bank, Encoder, Split
+from fb_jax.cli.origin import banks_of, fused_space_of, roots_of
 from fb_jax.cli.queries import Query, Titled
 from fb_jax.errors import FreeBindError, notice_once, shown
 from fb_jax.extras import import_extra
@@ -131,7 +131,7 @@ def embed_typed(
     from encoders_torch.queries import embed_query, query_encoders
 
     modality, item = typed.item
-    banks = {space: _banks(roots, chosen, space, modality) for space in spaces}
+    banks = {space: banks_of(roots, chosen, space, modality) for space in spaces}
     encoders = query_encoders(
         {space: own[0].encoder if own else NOBODY for space, own in banks.items()},
         {space: _sample(own) for space, own in banks.items()},
@@ -146,17 +146,6 @@ def embed_typed(
     for error in unavailable.values():
         notice_once(str(error))
     return rows
-
-
-def _banks(roots: Sequence[Path], chosen: Sequence[str], space: str, modality: str) -> list[Bank]:
-    """Return the banks of a space, those of the modality and of the chosen splits first."""
-    banks = [
-        Bank.open(Split(root / split).bank_path(space, name))
-        for root in roots
-        for split in dict.fromkeys([*chosen, *splits(root)])
-        for name in Split(root / split).spaces().get(space, ())
-    ]
-    return sorted(banks, key=lambda bank: bank.modality != modality)
 
 
 def _sample(banks: Sequence[Bank]) -> tuple[str, Float32[np.ndarray, " d"]] | None:

@@ -187,6 +187,14 @@ def test_fused_queries_at_other_factors_are_refused(search, take, must, home, tm
     assert (done.status, "other factors must be fused again" in done.err) == (2, True)
 
 
+def test_rows_of_another_encoder_of_a_native_space_are_refused(search, take, tmp_path):
+    rows = np.load(take("imagebind"))
+    about = {"space": "imagebind", "modality": "text", "weights_sha256": "f" * 64}
+    files.write_recorded(tmp_path / "other.npy", rows, about)
+    done = search("--queries", "other.npy")
+    assert (done.status, f"got:      imagebind, text, {'f' * 64}" in done.err) == (2, True), done
+
+
 # Where the fused space is
 
 
