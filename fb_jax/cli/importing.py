@@ -131,7 +131,8 @@ def pairs(
         split: Evaluation split.
         left: Modality of the first column.
         right: Modality of the second column; class for labels, whose names may be in the column.
-        left_column: Name of the first column; by default the first two columns are taken.
+        left_column: Name of the first column; by default the one that is named as the modality,
+            otherwise the first two columns are taken.
         right_column: Name of the second column.
         by: What the values are. By default ids if all of them are ids, otherwise row numbers.
         append: Add the pairs to the table that is there.

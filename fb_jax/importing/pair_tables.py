@@ -19,7 +19,10 @@ from fb_jax.importing.texts import DELIMITERS, cells
 
 Value = int | str
 Asked = tuple[str | None, str | None]
-"""Names of the left and the right column, None for the first two."""
+"""Names of the left and the right column; None takes the usual one, otherwise the first."""
+
+Usual = tuple[str, str]
+"""Names that the columns have if nobody names them: the modalities."""
 
 IsValue = Callable[[str, str], bool]
 """Whether two cells could be a pair; if not, they name the columns."""
@@ -40,32 +43,32 @@ class PairColumns:
     right: list[Value]
 
 
-def read_pair_columns(path: Path, asked: Asked, is_value: IsValue) -> PairColumns:
+def read_pair_columns(path: Path, asked: Asked, usual: Usual, is_value: IsValue) -> PairColumns:
     """Read two columns; a cell that is a list stands for several pairs.
 
     Raises:
         FreeBindError: The table is missing, damaged, of another kind, or lacks a column.
     """
     with reading("a pair table cannot be read", path):
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             table = files.read_npy(path, "a pair table")
             check_pairs(table, [np.iinfo(np.int64).max] * 2, path)
             return PairColumns((), *table.T.tolist())
         if path.suffix.lower() in DELIMITERS:
-            names, rows = _delimited(path, asked, is_value)
+            names, rows = _delimited(path, asked, usual, is_value)
         else:
-            names, rows = _columns(path, asked)
+            names, rows = _columns(path, asked, usual)
         found = [pair for n, row in enumerate(rows) for pair in _pairs(row, f"{path}, row {n}")]
     return PairColumns(names, [left for left, _ in found], [right for _, right in found])
 
 
 def _delimited(
-    path: Path, asked: Asked, is_value: IsValue
+    path: Path, asked: Asked, usual: Usual, is_value: IsValue
 ) -> tuple[tuple[str, ...], Iterator[tuple[Any, Any]]]:
     """Return the columns of a text: a first line that is no pair names them."""
     first = next((line for _, line in cells(path)), [])
     named = asked != (None, None) or (len(first) > 1 and not is_value(first[0], first[1]))
-    names = two_columns(first, asked, path) if named else ()
+    names = two_columns(first, asked, usual, path) if named else ()
     at = [first.index(name) for name in names] or [0, 1]
     width = len(first) if named else 2
 
@@ -84,14 +87,16 @@ def _delimited(
     return names, rows()
 
 
-def _columns(path: Path, asked: Asked) -> tuple[tuple[str, ...], Iterator[tuple[Any, Any]]]:
+def _columns(
+    path: Path, asked: Asked, usual: Usual
+) -> tuple[tuple[str, ...], Iterator[tuple[Any, Any]]]:
     columns = open_columns(path)
-    left, right = two_columns(list(columns.types), asked, path)
+    left, right = two_columns(list(columns.types), asked, usual, path)
     return (left, right), ((row.get(left), row.get(right)) for row in columns.rows(left, right))
 
 
-def two_columns(known: list[str], asked: Asked, path: Path) -> tuple[str, str]:
-    """Return the names of the two columns: those asked for, otherwise the first ones.
+def two_columns(known: list[str], asked: Asked, usual: Usual, path: Path) -> tuple[str, str]:
+    """Return the names of the two columns: those asked for, the usual ones, or the first ones.
 
     Raises:
         FreeBindError: There are fewer than two, or no such column.
@@ -99,7 +104,10 @@ def two_columns(known: list[str], asked: Asked, path: Path) -> tuple[str, str]:
     for name in asked:
         if name is not None and name not in known:
             raise unknown("column", name, known, path)
-    free = iter([name for name in known if name not in asked])
+    if usual[0] != usual[1]:
+        there = [name if name in known and name not in asked else None for name in usual]
+        asked = (asked[0] or there[0], asked[1] or there[1])
+    free = iter([name for name in known if name and name not in asked])  # pandas' index has none
     left, right = (name if name is not None else next(free, None) for name in asked)
     if left is None or right is None or left == right:
         raise FreeBindError(

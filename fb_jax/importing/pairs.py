@@ -44,7 +44,8 @@ def import_pairs(
         right: Modality of the second column; ``class`` for labels.
         source: ``.npy`` (row numbers ``[p, 2]``), ``.csv``, ``.tsv``, ``.jsonl``, Parquet or Arrow
             with two columns of ids or row numbers from 0.
-        left_column: Name of the first column; None takes the first that is not the other.
+        left_column: Name of the first column; None takes the one that is named as the modality,
+            otherwise the first that is not the other.
         right_column: Name of the second column.
         by: What the values are; None takes ids if all are ids, and row numbers if all are numbers.
         append: Add the pairs to the table that is there; those that it has are left out.
@@ -60,7 +61,7 @@ def import_pairs(
     source = Path(source)
     sides = [_Side.of(split, modality) for modality in (left, right)]
     asked = (left_column, right_column)
-    columns = read_pair_columns(source, asked, partial(_could_be_pair, sides))
+    columns = read_pair_columns(source, asked, (left, right), partial(_could_be_pair, sides))
     values = (columns.left, columns.right)
     sides = [side.named(column, by, source) for side, column in zip(sides, values, strict=True)]
     rows = [side.rows(column, by, source) for side, column in zip(sides, values, strict=True)]
@@ -193,6 +194,6 @@ def _ids(items: ItemList, *, captions: bool) -> dict[str, int]:
 
 def _numbers(values: list[Value]) -> list[int] | None:
     """Return values as numbers; None if one is none."""
-    if all(isinstance(value, int) or NUMBER.fullmatch(value) for value in values):
+    if all(NUMBER.fullmatch(str(value)) for value in values):
         return [int(value) for value in values]
     return None

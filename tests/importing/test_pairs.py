@@ -26,7 +26,8 @@ def pairs(split, tmp_path):
         if isinstance(content, pa.Table):
             pyarrow.parquet.write_table(content, path)
         elif isinstance(content, np.ndarray):
-            np.save(path, content)
+            with path.open("wb") as file:
+                np.save(file, content)
         else:
             path.write_bytes(content.encode())
         return import_pairs(split, left, right, path, **options).tolist()
@@ -45,6 +46,11 @@ TABLES = [
         {"left_column": "sound", "right_column": "words"},
     ),
     ("x.csv", "words,sound\nt3,a1\nt0,a0\nt2,a1\n", {"left_column": "sound"}),
+    ("x.csv", "text,audio\n3,1\n0,0\n2,1\n", {}),
+    ("x.csv", ",audio,text\n0,1,3\n1,0,0\n2,1,2\n", {}),
+    ("x.csv", ",sound,words\n0,1,3\n1,0,0\n2,1,2\n", {}),
+    ("x.csv", "n,text,audio\n3,0,1\n0,0,0\n2,0,1\n", {"right_column": "n"}),
+    ("x.NPY", np.array([[1, 3], [0, 0], [1, 2]]), {}),
     ("x.npy", np.array([[1, 3], [0, 0], [1, 2]], np.uint8), {}),
     ("x.jsonl", '{"audio": "a1", "text": ["t3", "t2"]}\n{"audio": "a0", "text": "t0"}', {}),
     ("x.jsonl", '{"audio": 1, "text": 3}\n{"audio": 0, "text": 0}\n{"audio": 1, "text": 2}', {}),
@@ -106,6 +112,7 @@ def test_numbers_past_the_rows_are_ids_if_ids_have_them(pairs, split):
         ("x.npy", np.array([[0, 4]]), {}, "points past an item list"),
         ("x.npy", np.zeros((2, 3), int), {}, "wrong form"),
         ("x.csv", "1" * 30 + ",0\n", {}, "is no item of audio"),
+        ("x.jsonl", '{"a": 99999999999999999999, "b": 1}', {}, "is no item of audio"),
         ("x.xls", "", {}, "cannot be read"),
     ],
 )
