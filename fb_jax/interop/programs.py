@@ -33,19 +33,21 @@ class Program(NamedTuple):
 
     Attributes:
         packages: Packages that write its files.
+        file: File or folder with the vectors.
         approximate: Whether it can have an approximate index.
     """
 
     packages: tuple[str, ...]
+    file: str
     approximate: bool = False
 
 
 PROGRAMS = {
-    "parquet": Program(("pyarrow",)),
-    "lancedb": Program(("lancedb", "pyarrow"), approximate=True),
-    "faiss": Program(("faiss",), approximate=True),
-    "qdrant": Program(("qdrant_client",)),
-    "duckdb": Program(("duckdb", "pyarrow")),
+    "parquet": Program(("pyarrow",), "items.parquet"),
+    "lancedb": Program(("lancedb", "pyarrow"), "items.lance", approximate=True),
+    "faiss": Program(("faiss",), "items.faiss", approximate=True),
+    "qdrant": Program(("qdrant_client",), "collection"),
+    "duckdb": Program(("duckdb", "pyarrow"), "items.duckdb"),
 }
 
 
@@ -130,6 +132,9 @@ def _is_there(out: Path, about: dict[str, Any]) -> bool:
         raise FreeBindError("this is a file, not a folder", where=out, fix="choose another --out")
     if (out / RECORD).exists():
         files.require_claim(out / RECORD, about, "items")
+        if not (out / PROGRAMS[about["program"]].file).exists():
+            fix = "delete this folder, and export again"
+            raise FreeBindError("an export has lost its vectors", where=out, fix=fix)
         return True
     files.require_unclaimed(out / RECORD, "items")
     return False

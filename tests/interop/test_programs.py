@@ -275,6 +275,15 @@ def test_an_interrupted_export_leaves_nothing_and_goes_well_again(program, rows,
     assert not write_export(rows, program, "exported")  # it is there
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_export_that_lost_its_vectors_is_not_taken_for_whole(program, rows):
+    write_export(rows, program, "exported")
+    assert not write_export(rows, program, "exported")
+    Path("exported", PROGRAMS[program].file).rename("lost")
+    with pytest.raises(FreeBindError, match="an export has lost its vectors"):
+        write_export(rows, program, "exported")
+
+
 def test_what_else_is_there_is_kept(rows, house):
     write_export(rows, "parquet", "exported")
     other = row_contents("u", [open_banks(house, "test", spaces=["u"])])
