@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,8 +49,9 @@ def export_space(
     runs = [Run(folder) for folder in run]
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
-    if len(runs) == 1 and ground is None:
+    if len(runs) == 1:  # its stage has the factors that were chosen
         space = runs[0].space
+        space = replace(ground, stages=(*ground.stages, space.last)) if ground else space
     else:
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
     space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
