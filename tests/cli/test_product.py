@@ -77,25 +77,24 @@ def test_a_product_of_two_stages_ends_in_one_folder_and_its_table(made):
         "provenance.json",
         "metrics.json",
         "sweep.png",
+        "queries.png",
         "space",
         ".lock",
     }
     assert list(figures(folder)) == [
         *("unified", "internvl", "clap_music", "clap_general", "internvl_ib"),
-        *("versatile", "at_expertise", "mean_of_scores"),
+        *("chosen", "versatile", "at_expertise", "mean_of_scores"),
     ]
     space = FusedSpace.load(folder / "space")
     assert (space.name, space.spaces, space.dim) == ("internvl_ib_pp", NATIVES, 56)
-    assert (space.factors, space.base.factors) == (
-        {"audio": 0.5, "text": 0.1},
-        {"image": 0.9, "text": 0.9},
-    )
+    assert space.factors == space.presets["chosen"]
+    assert space.base.factors == {"image": 0.9, "text": 0.9}  # of its recipe
     assert space.licences == dict.fromkeys(NATIVES, "Apache-2.0")
 
 
 @pytest.mark.parametrize("split", ["pool", "val", "test"])
 def test_a_second_stage_trains_on_the_rows_of_the_first_at_its_factors(made, data, split):
-    first = FusedSpace.load(made / "runs/internvl_ib/space")
+    first = FusedSpace.load(made / "runs/internvl_ib/space").at("it_expertise")  # its recipe's
     fused = open_banks(made / "runs/internvl_ib/banks", split, spaces=["internvl_ib", *NATIVES])
     native = open_banks(data, split, spaces=first.spaces)
     for modality, parts in parts_of(first, native).items():
