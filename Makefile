@@ -27,7 +27,7 @@ demo: $(CORE)  ## train on the word world, without torch; a second run only show
 	$(BIN)/python train.py --bond combination --expert clap_general
 	@echo 'for these:       . $(BIN)/activate'
 	@echo 'about the data:  docs/word_world.md'
-	@echo 'your own data:   README.md, "Your own embeddings"'
+	@echo 'your own data:   README.md, "Your embeddings, in five commands"'
 
 word-world: $(DEV)  ## build the word world from nothing: examples/word_world/README.md
 	$(BIN)/python -m examples.word_world --seed $(SEED) $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -11,7 +11,7 @@ import torch
 import tyro
 from tyro.conf import arg
 
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError
 from fb_jax.process import run_command
 
 T = TypeVar("T")
@@ -57,33 +57,3 @@ def device_of(choice: Device) -> str:
     if choice != "auto":
         return choice
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def named(option: str, texts: Sequence[str], only: str | None = None) -> dict[str, str]:
-    """Split ``NAME=VALUE``; a value without a name belongs to the only one there is.
-
-    Raises:
-        FreeBindError: There are several, and a text has no name.
-    """
-    values = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if only is not None and (not equals or name != only):
-            name, value = only, text
-        elif not equals:
-            raise FreeBindError(f"{option} lacks a name", expected="NAME=VALUE", got=text)
-        values[name] = value
-    return values
-
-
-def of_spaces(option: str, texts: Sequence[str], spaces: Sequence[str]) -> dict[str, str]:
-    """Split ``SPACE=VALUE``; the name of a single space may be left out.
-
-    Raises:
-        FreeBindError: A name is missing, or is none of the spaces.
-    """
-    values = named(option, texts, spaces[0] if len(spaces) == 1 else None)
-    for space in values:
-        if space not in spaces:
-            raise unknown("space", space, spaces, option)
-    return values

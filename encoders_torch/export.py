@@ -16,8 +16,6 @@ from encoders_torch.command import (
     PathOption,
     TextOption,
     device_of,
-    named,
-    of_spaces,
     run,
 )
 from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
@@ -26,6 +24,7 @@ from encoders_torch.report import ExportResult, Timings
 from encoders_torch.sources import Source, list_items, open_source
 from encoders_torch.target import ExportSettings
 from fb_jax import files
+from fb_jax.arguments import named, of_spaces
 from fb_jax.banks import POOL, Split, require_name
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError, Interrupted

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from encoders_torch.command import of_spaces
 from encoders_torch.encoder import FrozenEncoder, load_encoder, recorded_encoder
 from encoders_torch.encoding import encode_batch
 from encoders_torch.explain import in_one_line
 from encoders_torch.reading import Read, read_item
+from fb_jax.arguments import of_spaces
 from fb_jax.banks import Encoder
 from fb_jax.errors import FreeBindError, notice_once
 

@@ -25,6 +25,8 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+from fb_jax.errors import FreeBindError, unknown
+
 Target = TypeVar("Target")
 COLUMNS = 80
 PLACEHOLDERS: Mapping[Any, str] = {
@@ -126,3 +128,33 @@ def _help_texts(target: Any) -> dict[str, str]:
         part.arg_name: FOR_READERS_OF_CODE.sub("", " ".join((part.description or "").split()))
         for part in docstring_parser.parse_from_object(target).params
     }
+
+
+def named(option: str, texts: Sequence[str], only: str | None = None) -> dict[str, str]:
+    """Split ``NAME=VALUE``; a value without a name belongs to the only one there is.
+
+    Raises:
+        FreeBindError: There are several, and a text has no name.
+    """
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if only is not None and (not equals or name != only):
+            name, value = only, text
+        elif not equals:
+            raise FreeBindError(f"{option} lacks a name", expected="NAME=VALUE", got=text)
+        values[name] = value
+    return values
+
+
+def of_spaces(option: str, texts: Sequence[str], spaces: Sequence[str]) -> dict[str, str]:
+    """Split ``SPACE=VALUE``; the name of a single space may be left out.
+
+    Raises:
+        FreeBindError: A name is missing, or is none of the spaces.
+    """
+    values = named(option, texts, spaces[0] if len(spaces) == 1 else None)
+    for space in values:
+        if space not in spaces:
+            raise unknown("space", space, spaces, option)
+    return values

@@ -191,6 +191,15 @@ def _require_space(split: Split, space: str, known: Iterable[str]) -> None:
             where=split.path / "embeddings" / space,
             fix="run the command that writes them again: it continues where it stopped",
         )
+    here = [part.parent.parent.name for part in split.path.parent.glob(f"*/embeddings/{space}")]
+    if here:
+        raise FreeBindError(
+            f"this split has no rows of {space}",
+            where=split.path,
+            expected=", ".join(known),
+            got=f"{space} in {', '.join(sorted(here))}",
+            fix=f"write them as there: freebind fuse or import with --split {split.name}",
+        )
     raise unknown("space", space, known, split.path)
 
 

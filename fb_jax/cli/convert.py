@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from fb_jax.arguments import of_spaces
 from fb_jax.cli.device import on_device
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
@@ -22,7 +23,7 @@ def convert(
     space: Annotated[Path, Positional],
     to: Literal["sentence-transformers", "onnx"],
     out: Path | None = None,
-    encoder: Annotated[dict[str, str], arg(metavar="SPACE ENCODER ...")] = {},  # noqa: B006
+    encoder: Annotated[tuple[str, ...], arg(metavar="SPACE=ENCODER ...")] = (),
 ) -> None:
     """Write a fused space for another program; factors stay changeable in both formats.
 
@@ -32,7 +33,8 @@ def convert(
             onnx writes one file whose factors are inputs.
         out: Folder or file to write; by default the folder itself, or space.onnx in it.
         encoder: Encoders of native spaces for sentence-transformers, such as
-            st:sentence-transformers/clip-ViT-B-32; without one, rows of the space must be given.
+            house=st:sentence-transformers/clip-ViT-B-32; without one, rows of the space must be
+            given.
     """
     if encoder and to == "onnx":
         raise FreeBindError(
@@ -45,7 +47,8 @@ def convert(
         print(f"{path}: {fused}")
         print(f"ask for an output: {', '.join(fused.modalities)}; its inputs: MODALITY.SPACE")
         return
-    encoders = {name: _located(text) for name, text in encoder.items()}
+    named = of_spaces("--encoder", encoder, fused.spaces)
+    encoders = {name: _located(text) for name, text in named.items()}
     folder = out or space
     write_sentence_transformer(fused, folder, encoders=encoders, metrics=read_metrics(space))
     print(f"{folder}: {fused}")

@@ -35,7 +35,7 @@ class Stored:
 
 @on_device
 def fuse(
-    split: str,
+    split: tuple[str, ...],
     factors: OmitArgPrefixes[ExpertFactors],
     stored: OmitArgPrefixes[Stored],
     run: Path | None = None,
@@ -46,12 +46,12 @@ def fuse(
     out: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
     device: Device = "auto",
 ) -> None:
-    """Write the fused rows of every item of a split as banks.
+    """Write the fused rows of every item of one or several splits as banks.
 
     It does not overwrite. For other factors choose another name: --name best.
 
     Args:
-        split: Split to fuse, pool or evaluation.
+        split: Splits to fuse, pool or evaluation.
         factors: Weights of the expert, 0 to 1: sigma after a combination, lambda after a
             displacement in the paper.
         run: Folder of a run or a product, or a folder with exactly one of them.
@@ -64,25 +64,40 @@ def fuse(
             word world RUN/fused.
         device: Device to compute on.
     """
-    source = source_of(run, space, data)
-    banks = source.open(split)
+    source, names = source_of(run, space, data), list(dict.fromkeys(split))
+    if not names:
+        raise FreeBindError("there is nothing to fuse", expected="--split NAME ...")
     fused = source.space.at(preset) if preset else source.space
     fused = fused.with_factors(**factors.chosen())
-    name, root = name or fused.title, out or _beside(banks, source.folder)
-    _require_same_or_none(Split(root / split), name, fused)
-    items = open_split(Path(banks.split.path).parent, split).items
-    total = sum(len(items(m)) for m in fusable(fused, banks))
-    with ConsoleReporter().task(f"fuse {split}", total) as advance:
-        counts = write_fused(fused, banks, root, name, progress=advance, **vars(stored))
-    write_origin(Split(root / split), name, source.folder, fused, Path(banks.split.path).parent)
-    done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
-    print(f"{done} items in {root / split}, space {name}; {fused}")
-    for line in _exceptions(Split(root / split), name, counts):
-        print(line)
+    name = name or fused.title
+    opened = {part: source.open(part) for part in names}
+    roots = {part: out or _beside(banks, source.folder) for part, banks in opened.items()}
+    for part, root in roots.items():
+        _require_same_or_none(Split(root / part), name, fused)
+    for part, banks in opened.items():
+        _fuse(fused, banks, Split(roots[part] / part), name, source.folder, stored)
+    root = roots[names[0]]
     print(
-        f"search them:  freebind search --root {root} --split {split} --space {name} "
+        f"search them:  freebind search --root {root} --split {' '.join(names)} --space {name} "
         f"--in {fused.shared[0]} --like {fused.shared[-1]} --row 0"
     )
+
+
+def _fuse(
+    fused: FusedSpace, banks: BankSet, target: Split, name: str, folder: Path, stored: Stored
+) -> None:
+    """Write the fused rows of one split, and say how many there are."""
+    native = Path(banks.split.path).parent
+    items = open_split(native, target.name).items
+    total = sum(len(items(m)) for m in fusable(fused, banks))
+    root = target.path.parent
+    with ConsoleReporter().task(f"fuse {target.name}", total) as advance:
+        counts = write_fused(fused, banks, root, name, progress=advance, **vars(stored))
+    write_origin(target, name, folder, fused, native)
+    done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
+    print(f"{done} items in {target.path}, space {name}; {fused}")
+    for line in _exceptions(target, name, counts):
+        print(line)
 
 
 def _exceptions(split: Split, name: str, modalities: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from fb_jax.banks import Encoder, Split, describe_bank
+from fb_jax.banks import Encoder, Split, describe_bank, splits
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.importing import (
@@ -91,6 +91,7 @@ def import_(
             continue
         for note in (*opened.notes, *(listed.notes if listed else ())):
             print(note)
+        _say_if_new(target.root, str(opened.modality))
         with ConsoleReporter().task("import", 0) as advance:
             where = split, target.space, str(opened.modality), opened
             if append:
@@ -109,6 +110,14 @@ def import_(
         print(f"{bank.folder}: {describe_bank(bank)}")
     if dry_run:
         print(DRY)
+
+
+def _say_if_new(root: Path, modality: str) -> None:
+    """Say so if no split of the root has a modality that is none of the usual ones: a typo?"""
+    spaces = [Split(root / name).spaces() for name in splits(root)]
+    known = {m for owned in spaces for modalities in owned.values() for m in modalities}
+    if known and modality not in {*known, "text", "image", "audio"}:
+        print(f"modality {modality} is new here; {root} has {', '.join(sorted(known))}")
 
 
 def pairs(

@@ -20,5 +20,6 @@ def show_results(results: Mapping[str, Results], title: str, chosen: Chosen | No
         print(CAPTION)
     if chosen is not None:
         console.print(escape(str(chosen)), highlight=False)
-    for line in list(results.values())[-1].verdicts() if results else []:
-        console.print(escape(line), highlight=False)
+    for name, result in list(results.items())[-1:]:
+        for line in replace(result, title=name).verdicts():
+            console.print(escape(line), highlight=False)

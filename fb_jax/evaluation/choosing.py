@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from fb_jax.banks.pair_tables import pair_key
 from fb_jax.errors import FreeBindError, unknown
@@ -70,7 +71,7 @@ class Choice:
 
 
 def choose(swept: Sweep, aim: Aim) -> Choice:
-    """Return the factors of a grid that meet an aim best; of equal ones the lowest.
+    """Return the factors of a grid that meet an aim best; of equal ones those in their middle.
 
     Raises:
         FreeBindError: The aim names a pair that was not swept.
@@ -84,12 +85,20 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     score = every + sum(pairs[p] for p in aimed) / len(aimed)
     short = every + sum(np.maximum(0, swept.unified[p] - pairs[p]) for p in others)
     allowed = np.isclose(short, short.min())
-    best = np.unravel_index(np.argmax(np.where(allowed, score, -1)), every.shape)
+    aimed_at = np.where(allowed, score, -1)
+    best = _middle(np.isclose(aimed_at, aimed_at.max(), rtol=0, atol=1e-9))
     reached = {
         p: float(np.broadcast_to(surface, every.shape)[best]) for p, surface in pairs.items()
     }
     factors = {m: swept.grid[int(i)] for m, i in zip(swept.modalities, best, strict=True)}
     return Choice(dict(sorted(factors.items())), reached, float(short[best]))
+
+
+def _middle(equal: Bool[np.ndarray, ...]) -> tuple[int, ...]:
+    """Return the place in a set that is nearest to its mean; of equal ones the first."""
+    places = np.argwhere(equal)
+    nearest = np.square(places - places.mean(axis=0)).sum(axis=1).argmin()
+    return tuple(places[nearest].tolist())
 
 
 def as_text(factors: Factors) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ RIGHT = "#b7e4c7"
 
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
-    files.write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        files.write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def _own_steps(records: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
@@ -122,7 +125,7 @@ def plot_queries(changed: Sequence[Changed], title: str, path: Path | str) -> No
 
 
 def _short(text: str, most: int = 40) -> str:
-    text = text.replace("$", r"\$")  # no mathematics
+    text = " ".join(text.split()).replace("$", r"\$")  # one line, no mathematics
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -18,6 +18,8 @@ from fb_jax.importing.source import Source
 EXAMPLES = 2
 MOST_COLUMNS = 20
 
+REFUSED = ", which are refused without --bad-rows missing"
+
 
 def describe_import(
     split: Split, space: str, source: Source, items: Listed | None, dtype: str
@@ -46,7 +48,7 @@ def describe_import(
         *source.notes,
         *_columns(source),
         *_items(items),
-        f"bad rows: {bad} of the first {len(first):,}",
+        f"bad rows: {bad} of the first {len(first):,}" + (REFUSED if bad else ""),
         f"{_verb(modality in split.spaces().get(space, []))} {folder}: {size} as {dtype}",
         _list(split, modality, count),
     ]

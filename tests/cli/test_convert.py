@@ -34,7 +34,7 @@ def test_a_folder_gets_an_onnx_file(folder, must):
 def test_a_folder_is_read_by_sentence_transformers_too(folder, must, tmp_path, other):
     (tmp_path / "house").mkdir()
     out = tmp_path / "other" if other else folder
-    asked = ["--encoder", "imagebind", "st:house", *(["--out", out] if other else [])]
+    asked = ["--encoder", "imagebind=st:house", *(["--out", out] if other else [])]
     said = must(main, "convert", folder, "--to", "sentence-transformers", *asked)
     assert "clap_general: no encoder is named, so its rows must be given" in said
     assert "imagebind: no encoder" not in said
@@ -49,5 +49,5 @@ def test_a_folder_is_read_by_sentence_transformers_too(folder, must, tmp_path, o
 
 
 def test_an_encoder_for_an_onnx_file_is_refused(folder, invoke):
-    done = invoke(main, "convert", folder, "--to", "onnx", "--encoder", "imagebind", "st:a/b")
+    done = invoke(main, "convert", folder, "--to", "onnx", "--encoder", "imagebind=st:a/b")
     assert (done.status, "takes native rows, not items" in done.err) == (2, True)

@@ -24,7 +24,7 @@ SWEPT = Sweep(
         ("mean", 0.5, 0.5),  # 50 + 78 + 12
         ("audio-text", 1.0, 1.0),
         ("text-audio", 1.0, 1.0),
-        ("image-text", 0.0, 0.0),  # of equal ones the lowest factors
+        ("image-text", 0.0, 0.5),  # of equal ones the middle: every factor of audio
         ("audio-text, others no worse than unified", 0.0, 0.0),
         ("mean,  others no worse  than unified ", 0.0, 0.0),
     ],
