@@ -54,5 +54,7 @@ def position_of(banks: BankSet, bank: Bank, row: int, title: str) -> Integer[np.
 
 
 def caption(item: dict[str, Any]) -> str:
-    """Return what an item is, for the terminal."""
-    return escape(shown(item.get("caption") or item.get("path") or item["id"]))
+    """Return what an item is, for the terminal: its caption or path, and its id unless a number."""
+    name = shown(item["id"])
+    text = shown(item.get("caption") or item.get("path") or name)
+    return escape(text if name.isdigit() or name in text else f"{text} ({name})")
