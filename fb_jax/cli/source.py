@@ -90,7 +90,7 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
 
     names = lambda: provenance.evaluation or list(evaluation_banks(loaded, root))  # noqa: E731
     metrics = folder.parent / METRICS
-    chosen = read_chosen(metrics, loaded) if folder.name == "space" else None
+    chosen = read_chosen(metrics, loaded, stored=True) if folder.name == "space" else None
     return Source(loaded, folder, names, opened, chosen)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,11 @@ class Aim:
         pair = MEAN if found[1] == MEAN else "-".join(pair_key(parts[0], parts[1]))
         return cls(pair, bool(found[2]))
 
+    def require_among(self, pairs: Iterable[str], where: object) -> None:
+        """Raise a FreeBindError unless the pair that counts is one of some pairs, or "mean"."""
+        if self.pair not in (known := [MEAN, *pairs]):
+            raise unknown("pair of modalities", self.pair, known, where)
+
     def __str__(self) -> str:
         what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the R@1 of {self.pair}"
         return what + (f", {KEPT}" if self.keep else "")
@@ -76,8 +82,7 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
         FreeBindError: The aim names a pair that was not swept.
     """
     pairs = {pair: swept.over_factors(pair) for pair in swept.surfaces}
-    if aim.pair not in (MEAN, *pairs):
-        raise unknown("pair of modalities", aim.pair, [MEAN, *pairs], "the aim to choose factors")
+    aim.require_among(pairs, "the aim to choose factors")
     aimed = [aim.pair] if aim.pair in pairs else list(pairs)
     others = [p for p in pairs if aim.keep and (p not in aimed or aim.pair == MEAN)]
     every: Any = np.zeros([len(swept.grid)] * len(swept.modalities))
