@@ -102,7 +102,9 @@ class Schedule:
                 where=f"subset {subset_name(smallest)}",
                 expected=f"at most {self.size(smallest)} pairs in a batch",
                 got=self.batch,
-                fix=f"set --training.batch {max(2, self.size(smallest) // 8)}: 8 steps an epoch",
+                fix=f"set --training.batch {max(2, self.size(smallest) // 8)}: 8 steps an epoch"
+                if self.size(smallest) > 1
+                else "train on two or more items of every modality",
             )
         if self.batch < 2:
             raise FreeBindError("a batch needs two pairs to contrast", got=self.batch)

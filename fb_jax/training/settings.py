@@ -83,9 +83,10 @@ class Training:
         assert whole.batch is not None
         schedule = Schedule(starts, batch=whole.batch, epochs=whole.epochs, seed=self.seed)
         if schedule.left_out > MOST_LEFT_OUT:
+            less = "; a smaller batch uses more" if whole.batch > 2 else ""
             notice_once(
                 f"batch {whole.batch}: an epoch leaves out up to {100 * schedule.left_out:.0f} % "
-                "of a projector's pairs, which do not fill a batch; a smaller batch uses more"
+                f"of a projector's pairs, which do not fill a batch{less}"
             )
         return schedule
 
