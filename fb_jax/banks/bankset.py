@@ -265,6 +265,7 @@ def _shared_rows(
         raise FreeBindError(
             f"no {modality} item has an embedding in every space",
             where=split.path,
-            got=", ".join(f"{bank.space} {len(bank.present())}" for bank in owners),
+            got=", ".join(f"{bank.space} {len(bank.present())}" for bank in owners)
+            + (f"; {len(removed)} items were removed" if len(removed) else ""),
         )
     return rows

@@ -13,6 +13,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
 from fb_jax.run.choosing import Chosen
+from fb_jax.run.folder import RunPaths
 from fb_jax.run.provenance import (
     Provenance,
     read_provenance,
@@ -89,8 +90,9 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
         return banks
 
     names = lambda: provenance.evaluation or list(evaluation_banks(loaded, root))  # noqa: E731
+    of_product = folder.name == "space" and RunPaths(folder.parent).is_product
     metrics = folder.parent / METRICS
-    chosen = read_chosen(metrics, loaded) if folder.name == "space" else None
+    chosen = read_chosen(metrics, loaded, stored=True) if of_product else None
     return Source(loaded, folder, names, opened, chosen)
 
 

@@ -79,6 +79,7 @@ def _recall(
     asked, query_of = np.unique(pairs[:, 0], return_inverse=True)
     count = items.components.shape[1]
     chunk = max(1, SCORE_BYTES // (4 * 8 * count))  # 4 scores, and as much again in between
+    most = int(np.bincount(query_of // chunk).max())  # one length: each would be compiled anew
     shares = jnp.asarray(queries.shares)
     on_device = tuple(map(jnp.asarray, (items.components, items.shares, items.norms)))
     hits = np.zeros((len(items.shares), len(queries.shares)), int)
@@ -88,6 +89,8 @@ def _recall(
         own, positive = query_of[here] - start, pairs[here, 1]
         handicap = _handicap(own, positive, (len(rows), count))
         block = jnp.asarray(queries.components[:, rows])
+        # The last pair again and again changes nothing.
+        own, positive = (np.pad(side, (0, most - len(side)), "edge") for side in (own, positive))
         hits += np.asarray(_hits(block, shares, on_device, own, positive, handicap))
     return 100 * hits.T / len(asked)
 

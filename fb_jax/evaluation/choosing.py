@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
 
 MEAN, KEPT = "mean", "others no worse than unified"
+EQUAL = 1e-6
+"""Points of R@1 that are rounding: one query among 10 million is more."""
 AIM = re.compile(rf"\s*([^\s,]+)\s*(,\s*{KEPT.replace(' ', chr(92) + 's+')}\s*)?")
 
 
@@ -49,6 +52,11 @@ class Aim:
         pair = MEAN if found[1] == MEAN else "-".join(pair_key(parts[0], parts[1]))
         return cls(pair, bool(found[2]))
 
+    def require_among(self, pairs: Iterable[str], where: object) -> None:
+        """Raise a FreeBindError unless the pair that counts is one of some pairs, or "mean"."""
+        if self.pair not in (known := [MEAN, *pairs]):
+            raise unknown("pair of modalities", self.pair, known, where)
+
     def __str__(self) -> str:
         what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the R@1 of {self.pair}"
         return what + (f", {KEPT}" if self.keep else "")
@@ -71,22 +79,24 @@ class Choice:
 
 
 def choose(swept: Sweep, aim: Aim) -> Choice:
-    """Return the factors of a grid that meet an aim best; of equal ones those in their middle.
+    """Return the factors of a grid that meet an aim best.
+
+    Of equal ones it returns those with the best mean of all pairs, since a pair leaves the factors
+    of other modalities open; of these the ones in their middle.
 
     Raises:
         FreeBindError: The aim names a pair that was not swept.
     """
     pairs = {pair: swept.over_factors(pair) for pair in swept.surfaces}
-    if aim.pair not in (MEAN, *pairs):
-        raise unknown("pair of modalities", aim.pair, [MEAN, *pairs], "the aim to choose factors")
+    aim.require_among(pairs, "the aim to choose factors")
     aimed = [aim.pair] if aim.pair in pairs else list(pairs)
     others = [p for p in pairs if aim.keep and (p not in aimed or aim.pair == MEAN)]
     every: Any = np.zeros([len(swept.grid)] * len(swept.modalities))
-    score = every + sum(pairs[p] for p in aimed) / len(aimed)
+    score, mean = (every + sum(pairs[p] for p in some) / len(some) for some in (aimed, pairs))
     short = every + sum(np.maximum(0, swept.unified[p] - pairs[p]) for p in others)
-    allowed = np.isclose(short, short.min())
-    aimed_at = np.where(allowed, score, -1)
-    best = _middle(np.isclose(aimed_at, aimed_at.max(), rtol=0, atol=1e-9))
+    score = np.where(np.isclose(short, short.min()), score, -1)
+    mean = np.where(score >= score.max() - EQUAL, mean, -1)
+    best = _middle(mean >= mean.max() - EQUAL)
     reached = {
         p: float(np.broadcast_to(surface, every.shape)[best]) for p, surface in pairs.items()
     }

@@ -91,15 +91,19 @@ def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
     return {pair: table for pair, table in tables.items() if len(table)}
 
 
+def can_evaluate(space: FusedSpace, banks: BankSet) -> bool:
+    """Return whether there are pairs of modalities that can be fused; the space may be planned."""
+    fused = set(fusable(space, banks))
+    return any(fused.issuperset(pair) for pair in pair_tables(space.modalities, banks))
+
+
 def tables_for(space: FusedSpace, banks: BankSet) -> Tables:
     """Return the pair tables that a fused space can be evaluated on; it may be planned.
 
     Raises:
         FreeBindError: There is no pair of modalities that can be fused from these banks.
     """
-    tables = pair_tables(space.modalities, banks)
-    fused = set(fusable(space, banks))
-    if not any(fused.issuperset(pair) for pair in tables):
+    if not can_evaluate(space, banks):
         raise FreeBindError(
             "nothing to evaluate: no pairs between items that every space has",
             where=banks.split.path,
@@ -108,7 +112,7 @@ def tables_for(space: FusedSpace, banks: BankSet) -> Tables:
             + ", ".join(dict.fromkeys(name for name, _ in banks.banks)),
             fix="add a pair table with freebind bank pairs, or name the spaces as in the pool",
         )
-    return tables
+    return pair_tables(space.modalities, banks)
 
 
 def evaluate(

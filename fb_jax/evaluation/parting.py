@@ -48,17 +48,23 @@ def part_by_item(banks: BankSet, fraction: float) -> tuple[BankSet, BankSet]:
 def _groups(
     counts: Mapping[str, int], tables: Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
 ) -> dict[str, Int[np.ndarray, " n"]]:
-    """Return a label for every item: the least number of those it is linked to by pairs."""
+    """Return a label for every item: the least number of those it is linked to by pairs.
+
+    Every round halves what is left of a chain of pairs, so that long ones take few rounds.
+    """
     ends = np.cumsum([0, *counts.values()])
-    labels = {m: np.arange(end, end + n) for (m, n), end in zip(counts.items(), ends, strict=False)}
-    before = -1
-    while (total := sum(int(own.sum()) for own in labels.values())) != before:
-        before = total
-        for (left, right), table in tables.items():
-            low = np.minimum(labels[left][table[:, 0]], labels[right][table[:, 1]])
-            np.minimum.at(labels[left], table[:, 0], low)
-            np.minimum.at(labels[right], table[:, 1], low)
-    return labels
+    first = dict(zip(counts, ends, strict=False))
+    numbered = (t + np.array([first[left], first[right]]) for (left, right), t in tables.items())
+    pairs = np.concatenate(list(numbered))
+    before, label = np.empty(0), np.arange(ends[-1])
+    while not np.array_equal(before, label):
+        before, low = label, label[pairs].min(axis=1)
+        label = label.copy()
+        for side in pairs.T:
+            np.minimum.at(label, side, low)
+            np.minimum.at(label, before[side], low)
+        label = label[label]
+    return dict(zip(counts, np.split(label, ends[1:-1]), strict=True))
 
 
 def _restricted(banks: BankSet, inside: Mapping[str, np.ndarray]) -> BankSet:

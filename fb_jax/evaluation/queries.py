@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from fb_jax.banks import BankSet, Split
+from fb_jax.banks import BankSet, ItemList, Split
 from fb_jax.evaluation.models import unified_rows
 from fb_jax.evaluation.search import nearest
 from fb_jax.fusion import FusedSpace, fusable, sources
@@ -68,7 +68,8 @@ def changed_queries(
     finds = [
         nearest(model[left][rows], model[right], TOP)[1].tolist() for model in (unified, fused)
     ]
-    name = partial(_name, banks.split, banks.rows)
+    items = {m: banks.split.items(m) for m in (left, right)}
+    name = partial(_name, items, banks.rows)
     fits = set(map(tuple, table.tolist()))
     return [
         Changed(
@@ -82,7 +83,9 @@ def changed_queries(
     ]
 
 
-def _name(split: Split, rows: Mapping[str, np.ndarray], modality: str, position: int) -> str:
+def _name(
+    items: Mapping[str, ItemList], rows: Mapping[str, np.ndarray], modality: str, position: int
+) -> str:
     """Return what an item is called: its caption, path or id."""
-    item = split.items(modality)[int(rows[modality][position])]
+    item = items[modality][int(rows[modality][position])]
     return str(item.get("caption") or item.get("path") or item["id"])

@@ -54,7 +54,7 @@ def by_spaces(space: FusedSpace, banks: BankSet, modality: str) -> list[BankSet]
 def _restricted(some: list[Bank], banks: BankSet, kept: np.ndarray) -> BankSet:
     rows = np.flatnonzero(kept)
     restricted = {(bank.space, bank.modality): bank.restrict(rows) for bank in some}
-    return BankSet(banks.split, restricted, {some[0].modality: rows})
+    return BankSet(banks.split, restricted, {some[0].modality: rows}, banks.removed)
 
 
 def parts_of(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fb_jax import files
-from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, splits
-from fb_jax.errors import FreeBindError, require_range, unknown
-from fb_jax.evaluation.choosing import MEAN, Aim
-from fb_jax.evaluation.models import pair_tables
+from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, since, splits
+from fb_jax.errors import FreeBindError, require_range
+from fb_jax.evaluation.choosing import Aim
+from fb_jax.evaluation.models import can_evaluate, pair_tables
 from fb_jax.evaluation.retrieval import measured
-from fb_jax.fusion import FusedSpace, fusable
+from fb_jax.fusion import FusedSpace
 from fb_jax.limits import address_space, require_address_space
 from fb_jax.numerics import require_supported
 from fb_jax.projector import Bond, BondSpec
@@ -123,10 +124,9 @@ def _require_aim(job: Job, space: FusedSpace) -> None:
     """Raise a FreeBindError if factors cannot be chosen on the evaluation splits as asked."""
     how = job.config.choosing
     sets, val, _ = parted(job.evaluation, how)
-    if val and how.aim not in (NONE, MEAN):
-        known = ["-".join(pair) for pair in pair_tables(space.modalities, sets[val])]
-        if (pair := Aim.parse(how.aim).pair) not in (MEAN, *known):
-            raise unknown("pair of modalities", pair, [MEAN, *known], f"the pairs of {val}")
+    if val and how.aim != NONE:
+        known = map("-".join, pair_tables(space.modalities, sets[val]))
+        Aim.parse(how.aim).require_among(known, f"the pairs of {val}")
 
 
 def _require_room(job: Job) -> None:
@@ -189,8 +189,7 @@ def _evaluation_splits(
             continue
         banks = open_banks(config.data, name, spaces=space.spaces)
         _require_dims(banks, pool)
-        fused = set(fusable(space, banks))
-        if any(fused.issuperset(pair) for pair in pair_tables(space.modalities, banks)):
+        if can_evaluate(space, banks):
             usable[name] = banks
         else:
             left_out[name] = "no pairs between modalities that can be fused"
@@ -209,8 +208,24 @@ def _require_dims(banks: BankSet, pool: BankSet) -> None:
             )
 
 
+def _require_pool(job: Job) -> None:
+    """Raise a FreeBindError if the pool has grown, or lost items, since the run was begun."""
+    claim = files.read_json(job.paths.marker, dict[str, Any])
+    told, changed = since(claim.get("pairs", {}).get("banks", {}), job.pairs.banks)
+    if told and not changed:
+        raise FreeBindError(
+            "the pool is not the one that this run was trained on: it has changed since",
+            where=job.config.folder,
+            expected="the same items",
+            got=f"trained on {', and '.join(told)}",
+            fix="choose another --out to train on the pool as it is now; "
+            "freebind eval and freebind fuse go on with this run",
+        )
+
+
 def _require_own_folder(job: Job) -> None:
     if job.paths.marker.exists():
+        _require_pool(job)
         files.require_claim(job.paths.marker, job.identity(), "results")
         return
     files.require_unclaimed(job.paths.marker, "results")

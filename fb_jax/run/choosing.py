@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.evaluation.choosing import Aim, as_text, choose
 from fb_jax.evaluation.parting import part_by_item
 from fb_jax.evaluation.sweep import Sweep, sweep
 from fb_jax.files.kinds import Weight
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import Factors, FusedSpace
 
 NONE = "none"
 VAL, TEST = "val", "test"
@@ -28,11 +29,13 @@ class Choosing:
         aim: See ``Aim.parse``; "none" keeps the preset.
         val: Split whose pairs are used.
         fraction: Without that split: share of the items of the only split that are used instead.
+        built_on: Factors at which a later stage has used the space; others are refused.
     """
 
     aim: str = "mean"
     val: str = VAL
     fraction: float | None = None
+    built_on: Factors | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Chosen:
         split: The split that was parted to choose; "" if none was.
         fraction: Share of its items that were used.
         sweep: The whole surface; see ``Sweep.to_dict``.
+        rows: Digest of the part's items, if a split was parted; "" in results of earlier versions.
     """
 
     factors: dict[str, Weight]
@@ -58,6 +62,7 @@ class Chosen:
     split: str
     fraction: float | None
     sweep: dict[str, Any]
+    rows: str = ""
 
     def __str__(self) -> str:
         return f"factors chosen on {self.on}, for {self.aim}: {as_text(self.factors)}"
@@ -78,10 +83,25 @@ def in_order(sets: Mapping[str, BankSet], val: str = VAL) -> Sets:
 
 
 def as_chosen(evaluation: Mapping[str, BankSet], chosen: Chosen | None) -> Sets:
-    """Return evaluation splits as they were when factors were chosen: in order, one in parts."""
+    """Return evaluation splits as they were when factors were chosen: in order, one in parts.
+
+    That one stays whole, with a notice, if it holds other items now, which would be parted
+    differently: items that factors were chosen on must not count as the rest.
+    """
     if chosen is not None and chosen.split in evaluation and chosen.fraction is not None:
-        return part_off(evaluation, chosen.split, chosen.fraction)
+        parts = part_off(evaluation, chosen.split, chosen.fraction)
+        if chosen.rows in ("", _rows_digest(next(iter(parts.values())))):
+            return parts
+        notice_once(
+            f"{evaluation[chosen.split].split.path}: not the items of which factors were chosen "
+            f"on {chosen.on}: it is evaluated whole; freebind train again parts it anew"
+        )
     return in_order(evaluation, chosen.on if chosen else VAL)
+
+
+def _rows_digest(banks: BankSet) -> str:
+    """Return a digest of the items of a part of a split."""
+    return files.sha256_of_json({m: rows.tolist() for m, rows in banks.rows.items()})
 
 
 def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, str, str]:
@@ -108,6 +128,17 @@ def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, str,
     (split,) = evaluation
     sets = part_off(evaluation, split, how.fraction)
     return sets, next(iter(sets)), split
+
+
+def require_built_on(space: FusedSpace, how: Choosing) -> None:
+    """Raise a FreeBindError if a later stage has used a space at other factors."""
+    if how.built_on not in (None, space.factors):
+        raise FreeBindError(
+            f"a later stage was built on other factors of {space.title}",
+            expected=as_text(how.built_on or {}),
+            got=f"{as_text(space.factors)}, by --choose or on other pairs",
+            fix="choose another --out: it is another product",
+        )
 
 
 def choose_on(
@@ -138,5 +169,6 @@ def choose_on(
         split=split,
         fraction=how.fraction if split else None,
         sweep=swept.to_dict(),
+        rows=_rows_digest(banks) if split else "",
     )
     return chosen, swept

@@ -52,10 +52,6 @@ def describe(job: Job) -> dict[str, str]:
     )
     fused = config.dim or FusedSpace.of(Bond(job.bond)).dim
     left_out = [f"without {name}: {why}" for name, why in job.left_out.items()]
-    left = max(
-        1 - steps * schedule.batch / schedule.size(subset)
-        for subset, steps in zip(schedule.members, schedule.epoch_steps, strict=True)
-    )
     return {
         "data": str(config.data),
         "bond": f"{config.title}; expert with {shared}; anchor {spec.anchor}",
@@ -64,9 +60,9 @@ def describe(job: Job) -> dict[str, str]:
         "mixture": f"{len(schedule.members)} projectors of {needs.parameters:,} parameters, from "
         + ", ".join(subset_name(member) for member in schedule.members),
         "steps": f"{len(schedule):,}, batch {schedule.batch:,}, "
-        f"{config.training.epochs} epochs, each without up to {100 * left:.0f} % of a projector's "
-        f"pairs (its last partial batch), projectors in turn in {len(schedule.lanes)} lanes; "
-        f"{needs.training_operations / 1e12:,.2f} TFLOP",
+        f"{config.training.epochs} epochs, each without up to {100 * schedule.left_out:.0f} % of a "
+        "projector's pairs (its last partial batch), projectors in turn in "
+        f"{len(schedule.lanes)} lanes; {needs.training_operations / 1e12:,.2f} TFLOP",
         "memory": f"pairs {size(needs.table_memory)} as float32 "
         + ("(held)" if resident else "(read from disk)")
         + f", a step about {size(needs.step_memory)}",

@@ -66,7 +66,8 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     training = training or Training()
     best = Aim.parse(aim)
     steps = len(training.schedule(kind, spec.ranges))
-    _require_pairs(validation, FusedSpace.of(Bond(describe_bond(spec, kind, training.hidden))))
+    planned = FusedSpace.of(Bond(describe_bond(spec, kind, training.hidden)))
+    _require_pairs(validation, planned, best)
     pairs_at, bond_at = (folder and Path(folder) / part for part in ("pairs", "bond"))
     with reporter.task("pseudo pairs", sum(map(len, spec.ranges.values()))) as advance:
         pairs = build_pairs(spec, pairs_at, resident_bytes=runtime.resident_bytes, progress=advance)
@@ -78,8 +79,8 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     return space.choosing(choose(sweep(space, validation), best).factors)
 
 
-def _require_pairs(validation: BankSet | None, planned: FusedSpace) -> None:
-    """Raise a FreeBindError unless the factors of a space can be chosen on some banks."""
+def _require_pairs(validation: BankSet | None, planned: FusedSpace, aim: Aim) -> None:
+    """Raise a FreeBindError unless the factors of a space can be chosen on some banks as asked."""
     if validation is None:
         return
     if not isinstance(validation, BankSet):
@@ -89,4 +90,4 @@ def _require_pairs(validation: BankSet | None, planned: FusedSpace) -> None:
             expected="BankSet.from_arrays(spaces, pairs)",
             got=type(validation).__name__,
         )
-    tables_for(planned, validation)
+    aim.require_among(map("-".join, tables_for(planned, validation)), "the pairs of validation")

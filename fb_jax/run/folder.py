@@ -20,7 +20,7 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import Bank, BankSet, Encoder, Split, open_banks
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
@@ -122,7 +122,12 @@ class Run:
 
     @property
     def chosen(self) -> Chosen | None:
-        """The factors that were chosen, and how."""
+        """The factors that were chosen, and how; a notice says if its results are missing."""
+        if not self.paths.metrics.exists():
+            notice_once(
+                f"{self.folder}: no metrics.json, so its factors are those of the preset; "
+                "freebind train with the same options chooses and evaluates again"
+            )
         return read_chosen(self.paths.metrics, self._preset_space)
 
     @property

@@ -22,7 +22,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, open_split
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.fusion import CutSum, FusedSpace, digest, licences_of, with_basis
+from fb_jax.fusion import CutSum, Factors, FusedSpace, digest, licences_of, with_basis
 from fb_jax.fusion.cut import require_cut, uncut
 from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
@@ -212,6 +212,13 @@ class _Stage:
         about = {"data": str(data), "run": claim, "banks": banks, "evaluation": list(banks)}
         files.write_json(path, about)
 
+    def _built_on(self) -> Factors | None:
+        """Return the factors of the rows that a later stage was built on, if they were chosen."""
+        folders = [self.folder / name for name in ("banks", "space")]
+        if self.product.factors or not all(folder.exists() for folder in folders):
+            return None
+        return FusedSpace.load(self.folder / "space").factors
+
     def finish(self, space: FusedSpace) -> Report:
         """Choose the factors of the stage's space, evaluate and store it."""
         config, folder = self.config, self.folder
@@ -229,7 +236,7 @@ class _Stage:
         for banks in evaluation.values():
             banks.verify()
         self._record(claim, fingerprints(evaluation))
-        how = config.choosing
+        how = replace(config.choosing, built_on=self._built_on())
         made = report_space(space, evaluation, folder, self.reporter, config.metrics, how)
         figures = {name: result.to_dict() for name, result in made.results.items()}
         pool = open_banks(config.data, config.pool, spaces=space.spaces)

@@ -13,15 +13,15 @@ from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
 from fb_jax.evaluation.choosing import as_text
-from fb_jax.evaluation.models import pair_tables
+from fb_jax.evaluation.models import can_evaluate
 from fb_jax.evaluation.queries import changed_queries
 from fb_jax.fusion import Factors, FusedSpace, cut, digest, with_basis
 from fb_jax.fusion.card import Figures
 from fb_jax.fusion.factors import CHOSEN
-from fb_jax.run.choosing import NONE, Choosing, Chosen, choose_on, parted
+from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
 from fb_jax.run.reporter import Reporter
 
-METRICS, QUERIES = "metrics.json", "queries.png"
+METRICS, SWEEP, QUERIES = "metrics.json", "sweep.png", "queries.png"
 
 
 def points_for(space: FusedSpace) -> dict[str, Factors]:
@@ -41,7 +41,7 @@ def evaluation_banks(space: FusedSpace, root: Path, pool: str = POOL) -> dict[st
     """Return the banks of the splits of a root that a fused space can be evaluated on."""
     names = [name for name in complete_splits(space, root) if name != pool]
     banks = {name: open_banks(root, name, spaces=space.spaces) for name in names}
-    return {name: opened for name, opened in banks.items() if pair_tables(space.modalities, opened)}
+    return {name: opened for name, opened in banks.items() if can_evaluate(space, opened)}
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,18 @@ def report_space(
         how: How to choose. Without validation pairs the space keeps its factors, with a notice.
     """
     sets, val, split = parted(evaluation, how)
-    points, chosen = points_for(space), None
+    points, chosen, swept = points_for(space), None, None
     if val and how.aim != NONE:
         with reporter.task(f"factors of {space.title}", 0) as advance:
             chosen, swept = choose_on(space, val, sets[val], how, split, advance)
         space = space.choosing(chosen.factors)
         points = {CHOSEN: chosen.factors, **points}
-        plot_sweep(swept, points, f"{space.title}, {val}", folder / "sweep.png")
     elif sets:
-        _tell_preset(space, how)
+        _tell_preset(space, how, sets)
+    require_built_on(space, how)
+    _remove_pictures(folder)
+    if swept is not None:
+        plot_sweep(swept, points, f"{space.title}, {val}", folder / SWEEP)
     results = {}
     with reporter.task(f"evaluation of {space.title}", len(sets)) as advance:
         advance(0)
@@ -99,10 +102,16 @@ def report_space(
     return Report(space, results, chosen)
 
 
+def _remove_pictures(folder: Path) -> None:
+    """Remove pictures of earlier results, which need not be drawn again."""
+    for name in (SWEEP, QUERIES):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _plot_changes(
     space: FusedSpace, name: str, banks: BankSet, results: Mapping[str, Results], path: Path
 ) -> None:
-    """Draw some queries of the pair of modalities that gains most on the last set, if one gains."""
+    """Draw some queries of the pair of modalities that gains most on the last set."""
     fused = next(iter(points_for(space)))
     before, after = results[name]["unified"], results[name][fused]
     gains = {
@@ -117,12 +126,14 @@ def _plot_changes(
         plot_queries(changed, title, path)
 
 
-def _tell_preset(space: FusedSpace, how: Choosing) -> None:
+def _tell_preset(space: FusedSpace, how: Choosing, sets: Sets) -> None:
     if how.aim == NONE:
         return
+    part = "--val-fraction 0.3 chooses them on a part of the pairs"
+    named = f"--val chooses them on {', or '.join(sets)}"
     notice_once(
         f"{space.title}: no split {how.val} with pairs, so its factors ({as_text(space.factors)}) "
-        "are not chosen for your data; --val-fraction 0.3 chooses them on a part of the pairs"
+        f"are not chosen for your data; {part if len(sets) == 1 else named}"
     )
 
 
@@ -154,8 +165,13 @@ def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
     return found.retrieval
 
 
-def read_chosen(path: Path, space: FusedSpace) -> Chosen | None:
+def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chosen | None:
     """Return the choice that ``report_space`` wrote; None if there is none.
+
+    Args:
+        path: metrics.json.
+        space: The space, at any factors.
+        stored: It was stored at the chosen factors, and must be at them.
 
     Raises:
         FreeBindError: The file is damaged or was altered, or the choice is for another space.
@@ -163,7 +179,7 @@ def read_chosen(path: Path, space: FusedSpace) -> Chosen | None:
     found = files.read_json(path, _Metrics) if path.exists() else None
     if found is None or found.chosen is None:
         return None
-    _require_own(path, found, space.choosing(found.chosen.factors))
+    _require_own(path, found, space if stored else space.choosing(found.chosen.factors))
     return found.chosen
 
 

@@ -88,6 +88,12 @@ class Schedule:
         """Return the number of pairs from a subset of starts."""
         return sum(len(self.starts[start]) for start in subset)
 
+    @property
+    def left_out(self) -> float:
+        """The largest share of a member's pairs that an epoch leaves out: its partial batch."""
+        whole = zip(self.members, self.epoch_steps, strict=True)
+        return max(1 - steps * self.batch / self.size(subset) for subset, steps in whole)
+
     def _require_batches(self) -> None:
         smallest = min(self.members, key=self.size)
         if self.size(smallest) < self.batch:
@@ -96,7 +102,9 @@ class Schedule:
                 where=f"subset {subset_name(smallest)}",
                 expected=f"at most {self.size(smallest)} pairs in a batch",
                 got=self.batch,
-                fix=f"set --training.batch {max(2, self.size(smallest) // 8)}: 8 steps an epoch",
+                fix=f"set --training.batch {max(2, self.size(smallest) // 8)}: 8 steps an epoch"
+                if self.size(smallest) > 1
+                else "train on two or more items of every modality",
             )
         if self.batch < 2:
             raise FreeBindError("a batch needs two pairs to contrast", got=self.batch)

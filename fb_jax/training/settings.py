@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
-from fb_jax.errors import require_range, unknown
+from fb_jax.errors import notice_once, require_range, unknown
 from fb_jax.numerics import Precision, require_precision
 from fb_jax.projector import DIRECTIONS, BondKind
 from fb_jax.registry import LOSSES
@@ -15,6 +15,8 @@ from fb_jax.training.schedule import Schedule
 from fb_jax.training.step import LaneExecution
 
 PAPER_BATCH, EPOCH_STEPS = 4096, 8
+MOST_LEFT_OUT = 1 / EPOCH_STEPS
+"""Share of a projector's pairs that an epoch may leave out without a notice."""
 
 
 def batch_for(items: int) -> int:
@@ -72,11 +74,21 @@ class Training:
         return replace(self, epochs=epochs, batch=self.batch or batch_for(smallest))
 
     def schedule(self, kind: BondKind, starts: Mapping[str, range]) -> Schedule:
-        """Return the steps of training a bond on pairs with these starts."""
+        """Return the steps of training a bond on pairs with these starts.
+
+        A notice says so if an epoch leaves out more than an eighth of a projector's pairs.
+        """
         whole = self.resolved(kind, starts)
         assert whole.epochs is not None
         assert whole.batch is not None
-        return Schedule(starts, batch=whole.batch, epochs=whole.epochs, seed=self.seed)
+        schedule = Schedule(starts, batch=whole.batch, epochs=whole.epochs, seed=self.seed)
+        if schedule.left_out > MOST_LEFT_OUT:
+            less = "; a smaller batch uses more" if whole.batch > 2 else ""
+            notice_once(
+                f"batch {whole.batch}: an epoch leaves out up to {100 * schedule.left_out:.0f} % "
+                f"of a projector's pairs, which do not fill a batch{less}"
+            )
+        return schedule
 
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes a result with these settings, as JSON: also the loss's code."""

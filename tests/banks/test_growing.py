@@ -279,6 +279,9 @@ def test_removed_items_are_missing_everywhere_and_keep_their_rows(split, make_ba
     split.items("text").verify()
     assert remove_items(split, "text", ["text1", "text0"]) == [3, 0]
     assert open_banks(root, spaces=["a"]).rows["text"].tolist() == [2]
+    remove_items(split, "text", ["text2"])
+    with pytest.raises(FreeBindError, match=r"no text item has(.|\n)*a 3; 4 items were removed"):
+        open_banks(root, spaces=["a"])
 
 
 def test_if_one_id_is_unknown_nothing_is_removed(split, make_bank, contents):

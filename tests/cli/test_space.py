@@ -78,6 +78,13 @@ def test_fusing_needs_a_run_or_an_artefact_and_banks(invoke, args):
     assert "--run FOLDER (a run, a product, or a fused space with --data BANKS)" in done.err
 
 
+def test_results_beside_a_folder_named_space_are_only_a_products(invoke, export, run_folder, root):
+    export("--run", run_folder, "--out", "work/space")
+    Path("work/metrics.json").write_text('{"another": "program"}')
+    done = invoke(main, "eval", "--space", "work/space", "--data", root, "--split", "val")
+    assert (done.status, done.err) == (0, "")
+
+
 SECOND = """
 out: second
 store: pairs

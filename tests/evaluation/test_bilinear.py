@@ -63,3 +63,13 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
     whole = recall_surface(*sides, pairs)
     monkeypatch.setattr(bilinear, "SCORE_BYTES", 4 * 8 * 20 * 3)
     np.testing.assert_array_equal(recall_surface(*sides, pairs), whole)
+
+
+def test_blocks_with_other_numbers_of_pairs_are_compiled_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    sides = [mixture(rng.normal(size=(21, 4)), rng.normal(size=(21, 4))) for _ in range(2)]
+    pairs = np.array([[i, j] for i in range(21) for j in range(1 + i % 5)])
+    monkeypatch.setattr(bilinear, "SCORE_BYTES", 4 * 8 * 21 * 3)
+    bilinear._hits.clear_cache()
+    recall_surface(*sides, pairs)
+    assert bilinear._hits._cache_size() <= 3  # the last block of one side has fewer queries

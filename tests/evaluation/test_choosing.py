@@ -24,7 +24,8 @@ SWEPT = Sweep(
         ("mean", 0.5, 0.5),  # 50 + 78 + 12
         ("audio-text", 1.0, 1.0),
         ("text-audio", 1.0, 1.0),
-        ("image-text", 0.0, 0.5),  # of equal ones the middle: every factor of audio
+        ("image-text", 0.0, 0.0),  # of equal ones the middle; of two the lower
+        ("audio-image", 0.5, 0.5),  # but before that, those with the best mean: text is left open
         ("audio-text, others no worse than unified", 0.0, 0.0),
         ("mean,  others no worse  than unified ", 0.0, 0.0),
     ],
@@ -68,3 +69,10 @@ def test_an_aim_at_a_pair_that_was_not_evaluated_names_those_that_were():
 )
 def test_an_aim_in_words(aim, text):
     assert str(aim) == text
+
+
+def test_of_a_plateau_the_middle_is_chosen():
+    flat = np.full((5, 5), 40.0)
+    flat[1:4, 2:5] = 100.0
+    swept = Sweep(("text", "audio"), (0.0, 0.25, 0.5, 0.75, 1.0), {"audio-text": flat}, {})
+    assert choose(swept, Aim()).factors == {"audio": 0.5, "text": 0.75}

@@ -37,9 +37,9 @@ def test_without_the_expert_nothing_changes(space, test_banks):
 def test_an_item_is_called_by_its_caption_else_its_path_else_its_id(tmp_path):
     items = [{"id": "a", "caption": "one"}, {"id": "b", "path": "two.wav"}, {"id": "c"}]
     split = Split(tmp_path / "test")
-    write_items(split.items_path("text"), items)
+    items = {"text": write_items(split.items_path("text"), items)}
     rows = {"text": np.array([0, 1, 2])}
-    assert [_name(split, rows, "text", i) for i in range(3)] == ["one", "two.wav", "c"]
+    assert [_name(items, rows, "text", i) for i in range(3)] == ["one", "two.wav", "c"]
 
 
 def test_banks_in_memory_have_no_names_and_lacking_spaces_no_queries(space, root):

@@ -75,3 +75,11 @@ def test_items_are_grouped_by_the_spaces_that_have_them(product):
         tuple(gone): [row for row in range(60) if row not in (5, 7, 9)],
     }
     assert all(len(b) == len(g.rows["text"]) for g in groups for b in g.banks.values())
+
+
+def test_removed_items_do_not_come_back(space, test_banks):
+    """Neither among the items that all spaces have nor among those that an expert lacks."""
+    removed = replace(test_banks, removed={"text": np.array([3, 5])})
+    for _ in range(2):
+        (removed,) = by_spaces(space, removed, "text")
+        np.testing.assert_array_equal(removed.rows["text"], np.delete(np.arange(60), [3, 5]))

@@ -57,6 +57,15 @@ def job(finished):
     return prepare(parse_config(["--config", str(finished / "config.yaml")]), Silent())
 
 
+def add_text(split, count):
+    """Add a text to a split that has ``count``, and its row in imagebind."""
+    items = append_items(split, "text", [{"id": "new"}], count)
+    bank = Bank.open(split.bank_path("imagebind", "text"))
+    about = BankAbout("imagebind", "text", bank.encoder, items.digest)
+    with bank_grower(bank, about, start=count, count=count + 1) as writer:
+        writer.append(np.eye(1, 64))
+
+
 def same_numbers(bond, other):
     pairs = zip(jax.tree.leaves(bond.variables), jax.tree.leaves(other.variables), strict=True)
     return all(np.array_equal(x, y) for x, y in pairs)
@@ -202,6 +211,17 @@ def test_a_folder_of_another_run_is_not_trained_into(job, finished):
         train(job, Silent())
 
 
+def test_a_pool_that_has_changed_since_is_another_run(config, caplog):
+    """Whatever else differs, too: the message says what the run was trained on."""
+    files.claim(config.folder / "run.json", preflight(config).identity(), "results")
+    remove_items(Split(config.data / "pool"), "audio", ["synthetic-pool-audio-5"])
+    add_text(Split(config.data / "pool"), 130)
+    with pytest.raises(FreeBindError, match=r"the pool(.|\n)*first 130 rows(.|\n)*--out") as error:
+        preflight(config)
+    assert error.match(r"which has 131 now, and 1 audio items that were removed since")
+    preflight(replace(config, out=config.data.parent / "other"))
+
+
 def test_altered_pairs_are_not_trained_on(job, finished):
     shutil.rmtree(finished / "bond")
     shard = next(job.pairs_folder.glob("text/*/emb_00000.npy"))
@@ -230,11 +250,13 @@ def test_a_run_evaluates_any_point_and_any_banks(run_folder, root):
     assert found["mine"] == run.evaluate("val")["versatile"]
 
 
-def test_the_default_space_is_at_the_chosen_factors_and_else_at_the_first_preset(finished):
+def test_the_default_space_is_at_the_chosen_factors_and_else_at_the_first_preset(finished, caplog):
     bond, run = load_bond(finished / "bond"), Run(finished)
     assert run.space == FusedSpace.of(bond).choosing(run.chosen.factors)
+    assert not caplog.records
     (finished / "metrics.json").unlink()
     assert run.space == FusedSpace.of(bond) == FusedSpace.of(bond, at="versatile")
+    assert "no metrics.json, so its factors are those of the preset" in caplog.text
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -267,11 +289,7 @@ def test_a_run_says_what_it_knew_of_banks_that_have_grown_since(finished, root, 
     recorded = files.read_json(finished / "provenance.json")
     files.write_json(finished / "provenance.json", recorded | {"data": str(home)})
     for split, count in ((Split(home / "pool"), 130), (Split(home / "test"), 60)):
-        items = append_items(split, "text", [{"id": "new"}], count)
-        bank = Bank.open(split.bank_path("imagebind", "text"))
-        about = BankAbout("imagebind", "text", bank.encoder, items.digest)
-        with bank_grower(bank, about, start=count, count=count + 1) as writer:
-            writer.append(np.eye(1, 64))
+        add_text(split, count)
     remove_items(Split(home / "test"), "audio", ["synthetic-test-audio-5"])
     banks = Run(finished).open_banks("test")
     assert (len(banks.rows["text"]), len(banks.rows["audio"])) == (60, 59)

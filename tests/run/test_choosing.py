@@ -104,3 +104,53 @@ def test_other_names_for_validation_and_the_order_of_tables(evaluation):
 def test_what_cannot_be_chosen_on_is_refused(evaluation, how, names, message):
     with pytest.raises(FreeBindError, match=message):
         parted(dict.fromkeys(names, evaluation["val"]), how)
+
+
+def test_a_later_stage_keeps_the_factors_that_it_was_built_on(space, evaluation, tmp_path):
+    """Nothing is written for other ones."""
+    first = report_space(space, evaluation, tmp_path, Silent())
+    names = ("metrics.json", "sweep.png", "queries.png")
+    before = [(tmp_path / name).read_bytes() for name in names]
+    how = Choosing(built_on=first.space.factors)
+    assert report_space(space, evaluation, tmp_path, Silent(), how=how).space == first.space
+    for aim in ("none", "audio-text"):
+        how = Choosing(aim, built_on=first.space.factors)
+        with pytest.raises(FreeBindError, match=r"a later stage was built on(.|\n)*--out"):
+            report_space(space, evaluation, tmp_path, Silent(), how=how)
+        assert [(tmp_path / name).read_bytes() for name in names] == before
+
+
+def test_a_picture_of_an_earlier_choice_does_not_stay(space, evaluation, tmp_path):
+    report_space(space, evaluation, tmp_path, Silent())
+    assert (tmp_path / "sweep.png").exists()
+    report_space(space, evaluation, tmp_path, Silent(), how=Choosing("none"))
+    assert not (tmp_path / "sweep.png").exists()
+
+
+def test_with_several_splits_the_advice_is_to_name_one(space, evaluation, tmp_path, caplog):
+    two = {"test": evaluation["test"], "dev": evaluation["val"]}
+    report_space(space, two, tmp_path, Silent())
+    assert "your data; --val chooses them on dev, or test" in caplog.text
+    assert "--val-fraction" not in caplog.text
+
+
+def test_a_split_that_has_changed_is_not_parted_as_if_it_had_not(
+    space, evaluation, tmp_path, caplog
+):
+    """Else items that factors were chosen on would be among the rest."""
+    how = Choosing(fraction=0.3)
+    made = report_space(space, {"test": evaluation["test"]}, tmp_path, Silent(), how=how)
+    other = part_off({"test": evaluation["test"]}, "test", 0.9)["90 % of test"]
+    assert list(as_chosen({"test": other}, made.chosen)) == ["test"]
+    assert "factors were chosen on 30 % of test: it is evaluated whole" in caplog.text
+
+
+def test_the_choice_of_a_stored_space_is_the_one_that_it_is_stored_with(
+    space, evaluation, tmp_path
+):
+    """A process that is killed before it stores the space leaves a choice without a space."""
+    path = tmp_path / "metrics.json"
+    made = report_space(space, evaluation, tmp_path, Silent())
+    assert read_chosen(path, made.space, stored=True) == made.chosen
+    with pytest.raises(FreeBindError, match=r"of another space(.|\n)*freebind train again"):
+        read_chosen(path, made.space.with_factors(audio=0.123), stored=True)

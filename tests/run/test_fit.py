@@ -132,10 +132,19 @@ def test_what_cannot_be_fitted_is_refused(unified, expert, changed, says):
         fit(**{"unified": unified, "expert": expert, "training": QUICK, **changed})
 
 
-def test_validation_under_other_names_is_refused_before_training(unified, expert, validation):
-    class NoWork(Silent):
-        def task(self, title, total):
-            raise AssertionError(title)
+class NoWork(Silent):
+    def task(self, title, total):
+        raise AssertionError(title)
 
+
+def test_an_aim_that_validation_has_no_pairs_for_is_refused_before_training(
+    unified, expert, validation
+):
+    own = {"names": ("u", "e"), "training": QUICK, "validation": validation, "reporter": NoWork()}
+    with pytest.raises(FreeBindError, match=r"'audio-image'(.|\n)*audio-text, image-text"):
+        fit(unified, expert, aim="image-audio", **own)
+
+
+def test_validation_under_other_names_is_refused_before_training(unified, expert, validation):
     with pytest.raises(FreeBindError, match=r"nothing to evaluate(.|\n)*rows of u, e"):
         fit(unified, expert, training=QUICK, validation=validation, reporter=NoWork())

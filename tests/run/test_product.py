@@ -125,13 +125,18 @@ def test_a_recipe_without_factors_builds_on_chosen_ones_and_with_them_on_its_own
     (tmp_path / "upper.yaml").write_text(upper)
     chosen = {"image": {"text": 0.5, "image": 0.75}, "audio": {"audio": 0.1, "text": 0.2}}
 
-    def report_space(space, *_):
+    built_on = []
+
+    def report_space(space, *options):
         (own,) = (factors for m, factors in chosen.items() if m in space.weighted)
+        built_on.append(options[-1].built_on)
         return Report(space.choosing(own), {})
 
     monkeypatch.setattr(module, "report_space", report_space)
     made = make("upper").space
     assert (made.base.factors, made.factors) == (chosen["image"], chosen["audio"])
+    make("upper")
+    assert built_on == [None, None, chosen["image"], None]  # of the rows that are there
 
 
 def test_a_folder_of_another_product_or_other_weights_is_refused(make, trained, tmp_path):

@@ -1,3 +1,4 @@
+import shutil
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -25,6 +26,16 @@ def test_splits_to_evaluate_have_pairs_and_are_not_the_pool(make_bond, root):
     space = FusedSpace.of(make_bond("combination"))
     assert list(evaluation_banks(space, root)) == ["test", "val"]
     assert list(evaluation_banks(space, root, "test")) == ["val"]
+
+
+def test_a_split_with_pairs_of_modalities_that_cannot_be_fused_is_left_out(
+    make_bond, root, tmp_path
+):
+    home = shutil.copytree(root, tmp_path / "home")
+    shutil.rmtree(home / "val/embeddings/clap_general/audio")
+    for name in ("audio-image", "image-text"):
+        (home / f"val/pairs/{name}.npy").unlink()
+    assert list(evaluation_banks(FusedSpace.of(make_bond("combination")), home)) == ["test"]
 
 
 def test_a_report_has_the_metrics_that_are_asked_for(make_bond, test_banks, tmp_path):

@@ -133,6 +133,8 @@ def test_a_batch_that_a_subset_cannot_fill_is_refused_by_its_name():
         schedule(sizes=(13, 9, 11), batch=10)
     assert "subset image\n" in str(refused.value)
     assert "at most 9" in str(refused.value)
+    with pytest.raises(FreeBindError, match="two or more items"):  # no batch helps
+        schedule(sizes=(1, 9, 11), batch=2)
 
 
 def test_a_batch_of_one_pair_has_nothing_to_contrast():
