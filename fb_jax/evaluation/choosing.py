@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from fb_jax import files
 from fb_jax.banks.pair_tables import pair_key
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
 
-MEAN, KEPT = "mean", "others no worse than unified"
+MEAN, KEPT, WITHIN = "mean", "others no worse than unified", "others within 1 of unified"
 EQUAL = 1e-6
 """Points of R@1 that are rounding: one query among 10 million is more."""
-AIM = re.compile(rf"\s*([^\s,]+)\s*(,\s*{KEPT.replace(' ', chr(92) + 's+')}\s*)?")
+AIM = re.compile(r"([^\s,]+)( ?, ?others (?:(no worse than)|within ([0-9.]{1,6}) of) unified)?")
 
 
 @dataclass(frozen=True)
@@ -27,30 +28,42 @@ class Aim:
 
     Attributes:
         pair: Pair of modalities whose R@1 counts; "mean" for the mean of all.
-        keep: Whether the R@1 of no other pair (with "mean": of no pair) may fall below that of the
-            unified space, as far as some factors allow it.
+        loss: Points of R@1, 0 to 100, by which any other pair (with "mean": any pair) may fall
+            below the unified space, as far as some factors allow it; None if that does not matter.
+
+    Raises:
+        FreeBindError: The loss is out of range.
     """
 
     pair: str = MEAN
-    keep: bool = False
+    loss: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss is not None:
+            require_range("aim", 0.0, 100.0, loss=self.loss)
 
     @classmethod
     def parse(cls, text: str) -> Aim:
-        """Read ``mean``, ``audio-text``, or either with ``, others no worse than unified``.
+        """Read ``mean`` or ``audio-text``, alone or with what other pairs may lose.
+
+        That is ``, others no worse than unified`` or ``, others within 1 of unified``.
 
         Raises:
             FreeBindError: It is none of these.
         """
-        found = AIM.fullmatch(text)
+        found = AIM.fullmatch(" ".join(text.split()))
         parts = found[1].split("-") if found else []
         if not found or not (found[1] == MEAN or len(parts) == 2):
             raise FreeBindError(
                 "this is no aim to choose factors by",
-                expected=f"{MEAN}, a pair such as audio-text, or either with ', {KEPT}'",
+                expected=f"{MEAN}, a pair such as audio-text, or either with ', {KEPT}' "
+                f"or ', {WITHIN}' (points)",
                 got=text,
             )
         pair = MEAN if found[1] == MEAN else "-".join(pair_key(parts[0], parts[1]))
-        return cls(pair, bool(found[2]))
+        with files.explained("this is no number of points", text):
+            loss = float(found[4] or 0)
+        return cls(pair, loss if found[2] else None)
 
     def require_among(self, pairs: Iterable[str], where: object) -> None:
         """Raise a FreeBindError unless the pair that counts is one of some pairs, or "mean"."""
@@ -59,7 +72,8 @@ class Aim:
 
     def __str__(self) -> str:
         what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the R@1 of {self.pair}"
-        return what + (f", {KEPT}" if self.keep else "")
+        within = f", others within {self.loss:g} of unified" if self.loss else ""
+        return what + (f", {KEPT}" if self.loss == 0 else within)
 
 
 @dataclass(frozen=True)
@@ -69,8 +83,8 @@ class Choice:
     Attributes:
         factors: Modality to the weight of the expert part.
         reached: Pair of modalities to R@1 in percent on the validation pairs at these factors.
-        short: Sum over the other pairs of the R@1 that they lose against the unified space, if the
-            aim keeps them: more than 0 if no factors keep all.
+        short: Sum over the other pairs of the R@1 that they lose beyond what the aim allows: more
+            than 0 if no factors keep all.
     """
 
     factors: dict[str, float]
@@ -90,10 +104,11 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     pairs = {pair: swept.over_factors(pair) for pair in swept.surfaces}
     aim.require_among(pairs, "the aim to choose factors")
     aimed = [aim.pair] if aim.pair in pairs else list(pairs)
-    others = [p for p in pairs if aim.keep and (p not in aimed or aim.pair == MEAN)]
+    kept = [] if aim.loss is None else [p for p in pairs if p not in aimed or aim.pair == MEAN]
     every: Any = np.zeros([len(swept.grid)] * len(swept.modalities))
     score, mean = (every + sum(pairs[p] for p in some) / len(some) for some in (aimed, pairs))
-    short = every + sum(np.maximum(0, swept.unified[p] - pairs[p]) for p in others)
+    least = {p: swept.unified[p] - (aim.loss or 0) for p in kept}
+    short = every + sum(np.maximum(0, least[p] - pairs[p]) for p in kept)
     score = np.where(np.isclose(short, short.min()), score, -1)
     mean = np.where(score >= score.max() - EQUAL, mean, -1)
     best = _middle(mean >= mean.max() - EQUAL)

@@ -99,6 +99,7 @@ def write_space(
     with files.locked(path.absolute().parent, wait=True, name=""):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             recorded = _require_same(path, space, weights, refactor)
+            _tell_converted(path, refactor)
             figures = recorded.metrics if metrics is None else metrics
             _describe(path, space, _about(space, weights, figures), beside or {})
         else:
@@ -162,6 +163,13 @@ def _require_same(path: Path, space: FusedSpace, weights: bytes, refactor: bool)
             fix="choose another folder; delete this one only if you do not need what it holds",
         )
     return about
+
+
+def _tell_converted(path: Path, refactor: bool) -> None:
+    """Name the files that freebind convert wrote and that may have other default factors."""
+    if refactor and (converted := sorted(file.name for file in path.glob("*.onnx"))):
+        names = ", ".join(converted)
+        notice_once(f"{path}: {names}: default factors of an earlier time; freebind convert again")
 
 
 def _equal(found: FusedSpace, space: FusedSpace, refactor: bool) -> bool:

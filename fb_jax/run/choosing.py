@@ -159,8 +159,8 @@ def choose_on(
     choice = choose(swept, aim)
     if choice.short:
         notice_once(
-            f"{space.title}: no factors keep every other pair as good as {space.unified}: "
-            f"these lose {choice.short:.1f} points of R@1 in all"
+            f"{space.title}: no factors keep every other pair as near to {space.unified} as that: "
+            f"these lose {choice.short:.1f} points of R@1 more, in all"
         )
     chosen = Chosen(
         **asdict(choice),

@@ -49,7 +49,8 @@ class RunConfig:
 
     choose: Annotated[str, arg(metavar="AIM")] = "mean"
     """What factors are chosen for on the split val: mean (R@1 over all pairs), a pair such as
-    audio-text, or either with ", others no worse than unified"; none keeps the preset."""
+    audio-text, or either with ", others no worse than unified" or ", others within 1 of unified"
+    (points); none keeps the preset."""
 
     val: str = "val"
     """Split whose pairs factors are chosen on."""

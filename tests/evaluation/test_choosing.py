@@ -28,6 +28,8 @@ SWEPT = Sweep(
         ("audio-image", 0.5, 0.5),  # but before that, those with the best mean: text is left open
         ("audio-text, others no worse than unified", 0.0, 0.0),
         ("mean,  others no worse  than unified ", 0.0, 0.0),
+        ("audio-text, others within 2 of unified", 0.5, 0.5),
+        ("audio-text , others within 60.5 of unified", 1.0, 1.0),
     ],
 )
 def test_an_aim_has_its_factors(aim, text, audio):
@@ -64,7 +66,8 @@ def test_an_aim_at_a_pair_that_was_not_evaluated_names_those_that_were():
     ("aim", "text"),
     [
         (Aim(), "the mean R@1 of all pairs"),
-        (Aim("audio-text", True), "the R@1 of audio-text, others no worse than unified"),
+        (Aim("audio-text", 0.0), "the R@1 of audio-text, others no worse than unified"),
+        (Aim("audio-text", 0.5), "the R@1 of audio-text, others within 0.5 of unified"),
     ],
 )
 def test_an_aim_in_words(aim, text):
@@ -76,3 +79,11 @@ def test_of_a_plateau_the_middle_is_chosen():
     flat[1:4, 2:5] = 100.0
     swept = Sweep(("text", "audio"), (0.0, 0.25, 0.5, 0.75, 1.0), {"audio-text": flat}, {})
     assert choose(swept, Aim()).factors == {"audio": 0.5, "text": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("points", "says"), [("1.2.3", "no number of points"), ("101", "0 to 100")]
+)
+def test_points_that_cannot_be_are_refused(points, says):
+    with pytest.raises(FreeBindError, match=says):
+        Aim.parse(f"mean, others within {points} of unified")
