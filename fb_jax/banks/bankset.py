@@ -20,6 +20,10 @@ from fb_jax.banks.split import POOL, Split, open_split
 from fb_jax.errors import FreeBindError, notice_once, unknown
 
 
+class NothingShared(FreeBindError):
+    """No item of a modality has an embedding in every space."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class BankSet:
     """The banks of some spaces over one split, restricted to the rows that all spaces have.
@@ -262,7 +266,7 @@ def _shared_rows(
     for bank in owners[1:]:
         rows = np.intersect1d(rows, bank.present(), assume_unique=True)
     if not len(rows):
-        raise FreeBindError(
+        raise NothingShared(
             f"no {modality} item has an embedding in every space",
             where=split.path,
             got=", ".join(f"{bank.space} {len(bank.present())}" for bank in owners)

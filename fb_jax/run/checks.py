@@ -10,6 +10,7 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, since, splits
+from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import FreeBindError, require_range
 from fb_jax.evaluation.choosing import Aim
 from fb_jax.evaluation.models import can_evaluate, pair_tables
@@ -187,7 +188,11 @@ def _evaluation_splits(
         if lacking:
             left_out[name] = f"no {' and no '.join(lacking)}"
             continue
-        banks = open_banks(config.data, name, spaces=space.spaces)
+        try:
+            banks = open_banks(config.data, name, spaces=space.spaces)
+        except NothingShared as error:
+            left_out[name] = str(error).splitlines()[0]
+            continue
         _require_dims(banks, pool)
         if can_evaluate(space, banks):
             usable[name] = banks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
+from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
 from fb_jax.evaluation.choosing import as_text
@@ -39,9 +41,12 @@ def complete_splits(space: FusedSpace, root: Path) -> list[str]:
 
 def evaluation_banks(space: FusedSpace, root: Path, pool: str = POOL) -> dict[str, BankSet]:
     """Return the banks of the splits of a root that a fused space can be evaluated on."""
-    names = [name for name in complete_splits(space, root) if name != pool]
-    banks = {name: open_banks(root, name, spaces=space.spaces) for name in names}
-    return {name: opened for name, opened in banks.items() if can_evaluate(space, opened)}
+    found: dict[str, BankSet] = {}
+    for name in complete_splits(space, root):
+        if name != pool:
+            with suppress(NothingShared):
+                found[name] = open_banks(root, name, spaces=space.spaces)
+    return {name: banks for name, banks in found.items() if can_evaluate(space, banks)}
 
 
 @dataclass(frozen=True)

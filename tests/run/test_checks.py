@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from fb_jax import files
-from fb_jax.banks import Bank, Split, bank_writer
+from fb_jax.banks import Bank, Split, bank_writer, remove_items
 from fb_jax.errors import FreeBindError
+from fb_jax.fusion import FusedSpace
+from fb_jax.projector import Bond
 from fb_jax.pseudo import Retrieval
-from fb_jax.run import describe, preflight, select_device
+from fb_jax.run import describe, evaluation_banks, preflight, select_device
 from fb_jax.run.estimate import estimate
 from fb_jax.training import Runtime, Training
 
@@ -92,6 +94,15 @@ def test_a_split_whose_pairs_are_all_of_missing_items_is_not_for_this_run(config
     shutil.rmtree(config.data / "val/pairs")
     Split(config.data / "val").write_pairs("audio", "text", np.array([[0, 0]]))
     assert list(preflight(config).evaluation) == ["test"]
+
+
+def test_a_split_whose_audios_were_all_removed_is_left_out(config):
+    split = Split(config.data / "test")
+    remove_items(split, "audio", [item["id"] for item in split.items("audio")])
+    job = preflight(config)
+    assert list(job.evaluation) == ["val"]
+    assert job.left_out == {"test": "no audio item has an embedding in every space"}
+    assert list(evaluation_banks(FusedSpace.of(Bond(job.bond)), config.data)) == ["val"]
 
 
 def test_another_split_can_be_the_pool(config):
