@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,9 @@ from made import random_bond
 from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
 from fb_jax.projector import Bond, BondKind
 from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval, build_pairs
+
+# Where transformers copies a model folder's own code to; it looks when it is first imported.
+os.environ.setdefault("HF_MODULES_CACHE", tempfile.mkdtemp())
 
 SPACES = ("imagebind", "clap_general")
 POOL = {"text": 130, "image": 90, "audio": 110}

@@ -119,7 +119,7 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     assert export("--run", "second", "--base", "first", "--out", "kept").status == 0
     assert digest(FusedSpace.load("of product")) == digest(FusedSpace.load("kept"))
     space, run = FusedSpace.load("kept"), Run(tmp_path / "second")
-    assert space.last == run.space.last
+    assert space.factors == run.space.factors
     assert space.spaces == (*NATIVE, "internvl")
     assert space.licences == dict.fromkeys(space.spaces, "Apache-2.0")
     native = open_banks(home, "test", spaces=space.spaces)

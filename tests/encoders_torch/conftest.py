@@ -1,6 +1,4 @@
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +8,6 @@ import soundfile
 from PIL import Image
 
 RATE = 8000
-# Where transformers copies a model folder's own code to; it looks when it is first imported.
-os.environ.setdefault("HF_MODULES_CACHE", tempfile.mkdtemp())
 
 
 class Toy:

@@ -8,7 +8,6 @@ import numpy as np
 import sentence_transformers
 from made import native_rows, random_bond
 from sentence_transformers import SentenceTransformer
-from transformers import dynamic_module_utils
 
 from fb_jax.cli.main import main
 from fb_jax.fusion import FusedSpace
@@ -36,7 +35,6 @@ def test_the_page_on_spaces_shows_how_others_load_one(hub, monkeypatch, tmp_path
     ]
     space = FusedSpace.of(*bonds, name="imagebind_pp")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "code"))
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", with_encoders)
     space.save("spaces/imagebind_pp", licences={**LICENCES, "clap_music": "unknown"})
 
