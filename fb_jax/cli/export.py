@@ -15,7 +15,7 @@ from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, digest
 from fb_jax.run import Run
-from fb_jax.run.report import read_figures
+from fb_jax.run.metrics import read_figures
 
 Licences = Annotated[dict[str, str], arg(metavar="SPACE LICENCE ...")]
 

@@ -14,12 +14,12 @@ from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
 from fb_jax.run.choosing import Chosen
 from fb_jax.run.folder import RunPaths
+from fb_jax.run.metrics import METRICS, read_chosen
 from fb_jax.run.provenance import (
     Provenance,
     read_provenance,
     require_unchanged,
 )
-from fb_jax.run.report import METRICS, read_chosen
 
 MARKERS = ("run.json", "space.json")
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"

@@ -25,8 +25,8 @@ from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
 from fb_jax.run.choosing import Chosen
+from fb_jax.run.metrics import read_chosen
 from fb_jax.run.provenance import read_provenance, require_unchanged, tell_pool
-from fb_jax.run.report import read_chosen
 from fb_jax.training import load_bond
 from fb_jax.training.bond_folder import BOND_FILE, BondClaim
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fb_jax import files
 from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.banks.bankset import NothingShared
-from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.errors import notice_once
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
 from fb_jax.evaluation.choosing import as_text
 from fb_jax.evaluation.models import can_evaluate
 from fb_jax.evaluation.queries import changed_queries
-from fb_jax.fusion import Factors, FusedSpace, cut, digest, with_basis
-from fb_jax.fusion.card import Figures
+from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
 from fb_jax.fusion.factors import CHOSEN
 from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
+from fb_jax.run.metrics import write_metrics
 from fb_jax.run.reporter import Reporter
 
-METRICS, SWEEP, QUERIES = "metrics.json", "sweep.png", "queries.png"
+SWEEP, QUERIES = "sweep.png", "queries.png"
 
 
 def points_for(space: FusedSpace) -> dict[str, Factors]:
@@ -92,19 +91,30 @@ def report_space(
     elif sets:
         _tell_preset(space, how, sets)
     require_built_on(space, how)
+    results = _evaluated(space, sets, points, reporter, metrics)
+    write_metrics(folder, space, results, chosen)
     _remove_pictures(folder)
     if swept is not None:
         plot_sweep(swept, points, f"{space.title}, {val}", folder / SWEEP)
+    if sets:
+        _plot_changes(space, *list(sets.items())[-1], results, folder / QUERIES)
+    return Report(space, results, chosen)
+
+
+def _evaluated(
+    space: FusedSpace,
+    sets: Sets,
+    points: Mapping[str, Factors],
+    reporter: Reporter,
+    metrics: Sequence[str],
+) -> dict[str, Results]:
     results = {}
     with reporter.task(f"evaluation of {space.title}", len(sets)) as advance:
         advance(0)
         for name, banks in sets.items():
             results[name] = evaluate(space, banks, points, metrics)
             advance(1)
-    _write(folder, space, results, chosen)
-    if sets:
-        _plot_changes(space, *list(sets.items())[-1], results, folder / QUERIES)
-    return Report(space, results, chosen)
+    return results
 
 
 def _remove_pictures(folder: Path) -> None:
@@ -140,63 +150,6 @@ def _tell_preset(space: FusedSpace, how: Choosing, sets: Sets) -> None:
         f"{space.title}: no split {how.val} with pairs, so its factors ({as_text(space.factors)}) "
         f"are not chosen for your data; {part if len(sets) == 1 else named}"
     )
-
-
-def _write(
-    folder: Path, space: FusedSpace, results: Mapping[str, Results], chosen: Chosen | None
-) -> None:
-    figures = {name: result.to_dict() for name, result in results.items()}
-    about = {"retrieval": figures, "space": digest(space)}
-    files.write_json(folder / METRICS, about | ({"chosen": asdict(chosen)} if chosen else {}))
-
-
-@dataclass(frozen=True)
-class _Metrics:
-    """What metrics.json holds; earlier versions did not record the space."""
-
-    retrieval: dict[str, Figures]
-    space: str = ""
-    chosen: Chosen | None = None
-
-
-def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
-    """Return the figures that ``report_space`` wrote: set to model to pair to metric to value.
-
-    Raises:
-        FreeBindError: The file is damaged or was altered, or holds figures of another space.
-    """
-    found = files.read_json(path, _Metrics)
-    _require_own(path, found, space)
-    return found.retrieval
-
-
-def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chosen | None:
-    """Return the choice that ``report_space`` wrote; None if there is none.
-
-    Args:
-        path: metrics.json.
-        space: The space, at any factors.
-        stored: It was stored at the chosen factors, and must be at them.
-
-    Raises:
-        FreeBindError: The file is damaged or was altered, or the choice is for another space.
-    """
-    found = files.read_json(path, _Metrics) if path.exists() else None
-    if found is None or found.chosen is None:
-        return None
-    _require_own(path, found, space if stored else space.choosing(found.chosen.factors))
-    return found.chosen
-
-
-def _require_own(path: Path, found: _Metrics, space: FusedSpace) -> None:
-    if found.space not in ("", wanted := digest(space)):
-        raise FreeBindError(
-            "these results are of another space",
-            where=path,
-            expected=f"those of {space.title}, {wanted}",
-            got=found.space,
-            fix="run freebind train again: it evaluates the run anew",
-        )
 
 
 def cut_once(

@@ -34,10 +34,10 @@ from fb_jax.banks import (
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.importing import import_bank, import_pairs, list_items, open_matrix
+from fb_jax.run.metrics import read_figures
 from fb_jax.run.parsing import parse_config
 from fb_jax.run.provenance import read_provenance
 from fb_jax.run.recipe import read_product
-from fb_jax.run.report import read_figures
 from fb_jax.training import load_bond, read_log
 
 IDENTITY = {"seed": 0, "banks": ["a"]}

@@ -11,7 +11,8 @@ from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Silent
 from fb_jax.run.choosing import Choosing, as_chosen, part_off, parted
-from fb_jax.run.report import read_chosen, report_space
+from fb_jax.run.metrics import read_chosen
+from fb_jax.run.report import report_space
 
 SPACES = ("imagebind", "clap_general")
 

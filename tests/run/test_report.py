@@ -10,7 +10,8 @@ from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, cut, with_basis
 from fb_jax.run import evaluation_banks, points_for
-from fb_jax.run.report import cut_once, read_figures, report_space
+from fb_jax.run.metrics import read_figures
+from fb_jax.run.report import cut_once, report_space
 
 SPACES = ("imagebind", "clap_general")
 

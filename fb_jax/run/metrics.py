@@ -1,0 +1,74 @@
+"""``metrics.json`` of a run or a product: figures, how factors were chosen, and of which space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import Results
+from fb_jax.fusion import FusedSpace, digest
+from fb_jax.fusion.card import Figures
+from fb_jax.run.choosing import Chosen
+
+METRICS = "metrics.json"
+
+
+def write_metrics(
+    folder: Path, space: FusedSpace, results: Mapping[str, Results], chosen: Chosen | None
+) -> None:
+    """Write the results of a space, at the chosen factors if there are any, and the choice."""
+    figures = {name: result.to_dict() for name, result in results.items()}
+    about = {"retrieval": figures, "space": digest(space)}
+    files.write_json(folder / METRICS, about | ({"chosen": asdict(chosen)} if chosen else {}))
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    """What metrics.json holds; earlier versions did not record the space."""
+
+    retrieval: dict[str, Figures]
+    space: str = ""
+    chosen: Chosen | None = None
+
+
+def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
+    """Return the figures that ``write_metrics`` wrote: set to model to pair to metric to value.
+
+    Raises:
+        FreeBindError: The file is damaged or was altered, or holds figures of another space.
+    """
+    found = files.read_json(path, _Metrics)
+    _require_own(path, found, space)
+    return found.retrieval
+
+
+def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chosen | None:
+    """Return the choice that ``write_metrics`` wrote; None if there is none.
+
+    Args:
+        path: metrics.json.
+        space: The space, at any factors.
+        stored: It was stored at the chosen factors, and must be at them.
+
+    Raises:
+        FreeBindError: The file is damaged or was altered, or the choice is for another space.
+    """
+    found = files.read_json(path, _Metrics) if path.exists() else None
+    if found is None or found.chosen is None:
+        return None
+    _require_own(path, found, space if stored else space.choosing(found.chosen.factors))
+    return found.chosen
+
+
+def _require_own(path: Path, found: _Metrics, space: FusedSpace) -> None:
+    if found.space not in ("", wanted := digest(space)):
+        raise FreeBindError(
+            "these results are of another space",
+            where=path,
+            expected=f"those of {space.title}, {wanted}",
+            got=found.space,
+            fix="run freebind train again: it evaluates the run anew",
+        )
