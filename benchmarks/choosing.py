@@ -17,9 +17,9 @@ import numpy as np
 from fb_jax.banks import BankSet
 from fb_jax.cli.source import source_of
 from fb_jax.evaluation import direction_ranks, evaluate, paired_bootstrap, sweep
-from fb_jax.evaluation.choosing import as_text
 from fb_jax.evaluation.models import fused_at, tables_for
 from fb_jax.fusion import FusedSpace, parts_of
+from fb_jax.fusion.factors import as_text
 
 PAIRS = (("audio", "text"), ("audio", "image"), ("image", "text"))
 HEAD = ("space", "factors", *map("-".join, PAIRS), "mean", "chosen against it")

@@ -22,15 +22,15 @@ def since(recorded: Mapping[str, str], banks: BankSet) -> tuple[list[str], list[
     """
     here = banks.fingerprints() | banks.pair_fingerprints()
     removed = [name for m in banks.removed if (name := removed_key(m)) not in recorded]
-    told, changed = [], []
+    grown, changed = [], []
     for name in [*recorded, *(removed if recorded else [])]:
         if recorded.get(name) == here.get(name):
             continue
         if name in here and (then := _then(banks, name, recorded.get(name))) is not None:
-            told.append(then)
+            grown.append(then)
         else:
             changed.append(name)
-    return told, changed
+    return grown, changed
 
 
 def _then(banks: BankSet, name: str, digest: str | None) -> str | None:

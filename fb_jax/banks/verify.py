@@ -62,7 +62,7 @@ def describe_bank(bank: Bank, split: Split | None = None) -> str:
     """Return one line about a bank on disk; with its split, also what it lacks of the items."""
     manifest = bank.manifest
     size = manifest.count * manifest.dim * np.dtype(manifest.dtype).itemsize
-    told = [
+    parts = [
         f"{manifest.count} x {manifest.dim} {manifest.dtype}, {len(bank.missing)} missing",
         *[f"{len(rows)} fused without {space}" for space, rows in bank.partial.items()],
         f"{len(manifest.shards)} shards",
@@ -72,6 +72,6 @@ def describe_bank(bank: Bank, split: Split | None = None) -> str:
         *[f"grown from {', '.join(str(e.count) for e in bank.earlier)}" for _ in bank.earlier[:1]],
     ]
     if split is not None:
-        told += [text for text in [lacks(bank, split.items(bank.modality))] if text]
-        told += ["new rows are not all written"] if is_growing(Path(bank.folder)) else []
-    return ", ".join(told)
+        parts += [text for text in [lacks(bank, split.items(bank.modality))] if text]
+        parts += ["new rows are not all written"] if is_growing(Path(bank.folder)) else []
+    return ", ".join(parts)

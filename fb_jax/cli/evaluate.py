@@ -13,6 +13,7 @@ from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.cli.tables import show_results
 from fb_jax.evaluation import RECALLS, evaluate
+from fb_jax.fusion.factors import as_text
 from fb_jax.run import Device, points_for
 from fb_jax.run.choosing import as_chosen
 
@@ -46,7 +47,7 @@ def evaluate_run(
     points = points_for(source.space)
     if chosen := factors.chosen():
         at = {**source.space.factors, **chosen}
-        points |= {", ".join(f"{modality} {factor:g}" for modality, factor in at.items()): at}
+        points |= {as_text(at): at}
     names = [split] if split else source.splits()
     if not names:
         print("no split with pairs is known: name one with --split, and --data")

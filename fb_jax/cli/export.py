@@ -13,7 +13,7 @@ from fb_jax.banks import Encoder, open_banks
 from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace, cut, digest
+from fb_jax.fusion import FusedSpace, at_digest, cut, digest
 from fb_jax.run import Run
 from fb_jax.run.metrics import read_figures
 
@@ -84,17 +84,15 @@ def _fitting_base(base: FusedSpace, unified: str, encoders: Mapping[str, Encoder
         print(f"base: {base.title} at its own factors; the banks of {unified} that the runs were")
         print("trained on are gone, so nothing shows that these were their factors")
         return base
-    if banks.weights_sha256 == (own := digest(base)):
-        return base
-    for preset in base.presets:
-        if digest(at := base.at(preset)) == banks.weights_sha256:
-            print(f"base: {base.title} at its preset {preset}: the runs were trained on these rows")
-            return at
+    if (found := at_digest(base, banks.weights_sha256)) is not None:
+        if found != base:
+            print(f"base: {found}: the runs were trained on these rows")
+        return found
     raise FreeBindError(
         "the run was trained on rows of another base",
         where=unified,
         expected=f"the space that fused its banks, {banks.weights_sha256}",
-        got=f"{own}: other weights, or the same at other factors than its presets",
+        got=f"{digest(base)}: other weights, or the same at other factors than its presets",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,8 @@ from fb_jax.importing import (
     of_modality,
     open_sources,
 )
+from fb_jax.importing.lists import Listed
+from fb_jax.importing.source import Source
 
 UNKNOWN = "unknown"
 DRY = "dry run: nothing written"
@@ -81,39 +84,36 @@ def import_(
     if append and dry_run:
         raise FreeBindError("--append has no dry run", expected="one of --append and --dry-run")
     known = None if encoder == Encoder(UNKNOWN) else encoder
-    if encoder.name == UNKNOWN:
-        encoder = replace(encoder, name=source.resolve().name)
+    name = source.resolve().name if encoder.name == UNKNOWN else encoder.name
+    new = partial(import_bank, dtype=dtype, encoder=replace(encoder, name=name))
+    write = partial(append_to_bank, encoder=known) if append else new
     split = Split(target.root / target.split)
     for opened in of_modality(open_sources(source, choice), target.modality):
         listed = list_items(items or opened.columns, columns)
         if dry_run:
             print("\n".join(describe_import(split, target.space, opened, listed, dtype)))
             continue
-        for note in (*opened.notes, *(listed.notes if listed else ())):
-            print(note)
-        _say_if_new(target.root, str(opened.modality))
+        _announce(target.root, opened, listed)
         with ConsoleReporter().task("import", 0) as advance:
-            where = split, target.space, str(opened.modality), opened
-            if append:
-                bank = append_to_bank(
-                    *where, items=listed, encoder=known, bad_rows=bad_rows, progress=advance
-                )
-            else:
-                bank = import_bank(
-                    *where,
-                    items=listed,
-                    dtype=dtype,
-                    encoder=encoder,
-                    bad_rows=bad_rows,
-                    progress=advance,
-                )
+            bank = write(
+                split,
+                target.space,
+                str(opened.modality),
+                opened,
+                items=listed,
+                bad_rows=bad_rows,
+                progress=advance,
+            )
         print(f"{bank.folder}: {describe_bank(bank)}")
     if dry_run:
         print(DRY)
 
 
-def _say_if_new(root: Path, modality: str) -> None:
-    """Say so if no split of the root has a modality that is none of the usual ones: a typo?"""
+def _announce(root: Path, source: Source, items: Listed | None) -> None:
+    """Print what was chosen, and a modality that is new to the root and unusual: a typo?"""
+    for note in (*source.notes, *(items.notes if items else ())):
+        print(note)
+    modality = str(source.modality)
     spaces = [Split(root / name).spaces() for name in splits(root)]
     known = {m for owned in spaces for modalities in owned.values() for m in modalities}
     if known and modality not in {*known, "text", "image", "audio"}:

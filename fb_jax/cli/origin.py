@@ -11,7 +11,7 @@ from fb_jax.banks import Bank, Split, splits
 from fb_jax.cli.source import space_in
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Sha256, Weight
-from fb_jax.fusion import FusedSpace, digest
+from fb_jax.fusion import FusedSpace, at_digest, digest
 
 RECORD = "fused.json"
 
@@ -93,15 +93,14 @@ def fused_space_of(bank: Bank, split: Split, run: Path | None = None) -> FusedSp
             fix="name its new place with --run FOLDER",
         )
     space = space_in(folder)
-    known = [space.at(origin.factors)] if origin else [space, *map(space.at, space.presets)]
-    for candidate in known:
-        if digest(candidate) == bank.encoder.weights_sha256:
-            return candidate
+    space = space.at(origin.factors) if origin else space
+    if (found := at_digest(space, bank.encoder.weights_sha256)) is not None:
+        return found
     raise FreeBindError(
         "these banks were fused by another space, or at factors that are not recorded",
         where=f"{bank.folder}, with {folder}",
         expected=f"SHA-256 {bank.encoder.weights_sha256}",
-        got=f"SHA-256 {digest(known[0])}",
+        got=f"SHA-256 {digest(space)}",
         fix="name the space that wrote them with --run FOLDER, or fuse the split again: --name NEW",
     )
 

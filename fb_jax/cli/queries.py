@@ -88,16 +88,16 @@ def _item(query: Query, space: str, banks: BankSet, split: Split) -> Titled:
 
 def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
     """Return the rows of files, fused if they are of native spaces of a fused one."""
-    told = list(map(_told, query.queries))
-    of = query.of or tuple(map(_space_of, query.queries, told))
+    records = list(map(_record_of, query.queries))
+    of = query.of or tuple(map(_space_of, query.queries, records))
     if len(of) != len(query.queries) or len(set(of)) < len(of):
         raise FreeBindError(
             "every file of queries needs a space of its own",
             expected="--queries A.npy B.npy --of SPACE_A SPACE_B",
             got=f"{len(query.queries)} files, --of {' '.join(of)}",
         )
-    modality = query.modality or next((known.modality for known in told if known), None)
-    for path, space, known in zip(query.queries, of, told, strict=True):
+    modality = query.modality or next((known.modality for known in records if known), None)
+    for path, space, known in zip(query.queries, of, records, strict=True):
         _require_fitting(path, space, known, modality, bank, split)
     fused = None if of == (bank.space,) else fused_space_of(bank, split, query.run)
     rows = {s: np.asarray(open_matrix(p)[:]) for s, p in zip(of, query.queries, strict=True)}
@@ -106,7 +106,7 @@ def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
     return [escape(f"{names}, row {i}") for i in range(len(vectors))], vectors
 
 
-def _told(path: Path) -> RowsAbout | None:
+def _record_of(path: Path) -> RowsAbout | None:
     """Return what the record beside a file says; None if it has none."""
     if path.suffix != ".npy":
         return None
@@ -117,9 +117,9 @@ def _told(path: Path) -> RowsAbout | None:
     )
 
 
-def _space_of(path: Path, told: RowsAbout | None) -> str:
+def _space_of(path: Path, record: RowsAbout | None) -> str:
     """Return the space that a file's record names."""
-    if told is None:
+    if record is None:
         raise FreeBindError(
             "nothing says which space these queries are of: rows of any space fit if their "
             "dimension does, and find the wrong items",
@@ -128,26 +128,26 @@ def _space_of(path: Path, told: RowsAbout | None) -> str:
             fix="--of with the space that is searched if they are rows of it; --of with the "
             "unified space and --as MODALITY to fuse them first",
         )
-    return told.space
+    return record.space
 
 
 def _require_fitting(
     path: Path,
     space: str,
-    told: RowsAbout | None,
+    record: RowsAbout | None,
     modality: str | None,
     bank: Bank,
     split: Split,
 ) -> None:
     """Raise a FreeBindError if the record of a file does not fit the options or the banks."""
-    if told is None:
+    if record is None:
         return
-    found, wanted = [told.space, told.modality], [space, modality or told.modality]
+    found, wanted = [record.space, record.modality], [space, modality or record.modality]
     known = [bank]
-    if told.space != bank.space:
-        known = banks_of(roots_of(bank, split), [split.name], space, told.modality)
-    if weights := _other_weights(told, known):
-        found, wanted = [*found, told.weights_sha256], [*wanted, " or ".join(weights)]
+    if record.space != bank.space:
+        known = banks_of(roots_of(bank, split), [split.name], space, record.modality)
+    if weights := _other_weights(record, known):
+        found, wanted = [*found, record.weights_sha256], [*wanted, " or ".join(weights)]
     if found != wanted:
         raise FreeBindError(
             "these queries are of another space than asked for",
@@ -159,8 +159,8 @@ def _require_fitting(
         )
 
 
-def _other_weights(told: RowsAbout, banks: list[Bank]) -> list[str]:
+def _other_weights(record: RowsAbout, banks: list[Bank]) -> list[str]:
     """Return the digests of the encoders of some banks, if none can be that of a file's rows."""
     weights = sorted({bank.encoder.weights_sha256 for bank in banks})
-    fits = {UNKNOWN, told.weights_sha256} & set(weights) or told.weights_sha256 == UNKNOWN
+    fits = {UNKNOWN, record.weights_sha256} & set(weights) or record.weights_sha256 == UNKNOWN
     return [] if fits else weights

@@ -121,7 +121,7 @@ def embed_typed(
         native: All native spaces; encoders of any may be named.
 
     Returns:
-        Space to a unit row. Spaces whose encoder is not available are left out, and told.
+        Space to a unit row. Spaces whose encoder is not available are left out, with a notice.
 
     Raises:
         FreeBindError: The encoder of the first space is not available, or an encoder cannot embed

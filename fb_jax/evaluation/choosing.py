@@ -14,10 +14,9 @@ from fb_jax import files
 from fb_jax.banks.pair_tables import pair_key
 from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.evaluation.sweep import Sweep
-from fb_jax.fusion import Factors
 
 MEAN, KEPT, WITHIN = "mean", "others no worse than unified", "others within 1 of unified"
-EQUAL = 1e-6
+ROUNDING = 1e-6
 """Points of R@1 that are rounding: one query among 10 million is more."""
 AIM = re.compile(r"([^\s,]+)( ?, ?others (?:(no worse than)|within ([0-9.]{1,6}) of) unified)?")
 
@@ -110,8 +109,8 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     least = {p: swept.unified[p] - (aim.loss or 0) for p in kept}
     short = every + sum(np.maximum(0, least[p] - pairs[p]) for p in kept)
     score = np.where(np.isclose(short, short.min()), score, -1)
-    mean = np.where(score >= score.max() - EQUAL, mean, -1)
-    best = _middle(mean >= mean.max() - EQUAL)
+    mean = np.where(score >= score.max() - ROUNDING, mean, -1)
+    best = _middle(mean >= mean.max() - ROUNDING)
     reached = {
         p: float(np.broadcast_to(surface, every.shape)[best]) for p, surface in pairs.items()
     }
@@ -124,8 +123,3 @@ def _middle(equal: Bool[np.ndarray, ...]) -> tuple[int, ...]:
     places = np.argwhere(equal)
     nearest = np.square(places - places.mean(axis=0)).sum(axis=1).argmin()
     return tuple(places[nearest].tolist())
-
-
-def as_text(factors: Factors) -> str:
-    """Return factors in words: ``audio 0.5, text 0.1``."""
-    return ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())

@@ -4,7 +4,7 @@ from fb_jax.fusion.banks import Missing, write_fused
 from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
 from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
-from fb_jax.fusion.layout import digest
+from fb_jax.fusion.layout import at_digest, digest
 from fb_jax.fusion.queries import SearchedSpace
 from fb_jax.fusion.sources import by_spaces, fusable, licences_of, parts_of, sources
 from fb_jax.fusion.space import FusedSpace
@@ -25,6 +25,7 @@ __all__ = [
     "SearchedSpace",
     "Stage",
     "WeightedSum",
+    "at_digest",
     "by_spaces",
     "cut",
     "digest",

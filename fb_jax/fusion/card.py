@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from fb_jax.fusion.cut import CutSum
+from fb_jax.fusion.factors import as_text
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.projector import Bond, subset_name
@@ -134,13 +135,13 @@ def _spaces(space: FusedSpace) -> str:
 def _stages(space: FusedSpace) -> Iterable[str]:
     for stage in space.stages:
         yield from map(_bond, stage.bonds)
-        yield f"- weights of the experts in {stage.title}: {_factors(stage.factors)}"
+        yield f"- weights of the experts in {stage.title}: {as_text(stage.factors)}"
         if isinstance(stage, DirectSum):
             yield _direct_sum(stage)
         for modality, native in stage.tuned_rows.items():
             yield f"- {modality} rows of {stage.title} are those of {native}, a tuned encoder"
     for name, factors in space.presets.items():
-        yield f"- preset `{name}`: {_factors(factors)}"
+        yield f"- preset `{name}`: {as_text(factors)}"
 
 
 def _bond(bond: Bond) -> str:
@@ -159,10 +160,6 @@ def _direct_sum(stage: DirectSum) -> str:
         " side; where a space lacks a modality, the projectors fill it in with"
         f" {stage.fill:g} of the squared norm"
     )
-
-
-def _factors(factors: Mapping[str, float]) -> str:
-    return ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())
 
 
 def _use(space: FusedSpace) -> str:

@@ -34,3 +34,8 @@ def fitting(presets: Mapping[str, Factors], weighted: Sequence[str]) -> dict[str
     exact = {name: factors for name, factors in presets.items() if set(factors) == set(weighted)}
     exact.pop(CHOSEN, None)
     return exact or {HALFWAY: halfway(weighted)}
+
+
+def as_text(factors: Factors) -> str:
+    """Return factors in words: ``audio 0.5, text 0.1``."""
+    return ", ".join(f"{modality} {factor:g}" for modality, factor in factors.items())

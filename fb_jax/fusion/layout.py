@@ -30,6 +30,12 @@ def digest(space: FusedSpace) -> str:
     return files.sha256_of_json([_row_identity(stage) for stage in space.stages])
 
 
+def at_digest(space: FusedSpace, wanted: str) -> FusedSpace | None:
+    """Return a space at its own factors, or at the preset, with which it has a digest."""
+    known = (space, *map(space.at, space.presets))
+    return next((candidate for candidate in known if digest(candidate) == wanted), None)
+
+
 def _row_identity(stage: Stage) -> dict[str, Any]:
     described = {name: part for name, part in stage_json(stage).items() if name != "presets"}
     numbers = {n: files.sha256_of_bytes(x.tobytes()) for n, x in stage_tensors(stage).items()}

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion.checks import native_rows, require_base
-from fb_jax.fusion.factors import Factors
+from fb_jax.fusion.factors import Factors, as_text
 from fb_jax.fusion.stage import Parts, Stage
 from fb_jax.fusion.sums import make_stage
 from fb_jax.numerics import Precision
@@ -61,10 +61,10 @@ class FusedSpace:
             require_base(self.last, base.name, base.modalities, base.dim, base.dims)
 
     def __str__(self) -> str:
-        factors = ", ".join(f"{modality} {factor:g}" for modality, factor in self.factors.items())
         names = (name for name, at in self.presets.items() if dict(at) == dict(self.factors))
         preset = "".join(f" (preset {name})" for name in list(names)[:1])
-        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}{preset}"
+        factors = as_text(self.factors) + preset
+        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}"
 
     @classmethod
     def of(

@@ -72,7 +72,7 @@ def write_space(
     *,
     licences: Mapping[str, str] | None = None,
     metrics: Mapping[str, Any] | None = None,
-    refactor: bool = False,
+    other_factors: bool = False,
     encoders: Mapping[str, str] | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> None:
@@ -85,7 +85,7 @@ def write_space(
         name: Name of the space; its own name or title by default.
         licences: Native space to the licence of its encoder, in addition to those known.
         metrics: Split to model to pair to figures, for the card; None keeps those that are there.
-        refactor: Also replace a space that differs in the factors and presets of its last stage.
+        other_factors: Also replace a space whose last stage has other factors and presets.
         encoders: Native space to the name of its encoder, in addition to those known.
         beside: Files to write beside, name to content.
 
@@ -98,8 +98,8 @@ def write_space(
     weights = safetensors.numpy.save(_tensors(space))
     with files.locked(path.absolute().parent, wait=True, name=""):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            recorded = _require_same(path, space, weights, refactor)
-            _tell_converted(path, refactor)
+            recorded = _require_same(path, space, weights, other_factors)
+            _tell_converted(path, other_factors)
             figures = recorded.metrics if metrics is None else metrics
             _describe(path, space, _about(space, weights, figures), beside or {})
         else:
@@ -149,13 +149,13 @@ def _put(path: Path, content: bytes) -> None:
     files.write_atomic(path, lambda file: file.write(content))
 
 
-def _require_same(path: Path, space: FusedSpace, weights: bytes, refactor: bool) -> _About:
+def _require_same(path: Path, space: FusedSpace, weights: bytes, other_factors: bool) -> _About:
     """Return the description of a folder that holds this very space, or at other factors."""
     about = None
     with contextlib.suppress(FreeBindError):
         about = _read_about(path)
     same = about is not None and about.weights == _content(weights)
-    if about is None or not same or not _equal(read_space(path), space, refactor):
+    if about is None or not same or not _equal(read_space(path), space, other_factors):
         raise FreeBindError(
             "this folder holds something else",
             where=path,
@@ -165,21 +165,18 @@ def _require_same(path: Path, space: FusedSpace, weights: bytes, refactor: bool)
     return about
 
 
-def _tell_converted(path: Path, refactor: bool) -> None:
+def _tell_converted(path: Path, other_factors: bool) -> None:
     """Name the files that freebind convert wrote and that may have other default factors."""
-    if refactor and (converted := sorted(file.name for file in path.glob("*.onnx"))):
+    if other_factors and (converted := sorted(file.name for file in path.glob("*.onnx"))):
         names = ", ".join(converted)
         notice_once(f"{path}: {names}: default factors of an earlier time; freebind convert again")
 
 
-def _equal(found: FusedSpace, space: FusedSpace, refactor: bool) -> bool:
-    if refactor and type(found.last) is type(space.last):
+def _equal(found: FusedSpace, space: FusedSpace, other_factors: bool) -> bool:
+    same_stage = type(found.last) is type(space.last) and found.weighted == space.weighted
+    if other_factors and same_stage:
         at = {"factors": space.factors, "presets": space.last.presets}
-        found = (
-            found.with_last(replace(found.last, **at))
-            if found.weighted == space.weighted
-            else found
-        )
+        found = found.with_last(replace(found.last, **at))
     return replace(found, licences=space.licences, encoders=space.encoders) == space
 
 

@@ -216,13 +216,13 @@ def _require_dims(banks: BankSet, pool: BankSet) -> None:
 def _require_pool(job: Job) -> None:
     """Raise a FreeBindError if the pool has grown, or lost items, since the run was begun."""
     claim = files.read_json(job.paths.marker, dict[str, Any])
-    told, changed = since(claim.get("pairs", {}).get("banks", {}), job.pairs.banks)
-    if told and not changed:
+    grown, changed = since(claim.get("pairs", {}).get("banks", {}), job.pairs.banks)
+    if grown and not changed:
         raise FreeBindError(
             "the pool is not the one that this run was trained on: it has changed since",
             where=job.config.folder,
             expected="the same items",
-            got=f"trained on {', and '.join(told)}",
+            got=f"trained on {', and '.join(grown)}",
             fix="choose another --out to train on the pool as it is now; "
             "freebind eval and freebind fuse go on with this run",
         )

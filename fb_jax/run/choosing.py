@@ -9,11 +9,12 @@ from typing import Any
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.errors import FreeBindError, notice_once, unknown
-from fb_jax.evaluation.choosing import Aim, as_text, choose
+from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.parting import part_by_item
 from fb_jax.evaluation.sweep import Sweep, sweep
 from fb_jax.files.kinds import Weight
 from fb_jax.fusion import Factors, FusedSpace
+from fb_jax.fusion.factors import as_text
 
 NONE = "none"
 VAL, TEST = "val", "test"
@@ -93,7 +94,7 @@ def as_chosen(evaluation: Mapping[str, BankSet], chosen: Chosen | None) -> Sets:
         if chosen.rows in ("", _rows_digest(next(iter(parts.values())))):
             return parts
         notice_once(
-            f"{evaluation[chosen.split].split.path}: not the items of which factors were chosen "
+            f"{evaluation[chosen.split].split.path}: other items than when factors were chosen "
             f"on {chosen.on}: it is evaluated whole; freebind train again parts it anew"
         )
     return in_order(evaluation, chosen.on if chosen else VAL)

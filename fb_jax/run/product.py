@@ -241,5 +241,5 @@ class _Stage:
         figures = {name: result.to_dict() for name, result in made.results.items()}
         pool = open_banks(config.data, config.pool, spaces=space.spaces)
         licences = licences_of(space, pool)
-        made.space.save(folder / "space", licences=licences, metrics=figures, refactor=True)
+        made.space.save(folder / "space", licences=licences, metrics=figures, other_factors=True)
         return made

@@ -83,7 +83,7 @@ def require_unchanged(recorded: Mapping[str, str], banks: BankSet, fix: str) -> 
 
     A notice says what has grown since, and how many items were removed.
     """
-    told, changed = since(recorded, banks)
+    grown, changed = since(recorded, banks)
     if changed:
         raise FreeBindError(
             "the banks have changed since this run read them",
@@ -92,7 +92,7 @@ def require_unchanged(recorded: Mapping[str, str], banks: BankSet, fix: str) -> 
             got=f"others, or none, for {', '.join(changed)}",
             fix=fix,
         )
-    for text in told:
+    for text in grown:
         notice_once(f"{banks.split.path}: this run knows {text}")
 
 

@@ -13,11 +13,10 @@ from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import notice_once
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
-from fb_jax.evaluation.choosing import as_text
 from fb_jax.evaluation.models import can_evaluate
 from fb_jax.evaluation.queries import changed_queries
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
-from fb_jax.fusion.factors import CHOSEN
+from fb_jax.fusion.factors import CHOSEN, as_text
 from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
 from fb_jax.run.metrics import write_metrics
 from fb_jax.run.reporter import Reporter

@@ -7,7 +7,7 @@ import pytest
 from fb_jax import files
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.main import main as freebind
-from fb_jax.evaluation.choosing import as_text
+from fb_jax.fusion.factors import as_text
 from fb_jax.run import Run
 
 

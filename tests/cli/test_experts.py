@@ -10,8 +10,8 @@ from fb_jax import files
 from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.cli.main import main as freebind
-from fb_jax.evaluation.choosing import as_text
 from fb_jax.fusion import FusedSpace, parts_of
+from fb_jax.fusion.factors import as_text
 from fb_jax.run import Run
 
 BONDS = ("combination", "displacement")

@@ -115,7 +115,8 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     product = FusedSpace.of(Run(run_folder).bond, at=FusedSpace.load("first").factors)
     product.named("imagebind_pp").choosing({"audio": 0.7, "text": 0.2}).save("product")
     done = export("--run", "second", "--base", "product", "--out", "of product")
-    assert "base: imagebind_pp at its preset imagebind_pp: the runs were trained" in done.out
+    assert "base: imagebind_pp: 64 dimensions, " in done.out
+    assert "(preset imagebind_pp): the runs were trained on these rows" in done.out
     assert export("--run", "second", "--base", "first", "--out", "kept").status == 0
     assert digest(FusedSpace.load("of product")) == digest(FusedSpace.load("kept"))
     space, run = FusedSpace.load("kept"), Run(tmp_path / "second")

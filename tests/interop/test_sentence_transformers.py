@@ -111,7 +111,7 @@ def test_the_folder_is_the_spaces_own_too_and_files_are_added_to_one_that_is_the
 def test_a_model_knows_factors_that_are_chosen_later(product, folder):
     chosen = {"audio": 0.4, "text": 0.05}
     later = product.with_last(replace(product.last, factors=chosen, presets={"chosen": chosen}))
-    later.save(folder, licences={"imagebind": "MIT"}, refactor=True)
+    later.save(folder, licences={"imagebind": "MIT"}, other_factors=True)
     model = load_sentence_transformer(folder, device="cpu")
     rows = native_rows(product, "audio")
     for factors in (None, "chosen"):
