@@ -108,3 +108,17 @@ def test_columns_and_pairs_by_id_from_table_to_table(invoke, table, tmp_path):
     )
     banks = open_banks("banks", "test", spaces=["house"])
     assert banks.pairs("audio", "text").tolist() == [[0, 2], [2, 0]]
+
+
+def test_options_of_bad_rows_and_encoders_reach_an_import_and_an_append(invoke, tmp_path):
+    np.save(tmp_path / "bad.npy", np.vstack([ROWS, [[np.nan, 1.0]]]))
+    text = (*WHERE, "--modality", "text", "--encoder.name", "mine")
+    refused = invoke(main, "bank", "import", tmp_path / "bad.npy", *text)
+    assert (refused.status, "1 NaN or infinite rows" in refused.err) == (2, True)
+    done = invoke(main, "bank", "import", tmp_path / "bad.npy", *text, "--bad-rows", "missing")
+    assert (done.status, "1 missing" in done.out) == (0, True), done.err
+    other = invoke(
+        *(main, "bank", "import", tmp_path / "bad.npy", *text[:-1], "other", "--append"),
+        *("--bad-rows", "missing"),
+    )
+    assert (other.status, "must come from the model of the bank" in other.err) == (2, True)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import sweep
 from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
-from fb_jax.run import Silent
+from fb_jax.run import RunConfig, Silent
 from fb_jax.run.choosing import Choosing, as_chosen, part_off, parted
 from fb_jax.run.metrics import read_chosen
 from fb_jax.run.report import report_space
@@ -25,6 +26,12 @@ def evaluation(root):
 @pytest.fixture
 def space(make_bond):
     return FusedSpace.of(make_bond("combination"))
+
+
+def test_the_options_of_a_run_say_how_factors_are_chosen():
+    config = RunConfig(data=Path("banks"), choose="audio-text", val="dev", val_fraction=0.25)
+    assert config.choosing == Choosing("audio-text", "dev", 0.25)
+    assert RunConfig(data=Path("banks")).choosing == Choosing("mean", "val", None)
 
 
 @pytest.mark.parametrize("aim", ["mean", "audio-text"])
