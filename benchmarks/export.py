@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -25,12 +25,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from encoders_torch.encoder import FrozenEncoder, load_encoder
-from encoders_torch.media import read_audio, read_image
-from encoders_torch.pipeline import export_bank
-from encoders_torch.report import Timings
+from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.exporting.pipeline import export_bank
+from encoders_torch.exporting.report import Timings
+from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.loading import load_encoder
+from encoders_torch.media import Media, read_audio, read_image
 from encoders_torch.sources import Source, open_source
-from encoders_torch.target import ExportSettings
 from fb_jax.banks import Split, unit_rows
 
 
@@ -56,29 +57,28 @@ class Sizes:
     )
 
 
-class Small:
+class Small(FrozenEncoder):
     """One convolution over pictures or sound; letter counts of captions."""
 
-    name, dim, modalities = "small", 512, ("audio", "image", "text")
-    weights_sha256, licence = "none", "none"
-
     def __init__(self, weights: Path | None, device: str) -> None:
+        modalities = ("audio", "image", "text")
+        super().__init__(name="small", dim=512, modalities=modalities, weights_sha256="none")
         torch.manual_seed(0)
         self.image = torch.nn.Conv2d(3, self.dim, 32, 32).to(device).requires_grad_(False)
         self.audio = torch.nn.Conv1d(1, self.dim, 400, 160).to(device).requires_grad_(False)
         self.device = device
 
-    def read(self, modality: str, item: str | Path) -> np.ndarray:
+    def read(self, modality: str, item: str | Path | Media) -> np.ndarray:
         if modality == "text":
             letters = np.frombuffer(str(item).encode(), np.uint8)
             return np.bincount(letters, minlength=self.dim)
         if modality == "audio":
-            return np.resize(read_audio(Path(item), 16_000), (1, 32_000))
-        picture = read_image(Path(item)).resize((224, 224), Image.Resampling.BICUBIC)
+            return np.resize(read_audio(item, 16_000), (1, 32_000))
+        picture = read_image(item).resize((224, 224), Image.Resampling.BICUBIC)
         return np.asarray(picture, np.float32).transpose(2, 0, 1) / 255
 
-    def encode(self, modality: str, batch: Sequence[np.ndarray]) -> np.ndarray:
-        rows = torch.from_numpy(np.stack(batch)).float().to(self.device)
+    def encode(self, modality: str, batch: torch.Tensor) -> np.ndarray:
+        rows = batch.float().to(self.device)
         if modality == "text":
             return rows.cpu().numpy()
         features = (self.image if modality == "image" else self.audio)(rows)
@@ -120,7 +120,7 @@ def plain_loop(
         with timings.measure("read"):
             read = [encoder.read(modality, item) for item in items[first : first + batch]]
         with timings.measure("encode"):
-            rows.append(unit_rows(encoder.encode(modality, read)))
+            rows.append(unit_rows(encoder.rows(modality, read)))
     with timings.measure("write"):
         np.save(out / "rows.npy", np.concatenate(rows).astype(np.float16))
     return timings

@@ -1,170 +1,91 @@
-"""The interface of an encoder, and finding an encoder by its name."""
+"""The base class of encoders: implement ``read`` and ``encode`` to add your own."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from functools import partial
-from importlib import import_module
-from importlib.metadata import entry_points
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
+from torch.utils.data import default_collate
 
-from encoders_torch.explain import explained
+from encoders_torch.media import Media
 from fb_jax.banks import Encoder
-from fb_jax.errors import FreeBindError, unknown
-
-ENTRY_POINTS = "freebind.encoders"
-"""Installed packages offer encoders in this group of entry points, each named as its space."""
-
-BACKENDS = {
-    "clap_general": {"laion_clap": "encoders_torch.clap.laion:LaionClapGeneral"},
-    "clap_music": {"laion_clap": "encoders_torch.clap.laion:LaionClapMusic"},
-    "imagebind": {"upstream": "encoders_torch.imagebind.upstream:UpstreamImageBind"},
-}
-"""Other implementations of an encoder: the packages of those who published the weights."""
-
-FAMILIES = {
-    "hf": "encoders_torch.huggingface:HuggingFace",
-    "open_clip": "encoders_torch.open_clip:OpenClip",
-    "st": "encoders_torch.sentence_transformers:SentenceTransformers",
-}
-"""Families of encoders, named ``FAMILY:MEMBER``. Their classes take the member first."""
-
-RECORDED = {
-    r"((hf|st|open_clip):.+)": "{}",  # as users may name it when they import rows
-    r"transformers \w+: (.+?)(, of long audio the middle)?": "hf:{}",
-    r"sentence-transformers: (.+?)(, of long audio the middle)?": "st:{}",
-    r"open_clip (.+)": "open_clip:{}",
-    r"ImageBind, .*, audio tuned .+()": "imagebind_tuned",
-    r"ImageBind, .+()": "imagebind",
-    r"LAION-CLAP .* with fusion, .+()": "clap_general",
-    r"LAION-CLAP .* without fusion, .+()": "clap_music",
-}
-"""Names of encoders as manifests have them, and the names by which they are loaded.
-
-InternVL is not among them: its folder contains code, which must not run because a manifest says so.
-"""
 
 
-@runtime_checkable
-class FrozenEncoder(Protocol):
-    """Implement this interface to add your own encoder.
+class FrozenEncoder(ABC):
+    """A model that turns items into embeddings.
 
-    The class is called with ``weights`` (a path or None) and ``device`` (torch's name of one). A
-    row must depend on its item alone: no dropout, no random crop. An optional method
-    ``prepare(modality)`` is called once for each modality before any item is read; it can load
-    what only that modality needs.
+    An export calls ``prepare`` for each modality; then, in worker processes on the CPU, ``read``
+    for every item and ``collate`` for every batch; and ``encode`` where the model is. A row must
+    depend on its item alone: no dropout, no random crop.
 
-    Attributes:
-        name: Name of the model, for manifests.
+    A class that ``load_encoder`` can load takes ``weights`` (a path or None) and ``device``
+    (torch's name of one) as keywords. Options of the command that it does not take are refused.
+
+    Args:
+        name: Name of the model and of all that its rows depend on, for manifests.
         dim: Dimensions of the embeddings.
         modalities: What it encodes.
         weights_sha256: Digest of the weights.
         licence: Licence of the weights. It applies to the embeddings too.
     """
 
-    name: str
-    dim: int
-    modalities: tuple[str, ...]
-    weights_sha256: str
-    licence: str
+    def __init__(
+        self,
+        *,
+        name: str,
+        dim: int,
+        modalities: Sequence[str],
+        weights_sha256: str,
+        licence: str = "unknown",
+    ) -> None:
+        self.name, self.dim, self.modalities = name, dim, tuple(modalities)
+        self.weights_sha256, self.licence = weights_sha256, licence
 
-    def read(self, modality: str, item: str | Path) -> Any:
-        """Read and prepare one item. This runs in worker processes, on the CPU.
+    def prepare(self, modality: str) -> None:  # noqa: B027 - most need nothing
+        """Load what only this modality needs; called before workers start."""
+
+    @abstractmethod
+    def read(self, modality: str, item: str | Path | Media) -> Any:
+        """Read and prepare one item.
 
         Args:
             modality: One of ``modalities``.
-            item: A caption, or the path of a media file.
+            item: A caption; or a media item, or its path. An export gives ``Media``, which can be
+                used as a path if it is a whole file.
 
         Raises:
             Exception: Any, if the item cannot be used. The export lists the item as missing.
         """
 
-    def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
-        """Encode several items that ``read`` returned; rows may have any norm."""
+    def collate(self, modality: str, reads: Sequence[Any]) -> Any:
+        """Return a batch of what ``read`` returned; its parts can be cut like a list.
+
+        Arrays of one shape are stacked to tensors, also in dictionaries.
+
+        Returns:
+            A tensor, array or list whose first axis is the items, or a dictionary of them.
+        """
+        return default_collate(list(reads))
+
+    @abstractmethod
+    def encode(self, modality: str, batch: Any) -> Float[np.ndarray, "b d"]:
+        """Return the rows of a batch from ``collate``; they may have any norm."""
+
+    def rows(self, modality: str, reads: Sequence[Any]) -> Float[np.ndarray, "b d"]:
+        """Collate and encode a few items that ``read`` returned."""
+        return self.encode(modality, self.collate(modality, reads))
 
 
-def load_encoder(
-    name: str, weights: Path | str | None, device: str, backend: str | None = None
-) -> FrozenEncoder:
-    """Load an encoder by its name.
+def provenance(encoder: FrozenEncoder, licence: str | None = None, how: str = "") -> Encoder:
+    """Return the description of an encoder for a bank's manifest.
 
     Args:
-        name: A space that has an encoder; ``FAMILY:MEMBER``, such as
-            ``hf:openai/clip-vit-base-patch32``; or ``MODULE:CLASS``.
-        weights: File or folder to load. None if the encoder needs none, or finds its own.
-        device: Of torch.
-        backend: One of ``BACKENDS[name]``. None is the code of this package.
-
-    Raises:
-        FreeBindError: There is no such encoder or backend, it cannot be loaded, or it does not
-            implement ``FrozenEncoder``.
+        encoder: The encoder.
+        licence: Of the weights, if the encoder does not know it.
+        how: What else the rows depend on; it is added to the name.
     """
-    path = None if weights is None else Path(weights)  # users' own classes get a path, too
-    encoder: object = find_encoder(name, backend)(weights=path, device=device)
-    if not isinstance(encoder, FrozenEncoder):
-        wanted = [*FrozenEncoder.__annotations__, "read", "encode"]
-        raise FreeBindError(
-            "this is no encoder",
-            where=name,
-            expected=f"a class with {', '.join(wanted)}",
-            got=f"without {', '.join(part for part in wanted if not hasattr(encoder, part))}",
-            fix="see FrozenEncoder in encoders_torch/encoder.py",
-        )
-    return encoder
-
-
-def recorded_encoder(name: str) -> str | None:
-    """Return the name that loads the encoder which a bank's manifest names, if there is one."""
-    for pattern, loaded_by in RECORDED.items():
-        if match := re.fullmatch(pattern, name):
-            return loaded_by.format(match[1])
-    return None
-
-
-def known_encoders() -> list[str]:
-    """Return the names of the spaces for which an installed package has an encoder."""
-    return sorted(_installed())
-
-
-def find_encoder(name: str, backend: str | None = None) -> Callable[..., Any]:
-    """Return the class or function that loads an encoder; it takes ``weights`` and ``device``.
-
-    Raises:
-        FreeBindError: There is no such encoder or backend, or it cannot be imported.
-    """
-    if backend is not None:
-        if backend not in (known := BACKENDS.get(name, {})):
-            raise unknown("backend", backend, known, name)
-        return _import(known[backend])
-    first, colon, rest = name.partition(":")
-    if colon and first in FAMILIES:
-        return partial(_import(FAMILIES[first]), rest)
-    if colon:
-        return _import(name)
-    if name in (installed := _installed()):
-        return installed[name].load()
-    raise unknown(
-        "encoder", name, [*known_encoders(), *(f"{f}:..." for f in FAMILIES), "MODULE:CLASS"]
-    )
-
-
-def _installed() -> dict[str, Any]:
-    # The backport importlib_metadata, which MLflow imports, gives entry points of its own type.
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
-def _import(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    fix = "give --encoder MODULE:CLASS"
-    with explained("an encoder cannot be imported", where=name, fix=fix):
-        return getattr(import_module(module), attribute)
-
-
-def provenance(encoder: FrozenEncoder) -> Encoder:
-    """Return the description of an encoder for a bank's manifest."""
-    return Encoder(encoder.name, encoder.weights_sha256, encoder.licence)
+    return Encoder(encoder.name + how, encoder.weights_sha256, licence or encoder.licence)

@@ -18,11 +18,12 @@ from encoders_torch.command import (
     device_of,
     run,
 )
-from encoders_torch.encoder import FrozenEncoder, known_encoders, load_encoder
-from encoders_torch.pipeline import export_bank
-from encoders_torch.report import ExportResult, Timings
+from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.exporting.pipeline import export_bank
+from encoders_torch.exporting.report import ExportResult, Timings
+from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.loading import known_encoders, load_encoder
 from encoders_torch.sources import Source, list_items, open_source
-from encoders_torch.target import ExportSettings
 from fb_jax import files
 from fb_jax.arguments import named, of_spaces
 from fb_jax.banks import POOL, Split, require_name

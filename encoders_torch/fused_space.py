@@ -212,7 +212,7 @@ class Fused(InputModule):
 
 def _own_encoder(name: str, device: str) -> Any:
     try:
-        from encoders_torch.encoder import FAMILIES, known_encoders, load_encoder
+        from encoders_torch.loading import FAMILIES, known_encoders, load_encoder
     except ImportError as error:
         raise ValueError(
             f"the encoder {name} is one of freebind-jax: pip install 'freebind-jax[encoders]'"

@@ -11,9 +11,10 @@ import torch
 import transformers
 from jaxtyping import Float32
 
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
 from encoders_torch.hub import folder_digest, folder_licence, model_folder, require_all_loaded
-from encoders_torch.media import read_audio, read_image
+from encoders_torch.media import Media, as_media, read_audio, read_image
 from fb_jax.errors import unknown
 
 MODALITIES = {"clip": "image", "siglip": "image", "clap": "audio"}
@@ -26,7 +27,7 @@ Features = dict[str, np.ndarray]
 """Arguments of the model for one item: name to array without a batch axis."""
 
 
-class HuggingFace:
+class HuggingFace(FrozenEncoder):
     """A model of one of the families, as a ``FrozenEncoder``.
 
     Of recordings longer than CLAP's window the middle is taken, so that the same file always has
@@ -56,19 +57,21 @@ class HuggingFace:
         self._tokens = _tokens(config)
         self._device = device
         cut = ", of long audio the middle" if other == "audio" else ""
-        self.name = f"transformers {self._family}: {name}{cut}"
-        self.modalities = tuple(sorted((other, "text")))
-        self.weights_sha256 = folder_digest(folder)
-        self.licence = folder_licence(folder)
-        self.dim = self.encode("text", [self.read("text", "a")]).shape[1]
+        super().__init__(
+            name=f"transformers {self._family}: {name}{cut}",
+            dim=self.encode("text", [self.read("text", "a")]).shape[1],
+            modalities=tuple(sorted((other, "text"))),
+            weights_sha256=folder_digest(folder),
+            licence=folder_licence(folder),
+        )
 
-    def read(self, modality: str, item: str | Path) -> Features:
+    def read(self, modality: str, item: str | Path | Media) -> Features:
         """Return one item's features."""
         if modality == "text":
             return self._read_text(str(item))
         if modality == "audio":
-            return self._read_audio(Path(item))
-        features = self._processor(images=read_image(Path(item)), return_tensors="np")
+            return self._read_audio(as_media(item))
+        features = self._processor(images=read_image(as_media(item)), return_tensors="np")
         return {"pixel_values": features["pixel_values"][0]}
 
     def _read_text(self, caption: str) -> Features:
@@ -79,7 +82,7 @@ class HuggingFace:
         names = ("input_ids", "attention_mask") if masked else ("input_ids",)
         return {name: tokens[name][0] for name in names}
 
-    def _read_audio(self, path: Path) -> Features:
+    def _read_audio(self, path: Media) -> Features:
         rate, window = self._processor.sampling_rate, self._processor.nb_max_samples
         wave = read_audio(path, rate)
         over = max(len(wave) - window, 0)
@@ -87,6 +90,10 @@ class HuggingFace:
         features = self._processor(wave, sampling_rate=rate, return_tensors="np")
         # The extractor marks a random clip of a batch as long if none is.
         return {"input_features": features["input_features"][0], "is_longer": np.array([False])}
+
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
+        """Return the items as they are."""
+        return list(reads)
 
     def encode(self, modality: str, batch: Sequence[Features]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows."""

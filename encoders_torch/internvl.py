@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from jaxtyping import Float32, Int64
 
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
 from encoders_torch.hub import folder_digest, model_folder, require_all_loaded
-from encoders_torch.media import read_image
+from encoders_torch.media import Media, as_media, read_image
 
 HUB_NAME = "OpenGVLab/InternVL-14B-224px"
 LICENCE = "MIT"
@@ -26,7 +28,7 @@ PAD = 0
 """The model takes only tokens above this one for text."""
 
 
-class InternVL:
+class InternVL(FrozenEncoder):
     """InternVL-C, as a ``FrozenEncoder``.
 
     Args:
@@ -36,9 +38,6 @@ class InternVL:
     Raises:
         FreeBindError: There is no such folder, or it cannot be loaded.
     """
-
-    modalities = ("image", "text")
-    licence = LICENCE
 
     def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         folder = model_folder(HUB_NAME, weights, LICENCE)
@@ -52,9 +51,13 @@ class InternVL:
             self._load(folder)
         self._model.eval().requires_grad_(False).to(device)
         self._device = device
-        self.name = f"{HUB_NAME}, mode {MODE}"
-        self.weights_sha256 = folder_digest(folder)
-        self.dim = self.encode("text", [self.read("text", "a")]).shape[1]
+        super().__init__(
+            name=f"{HUB_NAME}, mode {MODE}",
+            dim=self.encode("text", [self.read("text", "a")]).shape[1],
+            modalities=("image", "text"),
+            weights_sha256=folder_digest(folder),
+            licence=LICENCE,
+        )
 
     def _load(self, folder: Path) -> None:
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
@@ -70,17 +73,21 @@ class InternVL:
         pillow = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
         self._processor = pillow.from_pretrained(folder)
 
-    def read(self, modality: str, item: str | Path) -> np.ndarray:
+    def read(self, modality: str, item: str | Path | Media) -> np.ndarray:
         """Return one item's pixels, or its tokens."""
         if modality == "text":
             return self._read_text(str(item))
-        features = self._processor(images=read_image(Path(item)), return_tensors="np")
+        features = self._processor(images=read_image(as_media(item)), return_tensors="np")
         return features["pixel_values"][0]
 
     def _read_text(self, caption: str) -> Int64[np.ndarray, " tokens"]:
         length = {"truncation": True, "padding": "max_length", "max_length": TOKENS}
         tokens = self._tokenizer(PREFIX + caption, return_tensors="np", **length)
         return tokens["input_ids"][0].astype(np.int64)
+
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
+        """Return the items as they are."""
+        return list(reads)
 
     def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows."""

@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float32
 
 from encoders_torch.downloads import Download
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
-from encoders_torch.media import read_image
+from encoders_torch.media import Media, as_media, read_image
 from fb_jax import files
 from fb_jax.errors import unknown
 
 
-class OpenClip:
+class OpenClip(FrozenEncoder):
     """A model of open_clip, as a ``FrozenEncoder``.
 
     Args:
@@ -29,8 +30,6 @@ class OpenClip:
         FreeBindError: open_clip cannot be imported, there is no such model, or its weights are
             missing or of another model.
     """
-
-    modalities = ("image", "text")
 
     def __init__(self, name: str, weights: Path | str | None = None, device: str = "cpu") -> None:
         with explained(
@@ -48,16 +47,23 @@ class OpenClip:
         self._model.eval().requires_grad_(False).to(device)
         self._tokenize = open_clip.get_tokenizer(arch)
         self._device = device
-        self.name = f"open_clip {name}"
-        self.weights_sha256 = files.sha256_of(checkpoint)
-        self.licence = "unknown"  # every tag has its own, and open_clip does not list them
-        self.dim = self.encode("text", [self.read("text", "a")]).shape[1]
+        super().__init__(
+            name=f"open_clip {name}",
+            dim=self.encode("text", [self.read("text", "a")]).shape[1],
+            modalities=("image", "text"),
+            weights_sha256=files.sha256_of(checkpoint),
+            licence="unknown",  # every tag has its own, and open_clip does not list them
+        )
 
-    def read(self, modality: str, item: str | Path) -> np.ndarray:
+    def read(self, modality: str, item: str | Path | Media) -> np.ndarray:
         """Return one item's pixels, or its tokens."""
         if modality == "text":
             return self._tokenize([str(item)])[0].numpy()
-        return self._prepare(read_image(Path(item))).numpy()
+        return self._prepare(read_image(as_media(item))).numpy()
+
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
+        """Return the items as they are."""
+        return list(reads)
 
     def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows."""

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from encoders_torch.encoder import FrozenEncoder, load_encoder, recorded_encoder
-from encoders_torch.encoding import encode_batch
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.reading import Read, read_item
+from encoders_torch.exporting.encoding import encode_batch
+from encoders_torch.exporting.reading import Read, read_item
+from encoders_torch.loading import load_encoder, recorded_encoder
+from encoders_torch.media import as_media
 from fb_jax.arguments import of_spaces
 from fb_jax.banks import Encoder
 from fb_jax.errors import FreeBindError, notice_once
@@ -189,7 +191,8 @@ def embed(encoder: FrozenEncoder, modality: str, item: str | Path) -> Float32[np
 def _read(encoder: FrozenEncoder, modality: str, item: str | Path) -> Read:
     try:
         getattr(encoder, "prepare", lambda _: None)(modality)
-        return read_item(encoder, modality, item)
+        content = as_media(item) if isinstance(item, Path) else item
+        return read_item(encoder, modality, content)
     except Exception as error:
         return Read(reason=in_one_line(error))
 

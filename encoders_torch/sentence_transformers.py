@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
 from encoders_torch.hub import folder_digest, folder_licence, model_folder
-from encoders_torch.media import read_audio, read_image
+from encoders_torch.media import Media, as_media, read_audio, read_image
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.extras import import_extra
 
@@ -28,7 +29,7 @@ CLOSE = 1e-4
 """Largest difference that the order of additions makes to a number of a unit row."""
 
 
-class SentenceTransformers:
+class SentenceTransformers(FrozenEncoder):
     """A model of sentence-transformers, as a ``FrozenEncoder``.
 
     Rows equal ``SentenceTransformer.encode(..., normalize_embeddings=True)`` of each item: with
@@ -55,14 +56,17 @@ class SentenceTransformers:
         self._model, drawn = _load(folder, device, seed=0)
         self._rate, self._window = _hearing(self._model)
         offered = set(self._model.modalities) - ({"audio"} if self._rate is None else set())
-        self.modalities = tuple(m for m in MODALITIES if m in offered)
         self._plain = set(self._model.modalities) == {"text"}
         with explained("a model does not say how many dimensions it has", where=folder):
-            self.dim = int(self._model.get_embedding_dimension())
+            dim = int(self._model.get_embedding_dimension())
         cut = ", of long audio the middle" if self._window else ""
-        self.name = f"sentence-transformers: {name}{cut}"
-        self.weights_sha256 = folder_digest(folder)
-        self.licence = folder_licence(folder)
+        super().__init__(
+            name=f"sentence-transformers: {name}{cut}",
+            dim=dim,
+            modalities=[m for m in MODALITIES if m in offered],
+            weights_sha256=folder_digest(folder),
+            licence=folder_licence(folder),
+        )
         if drawn:
             self._require_all_weights(folder, device)
         self._alone = {"audio": True, "text": "text" in offered and self._captions_differ()}
@@ -96,7 +100,7 @@ class SentenceTransformers:
             return Image.new("RGB", (64, 64), "grey")
         return {"array": np.zeros(self._rate, np.float32), "sampling_rate": self._rate}
 
-    def read(self, modality: str, item: str | Path) -> Any:
+    def read(self, modality: str, item: str | Path | Media) -> Any:
         """Return one item in the form that the library takes.
 
         A caption that looks like the address of a picture stays a caption.
@@ -104,13 +108,17 @@ class SentenceTransformers:
         if modality == "text":
             return str(item) if self._plain else {"text": str(item)}
         if modality == "image":
-            return read_image(Path(item))
+            return read_image(as_media(item))
         assert self._rate is not None
-        wave = read_audio(Path(item), self._rate)
+        wave = read_audio(as_media(item), self._rate)
         if self._window is not None:
             over = max(len(wave) - self._window, 0)
             wave = wave[over // 2 : over // 2 + self._window]
         return {"array": wave, "sampling_rate": self._rate}
+
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
+        """Return the items as they are."""
+        return list(reads)
 
     def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows, each as if its item were alone."""

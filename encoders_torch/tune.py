@@ -82,7 +82,7 @@ def tune(config: TuneConfig) -> None:
     pairs = open_pairs(config.root, config.split, config.name or space.name, audio)
     encoder = ImageBind(config.weights, "cpu")
     require_fit(space, pairs, "imagebind", encoder.dim)
-    model = TunedModel(AudioTrunk(encoder.towers), space.mixture)
+    model = TunedModel(AudioTrunk(encoder.model), space.mixture)
     about, device = origin(space, encoder), device_of(config.device)
     tuning = Tuning(model, encoder, pairs, config.settings, config.out, about, device)
     print(f"{len(pairs)} pairs, {tuning.steps} steps of {config.settings.batch}", flush=True)

@@ -129,8 +129,8 @@ def away_from_start(name: str, value: torch.Tensor) -> torch.Tensor:
 
 def both(ours: Any, theirs: Any, modality: str, items: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return our rows of all items in one batch, and laion_clap's one by one."""
-    mine = ours.encode(modality, [ours.read(modality, item) for item in items])
-    other = [theirs.encode(modality, [theirs.read(modality, item)]) for item in items]
+    mine = ours.rows(modality, [ours.read(modality, item) for item in items])
+    other = [theirs.rows(modality, [theirs.read(modality, item)]) for item in items]
     return mine, np.concatenate(other)
 
 
@@ -161,7 +161,7 @@ def show_antialias(theirs: Any, recordings: list[Recording], folder: Path) -> No
     rows = {}
     for on in (False, True):
         antialias(on)
-        rows[on] = theirs.encode("audio", paths)
+        rows[on] = theirs.rows("audio", paths)
     off = np.abs(rows[True] - rows[False]).max()
     print(f"long audio is compared with antialias off; on, laion_clap's own rows move by {off:.0e}")
 

@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from encoders_torch.media import read_mono, resample
-from fb_jax import files
+from encoders_torch.media import Media, as_media, read_mono, resample
 
 RATE = 48000
 CLIP = 10 * RATE
@@ -22,12 +21,12 @@ the middle, or all of it in windows, whose mean is taken. In the first two cases
 a part of each third and the whole."""
 
 
-def seed_of(path: Path) -> int:
+def seed_of(item: Media | Path) -> int:
     """Return the seed for a recording. It depends on the bytes, not on the path."""
-    return int(files.sha256_of(path)[:8], 16)
+    return int(as_media(item).digest()[:8], 16)
 
 
-def read_waveform(path: Path) -> Float32[np.ndarray, " samples"]:
+def read_waveform(path: Media | Path) -> Float32[np.ndarray, " samples"]:
     """Read a recording as ``librosa.load(path, sr=48000)`` does, rounded to 16 bits.
 
     Raises:

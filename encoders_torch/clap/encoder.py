@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
-from torch.backends import cudnn
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import RobertaTokenizer
@@ -22,6 +21,8 @@ from encoders_torch.clap.mel import FRAMES, four_views, log_mel
 from encoders_torch.clap.model import load_model
 from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
 from encoders_torch.clap.text import load_tokenizer, tokenize
+from encoders_torch.media import Media, as_media
+from encoders_torch.torch_encoder import Precision, TorchEncoder
 from fb_jax import files
 
 AT_ONCE = 32
@@ -42,7 +43,7 @@ class Spectrograms:
     fused: bool
 
 
-class Clap:
+class Clap(TorchEncoder):
     """A model of LAION-CLAP in transformers' ``ClapModel``, as a ``FrozenEncoder``.
 
     Args:
@@ -59,17 +60,25 @@ class Clap:
 
     published: ClassVar[Published]
     crop: ClassVar[Crop] = "seeded"
-    modalities = ("audio", "text")
-    licence = LICENCE
 
-    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
-        path = self.published.find(weights)
-        self.name = f"{describe(self.published, self.crop)}, transformers"
-        self.device = device
-        self.model = load_model(path, self.published).to(device)
-        self.dim: int = self.model.config.projection_dim
-        self.weights = path
-        self.weights_sha256 = files.sha256_of(path)
+    def __init__(
+        self,
+        weights: Path | str | None = None,
+        device: str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
+        self.weights = self.published.find(weights)
+        model = load_model(self.weights, self.published)
+        super().__init__(
+            model,
+            device=device,
+            precision=precision,
+            name=f"{describe(self.published, self.crop)}, transformers",
+            dim=model.config.projection_dim,
+            modalities=("audio", "text"),
+            weights_sha256=files.sha256_of(self.weights),
+            licence=LICENCE,
+        )
 
     @cached_property
     def tokenizer(self) -> RobertaTokenizer:
@@ -85,7 +94,7 @@ class Clap:
         if modality == "text":
             self.read("text", "a")
 
-    def read(self, modality: str, item: str | Path) -> Spectrograms | list[int]:
+    def read(self, modality: str, item: str | Path | Media) -> Spectrograms | list[int]:
         """Return the spectrograms of a recording, or the tokens of a caption.
 
         Raises:
@@ -93,19 +102,19 @@ class Clap:
         """
         if modality == "text":
             return tokenize(self.tokenizer, str(item))
-        return self._spectrograms(Path(item))
+        return self._spectrograms(as_media(item))
 
-    def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
+        """Return the items as they are."""
+        return list(reads)
+
+    def forward(self, modality: str, batch: Sequence[Any]) -> Float[Tensor, "b d"]:
         """Return unit rows."""
         encode = self._captions if modality == "text" else self._recordings
-        with (
-            torch.inference_mode(),
-            cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
-        ):
-            rows = [encode(batch[i : i + AT_ONCE]) for i in range(0, len(batch), AT_ONCE)]
-        return torch.cat(rows).cpu().numpy()
+        rows = [encode(batch[i : i + AT_ONCE]) for i in range(0, len(batch), AT_ONCE)]
+        return torch.cat(rows)
 
-    def _spectrograms(self, path: Path) -> Spectrograms:
+    def _spectrograms(self, path: Media) -> Spectrograms:
         samples = read_waveform(path)
         fused = self.published.fused
         if len(samples) > CLIP and fused and self.crop != "windows":
@@ -117,7 +126,7 @@ class Clap:
         cut = clips(samples, self.crop, seed_of(path)) if long else [fill(samples)]
         return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in cut]), False)
 
-    def _recordings(self, batch: Sequence[Spectrograms]) -> Float32[Tensor, "b d"]:
+    def _recordings(self, batch: Sequence[Spectrograms]) -> Float[Tensor, "b d"]:
         views = [view for item in batch for view in item.views]
         longer = [item.fused for item in batch for _ in item.views]
         blocks = [slice(i, i + AT_ONCE) for i in range(0, len(views), AT_ONCE)]
@@ -127,15 +136,15 @@ class Clap:
 
     def _clips(
         self, views: Sequence[Float32[np.ndarray, "_ frames bands"]], longer: Sequence[bool]
-    ) -> Float32[Tensor, "some d"]:
+    ) -> Float[Tensor, "some d"]:
         channels = 4 if self.published.fused else 1
         wide = [np.broadcast_to(view, (channels, *view.shape[1:])) for view in views]
         return self.model.get_audio_features(
-            input_features=torch.from_numpy(np.stack(wide)).to(self.device),
+            input_features=torch.from_numpy(np.stack(wide)).to(self.device, self.dtype),
             is_longer=torch.tensor(longer, device=self.device)[:, None],
         ).pooler_output
 
-    def _captions(self, batch: Sequence[list[int]]) -> Float32[Tensor, "b d"]:
+    def _captions(self, batch: Sequence[list[int]]) -> Float[Tensor, "b d"]:
         ids = [torch.tensor(tokens) for tokens in batch]
         padding = self.model.config.text_config.pad_token_id
         masks = [torch.ones_like(tokens) for tokens in ids]

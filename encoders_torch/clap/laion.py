@@ -21,11 +21,13 @@ from encoders_torch.clap.encoder import describe
 from encoders_torch.clap.model import read_checkpoint
 from encoders_torch.clap.published import GENERAL, LICENCE, MUSIC, Published
 from encoders_torch.clap.text import require_caption
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
+from encoders_torch.media import Media, as_media
 from fb_jax import files
 
 
-class LaionClap:
+class LaionClap(FrozenEncoder):
     """A model of LAION-CLAP in ``laion_clap.CLAP_Module``, as a ``FrozenEncoder``.
 
     Args:
@@ -37,19 +39,21 @@ class LaionClap:
     """
 
     published: ClassVar[Published]
-    dim = 512
-    modalities = ("audio", "text")
-    licence = LICENCE
 
     def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
         path = self.published.find(weights)
         read_checkpoint(path)  # laion_clap would run code that is in it
-        self.name = f"{describe(self.published, 'seeded')}, laion_clap"
         self.model = _new_module(self.published, device)
         self.model.load_ckpt(str(path), verbose=False)
-        self.weights_sha256 = files.sha256_of(path)
+        super().__init__(
+            name=f"{describe(self.published, 'seeded')}, laion_clap",
+            dim=512,
+            modalities=("audio", "text"),
+            weights_sha256=files.sha256_of(path),
+            licence=LICENCE,
+        )
 
-    def read(self, modality: str, item: str | Path) -> str | Path:
+    def read(self, modality: str, item: str | Path | Media) -> str | Path:
         """Return the item, if laion_clap can use it: its own errors do not say what is wrong.
 
         Raises:
@@ -57,8 +61,12 @@ class LaionClap:
         """
         if modality == "text":
             return require_caption(str(item))
-        read_waveform(Path(item))
-        return item
+        read_waveform(as_media(item))
+        return Path(item)
+
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
+        """Return the items as they are."""
+        return list(reads)
 
     def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
         """Return unit rows."""
@@ -68,7 +76,7 @@ class LaionClap:
             return np.concatenate([self._recording(path) for path in batch])
 
     def _recording(self, path: Path) -> Float32[np.ndarray, "1 d"]:
-        with _numpy_seed(seed_of(path)):
+        with _numpy_seed(seed_of(as_media(path))):
             return self.model.get_audio_embedding_from_filelist([str(path)])
 
 

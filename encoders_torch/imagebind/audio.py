@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from encoders_torch.imagebind.mel import FRAME, log_mel
 from encoders_torch.imagebind.resampling import resample
-from encoders_torch.media import read_channels
+from encoders_torch.media import Media, read_channels
 from fb_jax.errors import FreeBindError
 
 RATE = 16000
@@ -18,7 +18,7 @@ MEAN, DEVIATION = -4.268, 9.138
 """Of log-mel values in AudioSet, from ImageBind's released code."""
 
 
-def read_clips(path: Path) -> Float32[np.ndarray, "clips 1 bins frames"]:
+def read_clips(path: Media | Path) -> Float32[np.ndarray, "clips 1 bins frames"]:
     """Read a recording, and prepare it; see ``clips``.
 
     Raises:

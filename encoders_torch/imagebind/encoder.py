@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float
 from torch.nn.functional import normalize
 
 from encoders_torch.imagebind.audio import read_clips
@@ -16,14 +15,16 @@ from encoders_torch.imagebind.checkpoint import load_towers
 from encoders_torch.imagebind.image import read_pixels
 from encoders_torch.imagebind.text import ClipTokenizer
 from encoders_torch.imagebind.weights import LICENCE, find_weights
+from encoders_torch.media import Media, as_media
+from encoders_torch.torch_encoder import Precision, TorchEncoder
 from fb_jax import files
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import unknown
 
 ABOUT = "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle"
 """Description for manifests; what computes the towers is appended."""
 
 
-class ImageBind:
+class ImageBind(TorchEncoder):
     """ImageBind as a ``FrozenEncoder``: unit rows, 1024-d with the published weights.
 
     Clips of a recording are taken at three fixed positions, so the same file always has the same
@@ -39,22 +40,32 @@ class ImageBind:
             or a package that reads captions is missing.
     """
 
-    name = f"{ABOUT}, own towers"
-    modalities: tuple[str, ...] = ("audio", "image", "text")
-    licence = LICENCE
+    computed_by: ClassVar[str] = "own towers"
 
-    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        weights: Path | str | None = None,
+        device: str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
         self.tokenizer = ClipTokenizer()
         path = find_weights(weights)
-        self.towers = self._load(path).to(device)
-        self.weights_sha256 = files.sha256_of(path)
-        self.device = device
-        self.dim = self.towers.dim
+        towers = self._load(path)
+        super().__init__(
+            towers,
+            device=device,
+            precision=precision,
+            name=f"{ABOUT}, {self.computed_by}",
+            dim=towers.dim,
+            modalities=("audio", "image", "text"),
+            weights_sha256=files.sha256_of(path),
+            licence=LICENCE,
+        )
 
     def _load(self, path: Path) -> Any:
         return load_towers(path)
 
-    def read(self, modality: str, item: str | Path) -> np.ndarray:
+    def read(self, modality: str, item: str | Path | Media) -> np.ndarray:
         """Prepare one item.
 
         Returns:
@@ -67,26 +78,18 @@ class ImageBind:
         if modality == "text":
             return self.tokenizer(str(item))
         if modality == "image":
-            return read_pixels(Path(item))
+            return read_pixels(as_media(item))
         if modality == "audio":
-            return read_clips(Path(item))
+            return read_clips(as_media(item))
         raise unknown("modality", modality, self.modalities)
 
-    @torch.inference_mode()
-    def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
-        """Encode what ``read`` returned; unit rows, the same within 1e-6 alone and in any batch."""
-        if modality not in self.modalities:
-            raise unknown("modality", modality, self.modalities)
-        if not batch:
-            raise FreeBindError("there is nothing to encode", expected="one item or more")
-        inputs = torch.from_numpy(np.stack(batch)).to(self.device)
-        # TF32, torch's default for convolutions on a GPU, would lose three digits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return normalize(self._rows(modality, inputs), dim=1).cpu().numpy()
+    def forward(self, modality: str, batch: torch.Tensor) -> Float[torch.Tensor, "b d"]:
+        """Return unit rows, the same within 1e-6 alone and in any batch."""
+        return normalize(self._rows(modality, batch), dim=1)
 
     def _rows(self, modality: str, inputs: torch.Tensor) -> torch.Tensor:
         """Return one row for each item; a recording's is the mean of its clips' unit rows."""
         if modality != "audio":
-            return self.towers("vision" if modality == "image" else modality, inputs)
-        clips = normalize(self.towers("audio", inputs.flatten(0, 1)), dim=1)
+            return self.model("vision" if modality == "image" else modality, inputs)
+        clips = normalize(self.model("audio", inputs.flatten(0, 1)), dim=1)
         return clips.unflatten(0, inputs.shape[:2]).mean(dim=1)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from encoders_torch.media import read_image
+from encoders_torch.media import Media, read_image
 from fb_jax.errors import FreeBindError
 
 SIDE = 224
@@ -20,8 +20,8 @@ NARROWEST = 100
 """Pictures more than this many times as long as wide are refused: resized, they fill memory."""
 
 
-def read_pixels(path: Path) -> Float32[np.ndarray, "3 side side"]:
-    """Read a picture in its EXIF orientation [O], and prepare it; see ``pixels``.
+def read_pixels(path: Media | Path) -> Float32[np.ndarray, "3 side side"]:
+    """Read a picture, and prepare it; see ``pixels``.
 
     Raises:
         FreeBindError: It is unreadable, too large, or too narrow.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+from torch import Tensor
 
 from encoders_torch.imagebind.audio import read_clips
 from encoders_torch.imagebind.checkpoint import load_trunk
 from encoders_torch.imagebind.encoder import ABOUT
 from encoders_torch.imagebind.tuned_release import read_released
 from encoders_torch.imagebind.weights import LICENCE
+from encoders_torch.media import Media, as_media
 from encoders_torch.tensor_files import Described, with_prefix
+from encoders_torch.torch_encoder import Precision, TorchEncoder
 from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, read_tuned
 from fb_jax import files
@@ -36,7 +37,7 @@ class Tuned(Described):
     licence: str
 
 
-class TunedImageBind:
+class TunedImageBind(TorchEncoder):
     """ImageBind's audio encoder, tuned into the space of a product, as a ``FrozenEncoder``.
 
     Args:
@@ -47,9 +48,12 @@ class TunedImageBind:
         FreeBindError: There is none, it is damaged, or it has another layout.
     """
 
-    modalities: tuple[str, ...] = ("audio",)
-
-    def __init__(self, weights: Path | str | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        weights: Path | str | None = None,
+        device: str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
         if weights is None or not (path := Path(weights)).exists():
             raise FreeBindError(
                 "there is no tuned audio encoder",
@@ -58,25 +62,19 @@ class TunedImageBind:
                 "encoder that FreeBind's authors released, a .pt file",
                 fix="give it with --weights; it has the licence of ImageBind's weights",
             )
-        (self._load_folder if path.is_dir() else self._load_released)(path)
-        self.model.to(device).eval().requires_grad_(False)
-        self.dim: int = self.model.mixture.dim
-        self.device = device
+        model, about = (_load_folder if path.is_dir() else _load_released)(path)
+        super().__init__(
+            model,
+            device=device,
+            precision=precision,
+            dim=model.mixture.dim,
+            modalities=("audio",),
+            **about,
+        )
 
-    def _load_folder(self, folder: Path) -> None:
-        state, about = read_tuned(folder)
-        fields = files.convert(about, Tuned, folder / ABOUT_FILE)
-        trunk = load_trunk(with_prefix(state, "trunk."), folder)
-        self.model = TunedModel(trunk, Mixture.of(with_prefix(state, "mixture.")))
-        self.name = f"{fields.encoder.name}, audio tuned into {fields.space.name}"
-        self.licence, self.weights_sha256 = fields.licence, fields.weights.sha256
-
-    def _load_released(self, path: Path) -> None:
-        self.model = read_released(path)
-        self.name = f"{ABOUT}, audio tuned by FreeBind's authors"
-        self.licence, self.weights_sha256 = LICENCE, files.sha256_of(path)
-
-    def read(self, modality: str, item: str | Path) -> Float32[np.ndarray, "clips 1 bins frames"]:
+    def read(
+        self, modality: str, item: str | Path | Media
+    ) -> Float32[np.ndarray, "clips 1 bins frames"]:
         """Prepare a recording as ``ImageBind`` does.
 
         Raises:
@@ -84,13 +82,27 @@ class TunedImageBind:
         """
         if modality != "audio":
             raise unknown("modality", modality, self.modalities)
-        return read_clips(Path(item))
+        return read_clips(as_media(item))
 
-    @torch.inference_mode()
-    def encode(self, modality: str, batch: Sequence[np.ndarray]) -> Float32[np.ndarray, "b d"]:
-        """Encode several recordings that ``read`` returned; unit rows of the product's space."""
-        if modality != "audio":
-            raise unknown("modality", modality, self.modalities)
-        inputs = torch.from_numpy(np.stack(batch)).to(self.device)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return self.model(inputs).cpu().numpy()
+    def forward(self, modality: str, batch: Tensor) -> Float[Tensor, "b d"]:
+        """Return unit rows of the product's space."""
+        return self.model(batch)
+
+
+def _load_folder(folder: Path) -> tuple[TunedModel, dict[str, str]]:
+    state, about = read_tuned(folder)
+    fields = files.convert(about, Tuned, folder / ABOUT_FILE)
+    trunk = load_trunk(with_prefix(state, "trunk."), folder)
+    return TunedModel(trunk, Mixture.of(with_prefix(state, "mixture."))), {
+        "name": f"{fields.encoder.name}, audio tuned into {fields.space.name}",
+        "licence": fields.licence,
+        "weights_sha256": fields.weights.sha256,
+    }
+
+
+def _load_released(path: Path) -> tuple[TunedModel, dict[str, str]]:
+    return read_released(path), {
+        "name": f"{ABOUT}, audio tuned by FreeBind's authors",
+        "licence": LICENCE,
+        "weights_sha256": files.sha256_of(path),
+    }

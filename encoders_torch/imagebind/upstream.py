@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from encoders_torch.explain import explained
 from encoders_torch.imagebind.checkpoint import of_towers, read_towers, require_same
-from encoders_torch.imagebind.encoder import ABOUT, ImageBind
+from encoders_torch.imagebind.encoder import ImageBind
 from encoders_torch.imagebind.sizes import Sizes, sizes_of
 
 
@@ -73,7 +73,7 @@ def _package() -> Any:
 class UpstreamImageBind(ImageBind):
     """``imagebind`` with the package's towers."""
 
-    name = f"{ABOUT}, package imagebind"
+    computed_by = "package imagebind"
 
     def _load(self, path: Path) -> Any:
         return load_upstream(path)

@@ -20,7 +20,8 @@ from torch.nn.functional import cross_entropy
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
-from encoders_torch.reading import ItemReader, Read, read_ahead
+from encoders_torch.exporting.reading import ItemReader, Read, read_ahead
+from encoders_torch.sources import Source
 from encoders_torch.tensor_files import read_state, with_prefix, write_state
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, write_tuned
 from encoders_torch.tuning.pairs import Pairs
@@ -140,7 +141,7 @@ class Tuning:
 
     def _read(self, runtime: TuneRuntime) -> Generator[Read, None, None]:
         return read_ahead(
-            ItemReader(self.encoder, "audio", self.pairs.items, self.pairs.folder),
+            ItemReader(self.encoder, "audio", self.pairs.items, Source([], self.pairs.folder)),
             (int(self.pairs.rows[pair, 0]) for pair in self._order()),
             workers=runtime.workers,
             most_items=BATCHES_AHEAD * self.settings.batch,

@@ -7,18 +7,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from encoders_torch.media import read_audio, read_image
+from encoders_torch.media import Media, read_audio, read_image
+from encoders_torch.torch_encoder import TorchEncoder
 from examples.word_world.pictures import HEIGHT, WIDTH
 from examples.word_world.recipe import MAX_LETTERS, SpaceRecipe
 from examples.word_world.towers import Tower
@@ -55,7 +54,7 @@ def save_towers(path: Path, towers: nn.ModuleDict, name: str, recipe: SpaceRecip
     partial.rename(path)
 
 
-class WordEncoder:
+class WordEncoder(TorchEncoder):
     """The encoder of one space, in the interface of ``encoders_torch.export``.
 
     Args:
@@ -66,37 +65,33 @@ class WordEncoder:
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         with safe_open(weights, framework="pt") as file:
             about = json.loads(file.metadata()["word_world"])
-        self.name: str = about["name"]
-        self.dim: int = about["dim"]
-        self.modalities: tuple[str, ...] = tuple(about["modalities"])
-        self.weights_sha256 = files.sha256_of(weights)
-        self.licence = LICENCE
-        width = about["width"]
-        self._towers = nn.ModuleDict(
-            {m: Tower(*SHAPES[m], PATCHES[m], self.dim, width) for m in self.modalities}
+        dim, width, modalities = about["dim"], about["width"], about["modalities"]
+        towers = nn.ModuleDict({m: Tower(*SHAPES[m], PATCHES[m], dim, width) for m in modalities})
+        towers.load_state_dict(load_file(weights))
+        super().__init__(
+            towers,
+            device=device,
+            name=about["name"],
+            dim=dim,
+            modalities=modalities,
+            weights_sha256=files.sha256_of(weights),
+            licence=LICENCE,
         )
-        self._towers.load_state_dict(load_file(weights))
-        self._towers.eval().requires_grad_(False).to(device)
-        self._device = device
 
     def tower(self, modality: str) -> nn.Module:
         """Return the tower of a modality; it turns a batch of features into unit rows."""
-        return self._towers[modality]
+        return self.model[modality]
 
-    def read(self, modality: str, item: str | Path) -> Float32[np.ndarray, "t f"]:
+    def read(self, modality: str, item: str | Path | Media) -> Float32[np.ndarray, "t f"]:
         """Return one item's features."""
         return READERS[modality](item)
 
-    def encode(
-        self, modality: str, batch: Sequence[Float32[np.ndarray, "t f"]]
-    ) -> Float32[np.ndarray, "b d"]:
+    def forward(self, modality: str, batch: Float32[Tensor, "b t f"]) -> Float32[Tensor, "b d"]:
         """Return unit rows."""
-        with torch.inference_mode():
-            features = torch.from_numpy(np.stack(batch)).to(self._device)
-            return self._towers[modality](features).cpu().numpy()
+        return self.model[modality](batch)
 
 
-def read_text(word: str | Path) -> Float32[np.ndarray, "12 26"]:
+def read_text(word: str | Path | Media) -> Float32[np.ndarray, "12 26"]:
     """Return a word's letters, one-hot.
 
     Raises:
@@ -114,15 +109,15 @@ def read_text(word: str | Path) -> Float32[np.ndarray, "12 26"]:
     return one_hot
 
 
-def read_picture(path: str | Path) -> Float32[np.ndarray, "96 24"]:
+def read_picture(item: str | Path | Media) -> Float32[np.ndarray, "96 24"]:
     """Return the columns of a picture, shifted to zero mean and scaled to unit deviation."""
-    pixels = np.asarray(read_image(Path(path), "L").resize((WIDTH, HEIGHT)), np.float32).T
+    pixels = np.asarray(read_image(item, "L").resize((WIDTH, HEIGHT)), np.float32).T
     return (pixels - pixels.mean()) / (pixels.std() + 1)
 
 
-def read_speech(path: str | Path) -> Float32[np.ndarray, "72 40"]:
+def read_speech(item: str | Path | Media) -> Float32[np.ndarray, "72 40"]:
     """Return ``FRAMES`` log-mel frames of a recording, cut or padded, shifted to zero mean."""
-    wave = read_audio(Path(path), SAMPLE_RATE)[: WINDOW + HOP * (FRAMES - 1)]
+    wave = read_audio(item, SAMPLE_RATE)[: WINDOW + HOP * (FRAMES - 1)]
     wave = np.pad(wave, (0, WINDOW + HOP * (FRAMES - 1) - len(wave)))
     frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from encoders_torch.export import ExportConfig, export
-from encoders_torch.target import ExportSettings
+from encoders_torch.exporting.target import ExportSettings
 
 
 def export_media(

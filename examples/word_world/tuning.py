@@ -24,8 +24,11 @@ import numpy as np
 import torch
 import tyro
 from jaxtyping import Float32
+from torch import Tensor
 
+from encoders_torch.media import Media
 from encoders_torch.tensor_files import with_prefix
+from encoders_torch.torch_encoder import TorchEncoder
 from encoders_torch.tune import origin, require_fit
 from encoders_torch.tuning.displacement import read_displacement
 from encoders_torch.tuning.loop import Tuning
@@ -65,7 +68,7 @@ TUNE_FROM = ("imagebind", "internvl")
 """Spaces that the pictures are exported in: the product fuses them."""
 
 
-class TunedWordEncoder:
+class TunedWordEncoder(TorchEncoder):
     """The tuned audio encoder, in the interface of ``encoders_torch.export``.
 
     Args:
@@ -73,29 +76,29 @@ class TunedWordEncoder:
         device: Device of torch.
     """
 
-    modalities: tuple[str, ...] = ("audio",)
-
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         state, about = read_tuned(weights)
         encoder = WordEncoder(weights.parents[1] / "spaces/imagebind.safetensors", device)
-        self.name = f"{encoder.name}, audio tuned into {about['space']['name']}"
-        self.licence, self.weights_sha256 = encoder.licence, about["weights"]["sha256"]
+        tuned = TunedModel(encoder.tower("audio"), Mixture.of(with_prefix(state, "mixture.")))
+        tuned.load_state_dict(state)
+        super().__init__(
+            tuned,
+            device=device,
+            name=f"{encoder.name}, audio tuned into {about['space']['name']}",
+            dim=tuned.mixture.dim,
+            modalities=("audio",),
+            weights_sha256=about["weights"]["sha256"],
+            licence=encoder.licence,
+        )
         self._encoder = encoder
-        self._tuned = TunedModel(encoder.tower("audio"), Mixture.of(with_prefix(state, "mixture.")))
-        self._tuned.load_state_dict(state)
-        self._tuned.eval().requires_grad_(False).to(device)
-        self.dim = self._tuned.mixture.dim
 
-    def read(self, modality: str, item: str | Path) -> Float32[np.ndarray, "t f"]:
+    def read(self, modality: str, item: str | Path | Media) -> Float32[np.ndarray, "t f"]:
         """Return one recording's features."""
         return self._encoder.read(modality, item)
 
-    def encode(
-        self, modality: str, batch: Sequence[Float32[np.ndarray, "t f"]]
-    ) -> Float32[np.ndarray, "b d"]:
+    def forward(self, modality: str, batch: Float32[Tensor, "b t f"]) -> Float32[Tensor, "b d"]:
         """Return unit rows in the space of the product."""
-        with torch.inference_mode():
-            return self._tuned(torch.from_numpy(np.stack(batch))).cpu().numpy()
+        return self.model(batch)
 
 
 def make_pairs(folder: Path, recipe: Recipe, fresh: bool = False) -> Path:
@@ -195,7 +198,7 @@ def try_variants(folder: Path, recipe: Recipe = FULL) -> None:
     for number, (name, (options, fresh)) in enumerate(VARIANTS.items()):
         settings = TuneSettings(**{"batch": recipe.batch // 2, **options})
         tuned = tune(folder, recipe, settings, f"variant-{number}", fresh)
-        rows = TunedWordEncoder(tuned).encode("audio", inputs)
+        rows = TunedWordEncoder(tuned).rows("audio", inputs)
         recalls[name] = recalls_of({**before, "audio": rows}, tables)
         print(name, recalls[name], flush=True)
     files.write_json(folder / "tuning.json", recalls)

@@ -7,6 +7,7 @@ from fb_jax.files.digests import (
     sha256_of,
     sha256_of_bytes,
     sha256_of_json,
+    sha256_of_stream,
 )
 from fb_jax.files.disk import (
     folder_bytes,
@@ -80,6 +81,7 @@ __all__ = [
     "sha256_of",
     "sha256_of_bytes",
     "sha256_of_json",
+    "sha256_of_stream",
     "special",
     "sync_folder",
     "take",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fb_jax.errors import FreeBindError
 from fb_jax.files.regular import open_regular
@@ -34,9 +34,14 @@ def sha256_of(path: Path, what: str = "a file") -> str:
     """Return the SHA-256 of a file's bytes, in hex; ``what`` it is, for messages."""
     try:
         with open_regular(path, what) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of_stream(file)
     except OSError as error:
         raise FreeBindError(f"{what} cannot be read", where=path, got=error) from error
+
+
+def sha256_of_stream(file: IO[bytes]) -> str:
+    """Return the SHA-256 of the bytes from here to the end of a file, in hex."""
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def sha256_of_bytes(data: bytes) -> str:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from encoders_torch import export
+from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.queries import embed
 from fb_jax.banks import Encoder, Split, open_banks
 from fb_jax.cli.main import main as freebind
@@ -152,23 +153,24 @@ def test_one_item_is_typed(search, two, args, got):
 # A fused space
 
 
-class Letters:
+class Letters(FrozenEncoder):
     """An encoder of captions, which plays the encoder of synthetic banks."""
 
-    name, modalities, dim, weights_sha256, licence = "letters", ("text",), 64, "none", "Apache-2.0"
+    size = 64
 
     def __init__(self, weights, device):
-        pass
+        about = {"name": "letters", "weights_sha256": "none", "licence": "Apache-2.0"}
+        super().__init__(dim=self.size, modalities=("text",), **about)
 
     def read(self, modality, item):
         return np.random.default_rng(list(item.encode())).normal(size=self.dim)
 
     def encode(self, modality, batch):
-        return np.stack(batch).astype(np.float32)
+        return np.asarray(batch, np.float32)
 
 
 class ShortLetters(Letters):
-    dim = 48
+    size = 48
 
 
 LETTERS = (

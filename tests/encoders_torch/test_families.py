@@ -12,10 +12,11 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from encoders_torch.encoder import FrozenEncoder, load_encoder, provenance
-from encoders_torch.pipeline import export_bank
+from encoders_torch.encoder import FrozenEncoder, provenance
+from encoders_torch.exporting.pipeline import export_bank
+from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.loading import load_encoder
 from encoders_torch.sources import Source, open_source
-from encoders_torch.target import ExportSettings
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 from tests.encoders_torch.tiny_models import RATE, SAVE, SIZE
@@ -68,13 +69,13 @@ def unit(rows):
 def test_an_item_has_the_same_embedding_alone_in_a_batch_and_again(encoders, items, name, modality):
     encoder = encoders[name]
     read = [encoder.read(modality, item) for item in items[modality]]
-    batch = unit(encoder.encode(modality, read))
+    batch = unit(encoder.rows(modality, read))
     assert batch.shape == (5, encoder.dim)
-    alone = np.concatenate([unit(encoder.encode(modality, [one])) for one in read])
+    alone = np.concatenate([unit(encoder.rows(modality, [one])) for one in read])
     np.testing.assert_allclose(batch, alone, atol=1e-6)
     np.random.seed(7)  # noqa: NPY002 - the extractor draws from it
     again = [encoder.read(modality, item) for item in items[modality]]
-    np.testing.assert_array_equal(unit(encoder.encode(modality, again)), batch)
+    np.testing.assert_array_equal(unit(encoder.rows(modality, again)), batch)
     assert (np.abs(batch - batch[0]).max(axis=1)[1:] > 1e-4).all()  # and another for another
 
 
@@ -105,7 +106,7 @@ def test_pictures_and_captions_are_embedded_as_transformers_does(encoders, folde
         found = model(pixel_values=pixels["pixel_values"], **{n: tokens[n] for n in names})
     for modality, wanted in (("image", found.image_embeds), ("text", found.text_embeds)):
         read = [encoders[name].read(modality, item) for item in items[modality]]
-        rows = unit(encoders[name].encode(modality, read))
+        rows = unit(encoders[name].rows(modality, read))
         np.testing.assert_allclose(rows, wanted.numpy(), atol=1e-6)
 
 
@@ -120,7 +121,7 @@ def test_a_short_recording_is_embedded_as_transformers_does(encoders, folders, i
         longer = torch.tensor([[False]])
         wanted = model(input_features=features, is_longer=longer, **tokens).audio_embeds
     encoder = encoders[name]
-    rows = unit(encoder.encode("audio", [encoder.read("audio", items["audio"][0])]))
+    rows = unit(encoder.rows("audio", [encoder.read("audio", items["audio"][0])]))
     np.testing.assert_allclose(rows, wanted.numpy(), atol=1e-6)
 
 
@@ -137,7 +138,7 @@ def test_an_encoder_can_be_sent_to_another_process(encoders, items, name):
     encoder = encoders[name]
     sent = pickle.loads(pickle.dumps(encoder))
     for m in encoder.modalities:
-        found, wanted = (e.encode(m, [e.read(m, items[m][0])]) for e in (sent, encoder))
+        found, wanted = (e.rows(m, [e.read(m, items[m][0])]) for e in (sent, encoder))
         np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
@@ -152,12 +153,12 @@ def test_internvl_is_asked_for_its_contrastive_half_as_its_authors_do(encoders, 
     model = encoder._model
     with torch.no_grad():
         wanted = model.encode_text(torch.from_numpy(tokens[tokens > 0])[None])
-    np.testing.assert_allclose(encoder.encode("text", [tokens]), wanted.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(encoder.rows("text", [tokens]), wanted.numpy(), rtol=1e-4)
     pixels = encoder.read("image", items["image"][0])
     assert pixels.shape == (3, 224, 224)
     with torch.no_grad():
         wanted = model.encode_image(torch.from_numpy(pixels)[None], mode="InternVL-C")
-    np.testing.assert_array_equal(encoder.encode("image", [pixels]), wanted.numpy())
+    np.testing.assert_array_equal(encoder.rows("image", [pixels]), wanted.numpy())
 
 
 @pytest.mark.parametrize("name", ["clip", "clap", "internvl"])
@@ -172,7 +173,7 @@ def test_media_become_a_bank(encoders, items, tmp_path, name):
     banks = open_banks(tmp_path / "banks", spaces=["mine"])
     read = [encoder.read(modality, item) for item in items[modality]]
     np.testing.assert_allclose(
-        banks["mine", modality][:], unit(encoder.encode(modality, read)), atol=1e-6
+        banks["mine", modality][:], unit(encoder.rows(modality, read)), atol=1e-6
     )
     assert len(banks["mine", "text"]) == 5
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from encoders_torch.encoder import load_encoder
+from encoders_torch.loading import load_encoder
 from fb_jax.errors import FreeBindError
 
 try:
@@ -57,9 +57,9 @@ def test_it_embeds_as_open_clip_does_alone_and_in_a_batch(checkpoint, tmp_path):
         }
     for modality, rows in wanted.items():
         read = [encoder.read(modality, item) for item in items[modality]]
-        batch = encoder.encode(modality, read)
+        batch = encoder.rows(modality, read)
         np.testing.assert_allclose(batch, rows.numpy(), atol=1e-6)
-        alone = np.concatenate([encoder.encode(modality, [one]) for one in read])
+        alone = np.concatenate([encoder.rows(modality, [one]) for one in read])
         np.testing.assert_allclose(alone, batch, atol=1e-6)
 
 

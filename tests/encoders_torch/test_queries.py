@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from encoders_torch import encoder as encoders
-from encoders_torch.encoder import provenance, recorded_encoder
-from encoders_torch.pipeline import ExportSettings, export_bank
+from encoders_torch.encoder import provenance
+from encoders_torch.exporting.pipeline import ExportSettings, export_bank
+from encoders_torch.loading import recorded_encoder
 from encoders_torch.queries import QueryEncoder, embed, embed_query
 from encoders_torch.sources import Source, open_source
 from fb_jax.banks import Encoder, Split, open_banks
@@ -82,14 +83,13 @@ def test_an_encoder_is_found_by_the_name_in_a_manifest(name, loads):
 def test_every_encoder_with_a_name_is_found_by_what_it_records():
     from encoders_torch.clap.encoder import describe
     from encoders_torch.clap.published import GENERAL, MUSIC
-    from encoders_torch.imagebind import ImageBind
-    from encoders_torch.imagebind.upstream import UpstreamImageBind
+    from encoders_torch.imagebind.encoder import ABOUT
 
     names = {
-        "imagebind": [ImageBind.name, UpstreamImageBind.name],
+        "imagebind": [f"{ABOUT}, own towers", f"{ABOUT}, package imagebind"],
         "clap_general": [f"{describe(GENERAL, 'centre')}, laion_clap"],
         "clap_music": [f"{describe(MUSIC, 'seeded')}, transformers"],
-        "imagebind_tuned": [f"{ImageBind.name}, audio tuned into internvl_ib"],
+        "imagebind_tuned": [f"{ABOUT}, own towers, audio tuned into internvl_ib"],
     }
     assert {*names, "internvl"} == set(encoders.known_encoders())
     for encoder, recorded in names.items():

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from encoders_torch.encoder import load_encoder
+from encoders_torch.loading import load_encoder
 from fb_jax.errors import FreeBindError
 from tests.encoders_torch.tiny_models import (
     RATE,
@@ -28,7 +28,7 @@ def library(folder: Path) -> SentenceTransformer:
 
 
 def rows_of(encoder, modality, items):
-    return encoder.encode(modality, [encoder.read(modality, item) for item in items])
+    return encoder.rows(modality, [encoder.read(modality, item) for item in items])
 
 
 @pytest.fixture(scope="module")

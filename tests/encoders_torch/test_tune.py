@@ -108,7 +108,7 @@ def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
     clips = [encoder.read("audio", path) for path in sorted((media / "audio").iterdir())]
     banks = open_banks("pairs", "tune", spaces=["internvl_ib"])
     np.testing.assert_allclose(
-        encoder.encode("audio", clips), banks["internvl_ib", "audio"][:], atol=3e-4
+        encoder.rows("audio", clips), banks["internvl_ib", "audio"][:], atol=3e-4
     )  # imagebind's bank holds float16
     about = files.read_json(Path("tuned/tuned.json"))
     files.write_json(Path("tuned/tuned.json"), about | {"encoder": None})

@@ -13,7 +13,8 @@ from ranges import assert_range
 from torch import nn
 from torch.nn.functional import normalize
 
-from encoders_torch.target import ExportSettings
+from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.tensor_files import read_state, write_state
 from encoders_torch.tuning.loop import Tuning, loss_of
 from encoders_torch.tuning.mixture import Mixture
@@ -28,16 +29,17 @@ SETTINGS = TuneSettings(objective="symmetric", learning_rate=0.01, batch=8, epoc
 ALONE = TuneRuntime(workers=0, checkpoint_steps=2)
 
 
-class Four:
+class Four(FrozenEncoder):
     """An encoder whose recordings are text files of four numbers."""
 
-    name, dim, modalities, weights_sha256, licence = "four", 4, ("audio",), "0" * 64, "CC0-1.0"
+    def __init__(self):
+        super().__init__(name="four", dim=4, modalities=("audio",), weights_sha256="0" * 64)
 
     def read(self, modality, item):
         return np.float32(Path(item).read_text().split())
 
     def encode(self, modality, batch):
-        return np.stack(batch)
+        return np.asarray(batch)
 
 
 class Trunk(nn.Module):

@@ -17,7 +17,8 @@ from encoders_torch.clap import (
     ClapMusicWindows,
 )
 from encoders_torch.clap.published import LICENCE
-from encoders_torch.encoder import FrozenEncoder, load_encoder
+from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.loading import load_encoder
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -26,7 +27,7 @@ WITHIN = 1e-6
 
 
 def encode(encoder, modality, items):
-    return encoder.encode(modality, [encoder.read(modality, item) for item in items])
+    return encoder.rows(modality, [encoder.read(modality, item) for item in items])
 
 
 @pytest.mark.parametrize("space", ["clap_general", "clap_music"])

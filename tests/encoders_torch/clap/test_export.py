@@ -60,6 +60,6 @@ def test_recordings_and_captions_become_banks(
     banks = open_banks(media / "banks", spaces=[space])
     assert {m: len(kept) for m, kept in banks.rows.items()} == {"audio": len(recordings), "text": 2}
     encoder = request.getfixturevalue(space.removeprefix("clap_"))
-    wanted = encoder.encode("audio", [encoder.read("audio", path) for path in recordings])
+    wanted = encoder.rows("audio", [encoder.read("audio", path) for path in recordings])
     found = banks[space, "audio"][:]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)

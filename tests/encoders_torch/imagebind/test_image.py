@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from encoders_torch.imagebind.image import DEVIATION, MEAN, read_pixels
+from encoders_torch.media import Media, MediaOptions
 from fb_jax.errors import FreeBindError
 
 
@@ -42,13 +43,15 @@ def test_any_colours_become_rgb(tmp_path, mode):
     assert found.mean() == pytest.approx(51, abs=1)
 
 
-def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+def test_a_picture_is_turned_as_its_exif_says_if_asked_for(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     picture = noise(224, 224)
     picture.save(tmp_path / "upright.png")
     picture.save(tmp_path / "turned.png", exif=exif)
-    upright, turned = (read_pixels(tmp_path / f"{n}.png") for n in ("upright", "turned"))
+    upright, stored = (read_pixels(tmp_path / f"{n}.png") for n in ("upright", "turned"))
+    turned = read_pixels(Media(tmp_path / "turned.png", options=MediaOptions(turn=True)))
+    assert np.array_equal(stored, upright)
     assert np.array_equal(turned, upright[:, ::-1, ::-1])
 
 

@@ -73,6 +73,6 @@ def test_a_text_is_heard_up_to_its_end_only(encoder, goldens):
     ids = torch.from_numpy(goldens["text.input"][:1])
     other = ids.clone()
     other[0, 50:] = 7  # after the end, which has the highest id
-    assert torch.equal(encoder.towers("text", ids), encoder.towers("text", other))
+    assert torch.equal(encoder.model("text", ids), encoder.model("text", other))
     other[0, 1] = 7
-    assert not torch.allclose(encoder.towers("text", ids), encoder.towers("text", other), atol=1e-3)
+    assert not torch.allclose(encoder.model("text", ids), encoder.model("text", other), atol=1e-3)

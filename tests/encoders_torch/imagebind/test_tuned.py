@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from twin.released import mixed, random_projector
 
-from encoders_torch.encoder import load_encoder
 from encoders_torch.imagebind.towers import AudioTrunk
 from encoders_torch.imagebind.tuned import TunedImageBind
+from encoders_torch.loading import load_encoder
 from fb_jax.errors import FreeBindError
 
 HIDDEN, DIM = 8, 6
@@ -30,7 +30,7 @@ class Released(nn.Module):
 
 @pytest.fixture
 def released(encoder):
-    return Released(AudioTrunk(encoder.towers), encoder.dim).eval()
+    return Released(AudioTrunk(encoder.model), encoder.dim).eval()
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def put(tmp_path, released):
 def test_the_trunk_alone_gives_imagebinds_rows(encoder, items):
     clips = [encoder.read("audio", path) for path in items["audio"]]
     with torch.no_grad():
-        found = AudioTrunk(encoder.towers)(torch.from_numpy(np.stack(clips))).numpy()
-    np.testing.assert_allclose(found, encoder.encode("audio", clips), atol=1e-6)
+        found = AudioTrunk(encoder.model)(torch.from_numpy(np.stack(clips))).numpy()
+    np.testing.assert_allclose(found, encoder.rows("audio", clips), atol=1e-6)
 
 
 def test_the_released_file_gives_the_rows_of_its_module(released, put, items):
@@ -60,7 +60,7 @@ def test_the_released_file_gives_the_rows_of_its_module(released, put, items):
     clips = [tuned.read("audio", path) for path in items["audio"]]
     with torch.no_grad():
         wanted = released(torch.from_numpy(np.stack(clips))).numpy()
-    np.testing.assert_allclose(tuned.encode("audio", clips), wanted, atol=1e-6)
+    np.testing.assert_allclose(tuned.rows("audio", clips), wanted, atol=1e-6)
 
 
 def test_the_order_of_the_projectors_does_not_matter(put, items):
@@ -73,9 +73,7 @@ def test_the_order_of_the_projectors_does_not_matter(put, items):
 
     first, turned = TunedImageBind(put()), TunedImageBind(put(turn))
     clips = [first.read("audio", items["audio"][0])]
-    np.testing.assert_allclose(
-        first.encode("audio", clips), turned.encode("audio", clips), atol=1e-6
-    )
+    np.testing.assert_allclose(first.rows("audio", clips), turned.rows("audio", clips), atol=1e-6)
 
 
 def test_what_no_audio_needs_is_passed_over(put):
@@ -120,6 +118,6 @@ def test_without_a_file_it_is_told_what_to_get(tmp_path, missing):
 
 def test_other_modalities_are_refused(put):
     tuned = TunedImageBind(put())
-    for call in (lambda: tuned.read("text", "a"), lambda: tuned.encode("image", [])):
+    for call in (lambda: tuned.read("text", "a"), lambda: tuned.rows("image", [np.zeros(2)])):
         with pytest.raises(FreeBindError, match="there is no modality"):
             call()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from encoders_torch.encoder import load_encoder
 from encoders_torch.export import ExportConfig, export
-from encoders_torch.target import ExportSettings
+from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.loading import load_encoder
 from fb_jax.banks import Bank, Split
 from fb_jax.errors import FreeBindError
 
@@ -35,9 +35,9 @@ def upstream(package, weights):
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_its_towers_give_the_rows_of_ours(upstream, encoder, package, items, modality):
     batch = [upstream.read(modality, item) for item in items[modality]]
-    found = upstream.encode(modality, batch)
-    np.testing.assert_allclose(found, encoder.encode(modality, batch), rtol=0, atol=1e-6)
-    assert upstream.towers.model is package.MADE[-1]
+    found = upstream.rows(modality, batch)
+    np.testing.assert_allclose(found, encoder.rows(modality, batch), rtol=0, atol=1e-6)
+    assert upstream.model.model is package.MADE[-1]
 
 
 def test_it_is_told_apart_from_ours_and_else_the_same(upstream, encoder):
@@ -45,8 +45,8 @@ def test_it_is_told_apart_from_ours_and_else_the_same(upstream, encoder):
     assert upstream.name != encoder.name
     for same in ("dim", "modalities", "licence", "weights_sha256"):
         assert getattr(upstream, same) == getattr(encoder, same)
-    assert not upstream.towers.training
-    assert not any(p.requires_grad for p in upstream.towers.parameters())
+    assert not upstream.model.training
+    assert not any(p.requires_grad for p in upstream.model.parameters())
 
 
 def test_a_bank_of_one_backend_is_not_continued_by_the_other(package, weights, tmp_path):

@@ -4,7 +4,8 @@ import soundfile
 import torch
 from PIL import Image
 
-from encoders_torch.encoder import FrozenEncoder, load_encoder
+from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.loading import load_encoder
 from examples.word_world.encoders import SHAPES, build_towers, mel_filters, save_towers
 from examples.word_world.recipe import TINY
 from fb_jax.errors import FreeBindError
@@ -32,7 +33,7 @@ def media(tmp_path):
 def test_an_item_gives_the_same_unit_row_alone_and_in_a_batch(encoder, media, modality):
     read = encoder.read(modality, media[modality])
     assert read.shape == SHAPES[modality]
-    alone, batch = encoder.encode(modality, [read]), encoder.encode(modality, [-read, read])
+    alone, batch = encoder.rows(modality, [read]), encoder.rows(modality, [-read, read])
     assert alone.shape == (1, encoder.dim)
     np.testing.assert_allclose(np.linalg.norm(batch, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(batch[1:], alone, atol=1e-6)

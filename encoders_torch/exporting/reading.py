@@ -24,8 +24,9 @@ import torch
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.report import REMOVED
-from fb_jax import files
+from encoders_torch.exporting.report import REMOVED
+from encoders_torch.media import Media
+from encoders_torch.sources import Source
 from fb_jax.banks import ItemList
 from fb_jax.errors import FreeBindError
 
@@ -50,12 +51,12 @@ class Read:
 
 @dataclass(frozen=True)
 class ItemReader:
-    """Reads rows of an item list: captions, or files in ``folder``."""
+    """Reads rows of an item list, whose content is in a source."""
 
     encoder: FrozenEncoder
     modality: str
     items: ItemList
-    folder: Path | None
+    source: Source
 
     def read(self, row: int) -> Read:
         """Read one item. Any error becomes a reason, since one bad file must not end a run."""
@@ -63,22 +64,20 @@ class ItemReader:
             return Read(reason=REMOVED)
         try:
             item = self.items[row]
-            column = "caption" if self.folder is None else "path"
-            if not (content := item[column]).strip():
-                return Read(reason=f"the {column} is empty")
-            content = content if self.folder is None else self.folder / content
-            return read_item(self.encoder, self.modality, content)
+            if not item[self.source.column].strip():
+                return Read(reason=f"the {self.source.column} is empty")
+            return read_item(self.encoder, self.modality, self.source.content(item))
         except Exception as error:
             return Read(reason=in_one_line(error))
 
 
-def read_item(encoder: FrozenEncoder, modality: str, content: str | Path) -> Read:
+def read_item(encoder: FrozenEncoder, modality: str, content: str | Path | Media) -> Read:
     """Read a caption, or the file at a path.
 
     Raises:
         Exception: Any, if the encoder cannot read it.
     """
-    if isinstance(content, Path) and (kind := files.special(content)):
+    if isinstance(content, Media) and (kind := content.special()):
         return Read(reason=f"no file, but {kind}")  # an encoder's own reader might wait for ever
     return Read(pickle.dumps(encoder.read(modality, content), protocol=5))
 
@@ -102,7 +101,7 @@ def read_ahead(
         FreeBindError: A worker died.
     """
     rows = iter(rows)
-    if not workers or reader.folder is None:
+    if not workers or reader.source.folder is None:
         yield from _read_here(reader, rows, CAPTION_SECONDS if workers else math.inf)
     if (first := next(rows, None)) is None:
         return

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from encoders_torch.encoder import FrozenEncoder
-from encoders_torch.encoding import encode_batch
-from encoders_torch.reading import ItemReader, Read, read_ahead
-from encoders_torch.report import (
+from encoders_torch.exporting.encoding import encode_batch
+from encoders_torch.exporting.reading import ItemReader, Read, read_ahead
+from encoders_torch.exporting.report import (
     REPORT,
     ExportResult,
     Failure,
@@ -26,8 +26,8 @@ from encoders_torch.report import (
     require_some,
     write_failures,
 )
+from encoders_torch.exporting.target import ExportSettings, Part, open_part
 from encoders_torch.sources import Source, list_items
-from encoders_torch.target import ExportSettings, Part, open_part
 from fb_jax.banks import PartWriter, ShardedArray, Split, settle
 from fb_jax.errors import FreeBindError
 
@@ -76,7 +76,7 @@ def export_bank(
     part = open_part(encoder, items, split, space, modality, settings)
     result, writer = ExportResult(part.folder / REPORT), part.writer
     if not writer.finished:
-        reader = ItemReader(encoder, modality, items, source.folder)
+        reader = ItemReader(encoder, modality, items, source)
         _Job(reader, writer, part.first, settings, strict, result, progress).run()
     else:
         ShardedArray(writer.folder).verify()

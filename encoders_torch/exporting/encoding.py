@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.reading import Read
+from encoders_torch.exporting.reading import Read
 from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
 from fb_jax.errors import FreeBindError
@@ -73,7 +73,7 @@ def _require_memory(error: Exception, count: int) -> None:
 def _require_rows(
     encoder: FrozenEncoder, modality: str, batch: Sequence[Any]
 ) -> Float[np.ndarray, "b d"]:
-    rows = to_numpy(encoder.encode(modality, batch), encoder.name)
+    rows = to_numpy(encoder.encode(modality, encoder.collate(modality, batch)), encoder.name)
     require_matrix(rows, encoder.name)
     if rows.shape != (len(batch), encoder.dim):
         raise FreeBindError(

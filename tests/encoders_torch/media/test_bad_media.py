@@ -14,8 +14,8 @@ import soundfile
 from PIL import Image
 
 from encoders_torch.export import ExportConfig, export
+from encoders_torch.exporting.report import read_failures
 from encoders_torch.media import read_channels, read_image
-from encoders_torch.report import read_failures
 from fb_jax.banks import Bank, Split
 from fb_jax.errors import FreeBindError
 
@@ -33,7 +33,7 @@ PICTURES = {
     "one_pixel.webp": (1, 1),
     "palette.png": (30, 40),
     "png_named.jpg": (30, 40),
-    "turned.jpg": (40, 30),
+    "turned.jpg": (30, 40),
     "device.png": "no file, but a device",
     "empty.png": "cannot be read",
     "float.tif": "values is unknown .*8 or 16 bits",

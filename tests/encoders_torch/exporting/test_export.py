@@ -9,10 +9,10 @@ import pytest
 import torch
 from disturb import REPOSITORY, At, disturbed
 
-from encoders_torch.encoder import known_encoders
 from encoders_torch.export import ExportConfig, main
 from encoders_torch.export import export as export_config
-from encoders_torch.target import ExportSettings
+from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.loading import known_encoders
 from fb_jax.banks import Bank, Split, open_banks, verify_split
 from fb_jax.errors import FreeBindError
 

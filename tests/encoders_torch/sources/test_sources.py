@@ -7,8 +7,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from encoders_torch.media.suffixes import suffixes
 from encoders_torch.sources import list_items, open_source
-from encoders_torch.suffixes import suffixes
 from fb_jax.banks import Split
 from fb_jax.errors import FreeBindError
 

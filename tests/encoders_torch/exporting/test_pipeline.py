@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from encoders_torch import reading
-from encoders_torch.pipeline import Failure, export_bank
-from encoders_torch.reading import ItemReader, read_ahead
+from encoders_torch.exporting import reading
+from encoders_torch.exporting.pipeline import Failure, export_bank
+from encoders_torch.exporting.reading import ItemReader, read_ahead
+from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.sources import Source, open_source
-from encoders_torch.target import ExportSettings
 from fb_jax.banks import Bank, Split, open_banks, remove_items, verify_split, write_items
 from fb_jax.errors import FreeBindError, Interrupted
 

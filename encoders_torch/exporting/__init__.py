@@ -1,0 +1,1 @@
+"""Writes banks: items are read ahead in worker processes, encoded, and written by a thread."""

@@ -1,0 +1,94 @@
+"""One media item: a file, or bytes that stand for one, and the part of it that counts."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+
+
+@dataclass(frozen=True)
+class MediaOptions:
+    """How media are read. Rows depend on it, so manifests say it.
+
+    Attributes:
+        turn: Turn pictures as their EXIF data say. No encoder's authors do.
+        frame_at: Second at which a video's frame is taken as its picture; None is the middle.
+    """
+
+    turn: bool = False
+    frame_at: float | None = None
+
+    def describe(self) -> str:
+        """Return what differs from the defaults, to be added to an encoder's name."""
+        turned = ", pictures turned by EXIF" if self.turn else ""
+        return turned + ("" if self.frame_at is None else f", frame at {self.frame_at:g} s")
+
+
+@dataclass(frozen=True)
+class Media(os.PathLike):
+    """A media item. Where a whole file is meant, it can be used as a path.
+
+    Attributes:
+        path: The file; beside ``data`` it only names the item and its kind.
+        data: The bytes of the file, if they are not in a file of their own.
+        start: First second that counts.
+        stop: Second after the last one; None is the end.
+        options: How it is read.
+    """
+
+    path: Path
+    data: bytes | None = field(default=None, repr=False)
+    start: float = 0.0
+    stop: float | None = None
+    options: MediaOptions = MediaOptions()
+
+    def __str__(self) -> str:
+        return str(self.path) + (f"#t={self.start:g},{self.stop:g}" if self.part else "")
+
+    @property
+    def part(self) -> bool:
+        """Whether only a part of the item counts."""
+        return self.start > 0 or self.stop is not None
+
+    def __fspath__(self) -> str:
+        if self.data is not None or self.part:
+            raise FreeBindError(
+                "this item is no file of its own",
+                where=self,
+                fix="read it with encoders_torch.media.read_image or read_channels",
+            )
+        return str(self.path)
+
+    def special(self) -> str | None:
+        """Return what a named pipe, device or socket is; such a thing must not be opened."""
+        return files.special(self.path) if self.data is None else None
+
+    def open(self) -> BinaryIO:
+        """Open the content; never a named pipe or a device.
+
+        Raises:
+            FreeBindError: There is no such file, or it is something else.
+        """
+        return files.open_regular(self.path) if self.data is None else io.BytesIO(self.data)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the content, and of which part of it counts."""
+        with self.open() as content:
+            whole = files.sha256_of_stream(content)
+        return files.sha256_of_json([whole, self.start, self.stop]) if self.part else whole
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return self.path.stat().st_size if self.data is None else len(self.data)
+
+
+def as_media(item: Media | Path | str) -> Media:
+    """Return an item that may be given as a path."""
+    return item if isinstance(item, Media) else Media(Path(item))

@@ -1,0 +1,78 @@
+"""Writes the item list of a source, which all spaces share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+
+import numpy as np
+
+from encoders_torch.sources.source import Source
+from fb_jax import files
+from fb_jax.banks import ItemList, Split, append_items, write_items
+from fb_jax.banks.items import Item
+from fb_jax.errors import FreeBindError, notice_once
+
+
+def list_items(split: Split, modality: str, source: Source, *, append: bool = False) -> ItemList:
+    """Write the item list of a source, which all spaces share. One process writes at a time.
+
+    Args:
+        split: Split of the list.
+        modality: Modality of the list.
+        source: The items.
+        append: Add those that are new to the list that is there. Items of the list need not be in
+            the source; those that were removed stay removed.
+
+    Raises:
+        FreeBindError: Two items have the same id; the split has other items already or, with
+            ``append``, another item under the id of a new one.
+    """
+    path = split.items_path(modality)
+    if append and path.exists():
+        known = ItemList(path)
+        return append_items(split, modality, _new_items(known, source.items), len(known))
+    with split.writing():
+        return write_items(path, _unique(source.items))
+
+
+def _new_items(known: ItemList, items: Iterable[Item]) -> list[Item]:
+    """Return the items that are not in a list, as they are, among those there or removed."""
+    here = set(map(_digest, known))
+    new = [item for item in _unique(items) if _digest(item) not in here]
+    notice_once(f"{known.path}: {len(new)} new items after the {len(known)} that are here")
+    return new
+
+
+def _digest(item: Item) -> bytes:
+    return blake2b(files.canonical_json(item), digest_size=16).digest()
+
+
+def _unique(items: Iterable[Item]) -> Iterator[Item]:
+    """Pass items on; at the end, raise if an id came twice. Keeps 8 bytes for each item."""
+    hashes: list[np.ndarray] = []
+    block: list[int] = []
+    for item in items:
+        block.append(hash(item["id"]))
+        if len(block) == 1 << 16:
+            hashes.append(np.array(block, np.int64))
+            block.clear()
+        yield item
+    hashes.append(np.array(block, np.int64))
+    distinct, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    _require_different(items, set(distinct[counts > 1].tolist()))
+
+
+def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
+    """Raise a FreeBindError if two items share an id with one of these hashes."""
+    seen: set[str] = set()
+    for item in items if suspects else ():
+        if hash(item["id"]) not in suspects:
+            continue
+        if item["id"] in seen:
+            raise FreeBindError(
+                "two items have the same id",
+                got=repr(item["id"]),
+                fix='add a column "id" to the list, or remove the repeated item',
+            )
+        seen.add(item["id"])
