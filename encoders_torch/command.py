@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 import tyro
 from tyro.conf import arg
 
+from encoders_torch.explain import in_one_line
 from fb_jax.errors import FreeBindError
 from fb_jax.process import run_command
 
 T = TypeVar("T")
-Device = Literal["auto", "cpu", "cuda"]
 PathOption = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 TextOption = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
 
@@ -42,18 +43,37 @@ def run(options: type[T], command: Callable[[T], None], name: str, example: str)
     run_command(parse_and_run)
 
 
-def device_of(choice: Device) -> str:
+def device_of(choice: str) -> str:
     """Return torch's name of a device.
 
+    Args:
+        choice: ``auto``, or torch's name of a device. ``auto`` is a GPU if torch finds one; under
+            torchrun and srun the one of this process.
+
     Raises:
-        FreeBindError: A GPU was asked for, and torch finds none.
+        FreeBindError: There is no such device.
     """
-    if choice == "cuda" and not torch.cuda.is_available():
+    if choice == "auto":
+        if torch.cuda.is_available():
+            rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
+            return f"cuda:{rank % torch.cuda.device_count()}"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(choice)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise FreeBindError(
-            "torch finds no GPU",
-            got=f"torch {torch.__version__}",
+            f"torch cannot use the device {choice!r}",
+            expected="auto, cpu, cuda, cuda:1 or mps",
+            got=f"torch {torch.__version__}: {in_one_line(error)}",
             fix="use --device cpu, or install a torch that was built for your GPU",
-        )
-    if choice != "auto":
-        return choice
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        ) from error
+    return str(device)
+
+
+def place_among_processes() -> tuple[int, int] | None:
+    """Return the number of this process and how many there are, if torchrun or srun says so."""
+    for number, count in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        if {number, count} <= os.environ.keys() and int(os.environ[count]) > 1:
+            return int(os.environ[number]), int(os.environ[count])
+    return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,27 +13,28 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, arg
 
 from encoders_torch.command import (
-    Device,
     PathOption,
     TextOption,
     device_of,
+    place_among_processes,
     run,
 )
 from encoders_torch.encoder import FrozenEncoder
-from encoders_torch.exporting.pipeline import export_bank
-from encoders_torch.exporting.report import ExportResult, Timings
+from encoders_torch.exporting.pipeline import export_banks
+from encoders_torch.exporting.report import ExportResult
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.loading import known_encoders, load_encoder
-from encoders_torch.sources import Source, list_items, open_source
+from encoders_torch.sources import Source, SourceOptions, list_items, open_source
+from encoders_torch.torch_encoder import Precision
 from fb_jax import files
 from fb_jax.arguments import named, of_spaces
 from fb_jax.banks import POOL, Split, require_name
 from fb_jax.console import ConsoleReporter
-from fb_jax.errors import FreeBindError, Interrupted
+from fb_jax.errors import FreeBindError, Interrupted, notice_once
 
 ALL = "all"
-WITHOUT_DOWNLOAD = ("imagebind_tuned",)
-"""Encoders whose weights cannot be downloaded; ``all`` leaves them out."""
+NOT_IN_ALL = ("imagebind_tuned", "internvl")
+"""Encoders that ``all`` leaves out: nothing to download; 28 GB, and code that must be trusted."""
 
 SHOWN = 3
 EXAMPLE = """--space my_clip --encoder hf:openai/clip-vit-base-patch32 \\
@@ -65,9 +67,13 @@ class ExportConfig:
         image: Folder of pictures, or list of paths.
         text: List of captions: .txt (one a line), .csv, .jsonl, .parquet.
         source: Folder or list of another modality.
-        device: Where to encode.
+        device: Where to encode: auto, cpu, cuda, cuda:1, mps.
+        precision: Of the arithmetic: float32, tf32 or bfloat16. The encoder's own if not given.
+        trust_remote_code: Run the code in a model's folder, as internvl needs. Read it first.
+        revision: Commit of a model on the hub, 40 hex digits.
         strict: Stop at the first item that fails.
         append: Add the new items of the sources to those that are here, and encode only them.
+        retry_failed: Try the items again that failed before; the other rows stay as they are.
     """
 
     space: Annotated[tuple[str, ...], arg(metavar="SPACE ...")]
@@ -81,11 +87,18 @@ class ExportConfig:
     image: PathOption = None
     text: PathOption = None
     source: Annotated[tuple[str, ...], _texts("MODALITY=PATH")] = ()
-    device: Device = "auto"
+    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
+    precision: Annotated[Precision | None, arg(help_behavior_hint="")] = None
+    trust_remote_code: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
+    revision: TextOption = None
     strict: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     append: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
+    retry_failed: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     settings: Annotated[OmitArgPrefixes[ExportSettings], arg(name="batch and shard")] = field(
         default_factory=ExportSettings
+    )
+    reading: Annotated[OmitArgPrefixes[SourceOptions], arg(name="reading")] = field(
+        default_factory=SourceOptions
     )
 
     def spaces(self) -> list[str]:
@@ -94,7 +107,7 @@ class ExportConfig:
         Raises:
             FreeBindError: A name cannot name a folder.
         """
-        every = [name for name in known_encoders() if name not in WITHOUT_DOWNLOAD]
+        every = [name for name in known_encoders() if name not in NOT_IN_ALL]
         names = every if self.space == (ALL,) else list(dict.fromkeys(self.space))
         for name in names:
             require_name("space", name)
@@ -110,13 +123,44 @@ class ExportConfig:
         paths |= {name: Path(path) for name, path in named("--source", self.source).items()}
         for modality in paths:
             require_name("modality", modality)
-        sources = {m: open_source(m, path) for m, path in paths.items() if path is not None}
+        sources = {
+            m: open_source(m, path, self.reading) for m, path in paths.items() if path is not None
+        }
         if not sources:
             raise FreeBindError(
                 "there is nothing to encode",
                 expected="some of --audio, --image, --text, --source",
             )
         return sources
+
+    def loaders(self) -> dict[str, Callable[[], FrozenEncoder]]:
+        """Return for every space a function that loads its encoder.
+
+        Raises:
+            FreeBindError: An option names another space, or there is no such device.
+        """
+        spaces = self.spaces()
+        names = {s: s for s in spaces} | of_spaces("--encoder", self.encoder, spaces)
+        backends = of_spaces("--backend", self.backend, spaces)
+        weights = of_spaces("--weights", self.weights, spaces)
+        chosen = {
+            "precision": self.precision,
+            "revision": self.revision,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        options = {name: value for name, value in chosen.items() if value}
+        device = device_of(self.device)
+        return {
+            s: partial(load_encoder, names[s], weights.get(s), device, backends.get(s), **options)
+            for s in spaces
+        }
+
+    def placed(self) -> ExportSettings:
+        """Return the settings; torchrun and srun say which shards are this process's."""
+        if self.settings.num_shards > 1 or (place := place_among_processes()) is None:
+            return self.settings
+        notice_once(f"process {place[0]} of {place[1]}: takes every shard with that remainder")
+        return replace(self.settings, shard_id=place[0], num_shards=place[1])
 
 
 def main() -> None:
@@ -133,70 +177,112 @@ def export(config: ExportConfig) -> None:
         FreeBindError: An encoder, a source or the bank root cannot be used, or an item fails
             under ``strict``.
     """
-    spaces, sources = config.spaces(), config.sources()
-    only = spaces[0] if len(spaces) == 1 else None
-    names = {s: s for s in spaces} | of_spaces("--encoder", config.encoder, spaces)
-    backends = of_spaces("--backend", config.backend, spaces)
-    weights = of_spaces("--weights", config.weights, spaces)
-    device = device_of(config.device)
+    require_name("split", config.split)
     files.require_writable(config.out)
-    failed = []
-    for space in spaces:
+    sources, loaders = config.sources(), config.loaders()
+    several = _Several(alone=len(loaders) == 1 or config.strict)
+    encoders: dict[str, FrozenEncoder] = {}
+    for space, load in loaders.items():
+        with several.leaving_out(space):
+            encoder = load()
+            _require_modalities(encoder, sources, every=len(loaders) == 1)
+            encoders[space] = encoder
+    for modality, source in sources.items():
+        able = {s: e for s, e in encoders.items() if modality in e.modalities}
+        if able:
+            _export_modality(config, able, modality, source, several)
+    several.require_all()
+
+
+@dataclass
+class _Several:
+    """Exports of several spaces, of which one may fail.
+
+    Attributes:
+        alone: Whether an error ends the export.
+        failed: Spaces that are left out.
+    """
+
+    alone: bool
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def leaving_out(self, space: str) -> Iterator[None]:
+        """Print an error of the block, and leave the space out."""
         try:
-            load = partial(
-                load_encoder, names[space], weights.get(space), device, backends.get(space)
-            )
-            _export_space(config, space, load, sources, lenient=only is None)
+            yield
         except Interrupted:
             raise
         except FreeBindError as error:
-            if only is not None or config.strict:
+            if self.alone:
                 raise
-            failed.append(space)
+            self.failed.append(space)
             print(f"{space}: left out: {error}", file=sys.stderr)
-    if failed:
-        raise FreeBindError("some spaces were not exported", got=", ".join(failed))
+
+    def require_all(self) -> None:
+        """Raise a FreeBindError if a space was left out."""
+        if self.failed:
+            left_out = ", ".join(dict.fromkeys(self.failed))
+            raise FreeBindError("some spaces were not exported", got=left_out)
 
 
-def _export_space(
+def _require_modalities(encoder: FrozenEncoder, sources: Collection[str], *, every: bool) -> None:
+    """Raise a FreeBindError unless an encoder has some, or every, modality of the sources."""
+    lacking = sorted(set(sources) - set(encoder.modalities))
+    if lacking and (every or len(lacking) == len(sources)):
+        raise FreeBindError(
+            f"this encoder has no {' and no '.join(lacking)}",
+            where=encoder.name,
+            expected=", ".join(encoder.modalities),
+        )
+
+
+def _export_modality(
     config: ExportConfig,
-    space: str,
-    load: Callable[[], FrozenEncoder],
-    sources: dict[str, Source],
-    lenient: bool,
+    encoders: dict[str, FrozenEncoder],
+    modality: str,
+    source: Source,
+    several: _Several,
 ) -> None:
-    split, settings = Split(config.out / config.split), config.settings
-    encoder = load()
-    encoder.licence = config.licence or encoder.licence
-    sources = _usable(encoder, sources, lenient)
-    for modality in sources:
-        getattr(encoder, "prepare", lambda _: None)(modality)
-    counts = {
-        m: len(list_items(split, m, source, append=config.append)) for m, source in sources.items()
-    }
-    for modality, source in sources.items():
-        total = settings.share(counts[modality])
-        with ConsoleReporter().task(f"{space}/{modality}", total) as advance:
-
-            def show(rows: int, timings: Timings, advance=advance) -> None:  # type: ignore[no-untyped-def]
-                advance(rows, note=str(timings))
-
-            result = export_bank(
-                encoder,
-                source,
-                split,
-                space,
-                modality,
-                settings,
-                strict=config.strict,
-                append=config.append,
-                progress=show,
-            )
-        _print_result(result)
+    """Export together, so that items are read once; if that fails, one space after the other."""
+    try:
+        _export_together(config, encoders, modality, source)
+    except Interrupted:
+        raise
+    except FreeBindError:
+        if several.alone:
+            raise
+        for space, encoder in encoders.items():
+            with several.leaving_out(space):
+                _export_together(config, {space: encoder}, modality, source)
 
 
-def _print_result(result: ExportResult) -> None:
-    print(f"  time: {result.timings}")
+def _export_together(
+    config: ExportConfig, encoders: dict[str, FrozenEncoder], modality: str, source: Source
+) -> None:
+    for encoder in encoders.values():
+        encoder.prepare(modality)
+    split, settings = Split(config.out / config.split), config.placed()
+    total = settings.share(len(list_items(split, modality, source, append=config.append)))
+    with ConsoleReporter().task(f"{'+'.join(encoders)}/{modality}", total) as advance:
+        results = export_banks(
+            encoders,
+            source,
+            split,
+            modality,
+            settings,
+            licence=config.licence,
+            strict=config.strict,
+            append=config.append,
+            retry_failed=config.retry_failed,
+            progress=lambda rows, timings: advance(rows, note=str(timings)),
+        )
+    for space, result in results.items():
+        _print_result(space, result)
+
+
+def _print_result(space: str, result: ExportResult) -> None:
+    print(f"  {space}: time: {result.timings}")
     for failure in result.failures[:SHOWN]:
         print(f"  left out: {failure.id}: {failure.reason}")
     if result.failures:
@@ -204,18 +290,6 @@ def _print_result(result: ExportResult) -> None:
         print(f"  {len(result.failures)} left out in all{listed}")
     if not result.complete:
         print("  this process is done; the bank is complete when the other processes are, too")
-
-
-def _usable(encoder: FrozenEncoder, sources: dict[str, Source], lenient: bool) -> dict[str, Source]:
-    """Return the sources that an encoder can encode; unless lenient, that must be all of them."""
-    usable = {m: source for m, source in sources.items() if m in encoder.modalities}
-    if not usable or (len(usable) < len(sources) and not lenient):
-        raise FreeBindError(
-            f"this encoder has no {' and no '.join(sorted(set(sources) - set(usable)))}",
-            where=encoder.name,
-            expected=", ".join(encoder.modalities),
-        )
-    return usable
 
 
 if __name__ == "__main__":

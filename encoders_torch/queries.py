@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.exporting.encoding import encode_batch
+from encoders_torch.exporting.encoding import Encoding
 from encoders_torch.exporting.reading import Read, read_item
 from encoders_torch.loading import load_encoder, recorded_encoder
 from encoders_torch.media import as_media
@@ -180,21 +180,28 @@ def embed(encoder: FrozenEncoder, modality: str, item: str | Path) -> Float32[np
     if not str(item).strip():
         raise FreeBindError(f"the {modality} to embed is empty")
     read = _read(encoder, modality, item)
-    rows, failed = encode_batch(encoder, modality, [read])
+    if read.reason is not None:
+        raise _not_embedded(encoder, modality, item, read.reason)
+    rows, failed = Encoding(encoder, modality).encode(encoder.collate(modality, [read.value]), 1)
     if failed:
-        raise FreeBindError(
-            f"this {modality} cannot be embedded", where=item, expected=encoder.name, got=failed[0]
-        )
+        raise _not_embedded(encoder, modality, item, failed[0])
     return rows
 
 
 def _read(encoder: FrozenEncoder, modality: str, item: str | Path) -> Read:
     try:
-        getattr(encoder, "prepare", lambda _: None)(modality)
+        encoder.prepare(modality)
         content = as_media(item) if isinstance(item, Path) else item
         return read_item(encoder, modality, content)
     except Exception as error:
         return Read(reason=in_one_line(error))
+
+
+def _not_embedded(
+    encoder: FrozenEncoder, modality: str, item: str | Path, got: str
+) -> FreeBindError:
+    what = f"this {modality} cannot be embedded"
+    return FreeBindError(what, where=item, expected=encoder.name, got=got)
 
 
 def _require_modality(encoder: FrozenEncoder, modality: str) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from encoders_torch.command import Device, PathOption, TextOption, device_of, run
+from encoders_torch.command import PathOption, TextOption, device_of, run
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.imagebind import ImageBind
 from encoders_torch.imagebind.towers import AudioTrunk
@@ -58,7 +58,7 @@ class TuneConfig:
     split: str = "tune"
     weights: PathOption = None
     name: TextOption = None
-    device: Device = "auto"
+    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     settings: Annotated[OmitArgPrefixes[TuneSettings], arg(name="training")] = field(
         default_factory=TuneSettings
     )

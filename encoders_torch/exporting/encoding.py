@@ -1,85 +1,170 @@
-"""Encoding one batch: unit rows of the items that succeed, and reasons for those that fail."""
+"""Encodes batches: unit rows of the items that succeed, and reasons for those that fail.
+
+A device that fails, or too little memory, is never an item's fault: the first stops the export, the
+second halves the batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.exporting.reading import Read
+from encoders_torch.exporting.batches import part
 from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
-HOPELESS = 8
-"""If a batch of this many items or more fails completely, the items are not to blame."""
+DEVICE_ERRORS = (
+    "CUDA error",
+    "CUBLAS",
+    "cuDNN error",
+    "CUDNN_",
+    "HIP error",
+    "MPS backend",
+    "NCCL",
+)
+NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch's errors say: it has no classes for all of them."""
+
+HOPELESS = 64
+"""If the encoder fails on so many items before the first success, the items are not to blame."""
+
+Failed = dict[int, str]
+"""Item of a batch to the reason why it has no row."""
 
 
-def encode_batch(
-    encoder: FrozenEncoder, modality: str, reads: Sequence[Read]
-) -> tuple[Float32[np.ndarray, "b d"], dict[int, str]]:
-    """Return unit rows, zero for items that failed, and the reasons of those.
+class Encoding:
+    """Encodes batches of one modality.
 
-    Raises:
-        FreeBindError: The encoder or its device is broken, the batch is too large, or the rows do
-            not have the form of embeddings.
+    Args:
+        encoder: The encoder.
+        modality: Of the items.
     """
-    rows = np.zeros((len(reads), encoder.dim), np.float32)
-    failed = {i: read.reason for i, read in enumerate(reads) if read.reason is not None}
-    usable = np.array([i for i in range(len(reads)) if i not in failed], int)
-    if not len(usable):
+
+    def __init__(self, encoder: FrozenEncoder, modality: str) -> None:
+        self.encoder, self.modality = encoder, modality
+        self.most: int | None = None
+        """Items that fit into memory together, once a batch did not."""
+        self._works: Any = None
+        """A batch of one item that was encoded before."""
+        self._first_failures = 0
+
+    def encode(self, batch: Any, count: int) -> tuple[Float32[np.ndarray, "b d"], Failed]:
+        """Return unit rows, zero for items that failed, and the reasons of those.
+
+        Args:
+            batch: From the encoder's ``collate``.
+            count: How many items it has.
+
+        Raises:
+            FreeBindError: The encoder or its device is broken, one item alone does not fit into
+                memory, or the rows do not have the form of embeddings.
+        """
+        rows = np.zeros((count, self.encoder.dim), np.float32)
+        failed: Failed = {}
+        self._fill(batch, 0, rows, failed)
         return rows, failed
-    try:
-        found = _require_rows(encoder, modality, [reads[i].item() for i in usable])
-    except FreeBindError:
-        raise
-    except Exception as error:
-        if len(reads) == 1:
-            return rows, {0: in_one_line(error)}
-        _require_memory(error, len(usable))
-        alone = [encode_batch(encoder, modality, [read]) for read in reads]  # to find the culprit
-        _require_some_encoded(error, [failure for _, failure in alone])
-        rows = np.concatenate([row for row, _ in alone])
-        return rows, {i: failure[0] for i, (_, failure) in enumerate(alone) if failure}
-    bad = usable[np.concatenate(list(find_bad_rows(found).values()))].tolist()
-    rows[usable] = unit_rows(found)
-    rows[bad] = 0
-    return rows, dict.fromkeys(bad, "its embedding has no direction") | failed
+
+    def _fill(
+        self, batch: Any, first: int, rows: Float32[np.ndarray, "n d"], failed: Failed
+    ) -> None:
+        """Write the rows of a batch; if it cannot be encoded, those of its halves."""
+        count, error = len(rows), None
+        if self.most is None or count <= self.most:
+            try:
+                bad = self._write(batch, rows)
+            except FreeBindError:
+                raise
+            except Exception as caught:
+                error = caught
+            else:
+                failed |= {first + i: "its embedding has no direction" for i in bad}
+                return
+        if error is not None:
+            self._judge(error, count)
+        if error is not None and count == 1:
+            failed[first] = in_one_line(error)
+            self._require_some_encoded(error)
+            return
+        half = (count + 1) // 2
+        for start, stop in ((0, half), (half, count)):
+            self._fill(part(batch, start, stop), first + start, rows[start:stop], failed)
+
+    def _write(self, batch: Any, rows: Float32[np.ndarray, "n d"]) -> list[int]:
+        """Write unit rows; return which have no direction, and are zero."""
+        found = self._rows(batch, len(rows))
+        bad = np.concatenate(list(find_bad_rows(found).values())).tolist()
+        rows[:] = unit_rows(found)
+        rows[bad] = 0
+        if self._works is None and 0 not in bad:
+            self._works = part(batch, 0, 1)
+        return bad
+
+    def _rows(self, batch: Any, count: int) -> Float[np.ndarray, "b d"]:
+        encoder = self.encoder
+        rows = to_numpy(encoder.encode(self.modality, batch), encoder.name)
+        require_matrix(rows, encoder.name)
+        if rows.shape != (count, encoder.dim):
+            raise FreeBindError(
+                "an encoder returned rows of another shape",
+                where=encoder.name,
+                expected=[count, encoder.dim],
+                got=list(rows.shape),
+            )
+        return rows
+
+    def _judge(self, error: Exception, count: int) -> None:
+        """Raise a FreeBindError unless an item may be to blame, or the batch can be halved."""
+        if is_out_of_memory(error):
+            if count == 1:
+                raise FreeBindError(
+                    "one item alone does not fit into memory",
+                    where=self.encoder.name,
+                    got=in_one_line(error),
+                    fix="use a larger device or --precision bfloat16; what is done is kept",
+                ) from error
+            self._lower(count // 2)
+        elif any(text in str(error) for text in DEVICE_ERRORS) or not self._still_works():
+            raise FreeBindError(
+                "the encoder or its device failed, not an item",
+                where=self.encoder.name,
+                got=in_one_line(error),
+                fix="repair it, then run the same command again: what is done is kept",
+            ) from error
+
+    def _require_some_encoded(self, error: Exception) -> None:
+        """Raise a FreeBindError once the first items have all failed."""
+        self._first_failures += self._works is None
+        if self._first_failures >= HOPELESS:
+            raise FreeBindError(
+                f"the encoder failed on each of the first {HOPELESS} items",
+                where=self.encoder.name,
+                got=in_one_line(error),
+                fix="repair the encoder or its device, then run the same command again",
+            ) from error
+
+    def _lower(self, most: int) -> None:
+        self.most = most
+        torch.cuda.empty_cache()
+        notice_once(f"{self.encoder.name}: memory ran out; from now on {most} items together")
+
+    def _still_works(self) -> bool:
+        """Return whether an item that was encoded before can be encoded now, if there is one."""
+        try:
+            if self._works is not None:
+                self._rows(self._works, 1)
+        except Exception:
+            return False
+        return True
 
 
-def _require_some_encoded(error: Exception, failed: Sequence[dict[int, str]]) -> None:
-    """Raise a FreeBindError if the encoder or its device is broken, not single items."""
-    if len(failed) >= HOPELESS and all(failed):
-        raise FreeBindError(
-            f"the encoder failed on every item of a batch of {len(failed)}",
-            got=in_one_line(error),
-            fix="repair the encoder or its device, then run the same command again",
-        ) from error
-
-
-def _require_memory(error: Exception, count: int) -> None:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
-        raise FreeBindError(
-            f"a batch of {count} does not fit into memory",
-            got=in_one_line(error),
-            fix="choose a smaller --batch, and delete the shards that the larger one wrote",
-        ) from error
-
-
-def _require_rows(
-    encoder: FrozenEncoder, modality: str, batch: Sequence[Any]
-) -> Float[np.ndarray, "b d"]:
-    rows = to_numpy(encoder.encode(modality, encoder.collate(modality, batch)), encoder.name)
-    require_matrix(rows, encoder.name)
-    if rows.shape != (len(batch), encoder.dim):
-        raise FreeBindError(
-            "an encoder returned rows of another shape",
-            where=encoder.name,
-            expected=[len(batch), encoder.dim],
-            got=list(rows.shape),
-        )
-    return rows
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out, on the device or here."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(text in str(error) for text in NO_MEMORY)

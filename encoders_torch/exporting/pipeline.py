@@ -1,25 +1,19 @@
-"""Writes one bank: workers read ahead, and a thread writes, while a batch is encoded."""
+"""Encodes the items of one modality into the banks of several spaces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
-from encoders_torch.encoder import FrozenEncoder
-from encoders_torch.exporting.encoding import encode_batch
-from encoders_torch.exporting.reading import ItemReader, Read, read_ahead
+from encoders_torch.encoder import FrozenEncoder, provenance
+from encoders_torch.exporting.encoding import Encoding
+from encoders_torch.exporting.job import Job, Progress
+from encoders_torch.exporting.reading import ItemReader
 from encoders_torch.exporting.report import (
     REPORT,
     ExportResult,
     Failure,
-    Timings,
     as_failures,
     read_failures,
     require_none,
@@ -27,14 +21,10 @@ from encoders_torch.exporting.report import (
     write_failures,
 )
 from encoders_torch.exporting.target import ExportSettings, Part, open_part
+from encoders_torch.exporting.work import Target
 from encoders_torch.sources import Source, list_items
 from fb_jax.banks import PartWriter, ShardedArray, Split, settle
 from fb_jax.errors import FreeBindError
-
-BATCHES_AHEAD = 4
-
-Progress = Callable[[int, Timings], None]
-"""Takes the number of items just done, and the time of each phase so far."""
 
 
 def export_bank(
@@ -44,60 +34,105 @@ def export_bank(
     space: str,
     modality: str,
     settings: ExportSettings,
+    **options: Any,
+) -> ExportResult:
+    """Encode the items of one modality into one bank; see ``export_banks``."""
+    return export_banks({space: encoder}, source, split, modality, settings, **options)[space]
+
+
+def export_banks(
+    encoders: Mapping[str, FrozenEncoder],
+    source: Source,
+    split: Split,
+    modality: str,
+    settings: ExportSettings,
     *,
+    licence: str | None = None,
     strict: bool = False,
     append: bool = False,
+    retry_failed: bool = False,
     progress: Progress = lambda _rows, _timings: None,
-) -> ExportResult:
-    """Encode the items of one modality into a bank. Shards that are finished are kept.
+) -> dict[str, ExportResult]:
+    """Encode the items of one modality into a bank of each space. What is done is kept.
 
-    If the bank is finished and the item list has grown since, only the new items are encoded.
+    An item is read once for all encoders. If a bank is finished and the item list has grown since,
+    only the new items are encoded.
 
     Args:
-        encoder: Encodes the items.
+        encoders: Space to the encoder of its bank.
         source: The items.
-        split: The bank is written there.
-        space: Name of the space.
+        split: The banks are written there.
         modality: Name of the modality.
         settings: Batches, workers and shards.
+        licence: Licence of the weights, if the encoder does not know it.
         strict: Raise at the first item that fails.
         append: Add new items of the source to the item list; see ``list_items``.
+        retry_failed: Try the items again that finished banks lack.
         progress: Called after every batch.
 
     Returns:
-        Failures and timings. After an interruption the same call ends in the same bytes.
+        Space to failures and timings. After an interruption the same call ends in the same bytes.
 
     Raises:
-        FreeBindError: The split has other items or another bank of this name, another process
-            writes the same shards, the encoder returns wrong rows, every item fails, or (strict)
-            one does.
+        FreeBindError: The split has other items or another bank of this name, an encoder or its
+            device fails, every item fails, or (strict) one does.
     """
     items = list_items(split, modality, source, append=append)
-    part = open_part(encoder, items, split, space, modality, settings)
-    result, writer = ExportResult(part.folder / REPORT), part.writer
-    if not writer.finished:
-        reader = ItemReader(encoder, modality, items, source)
-        _Job(reader, writer, part.first, settings, strict, result, progress).run()
-    else:
-        ShardedArray(writer.folder).verify()
-        progress(settings.share(writer.manifest.count), result.timings)
-    writer.close(lambda notes: _sum_up(notes, part, result))
-    settle(part.folder)
-    result.complete = part.is_there()
-    if result.complete and part.stop < len(items):  # it was begun before the list grew
-        return export_bank(
-            encoder, source, split, space, modality, settings, strict=strict, progress=progress
-        )
-    done = read_failures(result.report) if result.complete else _failures_so_far(writer, result)
-    result.failures = done
+    how = source.options.describe()
+    parts, results, targets = {}, {}, []
+    for number, (space, encoder) in enumerate(encoders.items()):
+        about = provenance(encoder, licence, how)
+        part = open_part(about, encoder.dim, items, split, space, modality, settings)
+        parts[space], results[space] = part, ExportResult(part.folder / REPORT)
+        if part.writer is None:
+            ShardedArray(part.folder).verify()
+            continue
+        encoding = Encoding(encoder, modality)
+        targets.append(Target(number, part.writer, part.first, encoding, results[space]))
+    reader = ItemReader(list(encoders.values()), modality, items, source, settings.batch_bytes)
+    for alike in _alike(targets):
+        Job(reader, alike, settings, strict, progress).run()
+    late = [s for s in encoders if _finish(parts[s], results[s], len(items))]
+    if late:
+        rest = {space: encoders[space] for space in late}
+        more: dict[str, Any] = {"licence": licence, "progress": progress}
+        results |= export_banks(rest, source, split, modality, settings, **more)
     if strict:
-        require_none(result.failures)
-    return result
+        for result in results.values():
+            require_none(result.failures)
+    return results
 
 
-def _sum_up(notes: Sequence[Any], part: Part, result: ExportResult) -> dict[str, Any]:
+def _alike(targets: Iterable[Target]) -> list[list[Target]]:
+    """Group banks by what is to be written: their shards must hold the same items."""
+    groups: dict[tuple[int, int, int], list[Target]] = defaultdict(list)
+    for target in targets:
+        form = target.writer.manifest
+        groups[target.first, form.count, form.shard_rows].append(target)
+    return list(groups.values())
+
+
+def _finish(part: Part, result: ExportResult, count: int) -> bool:
+    """Complete a bank if all its shards are there.
+
+    Returns:
+        Whether it was begun before the list grew, so that new items are left to encode.
+    """
+    writer = part.writer
+    if writer is not None:
+        writer.close(lambda notes: _sum_up(notes, writer.manifest.count, part, result))
+        settle(part.folder)
+    result.complete = part.is_there()
+    if writer is None or result.complete:
+        result.failures = read_failures(result.report)
+    else:
+        result.failures = _failures_so_far(writer, result)
+    return result.complete and part.stop < count
+
+
+def _sum_up(notes: Sequence[Any], count: int, part: Part, result: ExportResult) -> dict[str, Any]:
     failures = [failure for note in notes for failure in as_failures(note, result.report.parent)]
-    require_some(part.writer.manifest.count, failures, result.report.parent)
+    require_some(count, failures, result.report.parent)
     before = [f for f in read_failures(result.report) if f.row < part.first]
     write_failures(result.report, [*before, *failures])
     return {"missing": [failure.row for failure in failures]}
@@ -111,91 +146,3 @@ def _failures_so_far(writer: PartWriter, result: ExportResult) -> list[Failure]:
         if not writer.finished:  # by another process, which has removed the notes
             raise
         return read_failures(result.report)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """This process's share of the shards of one bank."""
-
-    reader: ItemReader
-    writer: PartWriter
-    first: int
-    settings: ExportSettings
-    strict: bool
-    result: ExportResult
-    progress: Progress
-
-    def run(self) -> None:
-        """Encode the shards that are not done, each while the one before is written."""
-        writer, settings = self.writer, self.settings
-        mine = writer.shards[settings.shard_id :: settings.num_shards]
-        with writer.claimed(mine), ThreadPoolExecutor(1) as thread:
-            todo = [shard for shard in mine if not writer.done(shard)]
-            done = sum(len(writer.rows_of(shard)) for shard in set(mine) - set(todo))
-            self.progress(done, self.result.timings)
-            pending: Future[None] | None = None
-            with closing(self._read(todo)) as reads:
-                for shard in todo:
-                    content = self._encode(shard, islice(reads, len(writer.rows_of(shard))))
-                    self._wait(pending)
-                    pending = thread.submit(writer.write, shard, *content)
-            self._wait(pending)
-
-    def _read(self, shards: Sequence[int]) -> Generator[Read, None, None]:
-        """Read the items of shards, and measure how long this process waits for them."""
-        with closing(
-            read_ahead(
-                self.reader,
-                chain.from_iterable(map(self._rows, shards)),
-                workers=self.settings.workers,
-                most_items=BATCHES_AHEAD * self.settings.batch,
-                most_bytes=self.settings.read_ahead_mb * 10**6,
-            )
-        ) as reads:
-            yield from self.result.timings.waiting(reads)
-
-    def _rows(self, shard: int) -> range:
-        """Return the items of a shard, as rows of the item list."""
-        rows = self.writer.rows_of(shard)
-        return range(self.first + rows.start, self.first + rows.stop)
-
-    def _wait(self, pending: Future[None] | None) -> None:
-        with self.result.timings.measure("write"):
-            if pending:
-                pending.result()
-
-    def _encode(
-        self, shard: int, reads: Iterator[Read]
-    ) -> tuple[Float[np.ndarray, "r d"], list[dict[str, Any]]]:
-        """Return a shard's rows, and its failures as JSON."""
-        rows, encoder = self._rows(shard), self.reader.encoder
-        block = np.zeros((len(rows), encoder.dim), self.settings.dtype)
-        failures: list[Failure] = []
-        first = 0
-        for batch in _batches(reads, self.settings):
-            with self.result.timings.measure("encode"):
-                encoded, bad = encode_batch(encoder, self.reader.modality, batch)
-            block[first : first + len(batch)] = encoded
-            failures += [self._failure(rows[first + i], bad[i]) for i in sorted(bad)]
-            if self.strict:
-                require_none(failures)
-            first += len(batch)
-            self.progress(len(batch), self.result.timings)
-        return block, [asdict(failure) for failure in failures]
-
-    def _failure(self, row: int, reason: str) -> Failure:
-        return Failure(row, self.reader.items[row]["id"], reason)
-
-
-def _batches(reads: Iterator[Read], settings: ExportSettings) -> Iterator[list[Read]]:
-    """Cut a shard's items into batches, which depend on nothing but the items and the settings."""
-    batch: list[Read] = []
-    size = 0
-    for read in reads:
-        batch.append(read)
-        size += len(read.data)
-        if len(batch) == settings.batch or size >= settings.batch_mb * 10**6:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

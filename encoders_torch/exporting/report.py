@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from fb_jax import files
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 T = TypeVar("T")
 REPORT = "failures.jsonl"
@@ -56,6 +56,33 @@ class Timings:
             if element is None:
                 return
             yield element
+
+
+@dataclass
+class FailureRate:
+    """Tells how many items fail, once in a while.
+
+    Attributes:
+        seconds: Between two looks.
+        share: Of the items since the last look; below it, nothing is told.
+    """
+
+    seconds: float = 60.0
+    share: float = 0.1
+    done: int = 0
+    failed: int = 0
+    since: float = field(default_factory=monotonic)
+
+    def add(self, count: int, failures: Sequence[Failure]) -> None:
+        """Count items and failures; tell them if it is time."""
+        self.done += count
+        self.failed += len(failures)
+        if monotonic() - self.since < self.seconds:
+            return
+        if failures and self.failed > self.share * self.done:
+            last = f"the last one {failures[-1].id}: {failures[-1].reason}"
+            notice_once(f"{self.failed} of the last {self.done} items failed, {last}")
+        self.done, self.failed, self.since = 0, 0, monotonic()
 
 
 @dataclass

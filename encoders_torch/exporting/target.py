@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from encoders_torch.encoder import FrozenEncoder, provenance
-from fb_jax import files
-from fb_jax.banks import Bank, BankAbout, ItemList, PartWriter, Split, new_rows, open_bank, settle
+from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.exporting.ahead import Ahead
+from fb_jax.banks import (
+    Bank,
+    BankAbout,
+    Encoder,
+    ItemList,
+    PartWriter,
+    Split,
+    new_rows,
+    open_bank,
+    settle,
+)
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest
 from fb_jax.errors import FreeBindError, notice_once, require_range
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """Rows differ in their last bits between batch sizes.
+    """How an export computes. Rows differ in their last bits between batch sizes.
 
     Attributes:
         dtype: Number format of the stored rows.
-        batch: Items encoded together, 1 to 65536.
+        batch: Items encoded together, 1 to 65536. Halved by itself if memory runs out.
         batch_mb: A batch also ends when its items, as read, take this many megabytes, 1 to 1048576.
         workers: Processes that read, 0 to 1024. 0 reads between the batches.
         read_ahead_mb: At most this many megabytes are read ahead, beside one batch, 1 to 1048576.
-        shard_rows: Rows in a shard, 1 to 16777216. Finished shards are kept when an export is
-            stopped.
+        read_seconds: An item that takes longer to read is left out, 1 to 86400. Needs workers.
+        keep_minutes: What is done is kept after this many minutes, 0 to 1440.
+        shard_rows: Rows in a shard, 1 to 16777216.
         shard_id: Number of this process, from 0 to --num-shards - 1.
-        num_shards: Number of processes that you start to write this bank together, 1 to 100000.
-            Each takes every num-shards-th shard.
+        num_shards: Each of this many processes takes every num-shards-th shard, 1 to 100000. With
+            1, any number of processes take the next shard that no other has.
     """
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -35,6 +47,8 @@ class ExportSettings:
     batch_mb: int = 256
     workers: int = 2
     read_ahead_mb: int = 512
+    read_seconds: float = 300.0
+    keep_minutes: float = 5.0
     shard_rows: int = 65536
     shard_id: int = 0
     num_shards: int = 1
@@ -44,9 +58,25 @@ class ExportSettings:
         sizes = {"batch_mb": self.batch_mb, "read_ahead_mb": self.read_ahead_mb}
         require_range("export", 1, 1 << 20, **sizes)
         require_range("export", 0, 1024, workers=self.workers)
+        require_range("export", 1, 86400, read_seconds=self.read_seconds)
+        require_range("export", 0, 1440, keep_minutes=self.keep_minutes)
         require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
         require_range("export", 1, 100_000, num_shards=self.num_shards)
         require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes at which a batch ends."""
+        return self.batch_mb * 10**6
+
+    def ahead(self, encoders: Iterable[FrozenEncoder]) -> Ahead:
+        """Return how items are read ahead for some encoders."""
+        return Ahead(
+            workers=self.workers,
+            most_bytes=self.read_ahead_mb * 10**6,
+            seconds=self.read_seconds,
+            pin=any(str(getattr(encoder, "device", "")).startswith("cuda") for encoder in encoders),
+        )
 
     def share(self, count: int) -> int:
         """Return how many of ``count`` rows this process encodes."""
@@ -60,18 +90,18 @@ class Part:
 
     Attributes:
         folder: Folder of the bank.
-        writer: Writer of all its rows, or of new ones.
+        writer: Writer of all its rows, or of new ones; None if the bank is whole.
         first: Row that is the first one of the writer.
     """
 
     folder: Path
-    writer: PartWriter
+    writer: PartWriter | None
     first: int = 0
 
     @property
     def stop(self) -> int:
         """Row after the last one of the writer."""
-        return self.first + self.writer.manifest.count
+        return self.first + (self.writer.manifest.count if self.writer else 0)
 
     def is_there(self) -> bool:
         """Whether the bank has the rows; another process may have added the last ones."""
@@ -80,7 +110,8 @@ class Part:
 
 
 def open_part(
-    encoder: FrozenEncoder,
+    encoder: Encoder,
+    dim: int,
     items: ItemList,
     split: Split,
     space: str,
@@ -95,19 +126,19 @@ def open_part(
     folder = split.bank_path(space, modality)
     settle(folder)
     count = _begun(folder, len(items))
-    about = _about(encoder, items, count, space, modality, settings)
+    about = BankAbout(space, modality, encoder, items.digest_of(count))
     if modality in split.spaces().get(space, []):
         bank = open_bank(split, space, modality)
-        if len(bank) < len(items):
-            _require_same(bank, about, settings)
-            notice_once(f"{folder}: {len(items) - len(bank)} new items are encoded")
-            about = _about(encoder, items, len(items), space, modality, settings)
-            late = ("missing",)
-            rows = new_rows(bank, about, start=len(bank), count=len(items), late=late)
-            return Part(folder, rows, len(bank))
+        _require_same(bank, about, settings)
+        if len(bank) == len(items):
+            return Part(folder, None, len(bank))
+        notice_once(f"{folder}: {len(items) - len(bank)} new items are encoded")
+        about = BankAbout(space, modality, encoder, items.digest)
+        rows = new_rows(bank, about, start=len(bank), count=len(items), late=("missing",))
+        return Part(folder, rows, len(bank))
     writer = PartWriter(
         folder,
-        dim=encoder.dim,
+        dim=dim,
         count=count,
         dtype=settings.dtype,
         about=about.to_json(),
@@ -124,28 +155,14 @@ def _begun(folder: Path, count: int) -> int:
     return min(count, Manifest.read(path).count) if unfinished else count
 
 
-def _about(
-    encoder: FrozenEncoder,
-    items: ItemList,
-    count: int,
-    space: str,
-    modality: str,
-    settings: ExportSettings,
-) -> BankAbout:
-    """Return what a bank of the first ``count`` items is."""
-    digest = items.digest_of(count)
-    inputs = files.sha256_of_json([digest, settings.batch, settings.batch_mb])
-    return BankAbout(space, modality, provenance(encoder), digest, made_from=inputs)
-
-
 def _require_same(bank: Bank, about: BankAbout, settings: ExportSettings) -> None:
-    """Raise a FreeBindError unless new rows come from the encoder of the bank, in its dtype."""
+    """Raise a FreeBindError unless a bank is of the same encoder and dtype."""
     here, asked = (bank.encoder, bank.manifest.dtype), (about.encoder, settings.dtype)
     if here != asked:
         raise FreeBindError(
-            "new rows must come from the encoder of the bank",
+            "this bank was computed by another encoder, or stored in another format",
             where=bank.folder,
             expected=f"{here[0]}, {here[1]}",
             got=f"{asked[0]}, {asked[1]}",
-            fix="use the same weights and --dtype; export another encoder as another --space",
+            fix="use the same encoder, weights, precision and --dtype; or choose another --space",
         )

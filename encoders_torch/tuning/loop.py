@@ -20,9 +20,11 @@ from torch.nn.functional import cross_entropy
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
-from encoders_torch.exporting.reading import ItemReader, Read, read_ahead
+from encoders_torch.exporting.ahead import Ahead, read_ahead
+from encoders_torch.exporting.reading import ItemReader, Reads, Task
 from encoders_torch.sources import Source
 from encoders_torch.tensor_files import read_state, with_prefix, write_state
+from encoders_torch.torch_encoder import moved
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, write_tuned
 from encoders_torch.tuning.pairs import Pairs
 from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
@@ -30,7 +32,9 @@ from fb_jax import files
 from fb_jax.errors import FreeBindError, Interrupted
 
 CLAIM, CHECKPOINT, LOSSES = "tuning.json", "checkpoint.safetensors", "losses.npy"
-BATCHES_AHEAD = 4
+WHOLE = 1 << 60
+"""Bytes at which a batch of recordings would end: a step has one batch."""
+
 NO_LOSS = float("nan")
 MAX_WEIGHT = 1e6
 """Largest magnitude of a weight in a tuning that has not diverged."""
@@ -130,7 +134,7 @@ class Tuning:
         batch, order = self.settings.batch, self._order()
         with closing(self._read(runtime)) as reads:
             while len(self.losses) < self.steps:
-                recordings = list(islice(reads, batch))
+                (recordings,) = next(reads)
                 self.losses.append(self._step(list(islice(order, batch)), recordings))
                 if len(self.losses) % runtime.checkpoint_steps == 0:
                     self._save()
@@ -139,29 +143,30 @@ class Tuning:
     def _order(self) -> Iterator[int]:
         return self.settings.order(len(self.pairs), len(self.losses))
 
-    def _read(self, runtime: TuneRuntime) -> Generator[Read, None, None]:
-        return read_ahead(
-            ItemReader(self.encoder, "audio", self.pairs.items, Source([], self.pairs.folder)),
-            (int(self.pairs.rows[pair, 0]) for pair in self._order()),
-            workers=runtime.workers,
-            most_items=BATCHES_AHEAD * self.settings.batch,
-            most_bytes=runtime.read_ahead_mb * 10**6,
-        )
+    def _read(self, runtime: TuneRuntime) -> Generator[list[Reads], None, None]:
+        """Read the recordings of every step, ahead of the steps."""
+        source = Source([], self.pairs.folder)
+        reader = ItemReader([self.encoder], "audio", self.pairs.items, source, WHOLE)
+        order, batch = self._order(), self.settings.batch
+        steps = iter(lambda: list(islice(order, batch)), [])
+        tasks = (Task(self.pairs.rows[pairs, 0].tolist()) for pairs in steps)
+        how = Ahead(workers=runtime.workers, most_bytes=runtime.read_ahead_mb * 10**6)
+        return read_ahead(reader, tasks, how)
 
-    def _step(self, pairs: Sequence[int], reads: Sequence[Read]) -> float:
+    def _step(self, pairs: Sequence[int], reads: Reads) -> float:
         """Take one step on the recordings that could be read; return its loss."""
-        usable = [i for i, read in enumerate(reads) if read.reason is None]
-        lost = [pairs[i] for i, read in enumerate(reads) if read.reason is not None]
+        lost = [pairs[i] for i in reads.failed]
         self.unreadable |= set(self.pairs.rows[lost, 0].tolist())
-        if not usable:
+        if not reads.chunks:
             raise FreeBindError(
                 "no recording of a batch can be read",
                 where=self.pairs.folder,
-                got=reads[0].reason,
+                got=reads.failed[0],
                 fix="--audio is the folder that the paths of the audio items are relative to",
             )
-        images = self.pairs.images[self.pairs.rows[[pairs[i] for i in usable], 1]]
-        inputs = torch.from_numpy(np.stack([reads[i].item() for i in usable])).to(self.device)
+        (chunk,) = reads.chunks
+        images = self.pairs.images[self.pairs.rows[[pairs[i] for i in chunk.at], 1]]
+        inputs = moved(chunk.batch, self.device, torch.float32)
         targets = torch.from_numpy(images).to(self.device)
         loss = loss_of(self.model(inputs), targets, self.settings)
         if not torch.isfinite(loss):

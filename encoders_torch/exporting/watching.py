@@ -1,0 +1,113 @@
+"""Watches the processes that read: what each reads, for how long, and how much is read ahead."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import get_worker_info
+
+NOTHING = -1
+PID, ROW, SINCE = range(3)
+PAUSE = 0.005
+"""Seconds between two looks whether there is room to read ahead."""
+
+
+class Watch:
+    """Is told what is being read. This one takes no notice."""
+
+    def begin(self, task: int) -> None:
+        """Begin a task, the number of which is counted from the start of the workers."""
+
+    @contextmanager
+    def reading(self, row: int) -> Iterator[None]:
+        """Note that a row is being read."""
+        yield
+
+    def holds(self, size: int) -> None:
+        """Note that a task holds this many bytes more."""
+
+
+class Died(NamedTuple):
+    """A reading process that died, the row that it was reading, or -1, and for how many seconds."""
+
+    pid: int
+    row: int
+    seconds: float
+
+
+class WorkerWatch(Watch):
+    """Workers tell it what they do through shared memory.
+
+    A worker that takes too long for a row is ended by an alarm of the operating system, which comes
+    even if a library holds Python's lock.
+
+    Args:
+        workers: How many there are.
+        seconds: The longest that the reading of a row may take.
+        most_bytes: Tasks that are read and wait may hold this much, beside the next one.
+    """
+
+    def __init__(self, workers: int, seconds: float, most_bytes: int) -> None:
+        self.seconds, self.most_bytes = seconds, most_bytes
+        self.state = torch.full((workers, 3), NOTHING, dtype=torch.float64).share_memory_()
+        self.waiting = torch.zeros(workers, dtype=torch.int64).share_memory_()
+        self.taken = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self.task, self.size = 0, 0
+
+    def start(self, worker: int) -> None:
+        """Begin work in a worker process."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the exporting process
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        self.state[worker, PID] = os.getpid()
+
+    @property
+    def _worker(self) -> int:
+        info = get_worker_info()
+        assert info is not None
+        return info.id
+
+    def begin(self, task: int) -> None:
+        """See ``Watch``."""
+        self.task, self.size = task, 0
+
+    @contextmanager
+    def reading(self, row: int) -> Iterator[None]:
+        """Wait until there is room; then note the row, and set the alarm."""
+        while self.task > self.taken[0] and self.waiting.sum() > self.most_bytes:
+            time.sleep(PAUSE)
+        state = self.state[self._worker]
+        state[SINCE], state[ROW] = time.monotonic(), row
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            state[ROW] = NOTHING
+
+    def holds(self, size: int) -> None:
+        """See ``Watch``."""
+        self.size += size
+        self.waiting[self._worker] += size
+
+    def take(self, worker: int, size: int) -> None:
+        """Note in the exporting process that a task of a worker was taken over."""
+        self.taken += 1
+        self.waiting[worker] -= size
+
+    def dead(self) -> list[Died]:
+        """Return the workers that died."""
+        alive = {process.pid for process in multiprocessing.active_children()}
+        now = time.monotonic()
+        return [
+            Died(int(pid), int(row), now - since)
+            for pid, row, since in self.state.tolist()
+            if pid != NOTHING and pid not in alive
+        ]
