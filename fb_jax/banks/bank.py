@@ -14,9 +14,10 @@ from jaxtyping import Float32, Integer
 from fb_jax import files
 from fb_jax.banks.directions import find_all_bad_rows, refuse_bad_rows, unit_rows
 from fb_jax.banks.manifest import Earlier, Manifest
+from fb_jax.banks.row_by_row import ShardWriter
 from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.banks.shards import ShardedArray
-from fb_jax.banks.writers import SHARD_ROWS, PartWriter, ShardWriter
+from fb_jax.banks.writers import SHARD_ROWS, PartWriter
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count
 

@@ -21,7 +21,8 @@ from typing import Any
 from fb_jax import files
 from fb_jax.banks.bank import Bank, BankAbout
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Earlier, Manifest, Shard
-from fb_jax.banks.writers import PartWriter, ShardWriter
+from fb_jax.banks.row_by_row import ShardWriter
+from fb_jax.banks.writers import PartWriter
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count, Sha256
 

@@ -1,18 +1,16 @@
-"""Writing a sharded array, shard by shard: in any order by several processes, or row by row.
+"""Writing a sharded array shard by shard, in any order, by any number of processes and hosts.
 
 A finished shard ``emb_00003.npy`` has a record, ``parts/00003.json``. The process that finds all
-records writes the manifest; until then ``partial.json`` describes the array.
+records writes the manifest; until then ``partial.json`` describes the array. The first rows of a
+shard that is not finished may be kept in ``parts/00003.begun.npy``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from itertools import takewhile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from fb_jax import files
+from fb_jax.banks import begun
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest, Shard, new_manifest, pick_up
 from fb_jax.errors import FreeBindError, notice_once
 
@@ -63,12 +62,14 @@ class PartWriter:
     ) -> None:
         self.folder, self.parts = folder, folder / "parts"
         self.manifest = new_manifest(folder, dim, dtype, count, shard_rows, about or {})
+        self._unproved: set[int] = set()
         if self.finished:
             pick_up(folder, self.manifest, late)
             return
         with self._alone():
             if pick_up(folder, self.manifest, late) is None:
                 files.write_json(folder / PARTIAL, self.manifest.to_json())
+        self._unproved.update(filter(self.done, self.shards))
 
     @property
     def finished(self) -> bool:
@@ -87,7 +88,7 @@ class PartWriter:
 
     def done(self, shard: int) -> bool:
         """Whether a shard is safe on disk."""
-        return self.finished or self._record(shard).exists()
+        return self._record(shard).exists() or self.finished  # records go after the manifest came
 
     def note(self, shard: int) -> Any:
         """Return the note of a finished shard of an unfinished array."""
@@ -97,37 +98,66 @@ class PartWriter:
         return self.parts / f"{shard:05d}.json"
 
     @contextmanager
+    def taken(self, shard: int) -> Iterator[bool]:
+        """Hold a shard, unless it is finished or another process or thread holds it.
+
+        Any number of processes and hosts that try every shard in turn write an array together. See
+        ``claimed`` for what becomes of the leftovers of a killed process.
+
+        Yields:
+            Whether the shard is this thread's to write.
+        """
+        with ExitStack() as stack:
+            try:
+                if not self.finished:
+                    stack.enter_context(self._held(shard))
+                free = not self.done(shard)
+            except files.Taken:
+                free = False
+            yield free
+
+    @contextmanager
     def claimed(self, shards: Iterable[int]) -> Iterator[None]:
-        """Hold shards for this process; the lock of a killed process ends with it.
+        """Hold several shards at once; the locks of a killed process end with it.
 
         What a killed process left of them is removed: half-written files, and shards that do not
         have the digest which their record says.
 
         Raises:
-            FreeBindError: Another process holds one of them.
+            Taken: Another process or thread holds one of them.
         """
-        if self.finished:
+        with ExitStack() as stack:
+            for shard in () if self.finished else shards:
+                stack.enter_context(self._held(shard))
             yield
-            return
-        with (self.folder / ".claims").open("a") as file:
-            for shard in shards:  # byte i stands for shard i
-                lock = partial(fcntl.lockf, file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, shard)
-                own = "or give each process a --shard-id of its own"
-                if files.take(lock, self.folder, f"shard {shard} is taken", own):
-                    files.remove_partial(self.folder, f"{self._name(shard)}.*")
-                    files.remove_partial(self.parts, f"{self._record(shard).name}.*")
-                    self._forget_altered(shard)
+
+    @contextmanager
+    def _held(self, shard: int) -> Iterator[None]:
+        with files.locked_number(self.folder, shard, "shard") as held:
+            if held:  # else nobody knows whose the half-written files are
+                files.remove_partial(self.folder, f"{self._name(shard)}.*")
+                files.remove_partial(self.parts, f"{shard:05d}.*")
+                self._forget_altered(shard)
             yield
 
     def _forget_altered(self, shard: int) -> None:
-        """Forget a finished shard whose bytes were altered or lost, so that it is written again."""
-        record, path = self._record(shard), self.folder / self._name(shard)
-        if not record.exists() or self.finished:
+        """Forget a finished shard whose bytes were altered or lost since it was written.
+
+        Shards that became finished after this writer was opened are as they were written.
+        """
+        if shard not in self._unproved:
             return
-        wanted = files.read_json(record, _Record).shard.sha256
+        path = self.folder / self._name(shard)
+        try:
+            wanted = files.read_json(self._record(shard), _Record).shard.sha256
+        except FreeBindError:
+            if self.finished:  # by another process, which has removed the records
+                return
+            raise
         if not path.exists() or files.sha256_of(path, "a shard") != wanted:
             notice_once(f"{path}: altered since it was written; it is written again")
-            record.unlink()
+            self._record(shard).unlink(missing_ok=True)
+        self._unproved.discard(shard)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -146,22 +176,51 @@ class PartWriter:
         Raises:
             FreeBindError: The rows have another shape than the shard, or the disk is full.
         """
-        expected = (len(self.rows_of(shard)), self.manifest.dim)
-        if rows.shape != expected:
-            raise FreeBindError(
-                "these rows do not fit the shard that is being written",
-                where=self.folder,
-                expected=expected,
-                got=rows.shape,
-            )
+        self._require_fit(shard, rows, least=len(self.rows_of(shard)))
         path = self.folder / self._name(shard)
         files.write_npy(path, np.asarray(rows, self.manifest.dtype))
         self._write_record(Shard(path.name, len(rows), files.sha256_of(path)), shard, note)
+        begun.forget(self._begun(shard))
+
+    def keep(self, shard: int, rows: Shaped[np.ndarray, "r d"], note: Any = None) -> None:
+        """Keep the first rows that were computed of a shard, until ``write`` is called.
+
+        Args:
+            shard: Number of a shard that this process holds.
+            rows: Rows in the order in which they are computed, in their own dtype. They take the
+                place of those that were kept before.
+            note: What else is needed to go on, as JSON types.
+
+        Raises:
+            FreeBindError: The rows do not fit the shard, or the disk is full.
+        """
+        self._require_fit(shard, rows)
+        begun.keep(self._begun(shard), rows, note)
+
+    def kept(self, shard: int) -> tuple[Shaped[np.ndarray, "r d"], Any] | None:
+        """Return the rows and the note that were kept of a shard; None if there are none.
+
+        Rows that were altered since are forgotten, with a notice.
+        """
+        return begun.kept(self._begun(shard), (len(self.rows_of(shard)), self.manifest.dim))
+
+    def _require_fit(self, shard: int, rows: Shaped[np.ndarray, "r d"], least: int = 0) -> None:
+        most, dim = len(self.rows_of(shard)), self.manifest.dim
+        if rows.shape[1] != dim or not least <= len(rows) <= most:
+            raise FreeBindError(
+                "these rows do not fit the shard that is being written",
+                where=self.folder,
+                expected=(most, dim),
+                got=rows.shape,
+            )
+
+    def _begun(self, shard: int) -> Path:
+        return self.parts / f"{shard:05d}.begun.npy"
 
     def _write_record(self, shard: Shard, number: int, note: Any = None) -> None:
         files.write_json(self._record(number), {"shard": dataclasses.asdict(shard), "note": note})
 
-    def keep(self, shards: int) -> None:
+    def rewind(self, shards: int) -> None:
         """Forget all shards but the first ones, and that the array is finished."""
         if self.finished:
             whole = Manifest.read(self.folder / MANIFEST)
@@ -171,6 +230,7 @@ class PartWriter:
             (self.folder / MANIFEST).unlink()
         for number in self.shards[shards:]:
             self._record(number).unlink(missing_ok=True)
+            begun.forget(self._begun(number))
 
     def close(self, sum_up: Callable[[list[Any]], dict[str, Any]]) -> bool:
         """Write the manifest if all shards are there.
@@ -197,92 +257,3 @@ class PartWriter:
         shards = tuple(record.shard for record in records)
         whole = dataclasses.replace(self.manifest, about=about, shards=shards)
         files.write_json(self.folder / MANIFEST, whole.to_json())
-
-
-class ShardWriter:
-    """Writes an array row by row, and continues where an earlier writer was stopped.
-
-    Rows are buffered until a shard is full. Opened again with the same arguments, the writer has
-    ``rows_done`` rows; append from there. No other process may write the array meanwhile: hold
-    ``parts.claimed(parts.shards)``.
-
-    Args:
-        parts: Writer of its shards; a shard is the unit of resuming, and the memory held.
-        first: Row of a growing bank that is the first one of this array.
-    """
-
-    def __init__(self, parts: PartWriter, first: int = 0) -> None:
-        self.folder, self._parts, self.first = parts.folder, parts, first
-        self._next = len(list(takewhile(self._parts.done, self._parts.shards)))
-        self._buffer: list[np.ndarray] = []
-        self._buffered = 0
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest of the array, without shards while it is unfinished."""
-        path = self.folder / MANIFEST
-        return Manifest.read(path) if path.exists() else self._parts.manifest
-
-    @property
-    def rows_done(self) -> int:
-        """Rows that are safe on disk."""
-        return min(self._next * self._parts.manifest.shard_rows, self._parts.manifest.count)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the array is complete, with its manifest."""
-        return self._parts.finished
-
-    def rewind(self, rows: int) -> None:
-        """Forget buffered rows, and finished shards until at most ``rows`` rows remain.
-
-        For arrays that are written in step when one of them has fewer rows.
-        """
-        self._buffer, self._buffered = [], 0
-        if self.rows_done > rows:
-            self._next = rows // self._parts.manifest.shard_rows
-            self._parts.keep(self._next)
-
-    def append(self, rows: Shaped[np.ndarray, "r d"]) -> None:
-        """Add rows after the last ones.
-
-        Raises:
-            FreeBindError: They have another width, there are too many, or the disk is full.
-        """
-        form, total = self._parts.manifest, self.rows_done + self._buffered + len(rows)
-        if rows.shape[1] != form.dim or total > form.count:
-            raise FreeBindError(
-                "these rows do not fit the array that is being written",
-                where=self.folder,
-                expected=f"{form.dim} columns, at most {form.count} rows in all",
-                got=f"{rows.shape[1]} columns, {total} rows in all",
-            )
-        self._buffer.append(np.array(rows, form.dtype))  # callers reuse their memory
-        self._buffered += len(rows)
-        while self._buffered >= form.shard_rows:
-            self._flush()
-
-    def _flush(self) -> None:
-        block, rows = np.concatenate(self._buffer), len(self._parts.rows_of(self._next))
-        self._parts.write(self._next, block[:rows])
-        self._buffer, self._buffered = [block[rows:]], len(block) - rows
-        self._next += 1
-
-    def close(self) -> Manifest:
-        """Write the last shard and the manifest, and return it.
-
-        Raises:
-            FreeBindError: Rows are missing.
-        """
-        if (rows := self.rows_done + self._buffered) != self._parts.manifest.count:
-            raise FreeBindError(
-                "an array was closed before all its rows were there",
-                where=self.folder,
-                expected=f"{self._parts.manifest.count} rows",
-                got=f"{rows} rows",
-                fix="append the rest; finished shards are kept",
-            )
-        if self._buffered:
-            self._flush()
-        self._parts.close(lambda _notes: {})
-        return self.manifest

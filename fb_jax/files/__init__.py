@@ -19,7 +19,7 @@ from fb_jax.files.disk import (
     require_writable,
 )
 from fb_jax.files.folders import write_folder
-from fb_jax.files.locks import has_locks, locked, remove_partial, take
+from fb_jax.files.locks import Taken, has_locks, locked, locked_number, remove_partial
 from fb_jax.files.npy_files import open_npy, read_npy, read_npy_header
 from fb_jax.files.reading import (
     convert,
@@ -45,6 +45,7 @@ from fb_jax.files.yaml_files import read_yaml
 
 __all__ = [
     "PARTIAL",
+    "Taken",
     "canonical_json",
     "claim",
     "convert",
@@ -56,6 +57,7 @@ __all__ = [
     "has_locks",
     "json_types",
     "locked",
+    "locked_number",
     "nearest_existing",
     "not_written",
     "open_npy",
@@ -84,7 +86,6 @@ __all__ = [
     "sha256_of_stream",
     "special",
     "sync_folder",
-    "take",
     "write_atomic",
     "write_folder",
     "write_json",

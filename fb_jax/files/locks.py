@@ -1,4 +1,4 @@
-"""Locks: a folder for one process alone."""
+"""Locks: a folder, or one of its numbered parts, for one process alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fb_jax.errors import FreeBindError, notice_once
@@ -16,6 +18,14 @@ from fb_jax.files.writing import PARTIAL, not_written
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 TAKEN = (errno.EAGAIN, errno.EACCES)
+UNPROTECTED = (
+    "this disk has no locks, so that two processes could write the same file; run one command at a "
+    "time on it, or share an export by --num-shards and --shard-id"
+)
+
+
+class Taken(FreeBindError):
+    """Another process, or another thread of this one, holds a lock."""
 
 
 @contextlib.contextmanager
@@ -35,16 +45,13 @@ def locked(folder: Path, *, wait: bool = False, name: str = ".lock") -> Iterator
         Whether the folder is really held: whether the disk has locks.
 
     Raises:
-        FreeBindError: Another process holds it, or the folder cannot be written to.
+        Taken: Another process holds it.
+        FreeBindError: The folder cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT if name else os.O_RDONLY, 0o666)
-    except OSError as error:
-        raise not_written(folder / name, error, "a lock") from error
+    handle = _opened(folder, name)
     try:
         flag = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
-        held = take(lambda: fcntl.flock(handle, flag), folder)
+        held = _take(lambda: fcntl.flock(handle, flag), folder)
         if held and name == ".lock":
             remove_partial(folder)
         yield held
@@ -52,39 +59,112 @@ def locked(folder: Path, *, wait: bool = False, name: str = ".lock") -> Iterator
         os.close(handle)
 
 
-def take(
-    lock: Callable[[], object],
-    folder: Path,
-    got: str | None = None,
-    otherwise: str = "or choose another folder",
-) -> bool:
+def _opened(folder: Path, name: str) -> int:
+    """Return a handle of a lock's file, or of the folder itself."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT if name else os.O_RDONLY, 0o666)
+    except OSError as error:
+        raise not_written(folder / name, error, "a lock") from error
+
+
+@dataclass
+class _Numbers:
+    """The numbers of a folder that this process holds, and the handle that it holds them by."""
+
+    handle: int
+    held: set[int] = field(default_factory=set)
+
+
+_NUMBERS: dict[Path, _Numbers] = {}
+_GUARD = threading.Lock()
+
+
+@contextlib.contextmanager
+def locked_number(folder: Path, number: int, what: str, name: str = ".claims") -> Iterator[bool]:
+    """Hold one numbered part of a folder for this thread alone; see ``locked``.
+
+    Byte i of one file stands for part i, so that any number of hosts can share a folder. Unlike
+    those of ``locked``, these locks do not live on in processes that this one has forked.
+
+    Args:
+        folder: Made if it is missing.
+        number: Number of the part.
+        what: Kind of the part, for the message.
+        name: Name of the file.
+
+    Yields:
+        Whether the part is really held: whether the disk has locks.
+
+    Raises:
+        Taken: Another process or thread holds the part.
+        FreeBindError: The folder cannot be written to.
+    """
+    path = folder.resolve() / name
+    with _GUARD:
+        try:
+            held = _take_number(path, number, f"{what} {number} is taken")
+        except FreeBindError:
+            _close_unused(path)
+            raise
+    try:
+        yield held
+    finally:
+        with _GUARD:
+            _let_go(path, number)
+
+
+def _take_number(path: Path, number: int, got: str) -> bool:
+    if path not in _NUMBERS:  # closing a second handle would end the locks of the first
+        _NUMBERS[path] = _Numbers(_opened(path.parent, path.name))
+    numbers = _NUMBERS[path]
+    if number in numbers.held:
+        raise _taken(path.parent, got)
+    flag = fcntl.LOCK_EX | fcntl.LOCK_NB
+    held = _take(lambda: fcntl.lockf(numbers.handle, flag, 1, number), path.parent, got)
+    numbers.held.add(number)
+    return held
+
+
+def _let_go(path: Path, number: int) -> None:
+    _NUMBERS[path].held.discard(number)
+    with contextlib.suppress(OSError):  # a disk without locks
+        fcntl.lockf(_NUMBERS[path].handle, fcntl.LOCK_UN, 1, number)
+    _close_unused(path)
+
+
+def _close_unused(path: Path) -> None:
+    if path in _NUMBERS and not _NUMBERS[path].held:
+        os.close(_NUMBERS.pop(path).handle)
+
+
+def _take(lock: Callable[[], object], folder: Path, got: str | None = None) -> bool:
     """Take a lock; return whether this disk has locks at all.
 
     Raises:
-        FreeBindError: Another process holds it.
+        Taken: Another process holds it.
     """
     try:
         lock()
     except OSError as error:
         if error.errno in NO_LOCKS:
-            text = f"{folder}: this disk has no locks; run one command at a time on it"
-            notice_once(text, ("locks", folder.stat().st_dev))
+            notice_once(f"{folder}: {UNPROTECTED}", ("locks", folder.stat().st_dev))
             return False
         if error.errno not in TAKEN:
             raise not_written(folder, error, "a lock") from error
-        raise FreeBindError(
-            "another process is writing here",
-            where=folder,
-            got=got,
-            fix=f"wait until it is done, {otherwise}",
-        ) from error
+        raise _taken(folder, got) from error
     return True
+
+
+def _taken(folder: Path, got: str | None) -> Taken:
+    fix = "wait until it is done, or choose another folder"
+    return Taken("another process is writing here", where=folder, got=got, fix=fix)
 
 
 def has_locks(folder: Path) -> bool:
     """Return whether the disk of a folder has locks of file ranges, which some libraries need."""
     with tempfile.TemporaryFile(dir=folder) as file:
-        return take(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB), folder)
+        return _take(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB), folder)
 
 
 def remove_partial(folder: Path, names: str = "*") -> None:

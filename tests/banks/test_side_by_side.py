@@ -88,7 +88,8 @@ def test_a_disk_without_locks_and_folder_sync_takes_banks_and_says_what_it_lacks
         import_bank(split, "u", "text", matrices[0])
     verify_split(split)
     assert {re.sub(r".*: this disk", "", record.getMessage()) for record in caplog.records} == {
-        " has no locks; run one command at a time on it",
+        " has no locks, so that two processes could write the same file; run one command at a "
+        "time on it, or share an export by --num-shards and --shard-id",
         " cannot sync; a power cut may undo the last files here",
     }
 
