@@ -80,7 +80,7 @@ def read_ahead(
                     yield reads
             return
         except _WorkerDied as error:
-            _blame(reader, watch.dead(), deaths, how, error)
+            _blame(reader, error, deaths, how)
 
 
 def _read_here(reader: ItemReader, tasks: Iterator[Task], seconds: float) -> Iterator[list[Reads]]:
@@ -101,7 +101,11 @@ def _noted(tasks: Iterable[Task], pending: deque[Task]) -> Iterator[tuple[int, T
 
 
 class _WorkerDied(Exception):
-    """A worker process died."""
+    """Worker processes died."""
+
+    def __init__(self, dead: list[Died]) -> None:
+        super().__init__(dead)
+        self.dead = dead
 
 
 class _Done(NamedTuple):
@@ -132,24 +136,28 @@ def _loaded(
 ) -> Generator[list[Reads], None, None]:
     """Fork workers, which share the encoders' weights, and pass on what they read."""
     loader = _started(_Worker(reader, watch), tasks, how, watch)
-    while True:
-        try:
-            done = next(loader, None)
-        except MemoryError as error:
-            raise _too_little_memory() from error
-        except RuntimeError as error:
-            if not watch.dead():
-                raise
-            raise _WorkerDied from error
-        if done is None:
-            return
-        watch.take(done.worker, done.size)
-        yield done.reads
+    try:
+        while (done := _next(loader, watch)) is not None:
+            watch.take(done.worker, done.size)
+            yield done.reads
+    finally:
+        loader._shutdown_workers()  # otherwise it happens when Python collects garbage
+
+
+def _next(loader: Iterator[_Done], watch: WorkerWatch) -> _Done | None:
+    try:
+        return next(loader, None)
+    except MemoryError as error:
+        raise _too_little_memory() from error
+    except RuntimeError as error:
+        if dead := watch.dead():
+            raise _WorkerDied(dead) from error
+        raise
 
 
 def _started(
     worker: _Worker, tasks: Iterator[tuple[int, Task]], how: Ahead, watch: WorkerWatch
-) -> Iterator[_Done]:
+) -> Any:
     options: dict[str, Any] = {
         "sampler": tasks,
         "batch_size": None,
@@ -176,15 +184,9 @@ def _as_it_is(done: _Done) -> _Done:
     return done
 
 
-def _blame(
-    reader: ItemReader,
-    dead: list[Died],
-    deaths: Counter[int],
-    how: Ahead,
-    error: _WorkerDied,
-) -> None:
+def _blame(reader: ItemReader, error: _WorkerDied, deaths: Counter[int], how: Ahead) -> None:
     """Note the rows that are not to be read again."""
-    for died in dead:
+    for died in error.dead:
         if died.row == NOTHING:
             raise _too_little_memory() from error
         deaths[died.row] += 1

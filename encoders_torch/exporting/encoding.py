@@ -128,7 +128,7 @@ class Encoding:
                     got=in_one_line(error),
                     fix="use a larger device or --precision bfloat16; what is done is kept",
                 ) from error
-            self._lower(count // 2)
+            self._lower((count + 1) // 2)
         elif any(text in str(error) for text in DEVICE_ERRORS) or not self._still_works():
             raise FreeBindError(
                 "the encoder or its device failed, not an item",

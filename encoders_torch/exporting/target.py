@@ -58,8 +58,8 @@ class ExportSettings:
         sizes = {"batch_mb": self.batch_mb, "read_ahead_mb": self.read_ahead_mb}
         require_range("export", 1, 1 << 20, **sizes)
         require_range("export", 0, 1024, workers=self.workers)
-        require_range("export", 1, 86400, read_seconds=self.read_seconds)
-        require_range("export", 0, 1440, keep_minutes=self.keep_minutes)
+        require_range("export", 1.0, 86400.0, read_seconds=self.read_seconds)
+        require_range("export", 0.0, 1440.0, keep_minutes=self.keep_minutes)
         require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
         require_range("export", 1, 100_000, num_shards=self.num_shards)
         require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
@@ -162,7 +162,12 @@ def _require_same(bank: Bank, about: BankAbout, settings: ExportSettings) -> Non
         raise FreeBindError(
             "this bank was computed by another encoder, or stored in another format",
             where=bank.folder,
-            expected=f"{here[0]}, {here[1]}",
-            got=f"{asked[0]}, {asked[1]}",
+            expected=_described(*here),
+            got=_described(*asked),
             fix="use the same encoder, weights, precision and --dtype; or choose another --space",
         )
+
+
+def _described(encoder: Encoder, dtype: str) -> str:
+    name, digest, licence = encoder.name, encoder.weights_sha256, encoder.licence
+    return f"{name}, weights {digest[:12]}, licence {licence}, stored as {dtype}"

@@ -8,6 +8,7 @@ import soundfile
 from PIL import Image
 
 from encoders_torch.encoder import FrozenEncoder
+from fb_jax.errors import NOTICED
 
 RATE = 8000
 
@@ -70,6 +71,13 @@ def offline(tmp_path, monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def told(caplog):
+    """Notices of this test."""
+    NOTICED.clear()
+    return caplog
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encoders_torch import encoder as encoders
+from encoders_torch import loading as encoders
 from encoders_torch.encoder import provenance
 from encoders_torch.exporting.pipeline import ExportSettings, export_bank
 from encoders_torch.loading import recorded_encoder

@@ -43,7 +43,7 @@ def rows(reads):
     """Return the values that were read of all tasks in order, or why there are none."""
     found = []
     for (read,) in reads:
-        values = {i: reason for i, reason in read.failed.items()}
+        values = dict(read.failed)
         for at, batch in read.chunks:
             values |= dict(zip(at, np.asarray(batch).tolist(), strict=True))
         found += [values[i] for i in sorted(values)]

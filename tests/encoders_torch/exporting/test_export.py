@@ -138,8 +138,8 @@ def test_several_spaces_are_exported_from_the_sources_they_are_for(media, tmp_pa
 
 def test_all_is_every_encoder_known_by_name_whose_weights_can_be_got(media, tmp_path):
     found = config(media, tmp_path, space=("all",)).spaces()
-    assert set(known_encoders()) - set(found) == {"imagebind_tuned"}
-    assert {"imagebind", "internvl"} <= set(found)
+    assert set(known_encoders()) - set(found) == {"imagebind_tuned", "internvl"}
+    assert {"imagebind", "clap_general"} <= set(found)
 
 
 def test_of_several_spaces_an_option_must_say_whose(media, tmp_path):
@@ -157,9 +157,33 @@ def test_an_option_for_a_space_that_is_not_exported_is_refused(media, tmp_path, 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_told(media, tmp_path):
-    with pytest.raises(FreeBindError, match=r"no GPU\n.*torch \d(.|\n)*--device cpu"):
-        export_config(config(media, tmp_path, device="cuda"))
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "gpu", "", "cuda:x"])
+def test_a_device_that_is_not_there_is_told(media, tmp_path, device):
+    with pytest.raises(
+        FreeBindError, match=rf"device {device!r}\n(.|\n)*torch \d(.|\n)*--device cpu"
+    ):
+        export_config(config(media, tmp_path, device=device))
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, (0, 1)),
+        ({"RANK": "2", "WORLD_SIZE": "3"}, (2, 3)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1)),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, (1, 4)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, (0, 1)),  # a batch script, before srun
+    ],
+)
+def test_torchrun_and_srun_say_which_shards_are_whose(
+    media, tmp_path, monkeypatch, variables, place
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    placed = config(media, tmp_path).placed()
+    assert (placed.shard_id, placed.num_shards) == place
+    own = config(media, tmp_path, settings=ExportSettings(shard_id=1, num_shards=2)).placed()
+    assert (own.shard_id, own.num_shards) == (1, 2)
 
 
 def test_one_space_must_have_every_modality_that_is_given(media, tmp_path):
