@@ -68,7 +68,7 @@ def folder_digest(folder: Path) -> str:
     """Return the SHA-256 over the names and digests of a model's files, at any depth."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = sorted(path.as_posix() for path in paths if _counts(path.parts))
-    return files.sha256_of_json({name: files.sha256_of(folder / name) for name in names})
+    return files.sha256_of_json({name: files.remembered_sha256(folder / name) for name in names})
 
 
 def _counts(parts: Sequence[str]) -> bool:

@@ -51,7 +51,7 @@ class OpenClip(FrozenEncoder):
             name=f"open_clip {name}",
             dim=self.encode("text", [self.read("text", "a")]).shape[1],
             modalities=("image", "text"),
-            weights_sha256=files.sha256_of(checkpoint),
+            weights_sha256=files.remembered_sha256(checkpoint),
             licence="unknown",  # every tag has its own, and open_clip does not list them
         )
 

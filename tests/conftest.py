@@ -23,6 +23,9 @@ from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval, build_pairs
 # Where transformers copies a model folder's own code to; it looks when it is first imported.
 os.environ.setdefault("HF_MODULES_CACHE", tempfile.mkdtemp())
 
+# Where digests of weights are remembered; tests leave the user's cache alone.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
+
 SPACES = ("imagebind", "clap_general")
 POOL = {"text": 130, "image": 90, "audio": 110}
 SMALL = """

@@ -76,7 +76,7 @@ class Clap(TorchEncoder):
             name=f"{describe(self.published, self.crop)}, transformers",
             dim=model.config.projection_dim,
             modalities=("audio", "text"),
-            weights_sha256=files.sha256_of(self.weights),
+            weights_sha256=files.remembered_sha256(self.weights),
             licence=LICENCE,
         )
 

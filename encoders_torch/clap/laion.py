@@ -49,7 +49,7 @@ class LaionClap(FrozenEncoder):
             name=f"{describe(self.published, 'seeded')}, laion_clap",
             dim=512,
             modalities=("audio", "text"),
-            weights_sha256=files.sha256_of(path),
+            weights_sha256=files.remembered_sha256(path),
             licence=LICENCE,
         )
 

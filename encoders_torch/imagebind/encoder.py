@@ -58,7 +58,7 @@ class ImageBind(TorchEncoder):
             name=f"{ABOUT}, {self.computed_by}",
             dim=towers.dim,
             modalities=("audio", "image", "text"),
-            weights_sha256=files.sha256_of(path),
+            weights_sha256=files.remembered_sha256(path),
             licence=LICENCE,
         )
 

@@ -104,5 +104,5 @@ def _load_released(path: Path) -> tuple[TunedModel, dict[str, str]]:
     return read_released(path), {
         "name": f"{ABOUT}, audio tuned by FreeBind's authors",
         "licence": LICENCE,
-        "weights_sha256": files.sha256_of(path),
+        "weights_sha256": files.remembered_sha256(path),
     }

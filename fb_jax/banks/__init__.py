@@ -5,6 +5,7 @@ from fb_jax.banks.bank import Bank, BankAbout, Encoder, bank_writer
 from fb_jax.banks.bankset import BankSet, open_bank, open_banks
 from fb_jax.banks.changes import append_items, remove_items
 from fb_jax.banks.directions import find_bad_rows, unit_rows
+from fb_jax.banks.filling import fill_rows
 from fb_jax.banks.growing import bank_grower, first_row_of_shard, new_rows, settle
 from fb_jax.banks.history import since
 from fb_jax.banks.items import ItemList, write_items
@@ -37,6 +38,7 @@ __all__ = [
     "bank_writer",
     "describe_bank",
     "describe_items",
+    "fill_rows",
     "find_bad_rows",
     "first_row_of_shard",
     "new_rows",

@@ -9,7 +9,6 @@ are written again go once the new manifest is there.
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,17 +21,20 @@ from fb_jax import files
 from fb_jax.banks.bank import Bank, BankAbout
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Earlier, Manifest, Shard
 from fb_jax.banks.row_by_row import ShardWriter
+from fb_jax.banks.shard_names import free_number, remove_strays, shard_name
 from fb_jax.banks.writers import PartWriter
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count, Sha256
 
 GROWING = "growing"
-NUMBERED = re.compile(r"emb_([0-9]+)\.npy")
 
 
 @dataclass(frozen=True)
 class _Growth:
-    """What the manifest of new rows says of them: which bank gets them, from which row on."""
+    """What the manifest of new rows says of them: which bank gets them, from which row on.
+
+    ``onto`` is ``Manifest.before_filling``: missing rows may be filled in while others are added.
+    """
 
     onto: Sha256
     start: Count
@@ -64,7 +66,7 @@ def new_rows(
         FreeBindError: Other rows are being added to the bank, or were since it was opened.
     """
     form, folder = bank.manifest, Path(bank.folder)
-    if Manifest.read(folder / MANIFEST).fingerprint != form.fingerprint:
+    if Manifest.read(folder / MANIFEST).before_filling != form.before_filling:
         again = "run the same command again: it looks at the bank as it is now"
         raise FreeBindError("another process has added rows to this bank", where=folder, fix=again)
     return PartWriter(
@@ -72,7 +74,7 @@ def new_rows(
         dim=form.dim,
         count=count - start,
         dtype=form.dtype,
-        about=about.to_json() | {"onto": form.fingerprint, "start": start},
+        about=about.to_json() | {"onto": form.before_filling, "start": start},
         late=late,
         shard_rows=form.shard_rows,
     )
@@ -105,28 +107,35 @@ def is_growing(folder: Path) -> bool:
 
 
 def settle(folder: Path) -> None:
-    """Add new rows to their bank if they are all written, and tidy up.
+    """Add new rows to their bank if they are all written, and tidy up after killed processes.
 
     Raises:
         FreeBindError: The new rows, or the bank, are damaged or lost.
     """
     files.remove_partial(folder, GROWING)
-    if not (folder / GROWING / MANIFEST).exists():
+    if not _unsettled(folder):
         return
-    with files.locked(folder, wait=True, name=".opening"):
+    with files.locked(folder, wait=True, name=".opening") as held:
         try:
-            _settle(folder)
+            if (folder / GROWING / MANIFEST).exists():
+                _settle(folder)
+            elif held:
+                remove_strays(folder, Manifest.read(folder / MANIFEST))
         except OSError as error:
             raise files.not_written(folder, error, "a bank") from error
 
 
+def _unsettled(folder: Path) -> bool:
+    """Return whether new rows are written, or a shard may be there in two versions."""
+    refilled = (folder / MANIFEST).exists() and any(folder.glob("emb_*_*"))
+    return refilled or (folder / GROWING / MANIFEST).exists()
+
+
 def _settle(folder: Path) -> None:
-    if not (folder / GROWING / MANIFEST).exists():  # another process was first
-        return
     files.remove_partial(folder, f"{MANIFEST}.*")
     bank, new = (Manifest.read(path / MANIFEST) for path in (folder, folder / GROWING))
     growth: _Growth = files.convert(new.about, _Growth, folder / GROWING)
-    if growth.onto == bank.fingerprint:
+    if growth.onto == bank.before_filling:
         bank = _grown(folder, bank, new, growth)
     elif all(state.fingerprint != growth.onto for state in bank.earlier):
         raise FreeBindError(
@@ -134,7 +143,7 @@ def _settle(folder: Path) -> None:
             where=folder / GROWING,
             fix="delete this folder, and add the rows again",
         )
-    _remove_replaced(folder, bank)
+    remove_strays(folder, bank)
     (folder / GROWING).rename(done := folder / f"{GROWING}{files.PARTIAL}")
     shutil.rmtree(done, ignore_errors=True)
 
@@ -146,9 +155,7 @@ def _grown(folder: Path, bank: Manifest, new: Manifest, growth: _Growth) -> Mani
         fix = f"delete {folder / GROWING}, and add the rows again"
         raise FreeBindError("new rows begin inside a shard", where=folder, fix=fix)
     kept = bank.shards[: starts.index(growth.start)]
-    numbers = [match for shard in bank.shards if (match := NUMBERED.fullmatch(shard.file))]
-    first = 1 + max((int(match[1]) for match in numbers), default=-1)
-    moved = [_moved(folder, shard, first + i) for i, shard in enumerate(new.shards)]
+    moved = [_moved(folder, new, free_number(bank) + i) for i, new in enumerate(new.shards)]
     files.sync_folder(folder)
     then = Earlier(bank.count, growth.start, bank.fingerprint, bank.about["items_sha256"])
     about = bank.about | {
@@ -181,7 +188,7 @@ def _partial(bank: Manifest, growth: _Growth) -> dict[str, Any]:
 
 def _moved(folder: Path, shard: Shard, number: int) -> Shard:
     """Move a new shard into the bank, unless a killed process has done so."""
-    here, there = folder / GROWING / shard.file, folder / f"emb_{number:05d}.npy"
+    here, there = folder / GROWING / shard.file, folder / shard_name(number)
     if here.exists():
         here.replace(there)
     elif not there.exists() or files.sha256_of(there) != shard.sha256:
@@ -191,11 +198,3 @@ def _moved(folder: Path, shard: Shard, number: int) -> Shard:
             fix=f"delete {folder / GROWING}, and add the rows again",
         )
     return dataclasses.replace(shard, file=there.name)
-
-
-def _remove_replaced(folder: Path, bank: Manifest) -> None:
-    """Remove shards that the bank no longer has."""
-    known = {shard.file for shard in bank.shards}
-    for path in folder.glob("emb_*.npy"):
-        if NUMBERED.fullmatch(path.name) and path.name not in known:
-            path.unlink()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fb_jax.banks.bankset import BankSet, removed_key
+from fb_jax.banks.manifest import Earlier
 from fb_jax.banks.split import Split
 
 
@@ -17,8 +18,9 @@ def since(recorded: Mapping[str, str], banks: BankSet) -> tuple[list[str], list[
         banks: The banks now.
 
     Returns:
-        A text for each bank, table or list that has only grown or lost items since, which says what
-        was there then; and the names of those that have changed otherwise, or are gone.
+        A text for each bank, table or list that has only grown, lost items or got missing rows
+        since, which says what was there then; and the names of those that have changed otherwise,
+        or are gone.
     """
     here = banks.fingerprints() | banks.pair_fingerprints()
     removed = [name for m in banks.removed if (name := removed_key(m)) not in recorded]
@@ -45,12 +47,22 @@ def _then(banks: BankSet, name: str, digest: str | None) -> str | None:
         left, right = rest.split("-")
         count = banks.split.pairs_at(left, right, digest)
         return None if count is None else f"the first {count} of {name}, which has more now"
-    for state in banks[owner, rest].earlier:
-        if state.fingerprint == digest:
-            again = f", written again from row {state.kept} on" if state.kept < state.count else ""
-            total = len(banks[owner, rest].array)
-            return f"the first {state.count} rows of {name}, which has {total} now{again}"
-    return None
+    states = banks[owner, rest].earlier
+    known = [number for number, state in enumerate(states) if state.fingerprint == digest]
+    return _rows_then(name, states[known[0] :], len(banks[owner, rest].array)) if known else None
+
+
+def _rows_then(name: str, states: Sequence[Earlier], now: int) -> str:
+    """Return what there was of a bank, whose states are that one and those since."""
+    count, kept = states[0].count, min(state.kept for state in states)
+    text = f"all {now} rows of {name}"
+    if count < now:
+        text = f"the first {count} rows of {name}, which has {now} now"
+    if kept < count:
+        text += f", written again from row {kept} on"
+    if filled := sum(state.filled for state in states):
+        text += f", without {filled} that were missing and have come since"
+    return text
 
 
 def _removed_since(banks: BankSet, modality: str, digest: str | None) -> str | None:

@@ -30,19 +30,21 @@ class Shard:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an array was before it grew.
+    """What an array was before it grew, or before missing rows of it were filled in.
 
     Attributes:
         count: Rows that it had.
         kept: First rows of these that were not written again.
         fingerprint: Digest of its manifest then.
         items_sha256: Digest of the item list then.
+        filled: Number of its missing rows that were filled in next; 0 if it grew.
     """
 
     count: Count
     kept: Count
     fingerprint: Sha256
     items_sha256: str
+    filled: Count = 0
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,20 @@ class Manifest:
 
     @property
     def earlier(self) -> list[Earlier]:
-        """What the array was before it grew, oldest first."""
+        """What the array was before it grew or was filled, oldest first."""
         found: list[Earlier] = files.convert(
             self.about.get("earlier", []), list[Earlier], "about.earlier", "a manifest is malformed"
         )
+        return found
+
+    @property
+    def before_filling(self) -> str:
+        """The fingerprint that the array had when it had last grown, before it was filled."""
+        found = self.fingerprint
+        for state in reversed(self.earlier):
+            if not state.filled:
+                break
+            found = state.fingerprint
         return found
 
     @classmethod

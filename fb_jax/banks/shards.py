@@ -37,8 +37,7 @@ class ShardedArray:
     def __init__(self, folder: Path | str, remedy: str = REMEDY) -> None:
         self.folder = Path(folder)
         self.remedy = remedy
-        self.manifest = Manifest.read(self.folder / MANIFEST)
-        maps = [self._open(shard) for shard in self.manifest.shards]
+        self.manifest, maps = self._opened()
         self._rows = Concatenated(maps, self.manifest.dim, self.dtype)
         names = {shard.file for shard in self.manifest.shards}
         if len(self._rows) != self.manifest.count or len(names) < len(maps):
@@ -77,10 +76,21 @@ class ShardedArray:
     def __getitem__(self, rows: slice | Integer[np.ndarray, " r"]) -> Shaped[np.ndarray, "r d"]:
         return self._rows[rows]
 
-    def _open(self, shard: Shard) -> np.ndarray:
+    def _opened(self) -> tuple[Manifest, list[np.ndarray]]:
+        """Return the manifest and the shards; again if it was replaced while they were opened."""
+        manifest = Manifest.read(self.folder / MANIFEST)
+        while True:
+            try:
+                return manifest, [self._open(shard, manifest) for shard in manifest.shards]
+            except FreeBindError:
+                before, manifest = manifest, Manifest.read(self.folder / MANIFEST)
+                if manifest == before:
+                    raise
+
+    def _open(self, shard: Shard, manifest: Manifest) -> np.ndarray:
         path = self.folder / shard.file
         block = files.open_npy(path, "a shard", follow=False, fix=self.remedy)
-        expected = ((shard.rows, self.manifest.dim), self.dtype)
+        expected = ((shard.rows, manifest.dim), np.dtype(manifest.dtype))
         if (block.shape, block.dtype) != expected:
             raise FreeBindError(
                 "a shard is not what its manifest says",
@@ -98,19 +108,29 @@ class ShardedArray:
             FreeBindError: The first shard that was altered.
         """
         first = 0
-        for shard, block in zip(self.manifest.shards, self._rows.parts, strict=True):
-            digest = files.sha256_of(self.folder / shard.file)
-            if digest != shard.sha256:
-                raise FreeBindError(
-                    "a shard was altered after it was written",
-                    where=self.folder / shard.file,
-                    expected=f"SHA-256 {shard.sha256}",
-                    got=f"SHA-256 {digest}",
-                    fix=self.remedy,
-                )
-            yield first, block[:]
+        for number, shard in enumerate(self.manifest.shards):
+            yield first, self.whole_shard(number)[:]
             first += shard.rows
             progress(shard.rows)
+
+    def whole_shard(self, number: int) -> Shaped[np.ndarray, "r d"]:
+        """Return a memory-mapped shard, after comparing its bytes with its digest.
+
+        Raises:
+            FreeBindError: The shard was altered.
+        """
+        shard = self.manifest.shards[number]
+        digest = files.sha256_of(self.folder / shard.file)
+        if digest != shard.sha256:
+            raise FreeBindError(
+                "a shard was altered after it was written",
+                where=self.folder / shard.file,
+                expected=f"SHA-256 {shard.sha256}",
+                got=f"SHA-256 {digest}",
+                fix=self.remedy,
+            )
+        block: np.ndarray = self._rows.parts[number]  # type: ignore[assignment]
+        return block
 
     def verify(self, progress: Progress = no_progress) -> None:
         """Compare every shard's bytes with its digest; see ``verified``."""

@@ -69,9 +69,16 @@ def describe_bank(bank: Bank, split: Split | None = None) -> str:
         files.gigabytes(size),
         bank.encoder.name,
         f"licence {bank.encoder.licence}",
-        *[f"grown from {', '.join(str(e.count) for e in bank.earlier)}" for _ in bank.earlier[:1]],
+        *_past(bank),
     ]
     if split is not None:
         parts += [text for text in [lacks(bank, split.items(bank.modality))] if text]
         parts += ["new rows are not all written"] if is_growing(Path(bank.folder)) else []
     return ", ".join(parts)
+
+
+def _past(bank: Bank) -> list[str]:
+    grown = [str(state.count) for state in bank.earlier if not state.filled]
+    filled = sum(state.filled for state in bank.earlier)
+    texts = [f"grown from {', '.join(grown)}"] if grown else []
+    return texts + ([f"{filled} filled in later"] if filled else [])

@@ -20,6 +20,7 @@ from jaxtyping import Shaped
 from fb_jax import files
 from fb_jax.banks import begun
 from fb_jax.banks.manifest import MANIFEST, PARTIAL, Manifest, Shard, new_manifest, pick_up
+from fb_jax.banks.shard_names import shard_name
 from fb_jax.errors import FreeBindError, notice_once
 
 SHARD_ROWS = 65536
@@ -168,7 +169,7 @@ class PartWriter:
             yield
 
     def _name(self, shard: int) -> str:
-        return f"emb_{shard:05d}.npy"
+        return shard_name(shard)
 
     def write(self, shard: int, rows: Shaped[np.ndarray, "r d"], note: Any = None) -> None:
         """Write a shard in the array's dtype; ``note`` is kept for ``close``.

@@ -33,6 +33,7 @@ from fb_jax.files.reading import (
 )
 from fb_jax.files.recorded import read_recorded, record_of, recorded, write_recorded
 from fb_jax.files.regular import open_regular, special
+from fb_jax.files.remembered import remembered_sha256
 from fb_jax.files.writing import (
     PARTIAL,
     not_written,
@@ -74,6 +75,7 @@ __all__ = [
     "read_yaml",
     "record_of",
     "recorded",
+    "remembered_sha256",
     "remove_partial",
     "require_claim",
     "require_path",

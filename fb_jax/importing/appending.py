@@ -89,7 +89,8 @@ def _require_same_model(bank: Bank, dim: int, encoder: Encoder | None) -> None:
 
 def _last_added(bank: Bank, made_from: str, count: int) -> bool:
     """Return whether the last rows that were added to a bank are these."""
-    before = bank.earlier[-1].count if bank.earlier else len(bank)
+    grown = [state.count for state in bank.earlier if not state.filled]
+    before = grown[-1] if grown else len(bank)
     return bank.about.made_from == made_from and len(bank) - before == count
 
 

@@ -1,6 +1,7 @@
 """Next week: fusing again what has grown, item by item the same as fusing it all at once."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from fb_jax.banks import (
     Split,
     append_items,
     bank_grower,
+    bank_writer,
+    fill_rows,
     open_banks,
     remove_items,
+    since,
     unit_rows,
     verify_split,
 )
@@ -127,6 +131,45 @@ def test_rows_whose_expert_comes_later_are_fused_again(space, home, at_once):
     assert [n for _, n in shards(bank)] == [25, 25, 10, 25, 5]
     assert {p.name for p in bank.folder.glob("*.npy")} == {name for name, _ in shards(bank)}
     assert (bank.earlier[-1].count, bank.earlier[-1].kept) == (90, 60)
+
+
+LATE = {"imagebind": [30], "clap_general": [28, 55]}
+"""Space to texts whose rows are missing at first."""
+
+
+def take_out(home):
+    """Write the banks of texts again without some rows; return these."""
+    rows = {}
+    for name, missing in LATE.items():
+        bank = Bank.open(Split(home / "test").bank_path(name, "text"))
+        every, form = bank.array[:], {"dim": bank.shape[1], "count": 60, "shard_rows": 50}
+        rows[name], every[missing] = every[missing], 0
+        about = replace(bank.about, missing=np.array(missing))
+        shutil.rmtree(bank.folder)
+        with bank_writer(bank.folder, about, dtype=bank.manifest.dtype, **form) as writer:
+            writer.append(every)
+    return rows
+
+
+def test_rows_that_were_missing_and_have_come_are_fused(space, home):
+    fuse(space, home)
+    wanted, rows = fused(home), take_out(home)
+    shutil.rmtree(wanted.folder.parent)
+    fuse(space, home)
+    before = fused(home)
+    assert (before.missing.tolist(), before.partial["clap_general"].tolist()) == ([30], [28, 55])
+    for name, missing in LATE.items():
+        bank = Bank.open(Split(home / "test").bank_path(name, "text"))
+        fill_rows(bank, np.array(missing), rows[name])
+    fuse(space, home)
+    assert same(fused(home), wanted)
+    assert fused(home).earlier[-1].kept == 25  # the first shard of 25 rows was not fused again
+    banks = open_banks(home, "test", spaces=["fused"])
+    known = since({"fused/text": before.fingerprint}, banks)
+    assert known == (["all 60 rows of fused/text, written again from row 25 on"], [])
+    fuse(space, home)
+    assert len(fused(home).earlier) == 1
+    verify_split(Split(home / "test"))
 
 
 def test_removed_items_change_no_row_of_a_fused_bank(space, home):

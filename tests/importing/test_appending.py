@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from disturb import At, disturbed
 
-from fb_jax.banks import Bank, Encoder, open_banks, remove_items
+from fb_jax.banks import Bank, Encoder, fill_rows, open_banks, remove_items
 from fb_jax.errors import NOTICED, FreeBindError
 from fb_jax.importing import append_to_bank, import_bank, import_pairs
 
@@ -65,6 +65,15 @@ def test_bad_rows_are_missing_where_they_are(captioned, save):
     bank = append_to_bank(captioned, "clap", "text", bad, items=items, bad_rows="missing")
     assert bank.missing.tolist() == [5]
     bank.verify()
+
+
+def test_the_same_rows_may_be_appended_again_after_missing_ones_were_filled_in(captioned, save):
+    bad, items = save("bad.npy", np.array([[0.0, 0.0], [1, 0]])), save("new.txt", "d\ne\n")
+    append = lambda: append_to_bank(  # noqa: E731
+        captioned, "clap", "text", bad, items=items, bad_rows="missing"
+    )
+    filled = fill_rows(append(), np.array([3]), np.array([[0.0, 1.0]]))
+    assert append().fingerprint == filled.fingerprint
 
 
 def test_a_changed_item_is_removed_and_appended(captioned, save):
