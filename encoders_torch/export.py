@@ -21,14 +21,15 @@ from encoders_torch.command import (
 )
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.exporting.pipeline import export_banks
-from encoders_torch.exporting.report import ExportResult
+from encoders_torch.exporting.report import ExportResult, require_none
+from encoders_torch.exporting.retrying import retry_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.loading import known_encoders, load_encoder
 from encoders_torch.sources import Source, SourceOptions, list_items, open_source
 from encoders_torch.torch_encoder import Precision
 from fb_jax import files
 from fb_jax.arguments import named, of_spaces
-from fb_jax.banks import POOL, Split, require_name
+from fb_jax.banks import POOL, Split, open_bank, require_name
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError, Interrupted, notice_once
 
@@ -272,13 +273,26 @@ def _export_together(
             modality,
             settings,
             licence=config.licence,
-            strict=config.strict,
+            strict=config.strict and not config.retry_failed,
             append=config.append,
-            retry_failed=config.retry_failed,
             progress=lambda rows, timings: advance(rows, note=str(timings)),
         )
     for space, result in results.items():
+        if config.retry_failed and result.complete and result.failures:
+            result = _retry(config, space, encoders[space], source, modality)
         _print_result(space, result)
+
+
+def _retry(
+    config: ExportConfig, space: str, encoder: FrozenEncoder, source: Source, modality: str
+) -> ExportResult:
+    split = Split(config.out / config.split)
+    total = len(open_bank(split, space, modality).missing)
+    with ConsoleReporter().task(f"{space}/{modality} again", total) as advance:
+        result = retry_bank(encoder, source, split, space, modality, config.settings, advance)
+    if config.strict:
+        require_none(result.failures)
+    return result
 
 
 def _print_result(space: str, result: ExportResult) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
 from encoders_torch.exporting.batches import part
+from encoders_torch.exporting.reading import Reads
 from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
 from fb_jax.errors import FreeBindError, notice_once
@@ -53,6 +54,15 @@ class Encoding:
         self._works: Any = None
         """A batch of one item that was encoded before."""
         self._first_failures = 0
+
+    def encode_reads(self, reads: Reads, count: int) -> tuple[Float32[np.ndarray, "n d"], Failed]:
+        """Return the rows of what was read of a task of ``count`` items; see ``encode``."""
+        rows = np.zeros((count, self.encoder.dim), np.float32)
+        failed = dict(reads.failed)
+        for at, batch in reads.chunks:
+            rows[at], bad = self.encode(batch, len(at))
+            failed |= {at[i]: reason for i, reason in bad.items()}
+        return rows, failed
 
     def encode(self, batch: Any, count: int) -> tuple[Float32[np.ndarray, "b d"], Failed]:
         """Return unit rows, zero for items that failed, and the reasons of those.

@@ -14,6 +14,7 @@ from encoders_torch.exporting.report import (
     REPORT,
     ExportResult,
     Failure,
+    Timings,
     as_failures,
     read_failures,
     require_none,
@@ -50,7 +51,6 @@ def export_banks(
     licence: str | None = None,
     strict: bool = False,
     append: bool = False,
-    retry_failed: bool = False,
     progress: Progress = lambda _rows, _timings: None,
 ) -> dict[str, ExportResult]:
     """Encode the items of one modality into a bank of each space. What is done is kept.
@@ -67,7 +67,6 @@ def export_banks(
         licence: Licence of the weights, if the encoder does not know it.
         strict: Raise at the first item that fails.
         append: Add new items of the source to the item list; see ``list_items``.
-        retry_failed: Try the items again that finished banks lack.
         progress: Called after every batch.
 
     Returns:
@@ -89,6 +88,8 @@ def export_banks(
             continue
         encoding = Encoding(encoder, modality)
         targets.append(Target(number, part.writer, part.first, encoding, results[space]))
+    here = min((target.first for target in targets), default=len(items))
+    progress(settings.share(here), Timings())
     reader = ItemReader(list(encoders.values()), modality, items, source, settings.batch_bytes)
     for alike in _alike(targets):
         Job(reader, alike, settings, strict, progress).run()

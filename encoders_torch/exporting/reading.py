@@ -38,6 +38,11 @@ class Reads(NamedTuple):
     chunks: list[Chunk]
     failed: dict[int, str]
 
+    @property
+    def items(self) -> int:
+        """How many items the task had."""
+        return len(self.failed) + sum(len(chunk.at) for chunk in self.chunks)
+
 
 @dataclass
 class ItemReader:

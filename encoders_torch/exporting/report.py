@@ -103,10 +103,12 @@ class ExportResult:
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Write one JSON object a line, if there are any."""
+    """Write one JSON object a line; no file if there are none."""
     lines = b"".join(files.canonical_json(asdict(failure)) + b"\n" for failure in failures)
     if lines:
         files.write_atomic(path, lambda file: file.write(lines))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_failures(path: Path) -> list[Failure]:

@@ -107,26 +107,15 @@ class ShardWork:
 
     def take(self, reads: Sequence[Reads], items: ItemList) -> tuple[int, list[Failure]]:
         """Encode what was read of the next task; return how many items, and which failed."""
-        count, failures = 0, []
+        here, failures = self.order[self.done :][: reads[0].items], []
         for block, found in zip(self.blocks, reads, strict=True):
-            count = len(found.failed) + sum(len(chunk.at) for chunk in found.chunks)
-            here = self.order[self.done : self.done + count]
-            failures += self._encode(block, found, here, items)
-        self.done += count
-        return count, failures
-
-    def _encode(
-        self, block: _Block, reads: Reads, here: Int[np.ndarray, " b"], items: ItemList
-    ) -> list[Failure]:
-        failed = dict(reads.failed)
-        for at, batch in reads.chunks:
-            rows, bad = block.target.encoding.encode(batch, len(at))
-            block.rows[here[at]] = rows
-            failed |= {at[i]: reason for i, reason in bad.items()}
-        numbers = {i: self.rows[here[i]] for i in failed}
-        new = [Failure(numbers[i], items[numbers[i]]["id"], failed[i]) for i in sorted(failed)]
-        block.failures += new
-        return new
+            block.rows[here], failed = block.target.encoding.encode_reads(found, len(here))
+            rows = {i: self.rows[here[i]] for i in sorted(failed)}
+            new = [Failure(row, items[row]["id"], failed[i]) for i, row in rows.items()]
+            block.failures += new
+            failures += new
+        self.done += len(here)
+        return len(here), failures
 
     def keep(self) -> None:
         """Keep what is done, so that a process that begins again need not do it again."""

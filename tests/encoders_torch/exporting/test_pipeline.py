@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from encoders_torch.exporting.pipeline import Failure, export_bank, export_banks
-from encoders_torch.exporting.report import FailureRate
+from encoders_torch.exporting.report import FailureRate, read_failures
+from encoders_torch.exporting.retrying import retry_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.exporting.work import ShardWork
 from encoders_torch.sources import Source, open_source
@@ -200,6 +201,39 @@ def test_failures_are_told_by_their_rate_over_time(told):
     slow = FailureRate()
     slow.add(4, [failure] * 4)
     assert len(told.messages) == 1
+
+
+# Trying again
+
+
+def test_items_that_failed_are_tried_again_and_the_others_stay_as_they_are(toy, split, tmp_path):
+    items = [{"id": w, "caption": w} for w in (*WORDS[:9], "unreadable", "thirteen12345")]
+    items = [item | {"id": str(i)} for i, item in enumerate(items)]
+    run(toy, Source(items), split, replace(HOW, shard_rows=4))
+    folder = split.bank_path("toy", "text")
+    before, files = Bank.open(folder)[:9], {p: p.read_bytes() for p in folder.glob("emb_0000[01]*")}
+    read, tried = toy.read, []
+    toy.read = lambda modality, item: tried.append(item) or read(modality, item.replace("un", ""))
+    result = retry_bank(toy, Source(items), split, "toy", "text", HOW)
+    assert tried == ["unreadable", "thirteen12345"]
+    assert result.failures == [Failure(10, "10", "RuntimeError: thirteen letters")]
+    assert read_failures(result.report) == result.failures
+    bank = Bank.open(folder)
+    assert bank.missing.tolist() == [10]
+    np.testing.assert_array_equal(bank[:9], before)
+    np.testing.assert_allclose(bank[9:10], unit(np.float32([[8, 2, 2, 1]])), rtol=1e-6)
+    assert {path: path.read_bytes() for path in files} == files
+    toy.encode = lambda modality, batch: np.ones((len(batch), 4))
+    assert retry_bank(toy, Source(items), split, "toy", "text", HOW).failures == []
+    assert not result.report.exists()
+    verify_split(split)
+
+
+def test_removed_items_are_not_tried_again(toy, split):
+    run(toy, words("unreadable"), split)
+    remove_items(split, "text", ["3", "11"])
+    toy.read = pytest.fail
+    assert [f.row for f in retry_bank(toy, words(), split, "toy", "text", HOW).failures] == [11]
 
 
 # Several encoders
