@@ -20,6 +20,7 @@ from fb_jax.banks import (
     append_items,
     bank_grower,
     bank_writer,
+    fill_rows,
     open_bank,
     open_banks,
     remove_items,
@@ -35,7 +36,7 @@ class Sizes:
     items: int = 1_000_000
     """Number of items at first."""
     new: int = 1000
-    """Number of items that are added, and of those that are removed."""
+    """Number of items that are added, of rows that are filled in, and of items that are removed."""
     dim: int = 128
 
 
@@ -50,11 +51,12 @@ def _items(first: int, count: int) -> Iterator[dict[str, str]]:
         yield {"id": str(i), "caption": f"caption number {i}, " + "and so on " * 6}
 
 
-def _write(split: Split, space: str, items: ItemList, dim: int) -> None:
-    about = BankAbout(space, "text", Encoder("random"), items.digest)
+def _write(split: Split, space: str, items: ItemList, dim: int, missing: int) -> None:
+    about = BankAbout(space, "text", Encoder("random"), items.digest, np.arange(missing))
     folder = split.bank_path(space, "text")
     with bank_writer(folder, about, dim=dim, count=len(items)) as writer:
         for block in _rows(len(items), dim):
+            block[:missing], missing = 0, max(0, missing - len(block))
             writer.append(block)
 
 
@@ -66,6 +68,11 @@ def _grow(split: Split, items: ItemList, sizes: Sizes) -> None:
             writer.append(block)
 
 
+def _fill(split: Split, sizes: Sizes) -> None:
+    bank = open_bank(split, "b", "text")
+    fill_rows(bank, bank.missing, np.concatenate([*_rows(len(bank.missing), sizes.dim)]))
+
+
 def _timed(what: str, work: Callable[[], object]) -> None:
     _digest.cache_clear()  # as in a new process
     began = time.perf_counter()
@@ -74,13 +81,13 @@ def _timed(what: str, work: Callable[[], object]) -> None:
 
 
 def main(sizes: Sizes) -> None:
-    """Write two banks, let one grow, and remove items."""
+    """Write two banks, let one grow, fill in rows of the other, and remove items."""
     with tempfile.TemporaryDirectory() as folder:
         split = Split(Path(folder) / "pool")
         with split.writing():
             items = write_items(split.items_path("text"), _items(0, sizes.items))
-        for space in "ab":
-            _write(split, space, items, sizes.dim)
+        for space, missing in (("a", 0), ("b", sizes.new)):
+            _write(split, space, items, sizes.dim, missing)
         new = list(_items(sizes.items, sizes.new))
         opened = lambda: open_banks(folder, spaces="a")  # noqa: E731
         _timed("open a bank", opened)
@@ -88,6 +95,7 @@ def main(sizes: Sizes) -> None:
         _timed("add their rows", lambda: _grow(split, split.items("text"), sizes))
         _timed("open it again", opened)
         _timed("open one that lacks them", lambda: open_banks(folder, spaces="b"))
+        _timed("fill in its missing rows", lambda: _fill(split, sizes))
         gone = [str(i) for i in range(sizes.new)]
         _timed("remove items", lambda: remove_items(split, "text", gone))
         _timed("open it again", opened)

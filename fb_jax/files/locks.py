@@ -56,6 +56,7 @@ def locked(folder: Path, *, wait: bool = False, name: str = ".lock") -> Iterator
             remove_partial(folder)
         yield held
     finally:
+        _unlock(lambda: fcntl.flock(handle, fcntl.LOCK_UN))  # forked processes have it open, too
         os.close(handle)
 
 
@@ -76,7 +77,9 @@ class _Numbers:
     held: set[int] = field(default_factory=set)
 
 
-_NUMBERS: dict[Path, _Numbers] = {}
+_NUMBERS: dict[tuple[int, Path], _Numbers] = {}
+"""Process id and lock file to the numbers held there. A forked process inherits those of others."""
+
 _GUARD = threading.Lock()
 
 
@@ -84,8 +87,7 @@ _GUARD = threading.Lock()
 def locked_number(folder: Path, number: int, what: str, name: str = ".claims") -> Iterator[bool]:
     """Hold one numbered part of a folder for this thread alone; see ``locked``.
 
-    Byte i of one file stands for part i, so that any number of hosts can share a folder. Unlike
-    those of ``locked``, these locks do not live on in processes that this one has forked.
+    Byte i of one file stands for part i, so that any number of hosts can share a folder.
 
     Args:
         folder: Made if it is missing.
@@ -100,42 +102,47 @@ def locked_number(folder: Path, number: int, what: str, name: str = ".claims") -
         Taken: Another process or thread holds the part.
         FreeBindError: The folder cannot be written to.
     """
-    path = folder.resolve() / name
+    key = os.getpid(), folder.resolve() / name
     with _GUARD:
         try:
-            held = _take_number(path, number, f"{what} {number} is taken")
+            held = _take_number(key, number, f"{what} {number} is taken")
         except FreeBindError:
-            _close_unused(path)
+            _close_unused(key)
             raise
     try:
         yield held
     finally:
         with _GUARD:
-            _let_go(path, number)
+            _let_go(key, number)
 
 
-def _take_number(path: Path, number: int, got: str) -> bool:
-    if path not in _NUMBERS:  # closing a second handle would end the locks of the first
-        _NUMBERS[path] = _Numbers(_opened(path.parent, path.name))
-    numbers = _NUMBERS[path]
+def _take_number(key: tuple[int, Path], number: int, got: str) -> bool:
+    """Take a number by the one handle of its file: to close a second one would end every lock."""
+    folder, flag = key[1].parent, fcntl.LOCK_EX | fcntl.LOCK_NB
+    if key not in _NUMBERS:
+        _NUMBERS[key] = _Numbers(_opened(folder, key[1].name))
+    numbers = _NUMBERS[key]
     if number in numbers.held:
-        raise _taken(path.parent, got)
-    flag = fcntl.LOCK_EX | fcntl.LOCK_NB
-    held = _take(lambda: fcntl.lockf(numbers.handle, flag, 1, number), path.parent, got)
+        raise _taken(folder, got)
+    held = _take(lambda: fcntl.lockf(numbers.handle, flag, 1, number), folder, got)
     numbers.held.add(number)
     return held
 
 
-def _let_go(path: Path, number: int) -> None:
-    _NUMBERS[path].held.discard(number)
+def _let_go(key: tuple[int, Path], number: int) -> None:
+    _NUMBERS[key].held.discard(number)
+    _unlock(lambda: fcntl.lockf(_NUMBERS[key].handle, fcntl.LOCK_UN, 1, number))
+    _close_unused(key)
+
+
+def _close_unused(key: tuple[int, Path]) -> None:
+    if key in _NUMBERS and not _NUMBERS[key].held:
+        os.close(_NUMBERS.pop(key).handle)
+
+
+def _unlock(unlock: Callable[[], object]) -> None:
     with contextlib.suppress(OSError):  # a disk without locks
-        fcntl.lockf(_NUMBERS[path].handle, fcntl.LOCK_UN, 1, number)
-    _close_unused(path)
-
-
-def _close_unused(path: Path) -> None:
-    if path in _NUMBERS and not _NUMBERS[path].held:
-        os.close(_NUMBERS.pop(path).handle)
+        unlock()
 
 
 def _take(lock: Callable[[], object], folder: Path, got: str | None = None) -> bool:

@@ -1,10 +1,13 @@
+import os
 import threading
+from functools import partial
 
 import pytest
 from disturb import NO_LOCKS, At, disturbed
 
 from fb_jax import files
 from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.files import locks
 
 
 def test_a_folder_is_held_by_one_and_free_after_it(tmp_path):
@@ -81,3 +84,76 @@ def test_a_disk_may_lock_whole_files_but_no_ranges(tmp_path):
     assert files.has_locks(tmp_path)
     with disturbed(NO_LOCKS._replace(calls="fcntl.lockf")):
         assert not files.has_locks(tmp_path)
+
+
+NUMBERED = partial(files.locked_number, what="part")
+
+
+def test_numbers_of_a_folder_are_held_one_by_one(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with NUMBERED(tmp_path, 3) as held, NUMBERED(tmp_path, 4):
+        assert held
+        for folder in (tmp_path, tmp_path / "link"):
+            with pytest.raises(files.Taken, match=r"another process(.|\n)*part 3 is taken"):
+                NUMBERED(folder, 3).__enter__()
+        with NUMBERED(tmp_path, 3, name=".other"), NUMBERED(tmp_path / "sub", 3):
+            pass
+        with NUMBERED(tmp_path, 5):
+            pass
+        assert not_in_another_process(tmp_path, 3)  # the locks of 3 and 4 are still there
+        assert not_in_another_process(tmp_path, 4)
+        assert not not_in_another_process(tmp_path, 5)
+    assert not not_in_another_process(tmp_path, 3)
+    assert not locks._NUMBERS
+
+
+def not_in_another_process(folder, number):
+    """Return whether a forked process is refused a number."""
+
+    def attempt():
+        with NUMBERED(folder, number):
+            pass
+
+    return forked(attempt) != 0
+
+
+def forked(work):
+    """Run work in a forked process; return its exit status: 1 if a lock was taken."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        work()
+    except files.Taken:
+        os._exit(1)
+    except BaseException:
+        os._exit(2)
+    os._exit(0)
+
+
+def test_a_forked_process_that_lives_on_holds_no_lock(tmp_path):
+    """Such as one that reads ahead."""
+    here, there = os.pipe()
+    with files.locked(tmp_path), NUMBERED(tmp_path, 3):
+        if not (child := os.fork()):
+            os.close(there)
+            os.read(here, 1)
+            os._exit(0)
+    try:
+        with files.locked(tmp_path), NUMBERED(tmp_path, 3):
+            pass
+    finally:
+        os.close(here)
+        os.close(there)
+        os.waitpid(child, 0)
+
+
+def test_numbers_of_a_disk_without_locks_are_held_in_this_process_alone(tmp_path):
+    NOTICED.clear()
+    with disturbed(NO_LOCKS), NUMBERED(tmp_path, 3) as held:
+        assert not held
+        with pytest.raises(files.Taken):
+            NUMBERED(tmp_path, 3).__enter__()
+    assert {("locks", tmp_path.stat().st_dev)} == NOTICED
+    with disturbed(At("fcntl.lockf", 1, "EIO")), pytest.raises(FreeBindError, match="a lock could"):
+        NUMBERED(tmp_path, 3).__enter__()
+    assert not locks._NUMBERS
