@@ -25,9 +25,9 @@ import numpy as np
 import soundfile
 import torch
 import tyro
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from encoders_torch.imagebind import ImageBind, ImageBindEndless
+from encoders_torch.imagebind import ImageBind, ImageBindCutEnd
 from encoders_torch.imagebind.image import normalised
 from encoders_torch.imagebind.upstream import UpstreamCheckpoint
 from fb_jax.errors import FreeBindError
@@ -39,7 +39,7 @@ WEIGHTS = FIXTURES / "imagebind_tiny/weights.safetensors"
 NUMBERS = FIXTURES / "imagebind_upstream"
 
 INPUTS_WITHIN = {"audio": 1e-3, "image": 0.0, "text": 0.0}
-"""Largest difference of an input. Near-silent bins show the float32 rounding of the owners' sums."""
+"""Largest difference of an input. Near-silent bins show the rounding of the owners' float32."""
 
 ROWS_WITHIN = {"audio": 1e-5, "image": 1e-6, "text": 1e-6}
 APART = 1e-4
@@ -146,7 +146,7 @@ def owners_numbers(data: Any, items: Items) -> tuple[type[ImageBind], Numbers]:
     def embed(modality: str, inputs: torch.Tensor) -> torch.Tensor:
         return checkpoint.tower(TOWERS[modality]).eval()(inputs)
 
-    kind = ImageBind if keeps_end else ImageBindEndless
+    kind = ImageBind if keeps_end else ImageBindCutEnd
     return kind, numbers(readers if keeps_end else ["text"], read, embed)
 
 

@@ -59,7 +59,7 @@ class ImageBind(TorchEncoder):
         self.tokenizer = ClipTokenizer(self.keeps_end)
         path = find_weights(weights)
         self.checkpoint = self.opens(path)
-        captions = "" if self.keeps_end else ", of long captions no end"
+        captions = "" if self.keeps_end else ", long captions without end"
         super().__init__(
             nn.ModuleDict(),  # the towers that were needed
             device=device,
@@ -122,7 +122,7 @@ class ImageBind(TorchEncoder):
         return self.tower(modality)(batch)
 
 
-class ImageBindEndless(ImageBind):
+class ImageBindCutEnd(ImageBind):
     """ImageBind with captions as its code cut them before 21 November 2025: without an end token.
 
     All captions of more than 75 tokens have the same row, that of the start token.

@@ -59,7 +59,8 @@ class Tower(nn.Module):
         """
         preprocessor, trunk, head = map(self.part, PARTS)
         tokens = trunk(preprocessor(inputs), mask)
-        return normalize(head(tokens[torch.arange(len(tokens)), at]).float(), dim=1)
+        items = torch.arange(len(tokens), device=tokens.device)
+        return normalize(head(tokens[items, at]).float(), dim=1)
 
 
 class VisionTower(Tower):

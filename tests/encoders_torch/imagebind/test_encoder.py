@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from encoders_torch.encoder import FrozenEncoder, provenance
-from encoders_torch.imagebind import ImageBind, ImageBindEndless
+from encoders_torch.imagebind import ImageBind, ImageBindCutEnd
 from encoders_torch.loading import find_encoder, load_encoder, recorded_encoder
 from fb_jax import files
 from fb_jax.errors import FreeBindError
@@ -123,7 +123,7 @@ def test_captions_are_cut_to_the_longest_of_their_batch(encoder, items):
 
 
 def test_long_captions_keep_their_end_unless_the_class_says_no(encoder, weights):
-    old = load_encoder("encoders_torch.imagebind:ImageBindEndless", weights, "cpu")
+    old = load_encoder("encoders_torch.imagebind:ImageBindCutEnd", weights, "cpu")
     long = ["word " * 80 + "one", "other " * 76]
     short = ["a dog", "word " * 75]
     rows = {
@@ -144,8 +144,8 @@ def test_manifests_of_any_age_name_the_class_that_loads_them(weights):
     names = {
         before: ImageBind,
         ImageBind(weights).name: ImageBind,
-        ImageBindEndless(weights).name: ImageBindEndless,
-        ImageBindEndless(weights, precision="bfloat16").name: ImageBindEndless,
+        ImageBindCutEnd(weights).name: ImageBindCutEnd,
+        ImageBindCutEnd(weights, precision="bfloat16").name: ImageBindCutEnd,
     }
     assert len(names) == 4
     for name, loads in names.items():
