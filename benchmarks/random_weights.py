@@ -40,16 +40,15 @@ def write_imagebind(path: Path, sizes: Mapping[str, TowerSize]) -> None:
     """Write random towers, with the scales of all normalisations at one."""
     with torch.device("meta"):
         towers = [TOWERS[name](size) for name, size in sizes.items()]
-    state = {
-        key: torch.ones(value.shape) if _scale(key) else torch.randn(value.shape) / 50
-        for tower in towers
-        for key, value in tower.state_dict().items()
-    }
-    torch.save(state, path)
+    shapes = [(key, v.shape) for tower in towers for key, v in tower.state_dict().items()]
+    torch.save({key: _numbers(key, shape) for key, shape in shapes}, path)
 
 
-def _scale(key: str) -> bool:
-    return "norm" in key and key.endswith("weight")
+def _numbers(key: str, shape: torch.Size) -> torch.Tensor:
+    if key.endswith("mask"):
+        return torch.full(shape, -torch.inf).triu(1)  # it hides later tokens
+    scale = "norm" in key and key.endswith("weight")
+    return torch.ones(shape) if scale else torch.randn(shape) / 50
 
 
 def write_clap(path: Path, size: str, fused: bool) -> None:
