@@ -11,6 +11,7 @@ cost of the export itself shows.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,10 +22,10 @@ from tiny.clap import laion_state, tiny_model
 from tiny.tokenizers import write_byte_pairs
 from transformers import ClapConfig, ClapModel
 
-from encoders_torch.imagebind.sizes import HUGE, Sizes, TowerSize
-from encoders_torch.imagebind.towers import Towers
+from encoders_torch.imagebind.sizes import HUGE, TowerSize
+from encoders_torch.imagebind.towers import TOWERS
 
-TOY = TowerSize(width=32, depth=2, heads=2)
+TOY = TowerSize(width=32, depth=2, heads=2, dim=64)
 ROBERTA_TOKENS = 50265
 
 
@@ -35,19 +36,19 @@ class Weights:
     out: Path
 
 
-def write_imagebind(path: Path, sizes: Sizes) -> None:
+def write_imagebind(path: Path, sizes: Mapping[str, TowerSize]) -> None:
     """Write random towers, with the scales of all normalisations at one."""
     with torch.device("meta"):
-        shapes = Towers(sizes).state_dict()
-    state = {
-        key: torch.ones(value.shape) if _scale(key) else torch.randn(value.shape) / 50
-        for key, value in shapes.items()
-    }
-    torch.save(state, path)
+        towers = [TOWERS[name](size) for name, size in sizes.items()]
+    shapes = [(key, v.shape) for tower in towers for key, v in tower.state_dict().items()]
+    torch.save({key: _numbers(key, shape) for key, shape in shapes}, path)
 
 
-def _scale(key: str) -> bool:
-    return "norm" in key and key.endswith("weight")
+def _numbers(key: str, shape: torch.Size) -> torch.Tensor:
+    if key.endswith("mask"):
+        return torch.full(shape, -torch.inf).triu(1)  # it hides later tokens
+    scale = "norm" in key and key.endswith("weight")
+    return torch.ones(shape) if scale else torch.randn(shape) / 50
 
 
 def write_clap(path: Path, size: str, fused: bool) -> None:
@@ -87,7 +88,7 @@ def main() -> None:
     torch.manual_seed(0)
     path = config.out / f"{config.encoder}.pt"
     if config.encoder == "imagebind":
-        write_imagebind(path, HUGE if config.size == "full" else Sizes(TOY, TOY, TOY, 64))
+        write_imagebind(path, HUGE if config.size == "full" else dict.fromkeys(HUGE, TOY))
     else:
         write_clap(path, config.size, fused=config.encoder == "clap_general")
     print(path)

@@ -38,6 +38,7 @@ RECORDED = {
     r"sentence-transformers: (.+?)(, of long audio the middle)?": "st:{}",
     r"open_clip (.+)": "open_clip:{}",
     r"ImageBind, .*, audio tuned .+()": "imagebind_tuned",
+    r"ImageBind, .*, long captions without end, .+()": "encoders_torch.imagebind:ImageBindCutEnd",
     r"ImageBind, .+()": "imagebind",
     r"LAION-CLAP .* with fusion, .+()": "clap_general",
     r"LAION-CLAP .* without fusion, .+()": "clap_music",

@@ -36,7 +36,11 @@ class TorchEncoder(FrozenEncoder):
         super().__init__(**{**about, "name": about["name"] + how})
         self.device, self.precision = device, precision
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self.model: Any = model.eval().requires_grad_(False).to(device, self.dtype)
+        self.model: Any = self.placed(model)
+
+    def placed(self, model: nn.Module) -> nn.Module:
+        """Return a module on the device, in the precision, and in evaluation mode."""
+        return model.eval().requires_grad_(False).to(self.device, self.dtype)
 
     @abstractmethod
     def forward(self, modality: str, batch: Any) -> Float[Tensor, "b d"]:

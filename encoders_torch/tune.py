@@ -20,7 +20,6 @@ from tyro.conf import OmitArgPrefixes, arg
 from encoders_torch.command import PathOption, TextOption, device_of, run
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.imagebind import ImageBind
-from encoders_torch.imagebind.towers import AudioTrunk
 from encoders_torch.tuning.displacement import Displacement, read_displacement
 from encoders_torch.tuning.loop import Tuning
 from encoders_torch.tuning.model import TunedModel
@@ -82,7 +81,7 @@ def tune(config: TuneConfig) -> None:
     pairs = open_pairs(config.root, config.split, config.name or space.name, audio)
     encoder = ImageBind(config.weights, "cpu")
     require_fit(space, pairs, "imagebind", encoder.dim)
-    model = TunedModel(AudioTrunk(encoder.model), space.mixture)
+    model = TunedModel(encoder.tower("audio"), space.mixture)
     about, device = origin(space, encoder), device_of(config.device)
     tuning = Tuning(model, encoder, pairs, config.settings, config.out, about, device)
     print(f"{len(pairs)} pairs, {tuning.steps} steps of {config.settings.batch}", flush=True)

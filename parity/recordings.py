@@ -12,7 +12,10 @@ from numpy import ndarray
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording. An int ``length`` counts samples, a float seconds."""
+    """A recording. An int ``length`` counts samples, a float seconds.
+
+    ``offset`` is added to all samples. From the share ``silent_from`` on, all samples are zero.
+    """
 
     name: str
     rate: int
@@ -20,6 +23,8 @@ class Recording:
     channels: int = 1
     subtype: str = "PCM_16"
     gain: float = 0.3
+    offset: float = 0.0
+    silent_from: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -35,8 +40,9 @@ class Recording:
         """Write a WAV file: a chirp over noise, different in every channel."""
         path = folder / f"{self.name}.wav"
         rng = np.random.default_rng(seed)
-        channels = [self._sound(rng) for _ in range(self.channels)]
-        soundfile.write(path, np.stack(channels, axis=1), self.rate, subtype=self.subtype)
+        samples = np.stack([self._sound(rng) for _ in range(self.channels)], 1) + self.offset
+        samples[round(self.silent_from * self.samples) :] = 0
+        soundfile.write(path, samples, self.rate, subtype=self.subtype)
         return path
 
     def _sound(self, rng: np.random.Generator) -> ndarray:

@@ -4,6 +4,6 @@ Towers and preprocessing are our own, in plain torch, NumPy and Pillow. The weig
 ``imagebind_huge.pth``. Their licence allows non-commercial use, and applies to embeddings too.
 """
 
-from encoders_torch.imagebind.encoder import ImageBind
+from encoders_torch.imagebind.encoder import ImageBind, ImageBindCutEnd
 
-__all__ = ["ImageBind"]
+__all__ = ["ImageBind", "ImageBindCutEnd"]

@@ -1,14 +1,17 @@
-"""Loads a checkpoint file into towers. Every key must be known, and none may be missing."""
+"""Loads towers from a checkpoint file. Every key must be known, and none may be missing."""
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from encoders_torch.imagebind.sizes import audio_sizes, sizes_of
-from encoders_torch.imagebind.towers import AudioTrunk, Towers
+from encoders_torch.imagebind.sizes import TowerSize, size_of
+from encoders_torch.imagebind.towers import TOWERS, Tower
 from encoders_torch.tensor_files import read_state
 from fb_jax.errors import FreeBindError
 
@@ -21,44 +24,59 @@ SCALES = {f"modality_postprocessors.{m}.1.log_logit_scale" for m in ("text", "au
 SHOWN = 3
 
 
-def load_towers(path: Path) -> Towers:
-    """Load the vision, text and audio towers of a checkpoint, in float32, on the CPU.
+class Checkpoint:
+    """A checkpoint of the three towers, which are loaded one by one.
 
     Towers of other modalities and the scales after the heads are ignored.
 
     Args:
-        path: A state dict: ``.pth``, ``.pt`` or ``.safetensors``. Float32 numbers are mapped from
-            the file, not copied.
+        path: A state dict: ``.pth``, ``.pt`` or ``.safetensors``. Its numbers are mapped from the
+            file, and read when a tower needs them.
+
+    Attributes:
+        state: Key to tensor, in the file's dtypes.
+        sizes: Name of a tower to its size.
+        dim: Dimensions of the embeddings.
 
     Raises:
         FreeBindError: The file cannot be read, lacks keys, has unknown ones, or a shape differs.
     """
-    state = read_towers(path)
-    with torch.device("meta"):
-        towers = Towers(sizes_of(state, path))
-    require_same(towers.state_dict(), state, path)
-    towers.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
-    return towers.eval().requires_grad_(False)
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix not in SUFFIXES:
+            raise FreeBindError("weights of this kind are unknown", where=path, expected=SUFFIXES)
+        self.path, self.state = path, of_towers(read_state(path))
+        self.dim = size_of(self.state, "vision", path).dim
+        self.sizes = {n: replace(size_of(self.state, n, path), dim=self.dim) for n in TOWERS}
+        towers = [_without_memory(name, size) for name, size in self.sizes.items()]
+        require_same(ChainMap(*(tower.state_dict() for tower in towers)), self.state, path)
+
+    def tower(self, name: str) -> nn.Module:
+        """Return a tower, in float32, on the CPU. Float32 numbers are not copied."""
+        return _filled(_without_memory(name, self.sizes[name]), self.state)
 
 
-def load_trunk(state: Mapping[str, torch.Tensor], where: Path) -> AudioTrunk:
-    """Return the audio tower of a state dict, float32.
+def load_audio(state: Mapping[str, torch.Tensor], where: Path) -> Tower:
+    """Return the tower of a state dict that has only audio, float32.
 
     Raises:
         FreeBindError: Its keys or shapes are not those of ImageBind's audio tower.
     """
-    with torch.device("meta"):  # no other tower takes memory
-        trunk = AudioTrunk(Towers(audio_sizes(state, where)))
-    require_same(trunk.state_dict(), state, where)
-    trunk.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
-    return trunk
+    tower = _without_memory("audio", size_of(state, "audio", where))
+    require_same(tower.state_dict(), state, where)
+    return _filled(tower, state)
 
 
-def read_towers(path: Path) -> dict[str, torch.Tensor]:
-    """Read the state dict of a checkpoint's three towers; its keys are not checked."""
-    if path.suffix not in SUFFIXES:
-        raise FreeBindError("weights of this kind are unknown", where=path, expected=SUFFIXES)
-    return of_towers(read_state(path))
+def _without_memory(name: str, size: TowerSize) -> Tower:
+    """Return a tower that has shapes but no numbers."""
+    with torch.device("meta"):
+        return TOWERS[name](size)
+
+
+def _filled(tower: Tower, state: Mapping[str, torch.Tensor]) -> Tower:
+    weights = {key: state[key].float() for key in tower.state_dict()}
+    tower.load_state_dict(weights, assign=True)
+    return tower
 
 
 def of_towers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

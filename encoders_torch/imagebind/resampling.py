@@ -19,9 +19,21 @@ ROLLOFF = 0.99
 """Cutoff frequency, as a share of half the lower rate."""
 
 
+def length_at(count: int, rate: int, to: int) -> int:
+    """Return how many samples a recording has at another rate.
+
+    As torchaudio, it rounds the exact number to float32 before it rounds up, so that a long
+    recording may be a sample shorter.
+    """
+    rate, to = _reduced(rate, to)
+    if rate == to:
+        return count
+    return min(math.ceil(np.float32(to * count / rate)), (count // rate + 1) * to)
+
+
 def resample(
-    samples: Float32[np.ndarray, " samples"], rate: int, to: int, start: int, stop: int
-) -> Float32[np.ndarray, " stretch"]:
+    samples: Float32[np.ndarray, "samples channels"], rate: int, to: int, start: int, stop: int
+) -> Float32[np.ndarray, "section channels"]:
     """Return samples ``start`` to ``stop`` of a recording at another rate.
 
     Args:
@@ -31,15 +43,23 @@ def resample(
         start: First sample, counted at the rate ``to``.
         stop: The sample after the last one.
     """
-    rate, to = rate // math.gcd(rate, to), to // math.gcd(rate, to)
+    rate, to = _reduced(rate, to)
+    if rate == to or start == stop:
+        return samples[start:stop]
     cut = ROLLOFF * min(rate, to) / rate  # in cycles per two samples
     reach = math.ceil(ZEROS / cut)
     nearest, phases = np.divmod(np.arange(start, stop, dtype=np.int64) * rate, to)
     distinct, which = np.unique(phases, return_inverse=True)
     weights = _kernel(distinct / to, cut, reach).astype(np.float32)[which]
-    stretch = _padded(samples, int(nearest[0]) - reach, int(nearest[-1]) + reach + 2)
-    windows = np.lib.stride_tricks.sliding_window_view(stretch, weights.shape[1])
-    return np.einsum("nk,nk->n", windows[nearest - nearest[0]], weights)
+    section = _padded(samples, int(nearest[0]) - reach, int(nearest[-1]) + reach + 2)
+    windows = np.lib.stride_tricks.sliding_window_view(section, weights.shape[1], axis=0)
+    at = nearest - nearest[0]
+    channels = [np.einsum("nk,nk->n", windows[at, c], weights) for c in range(samples.shape[1])]
+    return np.stack(channels, axis=1)
+
+
+def _reduced(rate: int, to: int) -> tuple[int, int]:
+    return rate // math.gcd(rate, to), to // math.gcd(rate, to)
 
 
 def _kernel(phases: np.ndarray, cut: float, reach: int) -> np.ndarray:
@@ -50,8 +70,8 @@ def _kernel(phases: np.ndarray, cut: float, reach: int) -> np.ndarray:
 
 
 def _padded(
-    samples: Float32[np.ndarray, " samples"], start: int, stop: int
-) -> Float32[np.ndarray, " stretch"]:
+    samples: Float32[np.ndarray, "samples channels"], start: int, stop: int
+) -> Float32[np.ndarray, "section channels"]:
     """Return a section that may begin before the recording and end after it."""
     before, after = max(-start, 0), max(stop - len(samples), 0)
-    return np.pad(samples[max(start, 0) : stop], (before, after))
+    return np.pad(samples[max(start, 0) : stop], ((before, after), (0, 0)))

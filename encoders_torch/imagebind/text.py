@@ -22,11 +22,15 @@ MERGES = "clip_merges.txt.gz"
 class ClipTokenizer:
     """CLIP's tokenizer with 49408 ids. Texts are repaired by ftfy, unescaped and lower-cased.
 
+    Args:
+        keeps_end: Whether a text of more than 75 ids is cut before its end token, or includes it
+            in what is cut off.
+
     Raises:
         FreeBindError: ``tokenizers`` or ``ftfy`` is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_end: bool = True) -> None:
         with explained(
             "a package that reads captions is missing",
             expected="tokenizers and ftfy",
@@ -36,12 +40,16 @@ class ClipTokenizer:
             import tokenizers
         self.repair = ftfy.fix_text
         self.tokenizer = _tokenizer(tokenizers, _merges())
+        self.tokenizer.enable_truncation(CONTEXT + (not keeps_end))
 
     def __call__(self, text: str) -> Int64[np.ndarray, " context"]:
-        """Return the ids of a text: start, at most 75 ids, end, then zeros."""
+        """Return the ids of a text: start, at most 75 ids, end, then zeros.
+
+        If ends are not kept, a longer text is start and 76 ids.
+        """
         text = html.unescape(html.unescape(self.repair(text)))
         clean = " ".join(text.split()).lower()
-        return np.array(self.tokenizer.encode(clean).ids, np.int64)
+        return np.array(self.tokenizer.encode(clean).ids[:CONTEXT], np.int64)
 
 
 def _merges() -> list[tuple[str, str]]:
@@ -64,6 +72,5 @@ def _tokenizer(tokenizers: Any, merges: list[tuple[str, str]]) -> Any:
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(t, ids[t]) for t in (START, END)]
     )
-    tokenizer.enable_truncation(CONTEXT)
     tokenizer.enable_padding(length=CONTEXT, pad_id=0)
     return tokenizer

@@ -5,12 +5,15 @@ Plain torch, written from the paper and the published state dict, whose keys are
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize
 
-from encoders_torch.imagebind.sizes import Sizes, TowerSize
+from encoders_torch.imagebind.sizes import TowerSize
 
 IMAGE_TOKENS = 1 + 16 * 16
 AUDIO_TOKENS = 1 + 12 * 19
@@ -20,67 +23,98 @@ MLP_RATIO = 4
 PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads")
 
 
-class Towers(nn.Module):
-    """Three pre-norm transformers into one space.
+class Tower(nn.Module):
+    """A pre-norm transformer that maps inputs of one modality into the space of all.
 
-    It maps ``vision`` ([b, 3, 224, 224] float32), ``audio`` ([b, 1, 128, 204] float32) or ``text``
-    ([b, 77] int64) to rows [b, d] before any normalisation. The published model normalises them,
-    multiplies by a fixed scale and averages an item's clips.
-    """
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
-        self.dim = sizes.dim
-        vision, text, audio = sizes.vision, sizes.text, sizes.audio
-        self.modality_preprocessors = nn.ModuleDict(
-            {
-                "vision": PatchTokens(VisionStem(vision.width), IMAGE_TOKENS, vision.width),
-                "text": TextTokens(text.width),
-                "audio": PatchTokens(AudioStem(audio.width), AUDIO_TOKENS, audio.width),
-            }
-        )
-        self.modality_trunks = nn.ModuleDict(
-            {
-                "vision": Trunk(vision, first=nn.LayerNorm(vision.width, eps=EPSILON)),
-                "text": Trunk(text),
-                "audio": Trunk(audio, bias_kv=True),
-            }
-        )
-        self.modality_heads = nn.ModuleDict(
-            {
-                "vision": PatchHead(vision.width, sizes.dim),
-                "text": TextHead(text.width, sizes.dim),
-                "audio": PatchHead(audio.width, sizes.dim),
-            }
-        )
-
-    def forward(self, modality: str, inputs: Tensor) -> Float[Tensor, "b d"]:
-        """Embed a batch, from each item's class token or, for text, its last token."""
-        preprocessor = self.modality_preprocessors[modality]
-        mask = preprocessor.mask if modality == "text" else None
-        tokens = self.modality_trunks[modality](preprocessor(inputs), mask)
-        at = inputs.argmax(1) if modality == "text" else 0  # the end of a text has the highest id
-        return self.modality_heads[modality](tokens[torch.arange(len(tokens)), at])
-
-
-class AudioTrunk(nn.Module):
-    """The audio tower alone, with the keys that it has in the whole model.
+    Its keys are those that it has in the whole model.
 
     Args:
-        towers: The model. Its audio tower is shared, not copied.
+        name: Name of the modality in keys.
+        preprocessor: It maps inputs to tokens.
+        trunk: It maps tokens to tokens.
+        head: It maps one of an item's tokens into the space.
     """
 
-    def __init__(self, towers: nn.Module) -> None:
+    def __init__(
+        self, name: str, preprocessor: nn.Module, trunk: nn.Module, head: nn.Module
+    ) -> None:
         super().__init__()
-        for part in PARTS:
-            self.add_module(part, nn.ModuleDict({"audio": getattr(towers, part)["audio"]}))
+        self.name = name
+        for part, module in zip(PARTS, (preprocessor, trunk, head), strict=True):
+            self.add_module(part, nn.ModuleDict({name: module}))
+
+    def part(self, part: str) -> Any:
+        """Return the tower's module that is one of ``PARTS``."""
+        return getattr(self, part)[self.name]
+
+    def embed(
+        self, inputs: Tensor, at: Tensor | int = 0, mask: Tensor | None = None
+    ) -> Float[Tensor, "b d"]:
+        """Return unit rows, float32.
+
+        Args:
+            inputs: For the preprocessor.
+            at: Which token of each item is embedded.
+            mask: Of the attention.
+        """
+        preprocessor, trunk, head = map(self.part, PARTS)
+        tokens = trunk(preprocessor(inputs), mask)
+        items = torch.arange(len(tokens), device=tokens.device)
+        return normalize(head(tokens[items, at]).float(), dim=1)
+
+
+class VisionTower(Tower):
+    """Embeds pictures from their class tokens."""
+
+    def __init__(self, size: TowerSize) -> None:
+        stem, width = VisionStem(size.width), size.width
+        trunk = Trunk(size, first=nn.LayerNorm(width, eps=EPSILON))
+        tokens = PatchTokens(stem, IMAGE_TOKENS, width)
+        super().__init__("vision", tokens, trunk, PatchHead(width, size.dim))
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Return unit rows."""
+        return self.embed(images)
+
+
+class TextTower(Tower):
+    """Embeds captions from their last tokens."""
+
+    def __init__(self, size: TowerSize) -> None:
+        head = TextHead(size.width, size.dim)
+        super().__init__("text", TextTokens(size.width), Trunk(size), head)
+
+    def forward(self, ids: Int[Tensor, "b tokens"]) -> Float[Tensor, "b d"]:
+        """Return unit rows.
+
+        Args:
+            ids: The end of a text has the highest id. What stands behind the last end does not
+                matter, and may be cut off.
+        """
+        mask = self.part("modality_preprocessors").mask[: ids.shape[1], : ids.shape[1]]
+        return self.embed(ids, ids.argmax(1), mask)
+
+
+class AudioTower(Tower):
+    """Embeds recordings: the mean of their clips' unit embeddings."""
+
+    def __init__(self, size: TowerSize) -> None:
+        tokens = PatchTokens(AudioStem(size.width), AUDIO_TOKENS, size.width)
+        trunk = Trunk(size, bias_kv=True)
+        super().__init__("audio", tokens, trunk, PatchHead(size.width, size.dim))
 
     def forward(self, clips: Float[Tensor, "b clips 1 bins frames"]) -> Float[Tensor, "b d"]:
-        """Return unit rows: the mean of the clips' unit embeddings, then L2 norm."""
-        preprocessor, trunk, head = (getattr(self, part)["audio"] for part in PARTS)
-        tokens = trunk(preprocessor(clips.flatten(0, 1)), None)
-        rows = normalize(head(tokens[:, 0]), dim=1)
+        """Return unit rows."""
+        rows = self.embed(clips.flatten(0, 1))
         return normalize(rows.unflatten(0, clips.shape[:2]).mean(dim=1), dim=1)
+
+
+TOWERS: dict[str, Callable[[TowerSize], Tower]] = {
+    "vision": VisionTower,
+    "text": TextTower,
+    "audio": AudioTower,
+}
+"""Name of a tower in keys, and its class."""
 
 
 # From inputs to tokens
@@ -150,7 +184,7 @@ class TextTokens(nn.Module):
 
     def forward(self, ids: Int[Tensor, "b tokens"]) -> Float[Tensor, "b tokens width"]:
         """Return the tokens for the trunk."""
-        return self.token_embedding(ids) + self.pos_embed
+        return self.token_embedding(ids) + self.pos_embed[:, : ids.shape[1]]
 
 
 # From tokens to an embedding

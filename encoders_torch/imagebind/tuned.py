@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from encoders_torch.imagebind.audio import read_clips
-from encoders_torch.imagebind.checkpoint import load_trunk
+from encoders_torch.imagebind.checkpoint import load_audio
 from encoders_torch.imagebind.encoder import ABOUT
 from encoders_torch.imagebind.tuned_release import read_released
 from encoders_torch.imagebind.weights import LICENCE
@@ -20,7 +21,7 @@ from encoders_torch.torch_encoder import Precision, TorchEncoder
 from encoders_torch.tuning.mixture import Mixture
 from encoders_torch.tuning.model import ABOUT_FILE, TunedModel, read_tuned
 from fb_jax import files
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError, notice_once, unknown
 
 
 class Named(msgspec.Struct):
@@ -86,18 +87,29 @@ class TunedImageBind(TorchEncoder):
 
     def forward(self, modality: str, batch: Tensor) -> Float[Tensor, "b d"]:
         """Return unit rows of the product's space."""
-        return self.model(batch)
+        return normalize(self.model(batch).float(), dim=1)
 
 
 def _load_folder(folder: Path) -> tuple[TunedModel, dict[str, str]]:
     state, about = read_tuned(folder)
     fields = files.convert(about, Tuned, folder / ABOUT_FILE)
-    trunk = load_trunk(with_prefix(state, "trunk."), folder)
+    trunk = load_audio(with_prefix(state, "trunk."), folder)
     return TunedModel(trunk, Mixture.of(with_prefix(state, "mixture."))), {
-        "name": f"{fields.encoder.name}, audio tuned into {fields.space.name}",
+        "name": _name(fields, folder),
         "licence": fields.licence,
         "weights_sha256": fields.weights.sha256,
     }
+
+
+def _name(tuned: Tuned, folder: Path) -> str:
+    """Return the name for manifests; it also says if the clips are not those of the tuning."""
+    into = f"audio tuned into {tuned.space.name}"
+    if tuned.encoder.name.startswith(ABOUT):
+        return f"{tuned.encoder.name}, {into}"
+    notice_once(
+        f"{folder}: it was tuned on other clips of recordings than ImageBind takes now: tune again"
+    )
+    return f"{ABOUT}, {into}, on the clips of: {tuned.encoder.name}"
 
 
 def _load_released(path: Path) -> tuple[TunedModel, dict[str, str]]:

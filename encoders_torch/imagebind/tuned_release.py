@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from encoders_torch.explain import explained
-from encoders_torch.imagebind.checkpoint import load_trunk, of_towers
+from encoders_torch.imagebind.checkpoint import load_audio, of_towers
 from encoders_torch.tensor_files import read_state, with_prefix
 from encoders_torch.tuning.mixture import Mixture, folded
 from encoders_torch.tuning.model import TunedModel
@@ -33,7 +33,7 @@ def read_released(path: Path) -> TunedModel:
     """
     state = read_state(path)
     model = TunedModel(
-        load_trunk(of_towers(with_prefix(state, "ib.")), path), released_mixture(state, path)
+        load_audio(of_towers(with_prefix(state, "ib.")), path), released_mixture(state, path)
     )
     _require_keys([k for k in state if not k.startswith(("ib.", "ib_head.projectors."))], [], path)
     return model

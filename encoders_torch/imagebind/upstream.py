@@ -1,8 +1,8 @@
 """ImageBind's towers by the authors' package ``imagebind`` (facebookresearch/ImageBind).
 
 For users who want the authors' code to compute the rows. Items are read by our code: the package's
-loaders give the same pixels and ids, and spectrograms within 5e-3, but they ignore a picture's
-EXIF orientation and stop at the first bad file.
+loaders give the same pixels and ids, and spectrograms within 5e-3, but they stop at the first bad
+file.
 """
 
 from __future__ import annotations
@@ -12,51 +12,67 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import normalize, pad
 
 from encoders_torch.explain import explained
-from encoders_torch.imagebind.checkpoint import of_towers, read_towers, require_same
+from encoders_torch.imagebind.checkpoint import ROLES, Checkpoint, of_towers, require_same
 from encoders_torch.imagebind.encoder import ImageBind
-from encoders_torch.imagebind.sizes import Sizes, sizes_of
+from encoders_torch.imagebind.towers import CONTEXT
 
 
-class UpstreamTowers(nn.Module):
-    """The package's model, called like ``Towers``. Its rows are unit rows times a fixed scale."""
+class UpstreamTower(nn.Module):
+    """One modality of the package's model, called like our towers.
 
-    def __init__(self, model: nn.Module, dim: int) -> None:
+    Args:
+        model: The package's model.
+        name: Name of the modality in keys. The model's other modalities are dropped.
+    """
+
+    def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
-        self.model, self.dim = model, dim
+        self.model, self.name = model, name
+        for role in ROLES:
+            modules = getattr(model, f"modality_{role}")
+            setattr(model, f"modality_{role}", nn.ModuleDict({name: modules[name]}))
 
-    def forward(self, modality: str, inputs: Tensor) -> Float[Tensor, "b d"]:
-        """Embed a batch."""
-        return self.model({modality: inputs})[modality]
+    def forward(self, inputs: Tensor) -> Float[Tensor, "b d"]:
+        """Return unit rows. The package multiplies them by a fixed scale, which is dropped."""
+        if self.name == "text":
+            inputs = pad(inputs, (0, CONTEXT - inputs.shape[1]))  # it takes uncut captions only
+        return normalize(self.model({self.name: inputs})[self.name].float(), dim=1)
 
 
-def load_upstream(path: Path) -> UpstreamTowers:
-    """Load a checkpoint into the package's model, in float32, on the CPU.
-
-    Other modalities keep their random weights; they are never used.
+class UpstreamCheckpoint(Checkpoint):
+    """A checkpoint whose towers are the package's.
 
     Raises:
-        FreeBindError: The package cannot be imported; or see ``load_towers``.
+        FreeBindError: The package cannot be imported; or see ``Checkpoint``.
     """
-    package, state = _package(), read_towers(path)
-    sizes = sizes_of(state, path)
-    model = package.ImageBindModel(**_arguments(sizes))
-    require_same(of_towers(model.state_dict()), state, path)
-    model.load_state_dict(state, strict=False)  # the keys were checked
-    return UpstreamTowers(model, sizes.dim).eval().requires_grad_(False)
 
+    def __init__(self, path: Path) -> None:
+        _package()
+        super().__init__(path)
 
-def _arguments(sizes: Sizes) -> dict[str, int]:
-    arguments = {"out_embed_dim": sizes.dim}
-    for name in ("vision", "text", "audio"):
-        tower = getattr(sizes, name)
-        arguments |= {
-            f"{name}_embed_dim": tower.width,
-            f"{name}_num_blocks": tower.depth,
-            f"{name}_num_heads": tower.heads,
-        }
-    return arguments
+    def tower(self, name: str) -> nn.Module:
+        """Return a tower in float32, on the CPU.
+
+        Raises:
+            FreeBindError: The package has another model.
+        """
+        model = _package().ImageBindModel(**self._arguments())
+        require_same(of_towers(model.state_dict()), self.state, self.path)
+        model.load_state_dict(self.state, strict=False)  # the keys were checked
+        return UpstreamTower(model, name)
+
+    def _arguments(self) -> dict[str, int]:
+        arguments = {"out_embed_dim": self.dim}
+        for name, size in self.sizes.items():
+            arguments |= {
+                f"{name}_embed_dim": size.width,
+                f"{name}_num_blocks": size.depth,
+                f"{name}_num_heads": size.heads,
+            }
+        return arguments
 
 
 def _package() -> Any:
@@ -73,7 +89,4 @@ def _package() -> Any:
 class UpstreamImageBind(ImageBind):
     """``imagebind`` with the package's towers."""
 
-    computed_by = "package imagebind"
-
-    def _load(self, path: Path) -> Any:
-        return load_upstream(path)
+    computed_by, opens = "package imagebind", UpstreamCheckpoint

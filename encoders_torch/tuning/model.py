@@ -35,7 +35,7 @@ class TunedModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Float[Tensor, "b d"]:
         """Embed a batch."""
-        return self.mixture(self.trunk(inputs))
+        return self.mixture(self.trunk(inputs).to(self.mixture.weight_in.dtype))
 
 
 def write_tuned(folder: Path, model: TunedModel, about: Mapping[str, Any]) -> None:

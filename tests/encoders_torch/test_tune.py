@@ -1,5 +1,6 @@
 """Tuning a toy ImageBind on real files, by the commands that a user types."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from made import random_bond
 from PIL import Image
 
 from encoders_torch import export, tune
+from encoders_torch.imagebind.encoder import ABOUT
 from encoders_torch.imagebind.tuned import TunedImageBind
+from encoders_torch.loading import recorded_encoder
 from fb_jax import files
 from fb_jax.banks import Split, open_banks
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import NOTICED, FreeBindError
 from fb_jax.fusion import FusedSpace, write_fused
 from fb_jax.importing import import_bank, import_pairs
 
@@ -138,3 +141,19 @@ def other_space(factor):
     space = FusedSpace.load("space").with_factors(image=factor)
     shutil.rmtree("space")
     space.save("space")
+
+
+def test_what_was_tuned_on_other_clips_is_told_and_not_continued(command, media, begun, caplog):
+    assert command(tune.main, *arguments(media)).status == 0
+    old = "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle, own towers"
+    for path in (Path("tuned/tuning.json"), Path("tuned/tuned.json")):
+        about = files.read_json(path)
+        files.write_json(path, about | {"encoder": about["encoder"] | {"name": old}})
+    NOTICED.clear()
+    name = TunedImageBind("tuned", precision="bfloat16").name
+    assert name == f"{ABOUT}, audio tuned into internvl_ib, on the clips of: {old}, in bfloat16"
+    assert recorded_encoder(name) == "imagebind_tuned"
+    assert "tuned on other clips" in caplog.text
+    done = command(tune.main, *arguments(media))
+    assert done.status == 2
+    assert re.search(r"made from something else(.|\n)*at start, middle and end", done.err)

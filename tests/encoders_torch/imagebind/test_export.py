@@ -58,7 +58,7 @@ def test_media_become_the_released_code_s_embeddings(export, folder, weights, go
     banks = open_banks(folder / "banks", spaces=["imagebind"])
     for modality in ("audio", "image", "text"):
         bank, wanted = banks["imagebind", modality], rows_in_order(modality, goldens, items)
-        np.testing.assert_allclose(bank[:], wanted, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(bank[:], wanted, rtol=0, atol=2e-5)
         assert bank.encoder.licence == "CC-BY-NC-SA-4.0 (ImageBind weights)"
         assert bank.encoder.weights_sha256 == files.sha256_of(weights)
 

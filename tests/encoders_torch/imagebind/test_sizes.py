@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoders_torch.imagebind.sizes import HUGE, Sizes, TowerSize, sizes_of
-from encoders_torch.imagebind.towers import Towers
+from encoders_torch.imagebind.sizes import HUGE, TowerSize, size_of
+from encoders_torch.imagebind.towers import TOWERS
 from fb_jax.errors import FreeBindError
 
 WHERE = Path("weights.pth")
@@ -13,14 +13,17 @@ WHERE = Path("weights.pth")
 @pytest.fixture
 def huge():
     with torch.device("meta"):
-        return Towers(HUGE).state_dict()
+        towers = [TOWERS[name](size).state_dict() for name, size in HUGE.items()]
+    return {key: value for tower in towers for key, value in tower.items()}
 
 
 def test_sizes_are_read_off_shapes(huge, state):
-    assert sizes_of(huge, WHERE) == HUGE
-    assert sizes_of(state, WHERE) == Sizes(
-        vision=TowerSize(64, 2, 4), text=TowerSize(32, 2, 2), audio=TowerSize(48, 2, 3), dim=48
-    )
+    assert {name: size_of(huge, name, WHERE) for name in HUGE} == HUGE
+    assert {name: size_of(state, name, WHERE) for name in HUGE} == {
+        "vision": TowerSize(width=64, depth=2, heads=4, dim=48),
+        "text": TowerSize(width=32, depth=2, heads=2, dim=48),
+        "audio": TowerSize(width=48, depth=2, heads=3, dim=48),
+    }
 
 
 def test_a_published_width_goes_with_the_published_depth(huge):
@@ -29,7 +32,7 @@ def test_a_published_width_goes_with_the_published_depth(huge):
         FreeBindError,
         match=r"no such vision tower(.|\n)*weights\.pth(.|\n)*32 blocks of width 1280\n.*31 blocks",
     ):
-        sizes_of(lesser, WHERE)
+        size_of(lesser, "vision", WHERE)
 
 
 @pytest.mark.parametrize(
@@ -46,4 +49,4 @@ def test_what_tells_no_size_is_refused(state, shape, says):
     if shape:
         state[key] = torch.zeros(shape)
     with pytest.raises(FreeBindError, match=says):
-        sizes_of(state, WHERE)
+        size_of(state, "text", WHERE)

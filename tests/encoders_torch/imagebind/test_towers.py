@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from encoders_torch.imagebind.sizes import HUGE
-from encoders_torch.imagebind.towers import Towers
+from encoders_torch.imagebind.towers import TOWERS
 
 BLOCK = {
     "norm_1.weight": (1,),
@@ -60,19 +60,26 @@ def published_shapes():
 
 def test_at_full_size_keys_and_shapes_are_the_published_checkpoint_s():
     with torch.device("meta"):
-        towers = Towers(HUGE)
-    found = {key: tuple(value.shape) for key, value in towers.state_dict().items()}
-    assert found == published_shapes()
-    count = sum(parameter.numel() for parameter in towers.parameters())
+        towers = {name: TOWERS[name](size) for name, size in HUGE.items()}
+    shapes = [(key, tuple(v.shape)) for t in towers.values() for key, v in t.state_dict().items()]
+    assert dict(shapes) == published_shapes()
+    count = sum(parameter.numel() for t in towers.values() for parameter in t.parameters())
     assert count == pytest.approx(1.07e9, rel=0.005)  # as the published three towers
-    heads = {m: trunk.blocks[0].attn.num_heads for m, trunk in towers.modality_trunks.items()}
+    heads = {n: t.part("modality_trunks").blocks[0].attn.num_heads for n, t in towers.items()}
     assert heads == {"vision": 16, "text": 16, "audio": 12}
 
 
 def test_a_text_is_heard_up_to_its_end_only(encoder, goldens):
-    ids = torch.from_numpy(goldens["text.input"][:1])
+    tower, ids = encoder.tower("text"), torch.from_numpy(goldens["text.input"][:1])
     other = ids.clone()
     other[0, 50:] = 7  # after the end, which has the highest id
-    assert torch.equal(encoder.model("text", ids), encoder.model("text", other))
+    assert torch.equal(tower(ids), tower(other))
     other[0, 1] = 7
-    assert not torch.allclose(encoder.model("text", ids), encoder.model("text", other), atol=1e-3)
+    assert not torch.allclose(tower(ids), tower(other), atol=1e-3)
+
+
+def test_what_follows_the_last_end_may_be_cut_off(encoder, goldens):
+    tower, ids = encoder.tower("text"), torch.from_numpy(goldens["text.input"])
+    for text in ids:
+        cut = text[None, : 1 + int(text.argmax())]
+        torch.testing.assert_close(tower(cut), tower(text[None]), rtol=0, atol=1e-6)

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from twin.released import mixed, random_projector
 
-from encoders_torch.imagebind.towers import AudioTrunk
 from encoders_torch.imagebind.tuned import TunedImageBind
 from encoders_torch.loading import load_encoder
 from fb_jax.errors import FreeBindError
@@ -30,7 +29,7 @@ class Released(nn.Module):
 
 @pytest.fixture
 def released(encoder):
-    return Released(AudioTrunk(encoder.model), encoder.dim).eval()
+    return Released(encoder.tower("audio"), encoder.dim).eval()
 
 
 @pytest.fixture
@@ -46,13 +45,6 @@ def put(tmp_path, released):
     return put
 
 
-def test_the_trunk_alone_gives_imagebinds_rows(encoder, items):
-    clips = [encoder.read("audio", path) for path in items["audio"]]
-    with torch.no_grad():
-        found = AudioTrunk(encoder.model)(torch.from_numpy(np.stack(clips))).numpy()
-    np.testing.assert_allclose(found, encoder.rows("audio", clips), atol=1e-6)
-
-
 def test_the_released_file_gives_the_rows_of_its_module(released, put, items):
     tuned = load_encoder("imagebind_tuned", put(), "cpu")
     assert (tuned.modalities, tuned.dim) == (("audio",), DIM)
@@ -61,6 +53,15 @@ def test_the_released_file_gives_the_rows_of_its_module(released, put, items):
     with torch.no_grad():
         wanted = released(torch.from_numpy(np.stack(clips))).numpy()
     np.testing.assert_allclose(tuned.rows("audio", clips), wanted, atol=1e-6)
+
+
+def test_in_bfloat16_rows_are_near(put, items):
+    whole, half = TunedImageBind(put()), TunedImageBind(put(), precision="bfloat16")
+    assert half.name == f"{whole.name}, in bfloat16"
+    clips = [whole.read("audio", path) for path in items["audio"]]
+    found, wanted = half.rows("audio", clips), whole.rows("audio", clips)
+    assert (found * wanted).sum(1).min() > 0.999
+    assert not np.array_equal(found, wanted)
 
 
 def test_the_order_of_the_projectors_does_not_matter(put, items):

@@ -37,7 +37,13 @@ def test_its_towers_give_the_rows_of_ours(upstream, encoder, package, items, mod
     batch = [upstream.read(modality, item) for item in items[modality]]
     found = upstream.rows(modality, batch)
     np.testing.assert_allclose(found, encoder.rows(modality, batch), rtol=0, atol=1e-6)
-    assert upstream.model.model is package.MADE[-1]
+    assert upstream.tower(modality).model is package.MADE[-1]
+
+
+def test_only_the_modality_that_is_asked_for_is_kept(upstream):
+    upstream.prepare("audio")
+    kept = {key.split(".")[3] for key in upstream.model.state_dict()}
+    assert kept == {"audio"}
 
 
 def test_it_is_told_apart_from_ours_and_else_the_same(upstream, encoder):
@@ -45,7 +51,7 @@ def test_it_is_told_apart_from_ours_and_else_the_same(upstream, encoder):
     assert upstream.name != encoder.name
     for same in ("dim", "modalities", "licence", "weights_sha256"):
         assert getattr(upstream, same) == getattr(encoder, same)
-    assert not upstream.model.training
+    assert not upstream.tower("text").training
     assert not any(p.requires_grad for p in upstream.model.parameters())
 
 
@@ -57,14 +63,14 @@ def test_a_bank_of_one_backend_is_not_continued_by_the_other(package, weights, t
     export(ExportConfig(**given, **source, settings=how, backend=("upstream",)))
     bank = Bank.open(Split(tmp_path / "banks/pool").bank_path("imagebind", "text"))
     assert bank.encoder.name.endswith("package imagebind")
-    with pytest.raises(FreeBindError, match=r"own towers(.|\n)*package imagebind"):
+    with pytest.raises(FreeBindError, match=r"package imagebind(.|\n)*own towers"):
         export(ExportConfig(**given, **source, settings=how))
 
 
 def test_a_package_with_other_keys_is_refused(package, weights, monkeypatch):
     monkeypatch.setattr(package.ImageBindModel, "state_dict", lambda self: {"other": torch.ones(1)})
     with pytest.raises(FreeBindError, match=r"not ImageBind's keys(.|\n)*1 missing: other"):
-        load_encoder("imagebind", weights, "cpu", "upstream")
+        load_encoder("imagebind", weights, "cpu", "upstream").prepare("text")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("imagebind") is not None, reason="it is here")

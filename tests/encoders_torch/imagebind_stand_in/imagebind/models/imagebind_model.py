@@ -5,10 +5,9 @@ What is called by name, what goes in and comes out, and the keys of weights are 
 
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
-from encoders_torch.imagebind.sizes import Sizes, TowerSize
-from encoders_torch.imagebind.towers import Towers
+from encoders_torch.imagebind.sizes import TowerSize
+from encoders_torch.imagebind.towers import CONTEXT, PARTS, TOWERS
 
 MADE = []
 """Models that were made, newest last."""
@@ -23,7 +22,7 @@ class Scale(nn.Module):
         return rows * self.log_logit_scale.exp()
 
 
-class ImageBindModel(Towers):
+class ImageBindModel(nn.Module):
     def __init__(
         self,
         out_embed_dim=768,
@@ -37,10 +36,17 @@ class ImageBindModel(Towers):
         text_num_blocks=12,
         text_num_heads=12,
     ):
-        vision = TowerSize(vision_embed_dim, vision_num_blocks, vision_num_heads)
-        text = TowerSize(text_embed_dim, text_num_blocks, text_num_heads)
-        audio = TowerSize(audio_embed_dim, audio_num_blocks, audio_num_heads)
-        super().__init__(Sizes(vision, text, audio, out_embed_dim))
+        super().__init__()
+        sizes = {
+            "vision": (vision_embed_dim, vision_num_blocks, vision_num_heads),
+            "text": (text_embed_dim, text_num_blocks, text_num_heads),
+            "audio": (audio_embed_dim, audio_num_blocks, audio_num_heads),
+        }
+        towers = {n: TOWERS[n](TowerSize(*size, out_embed_dim)) for n, size in sizes.items()}
+        self.called = {name: [tower] for name, tower in towers.items()}  # lists hide their keys
+        for part in PARTS:
+            modules = {name: tower.part(part) for name, tower in towers.items()}
+            self.add_module(part, nn.ModuleDict(modules))
         self.modality_heads["depth"] = nn.Sequential(nn.Linear(3, out_embed_dim))
         scales = {m: nn.Sequential(nn.Identity(), Scale()) for m in ("text", "audio")}
         self.modality_postprocessors = nn.ModuleDict(scales | {"vision": nn.Identity()})
@@ -50,7 +56,5 @@ class ImageBindModel(Towers):
         return {modality: self.embed(modality, value) for modality, value in inputs.items()}
 
     def embed(self, modality, inputs):
-        clips = inputs.flatten(0, 1) if inputs.ndim == 5 else inputs
-        rows = normalize(super().forward(modality, clips), dim=-1)
-        rows = self.modality_postprocessors[modality](rows)
-        return rows.unflatten(0, inputs.shape[:2]).mean(1) if inputs.ndim == 5 else rows
+        assert modality != "text" or inputs.shape[1] == CONTEXT  # the package takes no other
+        return self.modality_postprocessors[modality](self.called[modality][0](inputs))
