@@ -41,7 +41,10 @@ SOUNDS: Mapping[str, str] = {
     ".wma": "asf",
     ".wv": "wv",
 }
-"""FFmpeg's format of each suffix. No others are opened: some hold files and addresses to read next."""
+"""FFmpeg's format of each suffix. No others are opened: some name files to be read next."""
+
+ALSO = ("aiff", "caf", "wav")
+"""Formats that libsndfile reads too, but not with all encodings."""
 
 MICROSECONDS = 1_000_000
 """FFmpeg counts a container's times in them."""
@@ -65,7 +68,7 @@ def open_container(media: Media, refused: Exception) -> Iterator[Any]:
         if media.path.suffix.lower() in VIDEOS.keys() | SOUNDS.keys():
             raise
         raise refused from None
-    known = ",".join({*VIDEOS.values(), *SOUNDS.values()})
+    known = ",".join({*VIDEOS.values(), *SOUNDS.values(), *ALSO})
     options = {"format_whitelist": known, "protocol_whitelist": "none"}
     with media.open() as file:
         try:
@@ -102,6 +105,11 @@ def start_of(container: Any) -> float:
     return (container.start_time or 0) / MICROSECONDS
 
 
+def duration_of(container: Any) -> float | None:
+    """Return the seconds of a container; None if its header does not say them."""
+    return container.duration / MICROSECONDS if container.duration else None
+
+
 def decode_from(second: float, container: Any, stream: Any) -> Iterator[Any]:
     """Decode the frames of a stream from a second, or from earlier.
 
@@ -109,16 +117,16 @@ def decode_from(second: float, container: Any, stream: Any) -> Iterator[Any]:
     first is passed over, since seeking may end within a frame.
     """
     av = import_extra("av", "video")
-    within = second > 0
-    if within:
+    searching = second > 0
+    if searching:
         with suppress(av.FFmpegError):
             container.seek(int((start_of(container) + second) * MICROSECONDS))
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.InvalidDataError:
-            if not within:
+            if not searching:
                 raise
             continue
-        within = within and not frames
+        searching = searching and not frames
         yield from frames

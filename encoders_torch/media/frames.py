@@ -7,8 +7,8 @@ from typing import Any
 from PIL import Image
 
 from encoders_torch.media.containers import (
-    MICROSECONDS,
     decode_from,
+    duration_of,
     open_container,
     start_of,
     stream_of,
@@ -33,19 +33,31 @@ def read_frame(media: Media, most: int, refused: Exception) -> Image.Image:
     Raises:
         FreeBindError: It has no picture, cannot be decoded, is too large, or ends before.
     """
-    with open_container(media, refused) as container:
-        stream = stream_of(container, "video", media)
-        require_at_most(MAX_PIXELS, most, stream.width * stream.height, media)
-        second = _second(media, _duration(container, stream))
     for back in STEPS_BACK:
         with open_container(media, refused) as container:
-            frame = _shown_at(second, container, max(second - back, 0.0), media)
+            stream = stream_of(container, "video", media)
+            require_at_most(MAX_PIXELS, most, stream.width * stream.height, media)
+            duration = duration_of(container) or _demuxed_duration(media, refused)
+            second = _second(media, duration)
+            frame = _shown_at(second, container, stream, max(second - back, 0.0))
             if frame is not None:
                 require_at_most(MAX_PIXELS, most, frame.width * frame.height, media)
                 image: Image.Image = frame.to_image(threads=1)
                 turn = frame.rotation if media.options.turn else 0
-                return image.rotate(turn, expand=True) if turn else image
+                return image.rotate(turn, expand=True)
     raise FreeBindError("a video has no picture", where=media)
+
+
+def _demuxed_duration(media: Media, refused: Exception) -> float:
+    """Return the seconds of a video whose header does not say them: until its last packet ends."""
+    with open_container(media, refused) as container:
+        packets = container.demux(stream_of(container, "video", media))
+        ends = [_end(packet) for packet in packets if packet.pts is not None]
+        return max(ends, default=0.0) - start_of(container)
+
+
+def _end(packet: Any) -> float:
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def _second(media: Media, duration: float) -> float:
@@ -54,30 +66,19 @@ def _second(media: Media, duration: float) -> float:
     at = media.options.frame_at
     second = (media.start + stop) / 2 if at is None else media.start + at
     if not media.start <= second < stop:
-        raise past_the_end(media, stop - media.start if media.start < stop else duration)
+        raise past_the_end(media, duration)
     return second
 
 
-def _duration(container: Any, stream: Any) -> float:
-    """Return the seconds of a container; if its header does not say them, those of the pictures."""
-    if container.duration:
-        return container.duration / MICROSECONDS
-    ends = [_end(packet) for packet in container.demux(stream) if packet.pts is not None]
-    return max(ends, default=0.0) - start_of(container)
-
-
-def _end(piece: Any) -> float:
-    """Return the time stamp, in seconds, at which a packet or frame ends."""
-    return float((piece.pts + (piece.duration or 0)) * piece.time_base)
-
-
-def _shown_at(second: float, container: Any, begin: float, media: Media) -> Any | None:
+def _shown_at(second: float, container: Any, stream: Any, begin: float) -> Any | None:
     """Return the last frame that starts at or before a second; None if decoding began after it.
 
     If the first frame of all is later, it is that one. The last frame is shown to the end.
     """
-    stream, shown = stream_of(container, "video", media), None
+    shown = None
     for frame in decode_from(begin, container, stream):
+        if frame.time is None:
+            continue
         if frame.time - start_of(container) > second:
             return frame if shown is None and not begin else shown
         shown = frame

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from PIL import Image
 
-from encoders_torch.media.medium import Media
+from encoders_torch.media.medium import Content, Media
 from fb_jax.extras import import_extra
 
 SUFFIXES = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
@@ -18,7 +16,7 @@ AVIF = frozenset({b"avif", b"avis"})
 """Brands of pictures that are stored like videos: ISO/IEC 23008-12, and AV1 Image File Format."""
 
 
-def brand_of(file: BinaryIO) -> bytes | None:
+def brand_of(file: Content) -> bytes | None:
     """Return what a file that is stored like a video says that it is; None for other files."""
     file.seek(0)
     head = file.read(12)
@@ -26,7 +24,7 @@ def brand_of(file: BinaryIO) -> bytes | None:
     return head[8:] if head[4:8] == b"ftyp" else None
 
 
-def open_heif(file: BinaryIO, media: Media) -> Image.Image:
+def open_heif(file: Content, media: Media) -> Image.Image:
     """Open a picture. libheif turns it as the file says, since that is part of the format.
 
     Raises:

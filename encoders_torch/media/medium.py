@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from encoders_torch.media.segments import fragment
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+
+Content = io.BufferedReader | io.BytesIO
+"""An opened item."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Media(os.PathLike):
         """Return what a named pipe, device or socket is; such a thing must not be opened."""
         return files.special(self.path) if self.data is None else None
 
-    def open(self) -> BinaryIO:
+    def open(self) -> Content:
         """Open the content; never a named pipe or a device.
 
         Raises:
@@ -120,8 +123,7 @@ class Media(os.PathLike):
         return files.sha256_of_json([whole, self.start, self.stop]) if self.part else whole
 
     def _digest_of_all(self) -> str:
-        with self.open() as content:
-            return files.sha256_of_stream(content)
+        return files.sha256_of(self.path) if self.data is None else files.sha256_of_bytes(self.data)
 
     @property
     def size(self) -> int:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import AvifImagePlugin, Image, ImageOps, UnidentifiedImageError
@@ -16,7 +15,7 @@ from encoders_torch.explain import explained
 from encoders_torch.media.frames import read_frame
 from encoders_torch.media.heif import AVIF, HEIF, brand_of, open_heif
 from encoders_torch.media.limits import MAX_PIXELS, limit, require_at_most
-from encoders_torch.media.medium import Media, as_media
+from encoders_torch.media.medium import Content, Media, as_media
 from fb_jax.errors import FreeBindError
 
 
@@ -57,18 +56,19 @@ def _decode(media: Media, mode: str, most: int) -> Image.Image:
         return _to_8_bits(upright, media).convert(mode)
 
 
-def _opened(file: BinaryIO, media: Media, most: int) -> Image.Image:
+def _opened(file: Content, media: Media, most: int) -> Image.Image:
     """Open a picture. What Pillow does not know is HEIF, or a video."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     try:
         return Image.open(file)
-    except UnidentifiedImageError as error:
+    except UnidentifiedImageError:
+        refused = UnidentifiedImageError("Pillow does not know its format")
         brand = brand_of(file)
         if brand in HEIF:
             return open_heif(file, media)
         if brand in AVIF:  # FFmpeg would take a part of it for a video
-            raise
-        return read_frame(media, most, error)
+            raise refused from None
+        return read_frame(media, most, refused)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import soxr
 from jaxtyping import Float32
 
 from encoders_torch.explain import explained
+from encoders_torch.media.lengths import with_unknown_length
 from encoders_torch.media.limits import MAX_SAMPLES, limit, require_at_most
-from encoders_torch.media.medium import Media, as_media
+from encoders_torch.media.medium import Content, Media, as_media
 from encoders_torch.media.segments import past_the_end
 from encoders_torch.media.tracks import read_track
 from fb_jax.errors import FreeBindError
@@ -23,8 +25,11 @@ SAMPLES_PER_BYTE = 10_000
 BLOCK = 1 << 16
 """Samples of each channel that are read at once where the length is unknown."""
 
-UNKNOWN_FORMAT = 1
-"""libsndfile's error for content that it does not know (sndfile.h)."""
+BYTES_PER_SAMPLE = 8
+"""The most that a sample takes in a file."""
+
+UNKNOWN = (1, 4)
+"""libsndfile's errors for formats and encodings that it does not know (sndfile.h)."""
 
 
 def read_audio(item: Media | Path | str, rate: int) -> Float32[np.ndarray, " samples"]:
@@ -81,13 +86,7 @@ def read_channels(
 
 def _decode(media: Media, most: int) -> tuple[Float32[np.ndarray, "samples channels"], int]:
     with media.open() as opened, explained("a recording cannot be read", where=media):
-        try:
-            with _Forwards(str(media.path) if media.data is None else opened) as file:
-                samples, rate = _read_samples(file, media, most), file.samplerate
-        except soundfile.LibsndfileError as error:
-            if error.code != UNKNOWN_FORMAT:
-                raise
-            samples, rate = read_track(media, most, error)
+        samples, rate = _read(media, opened, most)
     if not len(samples) or not np.isfinite(samples).all():
         got = "NaN or infinity" if len(samples) else "no samples"
         raise FreeBindError("a recording holds no sound", where=media, got=got)
@@ -95,8 +94,32 @@ def _decode(media: Media, most: int) -> tuple[Float32[np.ndarray, "samples chann
     return samples, rate
 
 
+def _read(
+    media: Media, opened: Content, most: int
+) -> tuple[Float32[np.ndarray, "samples channels"], int]:
+    """Read a recording with libsndfile, or else with FFmpeg."""
+    try:
+        with _Forwards(str(media.path) if media.data is None else opened) as file:
+            if file.frames or not (mended := _mended(media, opened, most)):
+                return _read_samples(file, media, most), file.samplerate
+    except soundfile.LibsndfileError as error:
+        error.prefix = ""  # a path, or an address in memory
+        if error.code not in UNKNOWN:
+            raise
+        return read_track(media, most, error)
+    with _Forwards(BytesIO(mended)) as file:
+        return _read_samples(file, media, most), file.samplerate
+
+
+def _mended(media: Media, opened: Content, most: int) -> bytes | None:
+    """Return the content of an unfinished WAV file, so that its samples can be read."""
+    require_at_most(MAX_SAMPLES, most, media.size // BYTES_PER_SAMPLE, media)
+    opened.seek(0)
+    return with_unknown_length(opened.read())
+
+
 class _Forwards(soundfile.SoundFile):
-    """A recording whose reading does not seek: not all formats can."""
+    """A recording that soundfile does not rewind while it reads: not all formats can seek."""
 
     @property
     def can_seek(self) -> bool:
@@ -127,7 +150,7 @@ def _read_samples(
 
 def _skip(file: _Forwards, count: int, *, seek: bool) -> int:
     """Pass over samples of each channel; return how many there were."""
-    if seek:
+    if seek and count:
         return file.seek(min(count, file.frames))
     skipped = 0
     while skipped < count and (found := len(_block(file, count - skipped))):

@@ -31,16 +31,15 @@ def fragment(start: float, stop: float | None) -> str:
     return f"#t={_text(start)}" + ("" if stop is None else f",{_text(stop)}")
 
 
-def past_the_end(where: object, seconds: float) -> FreeBindError:
+def past_the_end(where: object, seconds: float | None) -> FreeBindError:
     """Return the error for a time at which a recording or video has ended.
 
     Args:
         where: The item.
-        seconds: Its duration.
+        seconds: Its duration; None if it is unknown.
     """
-    return FreeBindError(
-        "an item ends before the time that is asked for", where=where, got=f"it lasts {seconds:g} s"
-    )
+    got = None if seconds is None else f"it lasts {seconds:g} s"
+    return FreeBindError("an item ends before the time that is asked for", where=where, got=got)
 
 
 def _seconds(text: str) -> float:
