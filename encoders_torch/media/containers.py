@@ -46,6 +46,9 @@ SOUNDS: Mapping[str, str] = {
 ALSO = ("aiff", "caf", "wav")
 """Formats that libsndfile reads too, but not with all encodings."""
 
+LEAD = 1.0
+"""Seconds of decoding before those that count: decoders, and the times of MPEG, need them."""
+
 MICROSECONDS = 1_000_000
 """FFmpeg counts a container's times in them."""
 
@@ -111,16 +114,16 @@ def duration_of(container: Any) -> float | None:
 
 
 def decode_from(second: float, container: Any, stream: Any) -> Iterator[Any]:
-    """Decode the frames of a stream from a second, or from earlier.
+    """Decode the frames of a stream from before a second.
 
-    It may be much earlier, or later, in formats that cannot seek well. What cannot be decoded at
+    In formats that cannot seek well, it may be much earlier, or later. What cannot be decoded at
     first is passed over, since seeking may end within a frame.
     """
     av = import_extra("av", "video")
-    searching = second > 0
+    searching = second > LEAD
     if searching:
         with suppress(av.FFmpegError):
-            container.seek(int((start_of(container) + second) * MICROSECONDS))
+            container.seek(int((start_of(container) + second - LEAD) * MICROSECONDS))
     for packet in container.demux(stream):
         try:
             frames = packet.decode()

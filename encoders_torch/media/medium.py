@@ -93,8 +93,12 @@ class Media(os.PathLike):
         return self.start > 0 or self.stop is not None
 
     def span(self, rate: int) -> tuple[int, int | None]:
-        """Return the first sample that counts, and the one after the last; None is the end."""
-        return round(self.start * rate), None if self.stop is None else round(self.stop * rate)
+        """Return the first sample that counts, and the one after the last; None is the end.
+
+        There is always a sample between them.
+        """
+        first = round(self.start * rate)
+        return first, None if self.stop is None else max(round(self.stop * rate), first + 1)
 
     def __fspath__(self) -> str:
         if self.data is not None or self.part:

@@ -7,7 +7,9 @@ import re
 from fb_jax.errors import FreeBindError
 
 TIME = r"(?:\d+:){0,2}\d+(?:\.\d*)?"
-FRAGMENT = re.compile(rf"(?P<path>.+)#t=(?:npt:)?(?=[\d,])(?P<start>{TIME})?(?:,(?P<stop>{TIME}))?")
+FRAGMENT = re.compile(
+    rf"(?P<path>.+)#t=(?:npt:)?(?=[\d,])(?P<start>{TIME})?(?:,(?P<stop>{TIME}))?", re.DOTALL
+)
 """A media fragment of the W3C (Media Fragments URI 1.0, 4.2.1): seconds, or [hh:]mm:ss."""
 
 

@@ -21,9 +21,6 @@ from encoders_torch.media.segments import past_the_end
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
 
-LEAD = 1.0
-"""Seconds before a segment that are decoded and dropped: decoders need what came before."""
-
 
 def read_track(
     media: Media, most: int, refused: Exception
@@ -46,7 +43,7 @@ def read_track(
     """
     with open_container(media, refused) as container:
         stream = stream_of(container, "audio", media)
-        begin = 0.0 if _guesses_times(container) else max(media.start - LEAD, 0.0)
+        begin = 0.0 if _guesses_times(container) else media.start
         frames = _float_frames(decode_from(begin, container, stream))
         blocks, count = [np.zeros((0, stream.channels), np.float32)], 0
         rates: set[int] = set()
