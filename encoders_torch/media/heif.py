@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
+from encoders_torch.media.limits import MAX_PIXELS, require_at_most
 from encoders_torch.media.medium import Content, Media
 from fb_jax.extras import import_extra
 
@@ -24,13 +25,14 @@ def brand_of(file: Content) -> bytes | None:
     return head[8:] if head[4:8] == b"ftyp" else None
 
 
-def open_heif(file: Content, media: Media) -> Image.Image:
+def open_heif(file: Content, media: Media, most: int) -> Image.Image:
     """Open a picture. libheif turns it as the file says, since that is part of the format.
 
     Raises:
-        FreeBindError: pillow-heif is not installed.
+        FreeBindError: pillow-heif is not installed, or there are too many pixels.
     """
     heif = import_extra("pillow_heif", "heif", where=media)
     heif.options.DECODE_THREADS = 1
-    heif.register_heif_opener()
-    return Image.open(file, formats=["HEIF"])
+    image: Image.Image = heif.HeifImageFile(file)
+    require_at_most(MAX_PIXELS, most, image.width * image.height, media)
+    return image

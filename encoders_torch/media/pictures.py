@@ -65,7 +65,7 @@ def _opened(file: Content, media: Media, most: int) -> Image.Image:
         refused = UnidentifiedImageError("Pillow does not know its format")
         brand = brand_of(file)
         if brand in HEIF:
-            return open_heif(file, media)
+            return open_heif(file, media, most)
         if brand in AVIF:  # FFmpeg would take a part of it for a video
             raise refused from None
         return read_frame(media, most, refused)

@@ -24,12 +24,14 @@ def write_video(path, video="libx264", audio="aac", seconds=SECONDS, container=N
 def _pictures(out, codec):
     stream = out.add_stream(codec, rate=FPS)
     stream.width = stream.height = SIDE
-    stream.pix_fmt, stream.gop_size = "yuv420p", 12
+    stream.pix_fmt, stream.gop_size, stream.bit_rate = "yuv420p", 12, 1_000_000
+    noise = np.random.default_rng(0).integers(0, 256, (int(SECONDS * FPS), SIDE, SIDE // 4, 3))
 
     def packets(seconds):
         for i in range(int(seconds * FPS)):
             grey = np.full((SIDE, SIDE, 3), STEP * i, np.uint8)
             grey[: SIDE // 2] //= 2  # the upper half is darker
+            grey[:, : SIDE // 4] = noise[i]  # so that a frame takes a few thousand bytes
             frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
             frame.pts, frame.time_base = i, Fraction(1, FPS)
             yield from stream.encode(frame)
