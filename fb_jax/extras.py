@@ -8,7 +8,7 @@ from typing import Any
 from fb_jax.errors import FreeBindError
 
 
-def import_extra(module: str, extra: str) -> Any:
+def import_extra(module: str, extra: str, where: object = None) -> Any:
     """Import a package that an extra of this one installs.
 
     Raises:
@@ -19,5 +19,6 @@ def import_extra(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         raise FreeBindError(
             f"the package {error.name} is not installed",
+            where=where,
             fix=f"pip install 'freebind-jax[{extra}]'",
         ) from error

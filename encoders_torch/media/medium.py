@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
+from encoders_torch.media.segments import fragment
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+
+Content = io.BufferedReader | io.BytesIO
+"""An opened item."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,10 @@ class MediaOptions:
     """How media are read. Rows depend on it, so manifests say it.
 
     Attributes:
-        turn: Turn pictures as their EXIF data say. No encoder's authors do.
-        frame_at: Second at which a video's frame is taken as its picture; None is the middle.
+        turn: Turn pictures as their EXIF data say, and frames as their video says. No encoder's
+            authors do.
+        frame_at: Second of a video, or of the segment of it that counts, whose frame is taken as
+            its picture; None is the middle.
     """
 
     turn: bool = False
@@ -34,12 +41,18 @@ class MediaOptions:
 class Media(os.PathLike):
     """A media item. Where a whole file is meant, it can be used as a path.
 
+    What was decoded is kept as long as the object, so that several encoders share one reading.
+    Copies and pickles start without it.
+
     Attributes:
         path: The file; beside ``data`` it only names the item and its kind.
         data: The bytes of the file, if they are not in a file of their own.
         start: First second that counts.
-        stop: Second after the last one; None is the end.
+        stop: Second at which the part that counts ends; None is the end.
         options: How it is read.
+
+    Raises:
+        FreeBindError: The part that counts is empty.
     """
 
     path: Path
@@ -47,14 +60,45 @@ class Media(os.PathLike):
     start: float = 0.0
     stop: float | None = None
     options: MediaOptions = MediaOptions()
+    _decoded: dict[Hashable, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < (float("inf") if self.stop is None else self.stop):
+            raise FreeBindError(
+                "a segment is empty",
+                where=self,
+                expected="a start in seconds, from 0, and a later stop",
+            )
 
     def __str__(self) -> str:
-        return str(self.path) + (f"#t={self.start:g},{self.stop:g}" if self.part else "")
+        return str(self.path) + (fragment(self.start, self.stop) if self.part else "")
+
+    def __reduce__(self) -> tuple[type[Media], tuple[Any, ...]]:
+        return Media, (self.path, self.data, self.start, self.stop, self.options)
+
+    def once(self, key: Hashable, decode: Callable[[], Any]) -> Any:
+        """Return what a function returned when it was first called under a key.
+
+        Callers must not change it: others get the same object.
+        """
+        if key not in self._decoded:
+            self._decoded[key] = decode()
+        return self._decoded[key]
 
     @property
     def part(self) -> bool:
         """Whether only a part of the item counts."""
         return self.start > 0 or self.stop is not None
+
+    def span(self, rate: int) -> tuple[int, int | None]:
+        """Return the first sample that counts, and the one after the last; None is the end.
+
+        There is always a sample between them.
+        """
+        first = round(self.start * rate)
+        return first, None if self.stop is None else max(round(self.stop * rate), first + 1)
 
     def __fspath__(self) -> str:
         if self.data is not None or self.part:
@@ -69,7 +113,7 @@ class Media(os.PathLike):
         """Return what a named pipe, device or socket is; such a thing must not be opened."""
         return files.special(self.path) if self.data is None else None
 
-    def open(self) -> BinaryIO:
+    def open(self) -> Content:
         """Open the content; never a named pipe or a device.
 
         Raises:
@@ -79,9 +123,11 @@ class Media(os.PathLike):
 
     def digest(self) -> str:
         """Return the SHA-256 of the content, and of which part of it counts."""
-        with self.open() as content:
-            whole = files.sha256_of_stream(content)
+        whole = self.once("digest", self._digest_of_all)
         return files.sha256_of_json([whole, self.start, self.stop]) if self.part else whole
+
+    def _digest_of_all(self) -> str:
+        return files.sha256_of(self.path) if self.data is None else files.sha256_of_bytes(self.data)
 
     @property
     def size(self) -> int:
