@@ -39,6 +39,7 @@ from fb_jax.errors import FreeBindError
 
 POOL = "pool"
 
+
 @dataclass(frozen=True)
 class Split:
     """One split of a bank root; nothing is opened until it is needed."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fb_jax import files
+from fb_jax.banks import nfc
 from fb_jax.banks.pair_tables import check_pairs
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.lists import open_columns
@@ -126,4 +127,4 @@ def _pairs(row: tuple[Any, Any], where: str) -> Iterable[tuple[Value, Value]]:
             raise FreeBindError(
                 "a pair is malformed", where=where, expected="ids or row numbers", got=list(row)
             )
-    return product(*sides)
+    return product(*([nfc(v) if isinstance(v, str) else v for v in side] for side in sides))
