@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax.banks import Bank, ItemList, Split, nfc, write_items
+from fb_jax.banks.columns import USUAL, usual_column
 from fb_jax.banks.items import Item, items_sha256
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.source import Columns
@@ -21,12 +22,6 @@ OPENERS: Mapping[str, Callable[[Path], Columns]] = {
     ".jsonl": open_objects,
     **dict.fromkeys(PARQUET + ARROW, open_table_columns),
 }
-GUESSES = {
-    "id": ("id", "key", "uid", "uuid", "item_id", "doc_id"),
-    "caption": ("caption", "text", "title"),
-    "path": ("path", "image_path", "audio_path", "file_path", "file", "file_name", "url"),
-}
-"""Usual names of the columns that become fields of an item, in small or capital letters."""
 
 NO_COLUMN = "-"
 
@@ -47,7 +42,7 @@ class ItemColumns:
 
     def asked(self) -> dict[str, str | None]:
         """Return each field of an item to the column that was asked for."""
-        return {name: getattr(self, f"{name}_column") for name in GUESSES}
+        return {name: getattr(self, f"{name}_column") for name in USUAL}
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ def list_items(
         raise FreeBindError(
             "no column of this list is known",
             where=columns.where,
-            expected="; ".join(f"{n}: {', '.join(names)}" for n, names in GUESSES.items()),
+            expected="; ".join(f"{n}: {', '.join(names)}" for n, names in USUAL.items()),
             got=", ".join(columns.types) or "no column",
             fix="name them: --id-column, --caption-column, --path-column",
         )
@@ -160,11 +155,10 @@ def open_columns(path: Path) -> Columns:
 
 def choose(columns: Columns, asked: ItemColumns) -> dict[str, str]:
     """Return field of an item to its column: the one asked for, or the first of a usual name."""
-    small = {name.lower(): name for name in reversed(list(columns.types))}
     chosen: dict[str, str] = {}
     for name, column in asked.asked().items():
         if column is None:
-            column = next((small[guess] for guess in GUESSES[name] if guess in small), NO_COLUMN)
+            column = usual_column(USUAL[name], columns.types) or NO_COLUMN
         elif column not in (*columns.types, NO_COLUMN):
             raise unknown("column", column, columns.types, columns.where)
         if column != NO_COLUMN:

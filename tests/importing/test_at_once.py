@@ -31,7 +31,7 @@ def command(tmp_path):
 
 
 def end(process):
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     return process.returncode, err
 
 
