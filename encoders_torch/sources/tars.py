@@ -38,11 +38,12 @@ def open_tars(modality: str, path: Path, options: SourceOptions) -> Source:
     paths = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else _expanded(str(path))
     for each in paths:
         files.open_regular(each, "a tar").close()
-    shards = Shards(Path(os.path.commonpath([p.parent for p in paths])), paths, modality)
+    folder = Path(os.path.commonpath([each.parent for each in paths]))
+    shards = Shards(folder, paths, modality, suffixes(modality))
     items = items_of(shards.table(path), modality, options)
     if modality == TEXT:
         return Source(items)
-    return Source(items, shards.folder, options.media, TarMedia(shards.folder, options.media))
+    return Source(items, folder, options.media, TarMedia(folder, options.media))
 
 
 def _expanded(pattern: str) -> list[Path]:
@@ -91,11 +92,13 @@ class Shards:
         paths: The tars, in order.
         modality: Of text, members are captions. Others have a column of their own: the first
             member that they can read.
+        known: Suffixes that the modality can read, with the dot.
     """
 
     folder: Path
     paths: list[Path]
     modality: str
+    known: frozenset[str]
 
     def table(self, path: Path) -> Table:
         """Return the table; its columns are those of the first samples."""
@@ -105,7 +108,7 @@ class Shards:
                 columns |= dict.fromkeys(members)
                 columns |= dict.fromkeys(_fields(tar, members) or {})
         content = CAPTION if self.modality == TEXT and CAPTION in columns else None
-        if suffixes(self.modality):
+        if self.known:
             content, columns = self.modality, columns | {self.modality: None}
         return Table(path, tuple(columns), self._read, content, KEY)
 
@@ -125,20 +128,23 @@ class Shards:
         say_unread(self.folder, self.modality, lacking)
 
     def _row(self, tar: IO[bytes], shard: str, members: Members, columns: tuple[str, ...]) -> Row:
-        row: dict[str, Any] = {}
-        for column in columns:
-            suffix = self._first(members) if column == self.modality else column
-            if suffix in members:
-                row[column] = self._member(tar, shard, members[suffix])
-            elif column != KEY and FIELDS in members:
-                if (fields := _fields(tar, members)) is None:
-                    return Fault(f"{shard}/{members[FIELDS].name} is no JSON object")
-                row |= {column: fields[column]} if column in fields else {}
+        wanted = {c: self._first(members) if c == self.modality else c for c in columns}
+        row: dict[str, Any] = {
+            column: self._member(tar, shard, members[suffix])
+            for column, suffix in wanted.items()
+            if suffix in members
+        }
+        rest = [c for c in columns if c not in row and c not in (KEY, self.modality)]
+        if rest and FIELDS in members:
+            if (fields := _fields(tar, members)) is None:
+                return Fault(f"{shard}/{members[FIELDS].name} is no JSON object")
+            row |= {column: fields[column] for column in rest if column in fields}
         return row
 
     def _first(self, members: Members) -> str:
-        known = suffixes(self.modality)
-        return next((s for s in members if f".{s.rpartition('.')[2]}" in known), "")
+        """Return the suffix of the first member that the modality can read; none has ``""``."""
+        last = ((suffix, f".{suffix.rpartition('.')[2]}") for suffix in members)
+        return next((suffix for suffix, end in last if end in self.known), "")
 
     def _member(self, tar: IO[bytes], shard: str, member: Member) -> str:
         """Return a caption, or the path of a medium."""

@@ -21,7 +21,7 @@ from fb_jax.errors import FreeBindError
 
 from .test_tars import write_tar
 
-COLOURS = [(10, 20, 30), (200, 0, 0), (0, 99, 0), (7, 8, 9), (250, 1, 250)]
+COLOURS = [(10, 20, 30), (200, 0, 0), (0, 99, 0), (9, 8, 6), (250, 1, 250)]
 
 
 def picture(colour):
