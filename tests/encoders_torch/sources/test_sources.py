@@ -8,9 +8,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from encoders_torch.export import ExportConfig, export
+from encoders_torch.exporting.pipeline import export_bank
+from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.media.suffixes import suffixes
 from encoders_torch.sources import SourceOptions, list_items, open_source
-from fb_jax.banks import Split
+from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -394,3 +397,28 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
 def test_paths_may_be_strings(media):
     for modality, path in (("text", media / "text.txt"), ("image", media / "image")):
         assert items(modality, str(path)) == items(modality, path)
+
+
+# Exports
+
+
+def test_broken_rows_are_failures_that_say_why_and_the_others_are_exported(toy, split, tmp_path):
+    lines = ['{"caption": "a dog"}', '{"caption": null}', '{"caption": ', '{"caption": 5}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    source, how = open_source("text", tmp_path / "a.jsonl"), ExportSettings(workers=0)
+    result = export_bank(toy, source, split, "toy", "text", how)
+    failures = map(json.loads, result.report.read_text().splitlines())
+    assert [(f["row"], f["reason"]) for f in failures] == [
+        (1, "the caption is empty"),
+        (2, "line 3 is no JSON object"),
+        (3, "the caption is no text: 5"),
+    ]
+    assert open_banks(split.path.parent, spaces=["toy"]).rows["text"].tolist() == [0]
+
+
+@pytest.mark.parametrize("split", ["", "../x", "a/b"])
+def test_a_bad_split_is_refused_before_anything_is_read(tmp_path, split):
+    config = ExportConfig(("a",), tmp_path / "banks", split, text=tmp_path / "missing.txt")
+    with pytest.raises(FreeBindError, match="cannot name a split"):
+        export(config)
+    assert not (tmp_path / "banks").exists()
