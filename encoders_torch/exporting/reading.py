@@ -93,10 +93,7 @@ class ItemReader:
             raise FreeBindError(REMOVED)
         if row in self.lost:
             raise FreeBindError(self.lost[row])
-        item = self.items[row]
-        if not item[self.source.column].strip():
-            raise FreeBindError(f"the {self.source.column} is empty")
-        return self.source.content(item)
+        return self.source.content(self.items[row])
 
     def _reads(self, encoder: FrozenEncoder, read: list[Read]) -> Reads:
         found = Reads([], {i: one.reason for i, one in enumerate(read) if one.reason is not None})

@@ -9,7 +9,8 @@ import numpy as np
 
 from encoders_torch.sources.source import Source
 from fb_jax import files
-from fb_jax.banks import ItemList, Split, append_items, write_items
+from fb_jax.banks import ItemList, Split, nfc, write_items
+from fb_jax.banks.changes import add_items
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError, notice_once
 
@@ -29,10 +30,10 @@ def list_items(split: Split, modality: str, source: Source, *, append: bool = Fa
             ``append``, another item under the id of a new one.
     """
     path = split.items_path(modality)
-    if append and path.exists():
-        known = ItemList(path)
-        return append_items(split, modality, _new_items(known, source.items), len(known))
     with split.writing():
+        if append and path.exists():
+            known = ItemList(path)
+            return add_items(path, _new_items(known, source.items), len(known))
         return write_items(path, _unique(source.items))
 
 
@@ -45,7 +46,9 @@ def _new_items(known: ItemList, items: Iterable[Item]) -> list[Item]:
 
 
 def _digest(item: Item) -> bytes:
-    return blake2b(files.canonical_json(item), digest_size=16).digest()
+    """Return a digest of an item, the same in either spelling of its accents."""
+    line = nfc(files.canonical_json(item).decode())
+    return blake2b(line.encode(), digest_size=16).digest()
 
 
 def _unique(items: Iterable[Item]) -> Iterator[Item]:
@@ -53,7 +56,7 @@ def _unique(items: Iterable[Item]) -> Iterator[Item]:
     hashes: list[np.ndarray] = []
     block: list[int] = []
     for item in items:
-        block.append(hash(item["id"]))
+        block.append(hash(nfc(item["id"])))
         if len(block) == 1 << 16:
             hashes.append(np.array(block, np.int64))
             block.clear()
@@ -67,12 +70,12 @@ def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
     """Raise a FreeBindError if two items share an id with one of these hashes."""
     seen: set[str] = set()
     for item in items if suspects else ():
-        if hash(item["id"]) not in suspects:
+        if hash(nfc(item["id"])) not in suspects:
             continue
-        if item["id"] in seen:
+        if nfc(item["id"]) in seen:
             raise FreeBindError(
                 "two items have the same id",
                 got=repr(item["id"]),
-                fix='add a column "id" to the list, or remove the repeated item',
+                fix="name the column of the ids with --id-column, or remove the repeated item",
             )
-        seen.add(item["id"])
+        seen.add(nfc(item["id"]))

@@ -9,10 +9,12 @@ from fb_jax.banks.filling import fill_rows
 from fb_jax.banks.growing import bank_grower, first_row_of_shard, new_rows, settle
 from fb_jax.banks.history import since
 from fb_jax.banks.items import ItemList, write_items
+from fb_jax.banks.names import nfc, require_name
+from fb_jax.banks.roots import open_split, require_root, split_in, splits
 from fb_jax.banks.row_by_row import ShardWriter
 from fb_jax.banks.rows import Concatenated, Progress, Rows, no_progress
 from fb_jax.banks.shards import ShardedArray
-from fb_jax.banks.split import POOL, Split, open_split, require_name, require_root, splits
+from fb_jax.banks.split import POOL, Split
 from fb_jax.banks.synthetic import Synthetic, write_synthetic
 from fb_jax.banks.verify import describe_bank, describe_items, verify_split
 from fb_jax.banks.writers import PartWriter
@@ -42,6 +44,7 @@ __all__ = [
     "find_bad_rows",
     "first_row_of_shard",
     "new_rows",
+    "nfc",
     "no_progress",
     "open_bank",
     "open_banks",
@@ -51,6 +54,7 @@ __all__ = [
     "require_root",
     "settle",
     "since",
+    "split_in",
     "splits",
     "to_numpy",
     "unit_rows",

@@ -15,8 +15,9 @@ from fb_jax.banks.arrays import MemorySplit, array_bank
 from fb_jax.banks.bank import Bank
 from fb_jax.banks.items import ItemList
 from fb_jax.banks.pair_tables import Pair
+from fb_jax.banks.roots import open_split
 from fb_jax.banks.rows import Progress, no_progress
-from fb_jax.banks.split import POOL, Split, open_split
+from fb_jax.banks.split import POOL, Split
 from fb_jax.errors import FreeBindError, notice_once, unknown
 
 

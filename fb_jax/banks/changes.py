@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import IO
 
 from fb_jax import files
 from fb_jax.banks.items import Item, ItemList, Removed, lines_of, require_same
+from fb_jax.banks.names import nfc
 from fb_jax.banks.split import Split
 from fb_jax.errors import FreeBindError
 
@@ -27,15 +29,19 @@ def append_items(split: Split, modality: str, items: Sequence[Item], start: int)
     Raises:
         FreeBindError: Other items are there, or an item that was not removed has the same id.
     """
-    path = split.items_path(modality)
     with split.writing():
-        known = ItemList(path)
-        if start < len(known):
-            require_same(path, lines_of(items), start, start + len(items))
-        else:
-            _require_new_ids(known, items)
-            files.write_atomic(path, lambda file: _write_longer(file, known, items))
-        return ItemList(path)
+        return add_items(split.items_path(modality), items, start)
+
+
+def add_items(path: Path, items: Sequence[Item], start: int) -> ItemList:
+    """Add items at the end of the list at a path; see ``append_items``. Hold ``split.writing``."""
+    known = ItemList(path)
+    if start < len(known):
+        require_same(path, lines_of(items), start, start + len(items))
+    else:
+        _require_new_ids(known, items)
+        files.write_atomic(path, lambda file: _write_longer(file, known, items))
+    return ItemList(path)
 
 
 def _write_longer(file: IO[bytes], known: ItemList, items: Sequence[Item]) -> None:
@@ -45,11 +51,11 @@ def _write_longer(file: IO[bytes], known: ItemList, items: Sequence[Item]) -> No
 
 
 def _require_new_ids(known: ItemList, items: Sequence[Item]) -> None:
-    new = {item["id"]: row for row, item in enumerate(items, len(known))}
+    new = {nfc(item["id"]): row for row, item in enumerate(items, len(known))}
     taken = [f"{name!r}, row {row}" for row, name in known.ids() if name in new]
     if len(new) < len(items):
         rows = enumerate(items, len(known))
-        taken += [f"{item['id']!r}, row {row}" for row, item in rows if new[item["id"]] != row]
+        taken += [f"{item['id']!r}, row {row}" for row, item in rows if new[nfc(item["id"])] != row]
     if taken:
         raise FreeBindError(
             "items with these ids are already here",
@@ -85,9 +91,9 @@ def remove_items(split: Split, modality: str, ids: Iterable[str]) -> list[int]:
         FreeBindError: No item has, or had, one of the ids.
     """
     with split.writing():
-        items, wanted = split.items(modality), dict.fromkeys(ids)
+        items, wanted = split.items(modality), dict.fromkeys(map(nfc, ids))
         rows = {name: row for row, name in items.ids() if name in wanted}
-        gone = {items[row]["id"] for row in items.removed.tolist()}
+        gone = {nfc(items[row]["id"]) for row in items.removed.tolist()}
         if unknown := [name for name in wanted if name not in rows and name not in gone]:
             raise FreeBindError(
                 "there are no items with these ids: nothing was removed",

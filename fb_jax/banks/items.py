@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from fb_jax import files
+from fb_jax.banks.names import nfc
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count, Sha256
 
@@ -162,7 +163,10 @@ class ItemList:
         return item
 
     def ids(self) -> Iterator[tuple[int, str]]:
-        """Yield row and id of all items that were not removed: fast, the rest is not looked at."""
+        """Yield row and id, in NFC, of all items that were not removed.
+
+        Fast: the rest of an item is not looked at.
+        """
         decode, removed = msgspec.json.Decoder(_Id).decode, set(self.removed.tolist())
         with (
             files.explained("an item list cannot be read", self.path),
@@ -174,16 +178,16 @@ class ItemList:
                         name = decode(line).id
                     except (msgspec.MsgspecError, UnicodeError, RecursionError):
                         name = self._parse(row, line)["id"]  # or the error that says what is wrong
-                    yield row, name
+                    yield row, nfc(name)
 
     def row_of(self, item_id: str) -> int:
-        """Return the row of an id.
+        """Return the row of an id, in either spelling of its accents.
 
         Raises:
             FreeBindError: No item has it.
         """
         for row, name in self.ids():
-            if name == item_id:
+            if name == nfc(item_id):
                 return row
         raise FreeBindError("there is no item with this id", where=self.path, got=item_id)
 
@@ -258,11 +262,14 @@ def lines_of(items: Iterable[Item]) -> Iterator[bytes]:
 def require_same(
     path: Path, lines: Iterator[bytes], start: int = 0, stop: int | None = None
 ) -> None:
-    """Raise a FreeBindError unless rows ``start`` to ``stop`` of a list are these lines."""
+    """Raise a FreeBindError unless rows ``start`` to ``stop`` of a list are these lines.
+
+    Lines that differ only in how they spell accents (NFC, NFD) are the same.
+    """
     with files.open_regular(path, "an item list") as file:
         known = islice(file, start, stop)
         for number, (here, asked) in enumerate(zip_longest(known, lines), start + 1):
-            if here != asked:
+            if here != asked and _spelled_alike(here) != _spelled_alike(asked):
                 raise FreeBindError(
                     "another item list is already here",
                     where=f"{path}, line {number}",
@@ -270,6 +277,10 @@ def require_same(
                     got=f"other items ({_shown(asked)})",
                     fix="use another split or root for other items",
                 )
+
+
+def _spelled_alike(line: bytes | None) -> str | None:
+    return None if line is None else nfc(line.decode(errors="replace"))
 
 
 def _shown(line: bytes | None) -> str:

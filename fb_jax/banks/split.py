@@ -12,7 +12,6 @@ whose second modality is ``class``. docs/banks.md has the details.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,19 +35,9 @@ from fb_jax.banks.pair_tables import (
     in_order,
     pair_key,
 )
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError
 
 POOL = "pool"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
-
-
-def require_name(kind: str, name: str) -> None:
-    """Raise a FreeBindError unless ``name`` can name a folder and a part of a file name."""
-    if not NAME.fullmatch(name):
-        raise FreeBindError(
-            f"{name!r} cannot name a {kind}",
-            expected="a letter or digit, then letters, digits and _ . +",
-        )
 
 
 @dataclass(frozen=True)
@@ -241,30 +230,3 @@ def _other(what: str, copy: Path) -> FreeBindError:
         expected="those that are copied here",
         fix="choose another --out",
     )
-
-
-def open_split(root: Path | str, split: str) -> Split:
-    """Return a split of a bank root.
-
-    Raises:
-        FreeBindError: There is no such root or split; names what exists.
-    """
-    root = Path(root)
-    require_root(root)
-    if split not in (known := splits(root)):
-        raise unknown("split", split, known, root)
-    return Split(root / split)
-
-
-def require_root(root: Path) -> None:
-    """Raise a FreeBindError unless a folder can be a bank root."""
-    if not root.is_dir():
-        fix = "if the data were moved, name their new place with --data or --root"
-        raise FreeBindError("there is no such bank root", where=root.absolute(), fix=fix)
-    if (root / "items").is_dir():
-        raise FreeBindError("this is a split, not a bank root", where=root, fix="name its parent")
-
-
-def splits(root: Path | str) -> list[str]:
-    """Return the names of the splits of a bank root."""
-    return sorted(path.parent.name for path in Path(root).glob("*/items") if path.is_dir())

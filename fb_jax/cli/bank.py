@@ -50,7 +50,7 @@ def verify(root: Annotated[Path, Positional], split: str | None = None) -> None:
         root: Bank root.
         split: Check only this split.
     """
-    for name in [split] if split else _splits(root):
+    for name in _splits(root) if split is None else [split]:
         with ConsoleReporter().task(f"verify {name}", 0) as advance:
             lines = verify_split(open_split(root, name), advance)
         print("\n".join(f"  {line}" for line in lines))

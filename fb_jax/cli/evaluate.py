@@ -48,7 +48,7 @@ def evaluate_run(
     if chosen := factors.chosen():
         at = {**source.space.factors, **chosen}
         points |= {as_text(at): at}
-    names = [split] if split else source.splits()
+    names = source.splits() if split is None else [split]
     if not names:
         print("no split with pairs is known: name one with --split, and --data")
     sets = as_chosen({name: source.open(name) for name in names}, source.chosen)

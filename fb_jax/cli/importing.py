@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from fb_jax.banks import Encoder, Split, describe_bank, splits
+from fb_jax.banks import Encoder, Split, describe_bank, split_in, splits
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.importing import (
@@ -87,7 +87,7 @@ def import_(
     name = source.resolve().name if encoder.name == UNKNOWN else encoder.name
     new = partial(import_bank, dtype=dtype, encoder=replace(encoder, name=name))
     write = partial(append_to_bank, encoder=known) if append else new
-    split = Split(target.root / target.split)
+    split = split_in(target.root, target.split)
     for opened in of_modality(open_sources(source, choice), target.modality):
         listed = list_items(items or opened.columns, columns)
         if dry_run:
@@ -147,7 +147,7 @@ def pairs(
         append: Add the pairs to the table that is there.
     """
     table = import_pairs(
-        Split(root / split),
+        split_in(root, split),
         left,
         right,
         source,

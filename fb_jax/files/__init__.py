@@ -1,6 +1,7 @@
 """Files: written whole or not at all, one reader for each format, claimed by one process."""
 
 from fb_jax.files.claims import claim, differences, require_claim, require_unclaimed
+from fb_jax.files.delimited import DELIMITERS, read_cells, require_column_names
 from fb_jax.files.digests import (
     canonical_json,
     json_types,
@@ -45,6 +46,7 @@ from fb_jax.files.writing import (
 from fb_jax.files.yaml_files import read_yaml
 
 __all__ = [
+    "DELIMITERS",
     "PARTIAL",
     "Taken",
     "canonical_json",
@@ -65,6 +67,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "read_bytes",
+    "read_cells",
     "read_json",
     "read_jsonl",
     "read_lines",
@@ -78,6 +81,7 @@ __all__ = [
     "remembered_sha256",
     "remove_partial",
     "require_claim",
+    "require_column_names",
     "require_path",
     "require_space",
     "require_unclaimed",

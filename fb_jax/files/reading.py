@@ -89,7 +89,9 @@ def read_json(path: Path, kind: Any = Any) -> Any:
     return convert(value, kind, path)
 
 
-def read_lines(path: Path, what: str = "a list", *, ends: bool = False) -> Iterator[str]:
+def read_lines(
+    path: Path, what: str = "a list", *, ends: bool = False, errors: str = "strict"
+) -> Iterator[str]:
     """Yield the lines of a UTF-8 text, with or without a byte order mark.
 
     A line ends at a line feed only, with or without a carriage return before it: a caption may hold
@@ -99,6 +101,7 @@ def read_lines(path: Path, what: str = "a list", *, ends: bool = False) -> Itera
         path: Of the text.
         what: It is, for messages.
         ends: Whether to keep what ends the lines.
+        errors: What to do with bytes that are not UTF-8; see ``bytes.decode``.
 
     Raises:
         FreeBindError: The file is missing, or a line is not UTF-8.
@@ -108,7 +111,7 @@ def read_lines(path: Path, what: str = "a list", *, ends: bool = False) -> Itera
             if number == 1:
                 _refuse_utf16(line, what, path)
             with explained(f"{what} is not UTF-8 text", f"{path}, line {number}"):
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors)
             if text:
                 yield text if ends else text.removesuffix("\n").removesuffix("\r")
 

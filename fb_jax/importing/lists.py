@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fb_jax.banks import Bank, ItemList, Split, write_items
+from fb_jax.banks import Bank, ItemList, Split, nfc, write_items
+from fb_jax.banks.columns import USUAL, usual_column
 from fb_jax.banks.items import Item, items_sha256
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.source import Columns
@@ -21,12 +22,6 @@ OPENERS: Mapping[str, Callable[[Path], Columns]] = {
     ".jsonl": open_objects,
     **dict.fromkeys(PARQUET + ARROW, open_table_columns),
 }
-GUESSES = {
-    "id": ("id", "key", "uid", "uuid", "item_id", "doc_id"),
-    "caption": ("caption", "text", "title"),
-    "path": ("path", "image_path", "audio_path", "file_path", "file", "file_name", "url"),
-}
-"""Usual names of the columns that become fields of an item, in small or capital letters."""
 
 NO_COLUMN = "-"
 
@@ -47,7 +42,7 @@ class ItemColumns:
 
     def asked(self) -> dict[str, str | None]:
         """Return each field of an item to the column that was asked for."""
-        return {name: getattr(self, f"{name}_column") for name in GUESSES}
+        return {name: getattr(self, f"{name}_column") for name in USUAL}
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ def list_items(
         raise FreeBindError(
             "no column of this list is known",
             where=columns.where,
-            expected="; ".join(f"{n}: {', '.join(names)}" for n, names in GUESSES.items()),
+            expected="; ".join(f"{n}: {', '.join(names)}" for n, names in USUAL.items()),
             got=", ".join(columns.types) or "no column",
             fix="name them: --id-column, --caption-column, --path-column",
         )
@@ -160,11 +155,10 @@ def open_columns(path: Path) -> Columns:
 
 def choose(columns: Columns, asked: ItemColumns) -> dict[str, str]:
     """Return field of an item to its column: the one asked for, or the first of a usual name."""
-    small = {name.lower(): name for name in reversed(list(columns.types))}
     chosen: dict[str, str] = {}
     for name, column in asked.asked().items():
         if column is None:
-            column = next((small[guess] for guess in GUESSES[name] if guess in small), NO_COLUMN)
+            column = usual_column(USUAL[name], columns.types) or NO_COLUMN
         elif column not in (*columns.types, NO_COLUMN):
             raise unknown("column", column, columns.types, columns.where)
         if column != NO_COLUMN:
@@ -178,12 +172,13 @@ def require_items(split: Split, modality: str, items: Listed | None, count: int)
     Without items the list of the split is meant, or numbers if it has none.
     """
     path = split.items_path(modality)
+    wanted = _lists_of_banks(split, modality)  # first: a list is written before its banks are
     if items:
         require_count(count, _distinct(items), items.columns.where)
     elif path.exists():
         require_count(count, len(ItemList(path)), path)
     if not path.exists():
-        _require_known(split, modality, items or None)
+        _require_known(path, wanted, items or None)
 
 
 def store_items(split: Split, modality: str, items: Listed | None, count: int) -> ItemList:
@@ -211,7 +206,7 @@ def _distinct(items: Listed) -> int:
     """
     seen: dict[str, int] = {}
     for row, item in enumerate(items):
-        if (first := seen.setdefault(item["id"], row)) != row:
+        if (first := seen.setdefault(nfc(item["id"]), row)) != row:
             raise FreeBindError(
                 "two items have the same id",
                 where=items.columns.where,
@@ -221,14 +216,18 @@ def _distinct(items: Listed) -> int:
     return len(seen)
 
 
-def _require_known(split: Split, modality: str, items: Iterable[Item] | None) -> None:
-    """Raise a FreeBindError if banks of the split record a list that is lost, and not this one."""
+def _lists_of_banks(split: Split, modality: str) -> set[str]:
+    """Return the digests of the item lists that the banks of a modality record."""
     owners = (space for space, owned in split.spaces().items() if modality in owned)
-    wanted = {Bank.open(split.bank_path(space, modality)).items_sha256 for space in owners}
+    return {Bank.open(split.bank_path(space, modality)).items_sha256 for space in owners}
+
+
+def _require_known(path: Path, wanted: set[str], items: Iterable[Item] | None) -> None:
+    """Raise a FreeBindError if banks record a list that is lost, and not this one."""
     if wanted and (items is None or items_sha256(items) not in wanted):
         raise FreeBindError(
             "the item list is lost, and banks of this split rely on it",
-            where=split.items_path(modality),
+            where=path,
             expected=f"a list with SHA-256 {', '.join(sorted(wanted))}",
             fix="restore it, or give the same list again with --items",
         )

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fb_jax import files
+from fb_jax.banks import nfc
 from fb_jax.banks.pair_tables import check_pairs
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.lists import open_columns
 from fb_jax.importing.source import reading
-from fb_jax.importing.texts import DELIMITERS, cells
 
 Value = int | str
 Asked = tuple[str | None, str | None]
@@ -54,7 +54,7 @@ def read_pair_columns(path: Path, asked: Asked, usual: Usual, is_value: IsValue)
             table = files.read_npy(path, "a pair table")
             check_pairs(table, [np.iinfo(np.int64).max] * 2, path)
             return PairColumns((), *table.T.tolist())
-        if path.suffix.lower() in DELIMITERS:
+        if path.suffix.lower() in files.DELIMITERS:
             names, rows = _delimited(path, asked, usual, is_value)
         else:
             names, rows = _columns(path, asked, usual)
@@ -66,14 +66,14 @@ def _delimited(
     path: Path, asked: Asked, usual: Usual, is_value: IsValue
 ) -> tuple[tuple[str, ...], Iterator[tuple[Any, Any]]]:
     """Return the columns of a text: a first line that is no pair names them."""
-    first = next((line for _, line in cells(path)), [])
+    first = next((line for _, line in files.read_cells(path)), [])
     named = asked != (None, None) or (len(first) > 1 and not is_value(first[0], first[1]))
     names = two_columns(first, asked, usual, path) if named else ()
     at = [first.index(name) for name in names] or [0, 1]
     width = len(first) if named else 2
 
     def rows() -> Iterator[tuple[Any, Any]]:
-        for number, line in islice(cells(path), 1 if named else 0, None):
+        for number, line in islice(files.read_cells(path), 1 if named else 0, None):
             if len(line) != width:
                 raise FreeBindError(
                     "a line has another number of cells",
@@ -126,4 +126,5 @@ def _pairs(row: tuple[Any, Any], where: str) -> Iterable[tuple[Value, Value]]:
             raise FreeBindError(
                 "a pair is malformed", where=where, expected="ids or row numbers", got=list(row)
             )
-    return product(*sides)
+    left, right = ([nfc(v) if isinstance(v, str) else v for v in side] for side in sides)
+    return product(left, right)

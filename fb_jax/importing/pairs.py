@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax.banks import ItemList, Split, write_items
+from fb_jax.banks import ItemList, Split, nfc, write_items
 from fb_jax.banks.pair_tables import check_pairs, pair_key
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.importing.pair_tables import Value, read_pair_columns
@@ -97,7 +97,7 @@ class _Side:
 
     Attributes:
         modality: Its modality.
-        ids: Id to row; of classes also names.
+        ids: Id, in NFC, to row; of classes also names.
         count: Number of items.
         new: The list does not exist yet: the names of classes are in the table alone.
     """
@@ -116,7 +116,7 @@ class _Side:
 
     def knows(self, cell: str) -> bool:
         """Whether a cell could be a value of this side."""
-        return bool(NUMBER.fullmatch(cell)) or cell in self.ids
+        return bool(NUMBER.fullmatch(cell)) or nfc(cell) in self.ids
 
     def named(self, values: list[Value], by: By | None, where: Path) -> _Side:
         """Return the side of classes with their names, sorted, if it has no list yet.
@@ -183,13 +183,13 @@ def _could_be_pair(sides: list[_Side], *cells: str) -> bool:
 
 
 def _ids(items: ItemList, *, captions: bool) -> dict[str, int]:
-    """Return id to row; also caption to row, where it is no id and of one item alone."""
+    """Return id, in NFC, to row; also caption to row, where it is no id and of one item alone."""
     named: dict[str, list[int]] = {}
     for row, item in items.present() if captions else ():
         if isinstance(name := item.get("caption"), str):
-            named.setdefault(name, []).append(row)
+            named.setdefault(nfc(name), []).append(row)
     alone = {name: rows[0] for name, rows in named.items() if len(rows) == 1}
-    return alone | {item["id"]: row for row, item in items.present()}
+    return alone | {nfc(item["id"]): row for row, item in items.present()}
 
 
 def _numbers(values: list[Value]) -> list[int] | None:

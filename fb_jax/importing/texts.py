@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -13,12 +12,8 @@ from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.importing.source import Columns, reading
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LOOKED_AT = 1000
 """Objects of a ``.jsonl`` that are read to know its keys."""
-
-LONGEST_CELL = 10**9
-"""Characters of a cell: a caption may be a book."""
 
 
 def open_captions(path: Path) -> Columns:
@@ -38,19 +33,12 @@ def open_delimited(path: Path) -> Columns:
         FreeBindError: It is missing, no UTF-8, or names a column twice.
     """
     with reading("a table cannot be read", path):
-        names = next(cells(path), (1, []))[1]
-    if not names or len(set(names)) != len(names):
-        raise FreeBindError(
-            "the first line does not name the columns",
-            where=path,
-            expected="a different name for each column",
-            got=", ".join(names) or "nothing",
-        )
+        names = files.require_column_names(next(files.read_cells(path), (1, []))[1], path)
     return Columns(path, dict.fromkeys(names, "text"), partial(_read_named, path, names))
 
 
 def _read_named(path: Path, names: list[str], _wanted: object) -> Iterator[dict[str, Any]]:
-    for number, line in islice(cells(path), 1, None):
+    for number, line in islice(files.read_cells(path), 1, None):
         if len(line) != len(names):
             raise FreeBindError(
                 "a line has another number of cells than the first",
@@ -60,17 +48,6 @@ def _read_named(path: Path, names: list[str], _wanted: object) -> Iterator[dict[
                 fix="write a cell that holds the separator in double quotes",
             )
         yield {name: cell or None for name, cell in zip(names, line, strict=True)}
-
-
-def cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each line of a ``.csv`` or ``.tsv`` with its number; not of empty lines.
-
-    A cell in double quotes may hold line feeds.
-    """
-    csv.field_size_limit(LONGEST_CELL)
-    lines = files.read_lines(path, "a table", ends=True)
-    reader = csv.reader(lines, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
-    return ((reader.line_num, line) for line in reader if line)
 
 
 def open_objects(path: Path) -> Columns:

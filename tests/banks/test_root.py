@@ -12,7 +12,9 @@ from fb_jax.banks import (
     Split,
     bank_writer,
     open_banks,
+    open_split,
     require_name,
+    split_in,
     splits,
     verify_split,
     write_items,
@@ -136,6 +138,34 @@ def test_a_name_must_be_able_to_name_a_folder(name):
         require_name("space", good)
     with pytest.raises(FreeBindError, match="cannot name a space"):
         require_name("space", name)
+
+
+def test_the_name_of_a_split_may_have_hyphens(tmp_path):
+    assert split_in(tmp_path, "val-2017") == Split(tmp_path / "val-2017")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/x", "-x", "a b", "a\n"])
+def test_a_split_whose_name_could_be_another_folder_is_refused(tmp_path, name):
+    with pytest.raises(FreeBindError, match="cannot name a split"):
+        split_in(tmp_path, name)
+    with pytest.raises(FreeBindError, match="there is no split"):
+        open_split(tmp_path, name)
+
+
+def test_an_empty_name_is_asked_about(tmp_path):
+    with pytest.raises(FreeBindError, match="a shell variable that is not set"):
+        split_in(tmp_path, "")
+
+
+def test_splits_that_older_versions_wrote_under_bad_names_are_named(tmp_path, split, caplog):
+    for folder in ("a/b", "a c"):
+        write_items(Split(tmp_path / folder).items_path("text"), [{"id": "0"}])
+    assert splits(tmp_path) == ["a c"]
+    assert f"{tmp_path}/a/b: no command finds this split: move its folder" in caplog.text
+    assert open_split(tmp_path, "a c").items("text")[0] == {"id": "0"}
+    write_items(Split(tmp_path / "").items_path("text"), [{"id": "0"}])
+    with pytest.raises(FreeBindError, match="written under an empty name"):
+        open_split(tmp_path, "a c")
 
 
 # Pairs

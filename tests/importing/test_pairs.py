@@ -1,3 +1,5 @@
+from unicodedata import normalize
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -151,3 +153,14 @@ def test_numbers_name_classes_only_if_someone_says_so(pairs, split):
         pairs("x.csv", "a0,7\n", right="class")
     assert not split.items_path("class").exists()
     assert pairs("x.csv", "a0,7\na1,10\n", right="class", by="id") == [[0, 1], [1, 0]]
+
+
+def test_ids_are_the_same_in_either_spelling_of_accents(split, pairs):
+    """macOS spells names of files as NFD, Linux as NFC."""
+    items = ({"id": normalize("NFD", name)} for name in ("café.wav", "thé.wav"))
+    write_items(split.items_path("music"), items)
+    table = "music,text\n" + normalize("NFC", "thé.wav,t1\ncafé.wav,t0\n")
+    assert pairs("x.csv", table, "music", "text") == [[1, 1], [0, 0]]
+    assert split.items("music").row_of(normalize("NFC", "thé.wav")) == 1
+    again = ({"id": normalize("NFC", name)} for name in ("café.wav", "thé.wav"))
+    assert write_items(split.items_path("music"), again).digest == split.items("music").digest

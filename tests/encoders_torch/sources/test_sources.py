@@ -2,19 +2,30 @@ import json
 import os
 import sys
 from pathlib import Path
+from unicodedata import normalize
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
+from encoders_torch.export import ExportConfig, export
+from encoders_torch.exporting.pipeline import export_bank
+from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.media.suffixes import suffixes
-from encoders_torch.sources import list_items, open_source
-from fb_jax.banks import Split
+from encoders_torch.sources import SourceOptions, list_items, open_source
+from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def items(modality, path):
     return list(open_source(modality, path).items)
+
+
+@pytest.fixture
+def split(tmp_path):
+    return Split(tmp_path / "banks/pool")
 
 
 # Folders
@@ -64,6 +75,46 @@ def test_a_name_that_is_not_unicode_is_refused(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).touch()
     with pytest.raises(FreeBindError, match=r"no valid Unicode(.|\n)*caf"):
         open_source("image", tmp_path)
+
+
+def nfd(text):
+    """Spell a name as macOS does."""
+    return normalize("NFD", text)
+
+
+def test_names_of_macos_and_linux_give_the_same_items_and_find_the_files(tmp_path, split):
+    names = ["café/thé.png", "cafz.png"]  # in NFD, the accent comes before z, and é after it
+    for folder, spell in (("mac", nfd), ("linux", str)):
+        for name in names:
+            (tmp_path / folder / spell(name)).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / spell(name)).write_text(folder)
+    mac, linux = (open_source("image", tmp_path / folder) for folder in ("mac", "linux"))
+    assert [i["id"] for i in mac.items] == [i["id"] for i in linux.items] == ["cafz.png", names[0]]
+    listed = list_items(split, "image", mac)
+    assert list_items(split, "image", linux, append=True).digest == listed.digest
+    for item in listed:
+        assert mac.content(item).path.read_text() == "mac"
+        assert linux.content(item).path.read_text() == "linux"
+
+
+def test_two_names_that_look_the_same_are_refused(tmp_path):
+    for name in ("thé.png", nfd("thé.png")):
+        (tmp_path / name).touch()
+    with pytest.raises(FreeBindError, match=r"spell accents(.|\n)*'the\\u0301.*'th\\xe9"):
+        open_source("image", tmp_path)
+
+
+def test_what_nothing_reads_is_counted_and_named(media, caplog, monkeypatch):
+    for name in ("a.md", "b.HEIC", "README"):
+        (media / "image" / name).touch()
+    core = suffixes("image") - {".heic"}
+    monkeypatch.setattr("encoders_torch.sources.folder.suffixes", lambda _: core)
+    monkeypatch.setattr(
+        "encoders_torch.sources.folder.extra_for", lambda s, _: "heif" if s == ".heic" else None
+    )
+    open_source("image", media / "image")
+    says = "left unread as image: 2 .md, 1 .heic (needs the extra heif), 1 without a suffix"
+    assert says in caplog.text
 
 
 # Lists
@@ -118,8 +169,8 @@ def test_a_number_is_an_id_too(listed):
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_a_list_without_the_column_is_refused(listed, modality):
-    path = listed([{"id": "a", "title": "x"}])
-    with pytest.raises(FreeBindError, match=r"a list has no (path|caption)\n.*row 1"):
+    path = listed([{"id": "a", "heading": "x"}])
+    with pytest.raises(FreeBindError, match=r"no (path|caption)\n(.|\n)*: id, heading"):
         open_source(modality, path)
 
 
@@ -137,7 +188,7 @@ BAD_LINES = {
     "no UTF-8": b'{"caption": "caf\xe9"}',
     "half": b'{"caption": ',
     "nested": b'{"x": ' + b"[" * 10**5,
-    "too large a number": b'{"caption": "a", "x": 1e400}',
+    "too large a number": b'{"caption": "a", "x": ' + b"9" * 5000 + b"}",
     "a list": b'["caption"]',
     "a number": b'{"caption": 5}',
     "an id that is none": b'{"id": [], "caption": "a"}',
@@ -145,11 +196,108 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
-def test_a_bad_line_is_refused_by_its_number(tmp_path, line):
-    (tmp_path / "list.jsonl").write_bytes(b'{"caption": "a"}\n' + line)
-    says = r"(not valid JSON|something else)\n.*list\.jsonl, .* 2\n"
+def test_a_bad_line_is_an_item_that_fails_and_says_why(tmp_path, line):
+    (tmp_path / "list.jsonl").write_bytes(b'{"caption": "a"}\n' + line + b'\n{"caption": "c"}\n')
+    source = open_source("text", tmp_path / "list.jsonl")
+    first, bad, last = source.items
+    assert [first, last] == [{"id": "0", "caption": "a"}, {"id": "2", "caption": "c"}]
+    assert bad["caption"] == ""
+    with pytest.raises(FreeBindError, match=r"line 2 is no JSON|is no text|no valid Unicode"):
+        source.content(bad)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("x", "line 3 has 1 cells, and the first one 3"),
+        ("x,a,b,c", "line 3 has 4 cells, and the first one 3"),
+        ('x,"a"b,c', "line 3: its double quotes are wrong"),
+        ("x,,c", "the caption is empty"),
+        ("x,caf\udce9,c", r"the caption is no valid Unicode: 'caf\\udce9'"),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_a_bad_line_of_a_table_costs_no_other_item(tmp_path, line, says, separator):
+    path = tmp_path / ("list.csv" if separator == "," else "list.tsv")
+    lines = f"id,caption,more\none,a,b\n{line}\nthree,c,d\n".replace(",", separator)
+    path.write_bytes(lines.encode(errors="surrogateescape"))
+    source = open_source("text", path)
+    first, bad, last = source.items
+    assert [first, last] == [{"id": "one", "caption": "a"}, {"id": "three", "caption": "c"}]
+    assert bad["id"] == ("x" if "cells" not in says and "quotes" not in says else "row 1")
     with pytest.raises(FreeBindError, match=says):
-        items("text", tmp_path / "list.jsonl")
+        source.content(bad)
+
+
+def test_a_quote_that_is_never_closed_is_refused_since_it_would_take_all_rows(tmp_path):
+    (tmp_path / "a.csv").write_text('caption\na\n"b\nc\n')
+    with pytest.raises(FreeBindError, match=r"a double quote is never closed\n.*a\.csv, line 3"):
+        list(open_source("text", tmp_path / "a.csv").items)
+
+
+@pytest.mark.parametrize("name", ["c.jsonl", "c.parquet"])
+def test_one_null_caption_is_one_failure(name):
+    source = open_source("text", FIXTURES / name)
+    dog, null, rain = source.items
+    assert [source.content(dog), source.content(rain)] == ["a dog", "rain"]
+    assert null == {"id": "b", "caption": ""}
+    with pytest.raises(FreeBindError, match="the caption is empty"):
+        source.content(null)
+
+
+def test_nan_is_null_and_its_id_is_kept(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 7, "caption": NaN}\n')
+    assert items("text", tmp_path / "a.jsonl") == [{"id": "7", "caption": ""}]
+
+
+# Columns
+
+
+def test_usual_names_are_found_and_said(listed, caplog):
+    path = listed([{"Key": "k", "image": "a.png", "audio_path": "a.wav", "Title": "t"}])
+    assert items("image", path) == [{"id": "k", "path": "a.png"}]
+    assert items("audio", path) == [{"id": "k", "path": "a.wav"}]
+    assert items("text", path) == [{"id": "k", "caption": "t"}]
+    assert f"{path}: paths from column `audio_path`, ids from column `Key`" in caplog.text
+    assert f"{path}: captions from column `Title`, ids from column `Key`" in caplog.text
+
+
+def test_columns_can_be_named(listed):
+    path = listed([{"id": "1", "k": "a", "path": "x", "p": "a.png", "caption": "c", "t": "d"}])
+    named = SourceOptions(path_column="p", caption_column=("t",), id_column="k")
+    assert list(open_source("image", path, named).items) == [{"id": "a", "path": "a.png"}]
+    assert list(open_source("text", path, named).items) == [{"id": "a", "caption": "d"}]
+    with pytest.raises(FreeBindError, match="there is no column 'q'"):
+        open_source("image", path, SourceOptions(path_column="q"))
+
+
+def test_several_captions_of_a_row_are_items_of_their_own(listed):
+    path = listed([{"id": "7", "en": "a dog", "de": "ein Hund"}, {"id": "8", "en": "", "de": "x"}])
+    both = open_source("text", path, SourceOptions(caption_column=("en", "de")))
+    assert list(both.items) == [
+        {"id": "7#0", "caption": "a dog"},
+        {"id": "7#1", "caption": "ein Hund"},
+        {"id": "8#0", "caption": ""},
+        {"id": "8#1", "caption": "x"},
+    ]
+
+
+def test_a_list_of_captions_in_one_cell_is_several_items(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"caption": ["a", "b"]}\n{"caption": "c"}\n{"caption": []}')
+    assert items("text", tmp_path / "a.jsonl") == [
+        {"id": "0#0", "caption": "a"},
+        {"id": "0#1", "caption": "b"},
+        {"id": "1", "caption": "c"},
+        {"id": "2", "caption": ""},
+    ]
+
+
+def test_a_segment_belongs_to_the_path_and_to_the_id(listed, tmp_path):
+    source = open_source("audio", listed([{"path": "a/b.wav#t=30,40"}]))
+    (item,) = source.items
+    assert item == {"id": "a/b.wav#t=30,40", "path": "a/b.wav#t=30,40"}
+    medium = source.content(item)
+    assert (medium.path, medium.start, medium.stop) == (tmp_path / "a/b.wav", 30, 40)
 
 
 def test_two_items_of_one_id_are_refused_and_nothing_is_written(listed, tmp_path):
@@ -222,15 +370,15 @@ def test_a_caption_may_be_as_long_as_a_book(listed):
         ("text", "pipe.txt", r"cannot be read\n.*pipe\.txt\n(.|\n)*a named pipe"),
         ("image", "pipe.parquet", "a named pipe"),
         ("text", "empty.txt", "there is no text here(.|\n)*a list"),
-        ("text", "empty.csv", "there is no text here(.|\n)*a list"),
-        ("text", "latin.txt", r"list is not UTF-8 text\n.*latin\.txt, line 1"),
+        ("text", "empty.csv", r"first line does not name the columns\n.*empty\.csv"),
+        ("text", "head.csv", "there is no text here(.|\n)*a list"),
         ("text", "bad.parquet", "Parquet file cannot be read"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused(media, modality, path, says):
     for name in ("empty.txt", "empty.csv"):
         (media / name).touch()
-    (media / "latin.txt").write_bytes(b"caf\xe9")
+    (media / "head.csv").write_text("caption\n")
     for name in ("pipe.txt", "pipe.parquet"):
         os.mkfifo(media / name)
     (media / "bad.parquet").write_text("no parquet")
@@ -240,8 +388,8 @@ def test_a_source_that_cannot_be_read_is_refused(media, modality, path, says):
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").touch()
-    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
-    says = r"Parquet lists need pyarrow(.|\n)*pip install 'freebind-jax\[parquet\]'"
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)  # as if it were not installed
+    says = r"pyarrow\.parquet is not installed(.|\n)*pip install 'freebind-jax\[parquet\]'"
     with pytest.raises(FreeBindError, match=says):
         open_source("text", tmp_path / "a.parquet")
 
@@ -249,3 +397,28 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
 def test_paths_may_be_strings(media):
     for modality, path in (("text", media / "text.txt"), ("image", media / "image")):
         assert items(modality, str(path)) == items(modality, path)
+
+
+# Exports
+
+
+def test_broken_rows_are_failures_that_say_why_and_the_others_are_exported(toy, split, tmp_path):
+    lines = ['{"caption": "a dog"}', '{"caption": null}', '{"caption": ', '{"caption": 5}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    source, how = open_source("text", tmp_path / "a.jsonl"), ExportSettings(workers=0)
+    result = export_bank(toy, source, split, "toy", "text", how)
+    failures = map(json.loads, result.report.read_text().splitlines())
+    assert [(f["row"], f["reason"]) for f in failures] == [
+        (1, "the caption is empty"),
+        (2, "line 3 is no JSON object"),
+        (3, "the caption is no text: 5"),
+    ]
+    assert open_banks(split.path.parent, spaces=["toy"]).rows["text"].tolist() == [0]
+
+
+@pytest.mark.parametrize("split", ["", "../x", "a/b"])
+def test_a_bad_split_is_refused_before_anything_is_read(tmp_path, split):
+    config = ExportConfig(("a",), tmp_path / "banks", split, text=tmp_path / "missing.txt")
+    with pytest.raises(FreeBindError, match="cannot name a split"):
+        export(config)
+    assert not (tmp_path / "banks").exists()

@@ -1,0 +1,179 @@
+"""WebDataset: tars whose members are samples, such as ``7.jpg``, ``7.txt`` and ``7.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any
+
+from encoders_torch.media import Media, MediaOptions
+from encoders_torch.media.suffixes import suffixes
+from encoders_torch.sources.folder import say_unread
+from encoders_torch.sources.options import SourceOptions
+from encoders_torch.sources.source import Source
+from encoders_torch.sources.table import TEXT, Fault, Row, Table, items_of
+from encoders_torch.sources.tar_index import NAMES, Member, read_member, tar_index
+from fb_jax import files
+from fb_jax.errors import FreeBindError
+
+SUFFIX = ".tar"
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+KEY, CAPTION, FIELDS = "__key__", "txt", "json"
+LOOKED_AT = 1000
+"""Samples of the first tar that are read to know the suffixes of the members."""
+
+
+def open_tars(modality: str, path: Path, options: SourceOptions) -> Source:
+    """Open a tar, the tars of a folder in the order of their names, or ``a-{000..123}.tar``.
+
+    The id of a sample is ``TAR/KEY``, without the suffixes of both.
+    """
+    paths = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else _expanded(str(path))
+    for each in paths:
+        files.open_regular(each, "a tar").close()
+    folder = Path(os.path.commonpath([each.parent for each in paths]))
+    shards = Shards(folder, paths, modality, suffixes(modality))
+    items = items_of(shards.table(path), modality, options)
+    if modality == TEXT:
+        return Source(items)
+    return Source(items, folder, options.media, TarMedia(folder, options.media))
+
+
+def _expanded(pattern: str) -> list[Path]:
+    """Return the paths that ``{000..123}`` stands for, as shells expand it."""
+    if (found := RANGE.search(pattern)) is None:
+        return [Path(pattern)]
+    first, last = found[1], found[2]
+    numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+    parts = (pattern[: found.start()] + number + pattern[found.end() :] for number in numbers)
+    return [path for part in parts for path in _expanded(part)]
+
+
+@dataclass(frozen=True)
+class TarMedia:
+    """Media that are members of tars.
+
+    Attributes:
+        folder: Folder of the tars.
+        options: How media are read.
+    """
+
+    folder: Path
+    options: MediaOptions
+
+    def __call__(self, text: str) -> Media:
+        """Read ``NAME.tar/MEMBER``."""
+        name, found, member = text.partition(f"{SUFFIX}/")
+        if not found:
+            raise FreeBindError(
+                "this names no member of a tar", expected="NAME.tar/MEMBER", got=text
+            )
+        data = tar_index(self.folder / f"{name}{SUFFIX}").read(member)
+        return Media(Path(text), data, options=self.options)
+
+
+Members = Mapping[str, Member]
+"""The members of a sample, by suffix without the first dot."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Tars as a table: a row for each sample, a column for each suffix and field of its JSON.
+
+    Attributes:
+        folder: Folder of the tars.
+        paths: The tars, in order.
+        modality: Of text, members are captions. Others have a column of their own: the first
+            member that they can read.
+        known: Suffixes that the modality can read, with the dot.
+    """
+
+    folder: Path
+    paths: list[Path]
+    modality: str
+    known: frozenset[str]
+
+    def table(self, path: Path) -> Table:
+        """Return the table; its columns are those of the first samples."""
+        columns = dict.fromkeys([KEY])
+        with files.open_regular(self.paths[0], "a tar") as tar:
+            for _, members in islice(_samples(self.paths[0]), LOOKED_AT):
+                columns |= dict.fromkeys(members)
+                columns |= dict.fromkeys(_fields(tar, members) or {})
+        content = CAPTION if self.modality == TEXT and CAPTION in columns else None
+        if self.known:
+            content, columns = self.modality, columns | {self.modality: None}
+        return Table(path, tuple(columns), self._read, content, KEY)
+
+    def _read(self, columns: tuple[str, ...]) -> Iterator[Row]:
+        """Yield a row for each sample that has something in the columns; count the others."""
+        lacking = Counter[str]()
+        for path in self.paths:
+            shard = path.relative_to(self.folder).as_posix()
+            with files.open_regular(path, "a tar") as tar:
+                for key, members in _samples(path):
+                    row = self._row(tar, shard, members, columns)
+                    if row:
+                        name = f"{shard.removesuffix(SUFFIX)}/{key}"
+                        yield row if isinstance(row, Fault) else row | {KEY: name}
+                    else:
+                        lacking.update(f".{suffix}" for suffix in members)
+        say_unread(self.folder, self.modality, lacking)
+
+    def _row(self, tar: IO[bytes], shard: str, members: Members, columns: tuple[str, ...]) -> Row:
+        wanted = {c: self._first(members) if c == self.modality else c for c in columns}
+        row: dict[str, Any] = {
+            column: self._member(tar, shard, members[suffix])
+            for column, suffix in wanted.items()
+            if suffix in members
+        }
+        rest = [c for c in columns if c not in row and c not in (KEY, self.modality)]
+        if rest and FIELDS in members:
+            if (fields := _fields(tar, members)) is None:
+                return Fault(f"{shard}/{members[FIELDS].name} is no JSON object")
+            row |= {column: fields[column] for column in rest if column in fields}
+        return row
+
+    def _first(self, members: Members) -> str:
+        """Return the suffix of the first member that the modality can read; none has ``""``."""
+        last = ((suffix, f".{suffix.rpartition('.')[2]}") for suffix in members)
+        return next((suffix for suffix, end in last if end in self.known), "")
+
+    def _member(self, tar: IO[bytes], shard: str, member: Member) -> str:
+        """Return a caption, or the path of a medium."""
+        if self.modality != TEXT:
+            return f"{shard}/{member.name}"
+        text = read_member(tar, member).decode(errors=NAMES)
+        return text.removesuffix("\n").removesuffix("\r")
+
+
+def _samples(path: Path) -> Iterator[tuple[str, Members]]:
+    """Yield key and members of the samples of a tar; members of one sample follow each other."""
+    split = ((*_split(member.name), member) for member in tar_index(path))
+    for key, sample in groupby(split, itemgetter(0)):
+        yield key, {suffix: member for _, suffix, member in sample}
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the key of a member, up to the first dot in its name, and its suffix."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, suffix = file.partition(".")
+    return folder + slash + stem, suffix.lower()
+
+
+def _fields(tar: IO[bytes], members: Members) -> dict[str, Any] | None:
+    """Return the JSON object of a sample; None if it has none."""
+    if FIELDS not in members:
+        return None
+    try:
+        fields = json.loads(read_member(tar, members[FIELDS]))
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None

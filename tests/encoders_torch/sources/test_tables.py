@@ -1,0 +1,149 @@
+"""Parquet files and Hugging Face data sets, with media in their cells or beside them."""
+
+import io
+import pickle
+from dataclasses import replace
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from encoders_torch.exporting.pipeline import export_bank
+from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.sources import SourceOptions, open_source
+from encoders_torch.sources.datasets import _load
+from encoders_torch.sources.parquet import _row_group
+from fb_jax.banks import Split, open_banks
+from fb_jax.errors import FreeBindError
+
+from .test_tars import write_tar
+
+COLOURS = [(10, 20, 30), (200, 0, 0), (0, 99, 0), (9, 8, 6), (250, 1, 250)]
+
+
+def picture(colour):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+PICTURES = [picture(colour) for colour in COLOURS]
+
+
+def as_structs(folder):
+    """Return cells as Hugging Face writes them: bytes with a name, null, and a path alone."""
+    (folder / "beside.png").write_bytes(PICTURES[4])
+    cells = [{"bytes": data, "path": f"{i}.png"} for i, data in enumerate(PICTURES[:3])]
+    return [*cells, None, {"bytes": None, "path": "beside.png"}]
+
+
+@pytest.fixture(params=["structs", "bytes", "data set", "arrow file"])
+def table(request, tmp_path, monkeypatch):
+    """A table of five pictures with captions, of which the fourth is null; and its name."""
+    about = {"uid": list("abcde"), "captions": [["x", "y"], ["z"], [], None, ["w"]]}
+    if request.param in ("structs", "bytes"):
+        cells = as_structs(tmp_path)
+        if request.param == "bytes":
+            cells = [*PICTURES[:3], None, PICTURES[4]]
+        path = tmp_path / "t.parquet"
+        pyarrow.parquet.write_table(pa.table(about | {"image": cells}), path, row_group_size=2)
+        return path
+    monkeypatch.chdir(tmp_path)  # paths of media in data sets are relative to it
+    features = datasets.Features(
+        {
+            "uid": datasets.Value("string"),
+            "captions": datasets.List(datasets.Value("string")),
+            "image": datasets.Image(),
+        }
+    )
+    datasets.Dataset.from_dict(about | {"image": as_structs(tmp_path)}, features).save_to_disk(
+        tmp_path / "train"
+    )
+    if request.param == "data set":
+        return tmp_path / "train"
+    (path,) = (tmp_path / "train").glob("*.arrow")
+    return path.rename(tmp_path / "t.arrow")
+
+
+def test_media_in_cells_are_found_by_the_name_of_their_row_alone(table):
+    source = pickle.loads(pickle.dumps(open_source("image", table)))
+    rows = list(source.items)
+    assert rows == [{"id": name, "path": f"{table.name}#{i}"} for i, name in enumerate("abcde")]
+    _load.cache_clear()
+    _row_group.cache_clear()
+    for row in (4, 2, 0, 1):
+        with source.content(rows[row]).open() as content:
+            assert content.read() == PICTURES[row]
+    with pytest.raises(FreeBindError, match=rf"the cell is null\n.*{table.name}#3"):
+        source.content(rows[3])
+    for path in (f"{table.name}#5", f"{table.name}#x", "1"):
+        with pytest.raises(FreeBindError):
+            source.content({"id": "x", "path": path})
+
+
+def test_captions_of_a_row_are_items_of_their_own(table):
+    named = SourceOptions(caption_column=("captions",))
+    assert [tuple(item.values()) for item in open_source("text", table, named).items] == [
+        *(("a#0", "x"), ("a#1", "y"), ("b#0", "z")),
+        *(("c", ""), ("d", ""), ("e#0", "w")),
+    ]
+
+
+def test_a_column_of_paths_names_files_beside_the_table(tmp_path):
+    (tmp_path / "a.png").write_bytes(PICTURES[0])
+    rows = {"id": ["one"], "image": ["a.png"]}
+    pyarrow.parquet.write_table(pa.table(rows), tmp_path / "t.parquet")
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "d")
+    for name in ("t.parquet", "d"):
+        source = open_source("image", tmp_path / name)
+        assert list(source.items) == [{"id": "one", "path": "a.png"}]
+        assert source.content(*source.items).path == tmp_path / "a.png"
+
+
+def test_a_folder_of_parquet_files_is_one_source(tmp_path):
+    for number in range(2):
+        cells = PICTURES[2 * number : 2 * number + 2]
+        pyarrow.parquet.write_table(pa.table({"image": cells}), tmp_path / f"{number}.parquet")
+    source = open_source("image", tmp_path)
+    assert [i["id"] for i in source.items] == [
+        "0.parquet#0",
+        "0.parquet#1",
+        *("1.parquet#0", "1.parquet#1"),
+    ]
+    assert [source.content(item).data for item in source.items] == PICTURES[:4]
+
+
+def test_a_data_set_of_several_splits_must_name_one(tmp_path, caplog):
+    part = datasets.Dataset.from_dict({"text": ["a"]})
+    datasets.DatasetDict({"train": part}).save_to_disk(tmp_path / "one")
+    assert list(open_source("text", tmp_path / "one").items) == [{"id": "0", "caption": "a"}]
+    assert "one: its split train" in caplog.text
+    datasets.DatasetDict({"train": part, "test": part}).save_to_disk(tmp_path / "two")
+    with pytest.raises(FreeBindError, match=r"several splits\n(.|\n)*two/test, .*two/train"):
+        open_source("text", tmp_path / "two")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["tar", "parquet", "data set"])
+def test_worker_processes_read_them(toy, tmp_path, kind, workers):
+    if kind == "tar":
+        path = write_tar(tmp_path / "s.tar", {str(i): {"png": p} for i, p in enumerate(PICTURES)})
+    elif kind == "parquet":
+        path = tmp_path / "t.parquet"
+        pyarrow.parquet.write_table(pa.table({"image": PICTURES}), path, row_group_size=2)
+    else:
+        path = tmp_path / "train"
+        cells = [{"bytes": data, "path": None} for data in PICTURES]
+        features = datasets.Features({"image": datasets.Image()})
+        datasets.Dataset.from_dict({"image": cells}, features).save_to_disk(path)
+    how = replace(ExportSettings(dtype="float32", batch=2), workers=workers)
+    split = Split(tmp_path / "banks/pool")
+    result = export_bank(toy, open_source("image", path), split, "toy", "image", how)
+    assert (result.complete, result.failures) == (True, [])
+    wanted = np.float32([[*colour, 1] for colour in COLOURS])
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    rows = open_banks(split.path.parent, spaces=["toy"])["toy", "image"][:]
+    np.testing.assert_allclose(rows, wanted, rtol=1e-6)

@@ -1,0 +1,160 @@
+import gzip
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from encoders_torch.sources import SourceOptions, list_items, open_source
+from encoders_torch.sources.tar_index import tar_index
+from fb_jax.banks import Split
+from fb_jax.errors import FreeBindError
+
+SAMPLES = {
+    "0": {
+        "jpg": b"picture 0",
+        "txt": b"a dog\n",
+        "json": {"caption": "Hund", "key": 7, "alt": "d"},
+    },
+    "a/1": {"png": b"picture 1", "json": {"caption": None}},
+    "2": {"left.JPG": b"picture 2", "txt": b"caf\xe9", "wav": b"sound"},
+}
+
+
+def write_tar(path, samples=SAMPLES):
+    with tarfile.open(path, "w") as tar:
+        for key, members in samples.items():
+            for suffix, content in members.items():
+                content = content if isinstance(content, bytes) else json.dumps(content).encode()
+                about = tarfile.TarInfo(f"{key}.{suffix}")
+                about.size = len(content)
+                tar.addfile(about, io.BytesIO(content))
+    return path
+
+
+def items(modality, path, **columns):
+    return list(open_source(modality, path, SourceOptions(**columns)).items)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    tar_index.cache_clear()
+
+
+def test_pictures_are_named_by_tar_and_member_and_found_by_that_name_alone(tmp_path):
+    source = open_source("image", write_tar(tmp_path / "s.tar"))
+    assert list(source.items) == [
+        {"id": "s/0", "path": "s.tar/0.jpg"},
+        {"id": "s/a/1", "path": "s.tar/a/1.png"},
+        {"id": "s/2", "path": "s.tar/2.left.JPG"},
+    ]
+    again = pickle.loads(pickle.dumps(source))  # as another process gets it
+    tar_index.cache_clear()
+    media = [again.content(item) for item in reversed(list(source.items))]
+    assert [medium.data for medium in media] == [b"picture 2", b"picture 1", b"picture 0"]
+    assert media[0].path == Path("s.tar/2.left.JPG")
+
+
+def test_captions_are_in_txt_members_with_the_ids_of_the_pictures(tmp_path):
+    source = open_source("text", write_tar(tmp_path / "s.tar"))
+    dog, broken = source.items
+    assert dog == {"id": "s/0", "caption": "a dog"}
+    assert broken["id"] == "s/2"
+    with pytest.raises(FreeBindError, match="the caption is no valid Unicode"):
+        source.content(broken)
+
+
+def test_captions_and_ids_may_be_fields_of_json_members(tmp_path):
+    path = write_tar(tmp_path / "s.tar")
+    dog, null = items("text", path, caption_column=("caption",))
+    assert dog == {"id": "s/0", "caption": "Hund"}
+    assert null == {"id": "s/a/1", "caption": ""}
+    first = items("text", path, caption_column=("alt", "txt"), id_column="key")[:2]
+    assert first == [{"id": "7#0", "caption": "d"}, {"id": "7#1", "caption": "a dog"}]
+    without = {"0": {"json": {"title": "a"}}, "1": {"json": b"{"}}
+    a, broken = items("text", write_tar(tmp_path / "t.tar", without))
+    assert a == {"id": "t/0", "caption": "a"}
+    assert broken == {"id": "row 1", "caption": "", "fault": "t.tar/1.json is no JSON object"}
+
+
+def test_a_suffix_names_the_members_that_count(tmp_path):
+    path = write_tar(tmp_path / "s.tar", {"0": {"seg.png": b"mask", "jpg": b"picture"}})
+    assert items("image", path)[0]["path"] == "s.tar/0.seg.png"
+    assert items("image", path, path_column="jpg")[0]["path"] == "s.tar/0.jpg"
+    assert items("depth", path, path_column="seg.png")[0]["path"] == "s.tar/0.seg.png"
+    with pytest.raises(FreeBindError, match=r"no column 'gif'(.|\n)*jpg"):
+        items("image", path, path_column="gif")
+
+
+def test_samples_without_the_modality_are_counted(tmp_path, caplog):
+    path = write_tar(tmp_path / "s.tar")
+    assert items("audio", path) == [{"id": "s/2", "path": "s.tar/2.wav"}]
+    assert f"{tmp_path}: left unread as audio: 2 .json, 1 .jpg, 1 .txt, 1 .png" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["shards-{008..010}.tar", "."])
+def test_shards_are_read_in_their_order(tmp_path, form):
+    for number in (10, 8, 9):
+        write_tar(tmp_path / f"shards-{number:03d}.tar", {"k": {"jpg": str(number).encode()}})
+    source = open_source("image", tmp_path / form)
+    assert [item["id"] for item in source.items] == [f"shards-{n}/k" for n in ("008", "009", "010")]
+    assert [source.content(item).data for item in source.items] == [b"8", b"9", b"10"]
+    write_tar(tmp_path / "shards-011.tar", {"k": {"jpg": b"11"}})
+    split = Split(tmp_path / "banks/pool")
+    list_items(split, "image", source)
+    grown = list_items(split, "image", open_source("image", tmp_path), append=True)
+    assert [item["path"] for item in grown][2:] == ["shards-010.tar/k.jpg", "shards-011.tar/k.jpg"]
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    write_tar(tmp_path / "a-0.tar")
+    with pytest.raises(FreeBindError, match=r"a tar is missing\n.*a-1\.tar"):
+        open_source("image", tmp_path / "a-{0..1}.tar")
+
+
+def cut(content):
+    return content[:700]
+
+
+def spoil(content):
+    return content[:1024] + b"x" * 512 + content[1536:]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (cut, "a tar cannot be read"),
+        (spoil, r"a tar is damaged\n(.|\n)*no header at byte 1024"),
+        (gzip.compress, "damaged, cut off or compressed"),
+        (lambda _: b"", "a tar cannot be read"),
+    ],
+)
+def test_a_damaged_tar_is_refused_and_not_taken_for_a_short_one(tmp_path, change, says):
+    path = write_tar(tmp_path / "s.tar", {"0": {"jpg": b"a" * 400}, "1": {"jpg": b"b"}})
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(FreeBindError, match=says):
+        open_source("image", path)
+
+
+def test_a_tar_without_its_end_mark_is_said(tmp_path, caplog):
+    path = write_tar(tmp_path / "s.tar", {"0": {"jpg": b"a"}})
+    path.write_bytes(path.read_bytes()[:1024])
+    assert len(items("image", path)) == 1
+    assert "s.tar: has no end mark" in caplog.text
+
+
+def test_two_members_of_one_name_are_refused(tmp_path):
+    path = write_tar(tmp_path / "s.tar", {"0": {"jpg": b"a"}, "1": {"jpg": b"b"}})
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(tarfile.TarInfo("0.jpg"))
+    with pytest.raises(FreeBindError, match=r"same name\n(.|\n)*0\.jpg"):
+        open_source("image", path)
+
+
+def test_what_is_no_member_fails_alone(tmp_path):
+    source = open_source("image", write_tar(tmp_path / "s.tar"))
+    for path, says in (("s.tar/9.jpg", "no such member"), ("9.jpg", "names no member of a tar")):
+        with pytest.raises(FreeBindError, match=says):
+            source.content({"id": "x", "path": path})
