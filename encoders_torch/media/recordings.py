@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import soxr
 from jaxtyping import Float32
 
 from encoders_torch.explain import explained
+from encoders_torch.media.containers import LEAD
 from encoders_torch.media.lengths import with_unknown_length
 from encoders_torch.media.limits import MAX_SAMPLES, limit, require_at_most
 from encoders_torch.media.medium import Content, Media, as_media
@@ -99,7 +101,7 @@ def _read(
 ) -> tuple[Float32[np.ndarray, "samples channels"], int]:
     """Read a recording with libsndfile, or else with FFmpeg."""
     try:
-        with _Forwards(str(media.path) if media.data is None else opened) as file:
+        with _Forwards(str(media.path) if media.data is None else _Held(media.data)) as file:
             if file.frames or not (mended := _mended(media, opened, most)):
                 return _read_samples(file, media, most), file.samplerate
     except soundfile.LibsndfileError as error:
@@ -107,7 +109,7 @@ def _read(
         if error.code not in UNKNOWN:
             raise
         return read_track(media, most, error)
-    with _Forwards(BytesIO(mended)) as file:
+    with _Forwards(_Held(mended)) as file:
         return _read_samples(file, media, most), file.samplerate
 
 
@@ -116,6 +118,15 @@ def _mended(media: Media, opened: Content, most: int) -> bytes | None:
     require_at_most(MAX_SAMPLES, most, media.size // BYTES_PER_SAMPLE, media)
     opened.seek(0)
     return with_unknown_length(opened.read())
+
+
+class _Held(BytesIO):
+    """Bytes that stay where they are if a damaged header sends the reader somewhere else."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with suppress(ValueError):
+            super().seek(offset, whence)
+        return self.tell()
 
 
 class _Forwards(soundfile.SoundFile):
@@ -135,7 +146,7 @@ def _read_samples(
     """Read the samples of an opened file that count."""
     first, last = media.span(file.samplerate)
     known = file.frames * file.channels <= SAMPLES_PER_BYTE * media.size
-    end = min(last or sys.maxsize, file.frames if known else sys.maxsize)
+    end = min(sys.maxsize if last is None else last, file.frames if known else sys.maxsize)
     wanted = max(end - first, 0)
     skipped = _skip(file, first, seek=known and file.can_seek)
     if known:
@@ -144,15 +155,15 @@ def _read_samples(
     else:
         samples = _read_blocks(file, media, most, wanted)
     if not len(samples) and media.part:
-        raise past_the_end(media, skipped / file.samplerate)
+        cut_off = known and skipped < file.frames  # then nobody knows where
+        raise past_the_end(media, None if cut_off else skipped / file.samplerate)
     return samples
 
 
 def _skip(file: _Forwards, count: int, *, seek: bool) -> int:
     """Pass over samples of each channel; return how many there were."""
-    if seek and count:
-        return file.seek(min(count, file.frames))
-    skipped = 0
+    begin = min(count, file.frames) - round(LEAD * file.samplerate)
+    skipped = file.seek(begin) if seek and begin > 0 else 0
     while skipped < count and (found := len(_block(file, count - skipped))):
         skipped += found
     return skipped
