@@ -1,9 +1,8 @@
-import os
 import threading
 from functools import partial
 
 import pytest
-from disturb import NO_LOCKS, At, disturbed
+from disturb import NO_LOCKS, At, disturbed, run
 
 from fb_jax import files
 from fb_jax.errors import NOTICED, FreeBindError
@@ -108,43 +107,36 @@ def test_numbers_of_a_folder_are_held_one_by_one(tmp_path):
 
 
 def not_in_another_process(folder, number):
-    """Return whether a forked process is refused a number."""
-
-    def attempt():
-        with NUMBERED(folder, number):
-            pass
-
-    return forked(attempt) != 0
-
-
-def forked(work):
-    """Run work in a forked process; return its exit status: 1 if a lock was taken."""
-    if child := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        work()
-    except files.Taken:
-        os._exit(1)
-    except BaseException:
-        os._exit(2)
-    os._exit(0)
+    """Return whether another process is refused a number."""
+    code = f"""
+from pathlib import Path
+from fb_jax import files
+with files.locked_number(Path({str(folder)!r}), {number}, "part"):
+    pass
+"""
+    return "is taken" in run("-c", code).stderr
 
 
-def test_a_forked_process_that_lives_on_holds_no_lock(tmp_path):
-    """Such as one that reads ahead."""
-    here, there = os.pipe()
-    with files.locked(tmp_path), NUMBERED(tmp_path, 3):
-        if not (child := os.fork()):
-            os.close(there)
-            os.read(here, 1)
-            os._exit(0)
-    try:
-        with files.locked(tmp_path), NUMBERED(tmp_path, 3):
-            pass
-    finally:
-        os.close(here)
+FORKED = """
+import os, sys
+from pathlib import Path
+from fb_jax import files
+
+folder, (here, there) = Path(sys.argv[1]), os.pipe()
+with files.locked(folder), files.locked_number(folder, 3, "part"):
+    if not os.fork():
         os.close(there)
-        os.waitpid(child, 0)
+        os.read(here, 1)  # until its parent ends
+        os._exit(0)
+with files.locked(folder), files.locked_number(folder, 3, "part"):
+    print("free")
+"""
+
+
+def test_a_forked_process_holds_no_lock_of_its_parent(tmp_path):
+    """Such as one that reads ahead, and lives on."""
+    done = run("-c", FORKED, tmp_path)
+    assert (done.stdout, done.stderr) == ("free\n", "")
 
 
 def test_numbers_of_a_disk_without_locks_are_held_in_this_process_alone(tmp_path):

@@ -213,8 +213,10 @@ def test_a_save_waits_for_others_and_lasts_and_removes_only_what_is_left_of_its_
     with counted("fcntl.flock os.replace os.fsync") as calls:
         product.save(tmp_path / "mine")
     assert calls[0] == f"{tmp_path}/ {int(fcntl.LOCK_EX)}"
-    assert calls[-2].endswith(f" {tmp_path}/mine")
-    assert calls[-1] == f"{tmp_path}/"
+    assert calls[-1] == f"{tmp_path}/ {int(fcntl.LOCK_UN)}"
+    work = [call for call in calls if not call.endswith(f" {int(fcntl.LOCK_UN)}")]
+    assert work[-2].endswith(f" {tmp_path}/mine")
+    assert work[-1] == f"{tmp_path}/"
     assert [path.exists() for path in left] == [False, True]
     left[0].mkdir()
     with disturbed(NO_LOCKS):
