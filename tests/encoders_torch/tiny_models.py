@@ -93,14 +93,15 @@ def save_siglip(folder: Path) -> None:
 
 def save_clap(folder: Path, fusion: bool = False) -> None:
     torch.manual_seed(0)
+    bands = 64 if fusion else 16  # transformers shrinks long audio to 64 bands
     audio = {
         "patch_embeds_hidden_size": 8,
         "hidden_size": 16,
         "depths": [1, 1],
         "num_attention_heads": [2, 2],
         "num_hidden_layers": 2,
-        "spec_size": 64,
-        "num_mel_bins": 16,
+        "spec_size": 4 * bands,
+        "num_mel_bins": bands,
         "window_size": 4,
         "enable_fusion": fusion,
         "fusion_type": "aff_2d" if fusion else None,
@@ -109,10 +110,10 @@ def save_clap(folder: Path, fusion: bool = False) -> None:
     config = ClapConfig(text_config=text, audio_config=audio, projection_dim=12)
     ClapModel(config).save_pretrained(folder)
     ClapFeatureExtractor(
-        feature_size=16,
+        feature_size=bands,
         sampling_rate=RATE,
         hop_length=64,
-        fft_window_size=256,
+        fft_window_size=16 * bands,
         max_length_s=1,
         frequency_min=50,
         frequency_max=4000,
