@@ -101,44 +101,41 @@ class _Towers(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        custom = hasattr(model, "text")
+        self._prefix = "model.text." if custom else "model."
+        text = model.text if custom else model
+        self._pool = getattr(text, "pool_type" if custom else "text_pool_type", None)
+        self._end = getattr(text, "eos_id" if custom else "text_eos_id", None)
+        causal = getattr(text, "attn_mask", None) is not None
+        self._cuts = causal and getattr(text, "cls_emb", None) is None  # CoCa's comes last
+        self._cuts &= self._pool in ("argmax", "eos")
 
     def encode_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Return the rows of pictures."""
         return self.model.encode_image(pixels)
 
     def forward(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+        """Return the rows of captions of full length."""
         return self.model.encode_text(tokens)
 
     def encode_text(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        length, prefix = tokens.shape[1], "model.text." if self._custom else "model."
-        if length == getattr(self._text, "context_length", length):
+        """Return the rows of captions, also of captions that are cut."""
+        if not self._cuts:
             return self(tokens)
+        n = tokens.shape[1]
+        positions, mask = f"{self._prefix}positional_embedding", f"{self._prefix}attn_mask"
         cut = {
-            f"{prefix}positional_embedding": self._text.positional_embedding[:length],
-            f"{prefix}attn_mask": self._text.attn_mask[:length, :length],
+            positions: self.get_parameter(positions)[:n],
+            mask: self.get_buffer(mask)[:n, :n],
         }
         return functional_call(self, cut, (tokens,))
 
     def needed(self, tokens: Int64[Tensor, "b n"]) -> int:
-        """Return the length that captions may be cut to without a change of any row."""
-        kind = getattr(self._text, "pool_type", getattr(self._text, "text_pool_type", None))
-        causal = getattr(self._text, "attn_mask", None) is not None
-        if not causal or getattr(self._text, "cls_emb", None) is not None:
+        """Return the length that captions may be cut to: no row depends on what comes later."""
+        if not self._cuts:
             return tokens.shape[1]
-        if kind == "argmax":
-            return int(tokens.argmax(dim=1).max()) + 1
-        if kind == "eos":
-            end = self._text.eos_id if self._custom else self.model.text_eos_id
-            return int((tokens == end).int().argmax(dim=1).max()) + 1
-        return tokens.shape[1]
-
-    @property
-    def _custom(self) -> bool:
-        return hasattr(self.model, "text")
-
-    @property
-    def _text(self) -> Any:
-        """Return the module that holds the text tower's positions and mask."""
-        return self.model.text if self._custom else self.model
+        marked = tokens if self._pool == "argmax" else (tokens == self._end).int()
+        return int(marked.argmax(dim=1).max()) + 1
 
 
 def _import() -> Any:
@@ -184,7 +181,7 @@ def _load(
         "a checkpoint cannot be loaded", where=checkpoint, expected=f"weights of open_clip's {arch}"
     ):
         model, prepare = create(open_clip, arch, about, str(checkpoint))
-    plain = open_clip.PreprocessCfg(size=model.visual.preprocess_cfg["size"])
+    plain = open_clip.transform.PreprocessCfg(size=model.visual.preprocess_cfg["size"])
     differs = model.visual.preprocess_cfg != vars(plain)
     how = f", pictures {describe(model)}" if differs else ""
     return model, prepare, f"{_gelu(open_clip, arch, about)}{how}"
