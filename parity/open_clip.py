@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parity.clap import declare_torchvision_ops
+from parity.torchvision_ops import declare_torchvision_ops
 
 TESTS = Path(__file__).parents[1] / "tests/encoders_torch/test_open_clip.py"
 
@@ -19,8 +19,8 @@ def main() -> None:
 
     print(f"open_clip {open_clip.__version__}")
     # The tests' shared settings and fixtures need JAX, which is not in this environment.
-    plain = ["-q", "--durations=5", "-c", "/dev/null", "--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider"]
-    status = pytest.main([*plain, str(TESTS)])
+    plain = ["-q", "-c", "/dev/null", "--noconftest", "--import-mode=importlib"]
+    status = pytest.main([*plain, "-p", "no:cacheprovider", str(TESTS)])
     del ops
     sys.exit(status)
 

@@ -1,5 +1,8 @@
 """InternVL's own: its tokens and mode, its precision, and its permission to run code."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from encoders_torch.loading import load_encoder, recorded_encoder
 from fb_jax.errors import FreeBindError
 from tests.encoders_torch.tiny_models import save_internvl
 
+RECORDED = Path(__file__).parents[2] / "parity/internvl.json"
 COMMIT = "0123456789" * 4
 
 
@@ -45,6 +49,16 @@ def test_it_is_asked_for_its_contrastive_half_as_its_authors_do(folder, tmp_path
     for modality, read in (("text", tokens), ("image", pixels)):
         rows = encoder.rows(modality, [read])
         np.testing.assert_allclose(rows, wanted[modality].numpy(), rtol=1e-4)
+
+
+def test_token_ids_are_those_of_internvls_own_tokenizer(folder):
+    """Recorded by ``python -m parity.internvl`` with the same vocabulary."""
+    wanted = json.loads(RECORDED.read_text())["toy vocabulary"]
+    assert len(wanted) == 5
+    encoder = load(folder)
+    for caption, ids in wanted.items():
+        found = encoder.read("text", caption)
+        assert found[found > 0].tolist() == ids
 
 
 def test_its_precision_is_that_of_the_authors_and_recorded(folder):

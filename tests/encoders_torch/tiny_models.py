@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from io import BytesIO
 from pathlib import Path
 
-import sentencepiece
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tiny.tokenizers import write_llama
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -134,26 +133,10 @@ def save_internvl(folder: Path) -> None:
     config = StandInConfig(auto_map={k: f"{code.stem}.{v}" for k, v in classes.items()})
     StandInModel(config).save_pretrained(folder)
     shutil.copy(code, folder)
-    save_llama_tokenizer(folder)
+    write_llama(folder)
     square = {**IMAGE, "size": 224, "crop_size": 224, "do_center_crop": True}
     config = {**square, "image_processor_type": "CLIPImageProcessor"}
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
-
-
-def save_llama_tokenizer(folder: Path) -> None:
-    model = BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["summarize:a dog barks", "the quick brown fox jumps over it"] * 4),
-        model_writer=model,
-        vocab_size=60,
-        hard_vocab_limit=False,
-        model_type="bpe",
-        minloglevel=2,
-    )
-    (folder / "tokenizer.model").write_bytes(model.getvalue())
-    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": True}
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**config, **tokens}))
 
 
 def save_sentence_transformer(folder: Path, tokens: int = 12, **options) -> None:
