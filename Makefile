@@ -35,8 +35,9 @@ word-world: $(DEV)  ## build the word world from nothing: examples/word_world/RE
 encoders: $(ENCODERS)/.ready  ## install an environment that turns media into banks
 	@echo 'use it:  $(ENCODERS)/bin/python -m encoders_torch.export --help'
 
-parity-encoders: $(PARITY)/.ready  ## compare our CLAP with laion_clap: parity/README.md
+parity-encoders: $(PARITY)/.ready  ## compare with laion_clap and open_clip: parity/README.md
 	PYTHONPATH=.:tests $(PARITY)/bin/python -u -m parity.clap
+	PYTHONPATH=.:tests $(PARITY)/bin/python -u -m parity.open_clip
 
 test: $(DEV)  ## run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
@@ -87,15 +88,15 @@ $(ENCODERS)/.ready: pyproject.toml constraints.txt constraints-cpu.txt
 	$(ENCODERS)/bin/python -m pip check
 	touch $@
 
-# laion_clap imports torchvision and torchaudio, which PyPI has only for CUDA. Without their compiled
-# parts both can be imported with a CPU build of torch, and do everything that laion_clap needs.
+# laion_clap and open_clip import torchvision and torchaudio, which PyPI has only for CUDA. Without
+# their compiled parts both can be imported with a CPU build of torch, and do all that is needed.
 $(PARITY)/.ready: parity/constraints.txt
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet --constraint parity/constraints.txt \
-		torch laion-clap transformers soundfile soxr pillow jaxtyping tyro rich msgspec pyyaml
+		torch laion-clap transformers soundfile soxr pillow jaxtyping tyro rich msgspec pyyaml pytest
 	$(PARITY)/bin/python -m pip install --quiet --constraint parity/constraints.txt --no-deps \
-		torchvision torchaudio
+		torchvision torchaudio open_clip_torch timm
 	rm -f $(PARITY)/lib/python*/site-packages/torchaudio/lib/*.so
 	$(PARITY)/bin/python -m pip check
 	touch $@

@@ -142,7 +142,7 @@ class Fused(InputModule):
             return rows
         modality, items, encoder = features["modality"], features["items"], self._encoder(space)
         if hasattr(encoder, "read"):  # an encoder of encoders_torch
-            rows = encoder.encode(modality, [encoder.read(modality, item) for item in items])
+            rows = encoder.rows(modality, [encoder.read(modality, item) for item in items])
         else:
             rows = encoder.encode(items, show_progress_bar=False)
         if len(rows) != len(items):

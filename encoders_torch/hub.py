@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from encoders_torch.downloads import Download
@@ -21,6 +22,7 @@ def model_folder(
     licence: str,
     library: str = "transformers",
     marker: str = "config.json",
+    revision: str | None = None,
 ) -> Path:
     """Return the folder of a model; download it if it is none of the user's.
 
@@ -30,6 +32,7 @@ def model_folder(
         licence: Of the weights, as far as it is known, for the message.
         library: Whose model it is, for the message.
         marker: A file that every folder of such a model has.
+        revision: Commit on the hub to download; None is the newest.
 
     Raises:
         FreeBindError: There is no such folder, and it cannot be downloaded.
@@ -37,12 +40,13 @@ def model_folder(
     folder = Path(name if weights is None else weights)
     if (folder / marker).is_file():
         return folder
+    at = f" --revision {revision}" if revision else ""
     download = Download(
         space=name,
         what=f"https://huggingface.co/{name}",
         licence=licence,
-        get=lambda: _download(name),
-        by_hand=f"on a machine with a network: hf download {name} --local-dir FOLDER; "
+        get=lambda: _download(name, revision),
+        by_hand=f"on a machine with a network: hf download {name}{at} --local-dir FOLDER; "
         "then give --weights FOLDER",
     )
     if weights is not None or folder.exists() or name.count("/") != 1:
@@ -55,12 +59,13 @@ def model_folder(
     return download.fetch()
 
 
-def _download(name: str) -> Path:
+def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download  # not needed with a local folder
 
-    folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS[0], *BESIDE]))
+    get = partial(snapshot_download, name, revision=revision)
+    folder = Path(get(allow_patterns=[WEIGHTS[0], *BESIDE]))
     if not any(folder.glob(WEIGHTS[0])):  # most models have both kinds, and one is enough
-        folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS[1], *BESIDE]))
+        folder = Path(get(allow_patterns=[WEIGHTS[1], *BESIDE]))
     return folder
 
 

@@ -32,16 +32,24 @@ FAMILIES = {
 }
 """Families of encoders, named ``FAMILY:MEMBER``. Their classes take the member first."""
 
+CLAP = "encoders_torch.clap:Clap"
+HOW = r"(?:, (?:of long audio|in|with|pictures|frame) .*)?"
+"""What follows in a manifest: crops, precision, how media are read."""
+
 RECORDED = {
     r"((hf|st|open_clip):.+)": "{}",  # as users may name it when they import rows
-    r"transformers \w+: (.+?)(, of long audio the middle)?": "hf:{}",
-    r"sentence-transformers: (.+?)(, of long audio the middle)?": "st:{}",
-    r"open_clip (.+)": "open_clip:{}",
+    rf"transformers \w+: (.+?){HOW}": "hf:{}",
+    rf"sentence-transformers: (.+?){HOW}": "st:{}",
+    rf"open_clip (.+?){HOW}": "open_clip:{}",
     r"ImageBind, .*, audio tuned .+()": "imagebind_tuned",
     r"ImageBind, .*, long captions without end, .+()": "encoders_torch.imagebind:ImageBindCutEnd",
     r"ImageBind, .+()": "imagebind",
-    r"LAION-CLAP .* with fusion, .+()": "clap_general",
-    r"LAION-CLAP .* without fusion, .+()": "clap_music",
+    r"LAION-CLAP .* with fusion, of long audio the seeded part.+()": "clap_general",
+    r"LAION-CLAP .* without fusion, of long audio the seeded part.+()": "clap_music",
+    r"LAION-CLAP .* with fusion, of long audio the part.+()": f"{CLAP}GeneralCentre",
+    r"LAION-CLAP .* without fusion, of long audio the part.+()": f"{CLAP}MusicCentre",
+    r"LAION-CLAP .* with fusion, of long audio the mean.+()": f"{CLAP}GeneralWindows",
+    r"LAION-CLAP .* without fusion, of long audio the mean.+()": f"{CLAP}MusicWindows",
 }
 """Names of encoders as manifests have them, and the names by which they are loaded.
 

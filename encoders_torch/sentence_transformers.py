@@ -15,6 +15,7 @@ from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
 from encoders_torch.hub import folder_digest, folder_licence, model_folder
 from encoders_torch.media import Media, as_media, read_audio, read_image
+from encoders_torch.torch_encoder import Precision, arithmetic, dtype_of
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.extras import import_extra
 
@@ -41,27 +42,36 @@ class SentenceTransformers(FrozenEncoder):
         name: A folder, or a model on the hub.
         weights: The folder, if it is not ``name``.
         device: Of torch.
+        precision: Of the arithmetic. None is the precision of the weights.
 
     Raises:
         FreeBindError: sentence-transformers is not installed; or there is no such model, it has
             code of its own, or weights are missing.
     """
 
-    def __init__(self, name: str, weights: Path | str | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        name: str,
+        weights: Path | str | None = None,
+        device: str = "cpu",
+        precision: Precision | None = None,
+    ) -> None:
         local = "/" in name or Path(name).exists()
         hub_name = name if local else f"{ORGANISATION}/{name}"
         folder = model_folder(
             hub_name, weights, "see its model card", ORGANISATION, marker="modules.json"
         )
-        self._model, drawn = _load(folder, device, seed=0)
+        self.precision = precision
+        self._model, drawn = _load(folder, device, precision, seed=0)
         self._rate, self._window = _hearing(self._model)
         offered = set(self._model.modalities) - ({"audio"} if self._rate is None else set())
         self._plain = set(self._model.modalities) == {"text"}
         with explained("a model does not say how many dimensions it has", where=folder):
             dim = int(self._model.get_embedding_dimension())
         cut = ", of long audio the middle" if self._window else ""
+        how = "" if precision is None else f", in {precision}"
         super().__init__(
-            name=f"sentence-transformers: {name}{cut}",
+            name=f"sentence-transformers: {name}{cut}{how}",
             dim=dim,
             modalities=[m for m in MODALITIES if m in offered],
             weights_sha256=folder_digest(folder),
@@ -73,7 +83,7 @@ class SentenceTransformers(FrozenEncoder):
 
     def _require_all_weights(self, folder: Path, device: str) -> None:
         """Raise a FreeBindError if embeddings depend on numbers drawn for missing weights."""
-        again, _ = _load(folder, device, seed=1)
+        again, _ = _load(folder, device, self.precision, seed=1)
         for modality in self.modalities:
             item = [self._blank(modality)]
             if not np.array_equal(_embed(self._model, item, 1), _embed(again, item, 1)):
@@ -122,7 +132,8 @@ class SentenceTransformers(FrozenEncoder):
 
     def encode(self, modality: str, batch: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
         """Return the model's rows, each as if its item were alone."""
-        return _embed(self._model, batch, 1 if self._alone.get(modality) else len(batch))
+        with arithmetic(self.precision or "float32"):
+            return _embed(self._model, batch, 1 if self._alone.get(modality) else len(batch))
 
 
 def _embed(model: Any, batch: Sequence[Any], size: int) -> Float32[np.ndarray, "b d"]:
@@ -130,7 +141,9 @@ def _embed(model: Any, batch: Sequence[Any], size: int) -> Float32[np.ndarray, "
     return model.encode(list(batch), batch_size=size, **options).astype(np.float32)
 
 
-def _load(folder: Path, device: str, seed: int) -> tuple[Any, bool]:
+def _load(
+    folder: Path, device: str, precision: Precision | None, seed: int
+) -> tuple[Any, bool]:
     """Load a model; also return whether it drew random numbers, as for weights that are missing."""
     library = import_extra("sentence_transformers", ORGANISATION)
     with (
@@ -147,7 +160,8 @@ def _load(folder: Path, device: str, seed: int) -> tuple[Any, bool]:
             str(folder), device=device, local_files_only=True, trust_remote_code=False
         )
         drawn = not torch.equal(before, torch.random.get_rng_state())
-    return model.eval().requires_grad_(False), drawn
+    dtype = model.dtype if precision is None else dtype_of(precision)
+    return model.eval().requires_grad_(False).to(dtype), drawn
 
 
 def _hearing(model: Any) -> tuple[int | None, int | None]:

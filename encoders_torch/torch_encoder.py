@@ -35,7 +35,7 @@ class TorchEncoder(FrozenEncoder):
         how = "" if precision == "float32" else f", in {precision}"
         super().__init__(**{**about, "name": about["name"] + how})
         self.device, self.precision = device, precision
-        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.dtype = dtype_of(precision)
         self.model: Any = self.placed(model)
 
     def placed(self, model: nn.Module) -> nn.Module:
@@ -57,6 +57,11 @@ class TorchEncoder(FrozenEncoder):
         with torch.inference_mode(), arithmetic(self.precision):
             rows = self.forward(modality, moved(batch, self.device, self.dtype))
             return rows.float().cpu().numpy()
+
+
+def dtype_of(precision: Precision) -> torch.dtype:
+    """Return the dtype of the weights and inputs at a precision."""
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 @contextmanager

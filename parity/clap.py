@@ -18,6 +18,7 @@ import torch
 
 from parity.hub import use_local_hub
 from parity.recordings import CAPTIONS, RECORDINGS, Recording
+from parity.torchvision_ops import declare_torchvision_ops
 
 WITHIN = 1e-6
 APART = 1e-4
@@ -36,20 +37,6 @@ def main() -> None:
     del ops
     print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
     sys.exit(not all(passed))
-
-
-def declare_torchvision_ops() -> Any:
-    """Make PyPI's torchvision, which is built for CUDA, importable with a CPU build of torch.
-
-    Only its compiled operators are missing, and laion_clap uses none of them. With a CUDA build of
-    torch nothing is missing.
-    """
-    if torch.version.cuda is not None:
-        return None
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    return library
 
 
 def compare(space: str, folder: Path) -> list[bool]:

@@ -17,8 +17,9 @@ import tyro
 from benchmarks.export import SIDES, Side, Sizes, compare
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.sources import Source
-from parity.clap import declare_torchvision_ops, write_checkpoint
+from parity.clap import write_checkpoint
 from parity.hub import use_local_hub
+from parity.torchvision_ops import declare_torchvision_ops
 
 
 def file_list(theirs: Any) -> Side:

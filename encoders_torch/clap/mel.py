@@ -56,23 +56,25 @@ def _filters(fused: bool) -> Float32[Tensor, "frequencies bands"]:
 
 
 def four_views(
-    mel: Float32[Tensor, "frames bands"], crop: Crop, seed: int
-) -> Float32[Tensor, "4 clip_frames bands"]:
+    mel: Float32[Tensor, "frames bands"], crop: Crop, seed: int, length: int = FRAMES
+) -> Float32[Tensor, "4 length bands"]:
     """Return the views of long audio for a fused model: all of it shrunk, and a part of each third.
 
     laion_clap shrinks with torchvision's ``Resize``, which has smoothed since torchvision 0.17. It
     did not when the models were trained, so neither does this function.
 
     Args:
-        mel: Spectrogram of more than ten seconds.
+        mel: Spectrogram of more than a clip.
         crop: ``seeded`` or ``centre``: position of the part in each third.
         seed: For ``seeded``. Positions are drawn as laion_clap does, from NumPy's old generator.
+        length: Frames of a clip.
     """
-    shrunk = functional.interpolate(mel[None, None], (FRAMES, BANDS), mode="bilinear")[0, 0]
+    size = (length, mel.shape[1])
+    shrunk = functional.interpolate(mel[None, None], size, mode="bilinear")[0, 0]
     generator = np.random.RandomState(seed)
     views = [shrunk]
-    for third in np.array_split(np.arange(len(mel) - FRAMES + 1), 3):
+    for third in np.array_split(np.arange(len(mel) - length + 1), 3):
         starts = third if len(third) else np.zeros(1, int)
         start = generator.choice(starts) if crop == "seeded" else starts[len(starts) // 2]
-        views.append(mel[start : start + FRAMES])
+        views.append(mel[start : start + length])
     return torch.stack(views)

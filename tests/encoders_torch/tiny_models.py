@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from io import BytesIO
 from pathlib import Path
 
-import sentencepiece
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tiny.tokenizers import write_llama
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -93,14 +92,15 @@ def save_siglip(folder: Path) -> None:
 
 def save_clap(folder: Path, fusion: bool = False) -> None:
     torch.manual_seed(0)
+    bands = 64 if fusion else 16  # transformers shrinks long audio to 64 bands
     audio = {
         "patch_embeds_hidden_size": 8,
         "hidden_size": 16,
         "depths": [1, 1],
         "num_attention_heads": [2, 2],
         "num_hidden_layers": 2,
-        "spec_size": 64,
-        "num_mel_bins": 16,
+        "spec_size": 4 * bands,
+        "num_mel_bins": bands,
         "window_size": 4,
         "enable_fusion": fusion,
         "fusion_type": "aff_2d" if fusion else None,
@@ -109,10 +109,10 @@ def save_clap(folder: Path, fusion: bool = False) -> None:
     config = ClapConfig(text_config=text, audio_config=audio, projection_dim=12)
     ClapModel(config).save_pretrained(folder)
     ClapFeatureExtractor(
-        feature_size=16,
+        feature_size=bands,
         sampling_rate=RATE,
         hop_length=64,
-        fft_window_size=256,
+        fft_window_size=16 * bands,
         max_length_s=1,
         frequency_min=50,
         frequency_max=4000,
@@ -133,26 +133,10 @@ def save_internvl(folder: Path) -> None:
     config = StandInConfig(auto_map={k: f"{code.stem}.{v}" for k, v in classes.items()})
     StandInModel(config).save_pretrained(folder)
     shutil.copy(code, folder)
-    save_llama_tokenizer(folder)
+    write_llama(folder)
     square = {**IMAGE, "size": 224, "crop_size": 224, "do_center_crop": True}
     config = {**square, "image_processor_type": "CLIPImageProcessor"}
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
-
-
-def save_llama_tokenizer(folder: Path) -> None:
-    model = BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["summarize:a dog barks", "the quick brown fox jumps over it"] * 4),
-        model_writer=model,
-        vocab_size=60,
-        hard_vocab_limit=False,
-        model_type="bpe",
-        minloglevel=2,
-    )
-    (folder / "tokenizer.model").write_bytes(model.getvalue())
-    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": True}
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**config, **tokens}))
 
 
 def save_sentence_transformer(folder: Path, tokens: int = 12, **options) -> None:

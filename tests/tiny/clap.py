@@ -33,20 +33,23 @@ IN_BLOCK = (
 )
 
 
-def write_clap(folder: Path, *, fused: bool, change: Callable[[dict], Any] | None = None) -> Path:
+def write_clap(
+    folder: Path, *, fused: bool, change: Callable[[dict], Any] | None = None, dim: int = DIM
+) -> Path:
     """Write a checkpoint and RoBERTa's tokenizer beside it; return the checkpoint's path.
 
     Args:
         folder: Where.
         fused: Whether the model fuses parts of long audio.
         change: Called with the checkpoint before it is saved, to spoil it.
+        dim: Dimensions of its space.
     """
     tokens = write_byte_pairs(folder / "roberta-base")
     checkpoint = {
         "epoch": 1,
         "best": {"mAP@10": np.float64(0.5), "steps": np.int64(3)},
         "optimizer": {"state": {0: torch.ones(3)}},
-        "state_dict": laion_state(tiny_model(tokens, fused)),
+        "state_dict": laion_state(tiny_model(tokens, fused, dim)),
     }
     if change:
         change(checkpoint)
@@ -54,7 +57,7 @@ def write_clap(folder: Path, *, fused: bool, change: Callable[[dict], Any] | Non
     return folder / "clap.pt"
 
 
-def tiny_model(tokens: int, fused: bool) -> ClapModel:
+def tiny_model(tokens: int, fused: bool, dim: int = DIM) -> ClapModel:
     """Return a model with random weights and normalisation that suits real spectrograms."""
     audio = {"patch_embeds_hidden_size": 8, "hidden_size": 16, "depths": [2, 1]}
     fusion = {"enable_fusion": fused, "fusion_type": "aff_2d" if fused else None}
@@ -63,7 +66,7 @@ def tiny_model(tokens: int, fused: bool) -> ClapModel:
     config = ClapConfig(
         audio_config=audio | fusion | {"num_attention_heads": [2, 4], "num_hidden_layers": 2},
         text_config=text | layers,
-        projection_dim=DIM,
+        projection_dim=dim,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
@@ -28,6 +29,26 @@ def write_word_pieces(folder: Path) -> None:
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     (folder / "vocab.txt").write_text("\n".join(tokens))
     (folder / "tokenizer_config.json").write_text("{}")
+
+
+def write_llama(folder: Path) -> None:
+    """Write a sentencepiece tokenizer as InternVL has."""
+    import sentencepiece  # only InternVL needs it
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["summarize:a dog barks", "the quick brown fox jumps over it"] * 4),
+        model_writer=model,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        model_type="bpe",
+        minloglevel=2,
+    )
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
+    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": True}
+    tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, **tokens}))
 
 
 def _byte_letters() -> list[str]:

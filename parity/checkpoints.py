@@ -1,0 +1,60 @@
+"""Names of the files that FreeBind's released spaces need, as its README and its code name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders_torch.clap.published import GENERAL, MUSIC
+from encoders_torch.released import FILE
+from fb_jax.projector.released import FOLDERS
+
+FILES: dict[str, tuple[str, ...]] = {
+    "imagebind": ("imagebind_huge.pth",),
+    "clap_general": GENERAL.names,
+    "clap_music": MUSIC.names,
+    "internvl": ("InternVL-14B-224px",),
+    "imagebind_tuned": ("DrvtFT_audio_with_head.pt", "InternVL_IB_audio_with_head.pt"),
+}
+"""Encoder to the names that its file or folder may have; the first that is there is taken."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a product needs.
+
+    Attributes:
+        families: The authors' folders of projectors.
+        encoders: Native spaces.
+    """
+
+    families: tuple[str, ...]
+    encoders: tuple[str, ...]
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the folder of an encoder contains code that runs."""
+        return "internvl" in self.encoders
+
+    def lacking(self, weights: Path) -> list[str]:
+        """Return what is missing in a folder."""
+        members = [f"{family}/{member}/{FILE}" for family in self.families for member in _MEMBERS]
+        files = [name for name in members if not (weights / name).is_file()]
+        encoders = [space for space in self.encoders if find(weights, space) is None]
+        return [*files, *(f"{' or '.join(FILES[space])} ({space})" for space in encoders)]
+
+
+_MEMBERS = tuple(FOLDERS.values())
+CLAPS = ("clap_general", "clap_music")
+PRODUCTS = {
+    "imagebind_pp": Product(("IB_PP_G_Proj", "IB_PP_M_Proj"), ("imagebind", *CLAPS)),
+    "internvl_ib_tuned_pp": Product(
+        ("InternVL_IB_Proj", "InternVL_IB_FTPP_G_Proj", "InternVL_IB_FTPP_M_Proj"),
+        ("imagebind", "imagebind_tuned", "internvl", *CLAPS),
+    ),
+}
+
+
+def find(weights: Path, space: str) -> Path | None:
+    """Return the file or folder of an encoder, if it is in a folder."""
+    return next((weights / n for n in FILES[space] if (weights / n).exists()), None)
