@@ -116,6 +116,12 @@ def recorded_encoder(name: str) -> str | None:
     return None
 
 
+def recorded_options(name: str) -> dict[str, Any]:
+    """Return the options of ``load_encoder`` that the name of an encoder in a manifest tells."""
+    precision = re.search(r", in (tf32|bfloat16)(,|$)", name)
+    return {"precision": precision[1]} if precision else {}
+
+
 def known_encoders() -> list[str]:
     """Return the names of the spaces for which an installed package has an encoder."""
     return sorted(_installed())

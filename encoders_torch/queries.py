@@ -13,8 +13,8 @@ from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
 from encoders_torch.exporting.encoding import Encoding
 from encoders_torch.exporting.reading import Read, read_item
-from encoders_torch.loading import load_encoder, recorded_encoder
-from encoders_torch.media import as_media
+from encoders_torch.loading import load_encoder, recorded_encoder, recorded_options
+from encoders_torch.media import Media, MediaOptions
 from fb_jax.arguments import of_spaces
 from fb_jax.banks import Encoder
 from fb_jax.errors import FreeBindError, notice_once
@@ -38,6 +38,7 @@ class QueryEncoder:
         name: Name of the encoder to load; None takes the recorded one.
         weights: Its file or folder of weights, if it needs one.
         sample: Shows whether the encoder is the same where the manifests have no digest.
+        trust_remote_code: Whether code in a model's folder may run.
     """
 
     space: str
@@ -45,6 +46,7 @@ class QueryEncoder:
     name: str | None = None
     weights: str | None = None
     sample: Sample | None = None
+    trust_remote_code: bool = False
 
     def load(self, device: str) -> FrozenEncoder:
         """Load the encoder.
@@ -57,7 +59,10 @@ class QueryEncoder:
             raise self._unavailable("no encoder that can be loaded by this name")
         notice_once(f"{self.space}: loading the encoder {name}")
         try:
-            return load_encoder(name, self.weights, device)
+            options = recorded_options(self.recorded.name)
+            if self.trust_remote_code:
+                options["trust_remote_code"] = True
+            return load_encoder(name, self.weights, device, **options)
         except FreeBindError as error:
             raise self._unavailable(in_one_line(error)) from error
 
@@ -73,7 +78,12 @@ class QueryEncoder:
 
     def require_same(self, encoder: FrozenEncoder) -> None:
         """Raise a FreeBindError if another encoder computed the banks; say so if nobody knows."""
-        digest = self.recorded.weights_sha256
+        digest, name = self.recorded.weights_sha256, self.recorded.name
+        if digest == encoder.weights_sha256 and not name.startswith(encoder.name):
+            notice_once(
+                f"{self.space}: its banks were computed by {name}; the query is embedded by "
+                f"{encoder.name}, with the same weights"
+            )
         if digest == UNKNOWN:
             self._require_same_row(encoder)
         elif digest != encoder.weights_sha256:
@@ -120,6 +130,7 @@ def query_encoders(
     names: Sequence[str],
     weights: Sequence[str],
     known: Sequence[str],
+    trust_remote_code: bool = False,
 ) -> list[QueryEncoder]:
     """Return the encoder of each space.
 
@@ -129,6 +140,7 @@ def query_encoders(
         names: ``SPACE=ENCODER`` as the user gave them; see ``of_spaces``.
         weights: ``SPACE=PATH``, the same.
         known: The spaces that names and paths may be for.
+        trust_remote_code: Whether code in a model's folder may run.
 
     Raises:
         FreeBindError: A name or path is that of another space.
@@ -136,8 +148,8 @@ def query_encoders(
     named = of_spaces("--encoder", names, known)
     paths = of_spaces("--weights", weights, known)
     return [
-        QueryEncoder(space, recorded[space], named.get(space), paths.get(space), samples[space])
-        for space in recorded
+        QueryEncoder(s, recorded[s], named.get(s), paths.get(s), samples[s], trust_remote_code)
+        for s in recorded
     ]
 
 
@@ -167,19 +179,29 @@ def embed_query(
             unavailable[query_encoder.space] = error
         else:
             query_encoder.require_same(encoder)
-            rows[query_encoder.space] = embed(encoder, modality, item)
+            how = MediaOptions.described(query_encoder.recorded.name)
+            rows[query_encoder.space] = embed(encoder, modality, item, how)
     return rows, unavailable
 
 
-def embed(encoder: FrozenEncoder, modality: str, item: str | Path) -> Float32[np.ndarray, "1 d"]:
+def embed(
+    encoder: FrozenEncoder, modality: str, item: str | Path, how: MediaOptions | None = None
+) -> Float32[np.ndarray, "1 d"]:
     """Return the unit row of one item, as an export computes it.
+
+    Args:
+        encoder: The encoder.
+        modality: Name of the item's modality.
+        item: A caption, or the path of a media file.
+        how: How media are read.
 
     Raises:
         FreeBindError: The item cannot be read, or its embedding has no direction.
     """
     if not str(item).strip():
         raise FreeBindError(f"the {modality} to embed is empty")
-    read = _read(encoder, modality, item)
+    content = Media(item, options=how or MediaOptions()) if isinstance(item, Path) else item
+    read = _read(encoder, modality, content)
     if read.reason is not None:
         raise _not_embedded(encoder, modality, item, read.reason)
     rows, failed = Encoding(encoder, modality).encode(encoder.collate(modality, [read.value]), 1)
@@ -188,10 +210,9 @@ def embed(encoder: FrozenEncoder, modality: str, item: str | Path) -> Float32[np
     return rows
 
 
-def _read(encoder: FrozenEncoder, modality: str, item: str | Path) -> Read:
+def _read(encoder: FrozenEncoder, modality: str, content: str | Media) -> Read:
     try:
         encoder.prepare(modality)
-        content = as_media(item) if isinstance(item, Path) else item
         return read_item(encoder, modality, content)
     except Exception as error:
         return Read(reason=in_one_line(error))

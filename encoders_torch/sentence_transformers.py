@@ -141,9 +141,7 @@ def _embed(model: Any, batch: Sequence[Any], size: int) -> Float32[np.ndarray, "
     return model.encode(list(batch), batch_size=size, **options).astype(np.float32)
 
 
-def _load(
-    folder: Path, device: str, precision: Precision | None, seed: int
-) -> tuple[Any, bool]:
+def _load(folder: Path, device: str, precision: Precision | None, seed: int) -> tuple[Any, bool]:
     """Load a model; also return whether it drew random numbers, as for weights that are missing."""
     library = import_extra("sentence_transformers", ORGANISATION)
     with (

@@ -77,7 +77,7 @@ def export_banks(
             device fails, every item fails, or (strict) one does.
     """
     items = list_items(split, modality, source, append=append)
-    how = source.options.describe()
+    how = source.how(modality)
     parts, results, targets = {}, {}, []
     for number, (space, encoder) in enumerate(encoders.items()):
         about = provenance(encoder, licence, how)

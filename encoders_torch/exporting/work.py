@@ -81,7 +81,10 @@ class ShardWork:
         self.blocks = [
             _Block(target, np.zeros((len(rows), target.encoder.dim), dtype)) for target in targets
         ]
-        self.done = min(self._kept(block) for block in self.blocks)
+        self.done = min([self._kept(block) for block in self.blocks])
+        here = {rows[i] for i in order[: self.done]}
+        for block in self.blocks:  # one may have kept more than another
+            block.failures = [failure for failure in block.failures if failure.row in here]
         self.saved = self.done
         self.since = time.monotonic()
 

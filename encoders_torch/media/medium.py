@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from encoders_torch.media.segments import fragment
 from fb_jax import files
 from fb_jax.errors import FreeBindError
+
+TURNED = ", pictures turned by EXIF"
 
 Content = io.BufferedReader | io.BytesIO
 """An opened item."""
@@ -33,8 +36,14 @@ class MediaOptions:
 
     def describe(self) -> str:
         """Return what differs from the defaults, to be added to an encoder's name."""
-        turned = ", pictures turned by EXIF" if self.turn else ""
+        turned = TURNED if self.turn else ""
         return turned + ("" if self.frame_at is None else f", frame at {self.frame_at:g} s")
+
+    @staticmethod
+    def described(name: str) -> MediaOptions:
+        """Return the options that an encoder's name in a manifest ends with."""
+        second = re.search(r", frame at (\S+) s$", name)
+        return MediaOptions(TURNED in name, float(second[1]) if second else None)
 
 
 @dataclass(frozen=True)

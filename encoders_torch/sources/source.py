@@ -37,6 +37,10 @@ class Source:
         """Where an item's content is: ``caption`` or ``path``."""
         return "caption" if self.folder is None else "path"
 
+    def how(self, modality: str) -> str:
+        """Return how pictures are read, to be added to an encoder's name."""
+        return "" if modality in ("audio", "text") else self.options.describe()
+
     def content(self, item: Item) -> str | Media:
         """Return the caption or the media of an item, found by its text alone.
 

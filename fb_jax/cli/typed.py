@@ -37,6 +37,7 @@ class Typed:
             or a name. By default the one that the banks of the space name. With several spaces:
             SPACE=ENCODER.
         weights: File or folder of the encoder's weights. With several spaces: SPACE=PATH.
+        trust_remote_code: Run the code in a model's folder, as internvl needs. Read it first.
 
     Raises:
         FreeBindError: There are several items, or encoders without an item.
@@ -47,10 +48,13 @@ class Typed:
     audio: Annotated[Path | None, arg(metavar="FILE")] = None
     encoder: Annotated[tuple[str, ...], arg(metavar="ENCODER ...")] = ()
     weights: Annotated[tuple[str, ...], arg(metavar="PATH ...")] = ()
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         items = self._items()
-        if len(items) > 1 or (not items and (self.encoder or self.weights)):
+        if len(items) > 1 or (
+            not items and (self.encoder or self.weights or self.trust_remote_code)
+        ):
             raise FreeBindError(
                 "there is not one item to embed",
                 expected="one of --text, --image, --audio",
@@ -138,6 +142,7 @@ def embed_typed(
         typed.encoder,
         typed.weights,
         native,
+        typed.trust_remote_code,
     )
     device = "cuda" if platform() == "gpu" else "cpu"
     rows, unavailable = embed_query(encoders, modality, item, device)

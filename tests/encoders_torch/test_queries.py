@@ -87,7 +87,7 @@ def test_every_encoder_with_a_name_is_found_by_what_it_records():
 
     names = {
         "imagebind": [f"{ABOUT}, own towers", f"{ABOUT}, package imagebind"],
-        "clap_general": [f"{describe(GENERAL, 'centre')}, laion_clap"],
+        "clap_general": [f"{describe(GENERAL, 'seeded')}, laion_clap"],
         "clap_music": [f"{describe(MUSIC, 'seeded')}, transformers"],
         "imagebind_tuned": [f"{ABOUT}, own towers, audio tuned into internvl_ib"],
     }
