@@ -89,7 +89,7 @@ class ExportConfig:
     text: PathOption = None
     source: Annotated[tuple[str, ...], _texts("MODALITY=PATH")] = ()
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
-    precision: Annotated[Precision | None, arg(help_behavior_hint="")] = None
+    precision: Annotated[Precision | None, arg(metavar="NAME", help_behavior_hint="")] = None
     trust_remote_code: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     revision: TextOption = None
     strict: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
@@ -187,6 +187,8 @@ def export(config: ExportConfig) -> None:
         with several.leaving_out(space):
             encoder = load()
             _require_modalities(encoder, sources, every=len(loaders) == 1)
+            for modality in set(sources) & set(encoder.modalities):
+                encoder.prepare(modality)
             encoders[space] = encoder
     for modality, source in sources.items():
         able = {s: e for s, e in encoders.items() if modality in e.modalities}
@@ -261,8 +263,6 @@ def _export_modality(
 def _export_together(
     config: ExportConfig, encoders: dict[str, FrozenEncoder], modality: str, source: Source
 ) -> None:
-    for encoder in encoders.values():
-        encoder.prepare(modality)
     split, settings = Split(config.out / config.split), config.placed()
     total = settings.share(len(list_items(split, modality, source, append=config.append)))
     with ConsoleReporter().task(f"{'+'.join(encoders)}/{modality}", total) as advance:

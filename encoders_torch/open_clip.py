@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.func import functional_call

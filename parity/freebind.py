@@ -123,9 +123,7 @@ def _here(settings: Settings) -> list[str]:
     return here
 
 
-def _encode(
-    spaces: set[str], items: Mapping[str, Sequence[Any]], settings: Settings
-) -> Rows:
+def _encode(spaces: set[str], items: Mapping[str, Sequence[Any]], settings: Settings) -> Rows:
     """Return the rows of all items, by one encoder after another: InternVL alone takes 28 GB."""
     rows: Rows = {}
     for space in sorted(spaces):

@@ -14,9 +14,7 @@ LONGER = "the quick brown fox " * 9
 
 def load(name, folder):
     if name == "internvl":
-        return load_encoder(
-            "internvl", folder, "cpu", precision="float32", trust_remote_code=True
-        )
+        return load_encoder("internvl", folder, "cpu", precision="float32", trust_remote_code=True)
     return load_encoder(f"hf:{folder}", None, "cpu")
 
 
@@ -44,7 +42,9 @@ def test_rows_are_those_of_uncut_captions(tmp_path, name, longest):
     full = ids_of(torch.utils.data.default_collate(reads)).shape[1]
     width = ids_of(batch).shape[1]
     assert width == longest if longest else width < full
-    np.testing.assert_allclose(unit(encoder.encode("text", batch)), uncut(encoder, reads), atol=1e-6)
+    np.testing.assert_allclose(
+        unit(encoder.encode("text", batch)), uncut(encoder, reads), atol=1e-6
+    )
     reads.append(encoder.read("text", LONGER))
     whole = encoder.collate("text", reads)
     assert ids_of(whole).shape[1] == full

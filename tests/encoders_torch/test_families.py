@@ -236,5 +236,7 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path, name, weights):
 def test_without_a_network_it_says_what_to_get_and_where_to_put_it(offline):
     name = "openai/clip-vit-base-patch32"
     how = rf"hf download {name} --local-dir FOLDER; then give --weights FOLDER"
-    with pytest.raises(FreeBindError, match=rf"weights of .* are missing(.|\n)*co/{name}(.|\n)*{how}"):
+    with pytest.raises(
+        FreeBindError, match=rf"weights of .* are missing(.|\n)*co/{name}(.|\n)*{how}"
+    ):
         load_encoder(f"hf:{name}", None, "cpu")

@@ -197,9 +197,7 @@ def test_every_tag_prepares_pictures_as_open_clip_does(architectures, save, by_t
         ("ViT-L-14/laion2b_s32b_b82k", ", pictures shortest bicubic to (224, 224), normalised by"),
     ],
 )
-def test_rows_are_those_of_the_tag_also_from_a_file(
-    architectures, save, by_tag, images, name, how
-):
+def test_rows_are_those_of_the_tag_also_from_a_file(architectures, save, by_tag, images, name, how):
     arch, _, tag = name.partition("/")
     encoder = load_encoder(f"open_clip:{name}", save(arch), "cpu")
     assert encoder.name.startswith(f"open_clip {name}{how}")

@@ -50,7 +50,9 @@ def weights(tmp_path_factory):
     for space, fused in (("clap_general", True), ("clap_music", False)):
         path = write_clap(folder / space, fused=fused, dim=512)
         shutil.move(path, folder / FILES[space][-1])
-        shutil.copytree(folder / space / "roberta-base", folder / "roberta-base", dirs_exist_ok=True)
+        shutil.copytree(
+            folder / space / "roberta-base", folder / "roberta-base", dirs_exist_ok=True
+        )
     (folder / "InternVL-14B-224px").mkdir()
     save_internvl(folder / "InternVL-14B-224px")
     for product in PRODUCTS.values():
