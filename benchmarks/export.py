@@ -1,9 +1,9 @@
-"""An export and a plain loop: ``python benchmarks/export.py --encoder MODULE:CLASS --image DIR``.
+"""An export and a loop by hand: ``python benchmarks/export.py --encoder MODULE:CLASS --image DIR``.
 
 Without an encoder and media it makes random media and a small network, so that the time for reading
-shows. Both sides read, encode and write the same items and take turns; their best rounds are
-compared. ``benchmarks/random_weights.py`` makes weights for our encoders, and ``parity/speed.py``
-adds laion_clap as a third side.
+shows. The loop is torch's ``DataLoader`` with as many workers, and one ``.npy`` at the end. Both
+sides take turns; medians over the rounds are compared. ``benchmarks/random_weights.py`` makes
+weights for our encoders, and ``parity/speed.py`` adds laion_clap as a third side.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import tyro
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from torch.utils.data import DataLoader, Dataset
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.exporting.pipeline import export_bank
@@ -51,7 +53,7 @@ class Sizes:
     only: tuple[str, ...] = ("audio", "image", "text")
     """Modalities to encode."""
     device: str = "cpu"
-    rounds: int = 2
+    rounds: int = 3
     settings: tyro.conf.OmitArgPrefixes[ExportSettings] = field(
         default_factory=lambda: ExportSettings(batch=32)
     )
@@ -109,18 +111,36 @@ def open_media(sizes: Sizes) -> dict[str, Source]:
     return {m: open_source(m, path) for m, path in paths.items() if path is not None}
 
 
+class Items(Dataset):
+    """What a loop by hand reads."""
+
+    def __init__(self, encoder: FrozenEncoder, modality: str, source: Source) -> None:
+        self.read = partial(encoder.read, modality)
+        folder = source.folder
+        self.items = [i["caption"] if folder is None else folder / i["path"] for i in source.items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.read(self.items[row])
+
+
 def plain_loop(
     encoder: FrozenEncoder, modality: str, source: Source, sizes: Sizes, out: Path
 ) -> Timings:
-    """Read, encode and write in turn: the obvious way to write it."""
-    timings, rows, batch = Timings(), [], sizes.settings.batch
-    folder = source.folder
-    items = [i["caption"] if folder is None else folder / i["path"] for i in source.items]
-    for first in range(0, len(items), batch):
-        with timings.measure("read"):
-            read = [encoder.read(modality, item) for item in items[first : first + batch]]
+    """Encode what torch's DataLoader reads, and save one array: the obvious way to write it."""
+    timings, rows, settings = Timings(), [], sizes.settings
+    loader = DataLoader(
+        Items(encoder, modality, source),
+        batch_size=settings.batch,
+        num_workers=settings.workers,
+        collate_fn=partial(encoder.collate, modality),
+        multiprocessing_context="fork" if settings.workers else None,
+    )
+    for batch in timings.waiting(iter(loader)):
         with timings.measure("encode"):
-            rows.append(unit_rows(encoder.rows(modality, read)))
+            rows.append(unit_rows(encoder.encode(modality, batch)))
     with timings.measure("write"):
         np.save(out / "rows.npy", np.concatenate(rows).astype(np.float16))
     return timings
@@ -164,7 +184,7 @@ def main() -> None:
 
 def compare(encoder: FrozenEncoder, sizes: Sizes, sides: Mapping[str, Side]) -> None:
     """Print a table: all sides on all modalities."""
-    columns = ("", "items/s", "speed / plain loop", "CPU ms per item", "where the time went")
+    columns = ("", "items/s", "speed / loop", "CPU ms per item", "where the time went")
     table = Table(*columns, title=encoder.name)
     with tempfile.TemporaryDirectory() as folder:
         media = open_media(sizes) or make_media(Path(folder), sizes.items, sizes.seconds)
@@ -172,7 +192,7 @@ def compare(encoder: FrozenEncoder, sizes: Sizes, sides: Mapping[str, Side]) -> 
             if modality in encoder.modalities and modality in sizes.only:
                 add_rows(table, encoder, modality, source, sizes, sides)
     workers = f"{sizes.settings.workers} workers, batches of {sizes.settings.batch}"
-    Console(width=120).print(table, f"{sizes.device}, {workers}, best of {sizes.rounds}")
+    Console(width=120).print(table, f"{sizes.device}, {workers}, medians of {sizes.rounds} rounds")
 
 
 def add_rows(
@@ -185,15 +205,19 @@ def add_rows(
 ) -> None:
     """Add the rows of one modality, one for each side."""
     count = sum(1 for _ in source.items)
-    best: dict[str, Round] = {}
+    rounds: dict[str, list[Round]] = {name: [] for name in sides}
     for _ in range(sizes.rounds):
         for name, side in sides.items():
-            latest = run_once(side, encoder, modality, source, sizes)
-            best[name] = min(best.get(name, latest), latest, key=attrgetter("wall"))
-    for name, fastest in best.items():
-        ratio = f"{best['plain loop'].wall / fastest.wall:.2f}"
-        rate, work = f"{count / fastest.wall:,.1f}", f"{1000 * fastest.cpu / count:,.2f}"
-        table.add_row(f"{modality}, {name}", rate, ratio, work, str(fastest.timings or ""))
+            rounds[name].append(run_once(side, encoder, modality, source, sizes))
+    for name, mine in rounds.items():
+        pairs = zip(rounds["plain loop"], mine, strict=True)
+        speed = median(loop.wall / own.wall for loop, own in pairs)
+        rate = count / median(own.wall for own in mine)
+        work = 1000 * median(own.cpu for own in mine) / count
+        time_went = str(mine[-1].timings or "")
+        table.add_row(
+            f"{modality}, {name}", f"{rate:,.1f}", f"{speed:.2f}", f"{work:,.2f}", time_went
+        )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, arg
 
@@ -20,10 +20,12 @@ from encoders_torch.command import (
     run,
 )
 from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.exporting.on_ray import connected
 from encoders_torch.exporting.pipeline import export_banks
 from encoders_torch.exporting.report import ExportResult, require_none
 from encoders_torch.exporting.retrying import retry_bank
 from encoders_torch.exporting.target import ExportSettings
+from encoders_torch.exporting.workplace import Here, Workplace
 from encoders_torch.loading import known_encoders, load_encoder
 from encoders_torch.sources import Source, SourceOptions, list_items, open_source
 from encoders_torch.torch_encoder import Precision
@@ -31,7 +33,7 @@ from fb_jax import files
 from fb_jax.arguments import named, of_spaces
 from fb_jax.banks import POOL, Split, open_bank, require_name
 from fb_jax.console import ConsoleReporter
-from fb_jax.errors import FreeBindError, Interrupted, notice_once
+from fb_jax.errors import FreeBindError, Interrupted, notice_once, require_range
 
 ALL = "all"
 NOT_IN_ALL = ("imagebind_tuned", "internvl")
@@ -40,6 +42,11 @@ NOT_IN_ALL = ("imagebind_tuned", "internvl")
 SHOWN = 3
 EXAMPLE = """--space my_clip --encoder hf:openai/clip-vit-base-patch32 \\
     --image photos/ --text captions.txt --out BANKS"""
+
+
+def _load(name: str, weights: str | None, device: str, *args: Any, **options: Any) -> FrozenEncoder:
+    """Load an encoder on a device as the command names it; on a cluster, an actor does it."""
+    return load_encoder(name, weights, device_of(device), *args, **options)
 
 
 def _texts(metavar: str) -> object:
@@ -75,6 +82,9 @@ class ExportConfig:
         strict: Stop at the first item that fails.
         append: Add the new items of the sources to those that are here, and encode only them.
         retry_failed: Try the items again that failed before; the other rows stay as they are.
+        ray: Encode on a Ray cluster: its address, auto, or local for one on this machine. Needs
+            pip install 'freebind-jax[ray]', and a disk that all machines share.
+        ray_actors: Number of processes that encode on it. As many as it has GPUs if not given.
     """
 
     space: Annotated[tuple[str, ...], arg(metavar="SPACE ...")]
@@ -95,6 +105,8 @@ class ExportConfig:
     strict: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     append: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     retry_failed: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
+    ray: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    ray_actors: Annotated[int | None, arg(help_behavior_hint="")] = None
     settings: Annotated[OmitArgPrefixes[ExportSettings], arg(name="batch and shard")] = field(
         default_factory=ExportSettings
     )
@@ -150,15 +162,30 @@ class ExportConfig:
             "trust_remote_code": self.trust_remote_code,
         }
         options = {name: value for name, value in chosen.items() if value}
-        device = device_of(self.device)
+        device = self.device if self.ray else device_of(self.device)
         return {
-            s: partial(load_encoder, names[s], weights.get(s), device, backends.get(s), **options)
+            s: partial(_load, names[s], weights.get(s), device, backends.get(s), **options)
             for s in spaces
         }
 
+    def workplace(self) -> AbstractContextManager[Workplace]:
+        """Return where encoders are loaded and items encoded: in this process, or on a cluster.
+
+        Raises:
+            FreeBindError: The cluster cannot be used.
+        """
+        if self.ray is None:
+            return nullcontext(Here())
+        require_range(
+            "export", 1, 10_000, ray_actors=1 if self.ray_actors is None else self.ray_actors
+        )
+        if self.retry_failed:
+            raise FreeBindError("--retry-failed runs on one machine", fix="leave --ray out")
+        return connected(self.ray, self.device, self.ray_actors, self.settings.workers)
+
     def placed(self) -> ExportSettings:
         """Return the settings; torchrun and srun say which shards are this process's."""
-        if self.settings.num_shards > 1 or (place := place_among_processes()) is None:
+        if self.ray or self.settings.num_shards > 1 or (place := place_among_processes()) is None:
             return self.settings
         notice_once(f"process {place[0]} of {place[1]}: takes every shard with that remainder")
         return replace(self.settings, shard_id=place[0], num_shards=place[1])
@@ -183,17 +210,18 @@ def export(config: ExportConfig) -> None:
     sources, loaders = config.sources(), config.loaders()
     several = _Several(alone=len(loaders) == 1 or config.strict)
     encoders: dict[str, FrozenEncoder] = {}
-    for space, load in loaders.items():
-        with several.leaving_out(space):
-            encoder = load()
-            _require_modalities(encoder, sources, every=len(loaders) == 1)
-            for modality in set(sources) & set(encoder.modalities):
-                encoder.prepare(modality)
-            encoders[space] = encoder
-    for modality, source in sources.items():
-        able = {s: e for s, e in encoders.items() if modality in e.modalities}
-        if able:
-            _export_modality(config, able, modality, source, several)
+    with config.workplace() as workplace:
+        for space, load in loaders.items():
+            with several.leaving_out(space):
+                encoder = workplace.load(load)
+                _require_modalities(encoder, sources, every=len(loaders) == 1)
+                for modality in set(sources) & set(encoder.modalities):
+                    encoder.prepare(modality)
+                encoders[space] = encoder
+        for modality, source in sources.items():
+            able = {s: e for s, e in encoders.items() if modality in e.modalities}
+            if able:
+                _export_modality(config, able, modality, source, several, workplace)
     several.require_all()
 
 
@@ -246,10 +274,11 @@ def _export_modality(
     modality: str,
     source: Source,
     several: _Several,
+    workplace: Workplace,
 ) -> None:
     """Export together, so that items are read once; if that fails, one space after the other."""
     try:
-        _export_together(config, encoders, modality, source)
+        _export_together(config, encoders, modality, source, workplace)
     except Interrupted:
         raise
     except FreeBindError:
@@ -257,11 +286,15 @@ def _export_modality(
             raise
         for space, encoder in encoders.items():
             with several.leaving_out(space):
-                _export_together(config, {space: encoder}, modality, source)
+                _export_together(config, {space: encoder}, modality, source, workplace)
 
 
 def _export_together(
-    config: ExportConfig, encoders: dict[str, FrozenEncoder], modality: str, source: Source
+    config: ExportConfig,
+    encoders: dict[str, FrozenEncoder],
+    modality: str,
+    source: Source,
+    workplace: Workplace,
 ) -> None:
     split, settings = Split(config.out / config.split), config.placed()
     total = settings.share(len(list_items(split, modality, source, append=config.append)))
@@ -276,6 +309,7 @@ def _export_together(
             strict=config.strict and not config.retry_failed,
             append=config.append,
             progress=lambda rows, timings: advance(rows, note=str(timings)),
+            run=workplace.run,
         )
     for space, result in results.items():
         if config.retry_failed and result.complete and result.failures:

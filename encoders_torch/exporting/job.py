@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -46,14 +46,33 @@ class Job:
     _open: deque[ShardWork] = field(default_factory=deque)
     _writing: Future[None] | None = None
 
-    def run(self) -> None:
-        """Encode every shard that is left; whatever ends this early, what is done is kept."""
+    @property
+    def shards(self) -> range:
+        """Numbers of this process's shards."""
+        every = self.targets[0].writer.shards
+        return every[self.settings.shard_id :: self.settings.num_shards]
+
+    def left(self) -> list[int]:
+        """Return the shards that are not written yet."""
+        return [s for s in self.shards if not all(t.writer.done(s) for t in self.targets)]
+
+    def size(self, shard: int) -> int:
+        """Return how many rows a shard has."""
+        return len(self.targets[0].writer.rows_of(shard))
+
+    def run(self, shards: Iterable[int] | None = None) -> None:
+        """Encode shards that are left; whatever ends this early, what is done is kept.
+
+        Args:
+            shards: Their numbers; all of this process's if not given.
+        """
+        todo = self.shards if shards is None else shards
         for target in self.targets:
             target.result.timings = self.timings
         ahead = self.settings.ahead([target.encoder for target in self.targets])
         with ThreadPoolExecutor(1) as thread:
             try:
-                with closing(read_ahead(self.reader, self._tasks(), ahead)) as reads:
+                with closing(read_ahead(self.reader, self._tasks(todo), ahead)) as reads:
                     for found in self.timings.waiting(reads):
                         self._write_complete(thread)
                         self._take(found)
@@ -63,10 +82,9 @@ class Job:
                 self._give_up()
                 raise
 
-    def _tasks(self) -> Iterator[Task]:
+    def _tasks(self, shards: Iterable[int]) -> Iterator[Task]:
         """Yield what is to be read; a shard is claimed when its first task is asked for."""
-        shards = self.targets[0].writer.shards
-        for shard in shards[self.settings.shard_id :: self.settings.num_shards]:
+        for shard in shards:
             if (work := self._claimed(shard)) is not None:
                 self._open.append(work)
                 yield from work.tasks(self.settings.batch)

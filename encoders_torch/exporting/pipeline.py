@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from encoders_torch.encoder import FrozenEncoder, provenance
@@ -52,6 +52,7 @@ def export_banks(
     strict: bool = False,
     append: bool = False,
     progress: Progress = lambda _rows, _timings: None,
+    run: Callable[[Job], None] = Job.run,
 ) -> dict[str, ExportResult]:
     """Encode the items of one modality into a bank of each space. What is done is kept.
 
@@ -68,6 +69,7 @@ def export_banks(
         strict: Raise at the first item that fails.
         append: Add new items of the source to the item list; see ``list_items``.
         progress: Called after every batch.
+        run: Does a job; ``on_ray.Cluster.run`` does it on other machines.
 
     Returns:
         Space to failures and timings. After an interruption the same call ends in the same bytes.
@@ -92,11 +94,11 @@ def export_banks(
     progress(settings.share(here), Timings())
     reader = ItemReader(list(encoders.values()), modality, items, source, settings.batch_bytes)
     for alike in _alike(targets):
-        Job(reader, alike, settings, strict, progress).run()
+        run(Job(reader, alike, settings, strict, progress))
     late = [s for s in encoders if _finish(parts[s], results[s], len(items))]
     if late:
         rest = {space: encoders[space] for space in late}
-        more: dict[str, Any] = {"licence": licence, "progress": progress}
+        more: dict[str, Any] = {"licence": licence, "progress": progress, "run": run}
         results |= export_banks(rest, source, split, modality, settings, **more)
     if strict:
         for result in results.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,10 @@ class ItemReader:
             for i, number in enumerate(task.encoders)
         ]
 
+    @cached_property
+    def _removed(self) -> frozenset[int]:
+        return frozenset(self.items.removed.tolist())
+
     def _row(self, row: int, encoders: Sequence[int], watch: Watch) -> list[Read]:
         with watch.reading(row):
             try:
@@ -89,7 +94,7 @@ class ItemReader:
 
     def _content(self, row: int) -> str | Media:
         """Return what is to be read; raise why there is nothing."""
-        if row in self.items.removed:
+        if row in self._removed:
             raise FreeBindError(REMOVED)
         if row in self.lost:
             raise FreeBindError(self.lost[row])

@@ -8,10 +8,8 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import NamedTuple
-
-import torch
-from torch.utils.data import get_worker_info
 
 NOTHING = -1
 PID, ROW, SINCE = range(3)
@@ -56,34 +54,34 @@ class WorkerWatch(Watch):
 
     def __init__(self, workers: int, seconds: float, most_bytes: int) -> None:
         self.seconds, self.most_bytes = seconds, most_bytes
-        self.state = torch.full((workers, 3), NOTHING, dtype=torch.float64).share_memory_()
-        self.waiting = torch.zeros(workers, dtype=torch.int64).share_memory_()
-        self.taken = torch.zeros(1, dtype=torch.int64).share_memory_()
-        self.task, self.size = 0, 0
+        self.states = [RawArray("d", [NOTHING] * 3) for _ in range(workers)]
+        self.held, self.given = RawArray("q", workers), RawArray("q", workers)
+        self.taken = RawValue("q", 0)
+        self.worker, self.task, self.size = 0, 0, 0
 
     def start(self, worker: int) -> None:
         """Begin work in a worker process."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the exporting process
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        self.state[worker, PID] = os.getpid()
-
-    @property
-    def _worker(self) -> int:
-        info = get_worker_info()
-        assert info is not None
-        return info.id
+        self.worker = worker
+        self.states[worker][PID] = os.getpid()
 
     def begin(self, task: int) -> None:
         """See ``Watch``."""
         self.task, self.size = task, 0
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that were read and not taken over; each number has one process that changes it."""
+        return sum(self.held) - sum(self.given)
+
     @contextmanager
     def reading(self, row: int) -> Iterator[None]:
         """Wait until there is room; then note the row, and set the alarm."""
-        while self.task > self.taken[0] and self.waiting.sum() > self.most_bytes:
+        while self.task > self.taken.value and self.waiting > self.most_bytes:
             time.sleep(PAUSE)
-        state = self.state[self._worker]
+        state = self.states[self.worker]
         state[SINCE], state[ROW] = time.monotonic(), row
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
@@ -95,12 +93,12 @@ class WorkerWatch(Watch):
     def holds(self, size: int) -> None:
         """See ``Watch``."""
         self.size += size
-        self.waiting[self._worker] += size
+        self.held[self.worker] += size
 
     def take(self, worker: int, size: int) -> None:
         """Note in the exporting process that a task of a worker was taken over."""
-        self.taken += 1
-        self.waiting[worker] -= size
+        self.taken.value += 1
+        self.given[worker] += size
 
     def dead(self) -> list[Died]:
         """Return the workers that died."""
@@ -108,6 +106,6 @@ class WorkerWatch(Watch):
         now = time.monotonic()
         return [
             Died(int(pid), int(row), now - since)
-            for pid, row, since in self.state.tolist()
+            for pid, row, since in self.states
             if pid != NOTHING and pid not in alive
         ]

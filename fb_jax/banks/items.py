@@ -50,6 +50,10 @@ class _Id(msgspec.Struct):
     id: str
 
 
+_parse_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+"""Parses nearly every item: fast, since there is no depth to check."""
+
+
 class ItemList:
     """An item list on disk; only line offsets are held in memory.
 
@@ -151,6 +155,14 @@ class ItemList:
                 yield self._parse(row, line)
 
     def _parse(self, row: int, line: bytes) -> Item:
+        try:
+            flat: Item = _parse_flat(line)
+        except (msgspec.MsgspecError, UnicodeError):
+            return self._parse_any(row, line)
+        return flat if isinstance(flat.get("id"), str) else self._parse_any(row, line)
+
+    def _parse_any(self, row: int, line: bytes) -> Item:
+        """Return the item in a line, or raise the error that says what is wrong."""
         where, line = f"{self.path}, line {row + 1}", line if row else line.removeprefix(BOM_UTF8)
         item: Item = files.parse_json(line, "an item is malformed", where, dict[str, Any])
         if not isinstance(item.get("id"), str):
