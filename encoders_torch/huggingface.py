@@ -65,7 +65,7 @@ class HuggingFace(TorchEncoder):
         model, info = _load(transformers.AutoModel, folder, output_loading_info=True)
         require_all_loaded(info, folder)
         self._tokenizer = _load(transformers.AutoTokenizer, folder)
-        self._processor = _load_processor(folder, config, other)
+        self._processor: Any = _load_processor(folder, config, other)
         self._tokens = _tokens(config)
         how = f", {self._processor.describe()}" if isinstance(self._processor, Views) else ""
         super().__init__(

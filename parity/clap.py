@@ -58,7 +58,9 @@ def compare(space: str, folder: Path) -> list[bool]:
 
 def compare_exports(folder: Path) -> list[bool]:
     """Compare the banks that both backends export from the same media."""
-    from encoders_torch.export import ExportConfig, ExportSettings, export
+    from encoders_torch.export import export
+    from encoders_torch.export_config import ExportConfig
+    from encoders_torch.exporting.target import ExportSettings
     from fb_jax.banks import open_banks
 
     media, captions = folder / "media", folder / "captions.txt"

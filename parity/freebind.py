@@ -19,11 +19,11 @@ import tyro
 from numpy import ndarray
 
 from encoders_torch.loading import load_encoder
-from encoders_torch.released import FILE, read_families
+from encoders_torch.released import read_families
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.fusion.released import products_from_released
-from parity.checkpoints import PRODUCTS, Product, find
+from parity.checkpoints import PRODUCTS, find
 
 PUBLISHED = Path(__file__).with_name("freebind.json")
 ANCHOR = "imagebind_pp"

@@ -103,8 +103,9 @@ def write_model(checkout: Path, folder: Path) -> None:
 
 def compare(folder: Path) -> tuple[dict[str, Any], list[bool]]:
     """Compare tokens, pixels and rows; return the token ids and whether each agrees."""
-    from encoders_torch.internvl import InternVL
     from internvl_huggingface import InternVL_C, InternVLTokenizer
+
+    from encoders_torch.internvl import InternVL
 
     images = write_pictures(folder / "media")
     tokens = InternVLTokenizer(folder)(list(CAPTIONS))

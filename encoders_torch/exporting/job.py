@@ -106,7 +106,7 @@ class Job:
     def _order(self, rows: range) -> Int[np.ndarray, " n"]:
         if self.reader.source.folder is not None:
             return np.arange(len(rows))
-        return by_length([self.reader.items[row]["caption"] for row in rows])
+        return by_length([self.reader.items[row].get("caption") or "" for row in rows])
 
     def _take(self, found: Sequence[Reads]) -> None:
         work = self._open[0]

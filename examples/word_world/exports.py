@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from encoders_torch.export import ExportConfig, export
+from encoders_torch.export import export
+from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.target import ExportSettings
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tyro
 
-from encoders_torch.export import ExportConfig
+from encoders_torch.export_config import ExportConfig
 from encoders_torch.sources import open_source
 from fb_jax.banks import open_banks
 from fb_jax.cli.main import main as freebind

@@ -9,8 +9,9 @@ import pytest
 import torch
 from disturb import REPOSITORY, At, disturbed
 
-from encoders_torch.export import ExportConfig, main
 from encoders_torch.export import export as export_config
+from encoders_torch.export import main
+from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.loading import known_encoders
 from fb_jax.banks import Bank, Split, open_banks, verify_split

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from encoders_torch.export import ExportConfig, export
+from encoders_torch.export import export
+from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.loading import load_encoder
 from fb_jax.banks import Bank, Split

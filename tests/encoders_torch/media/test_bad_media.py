@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from encoders_torch.export import ExportConfig, export
+from encoders_torch.export import export
+from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.report import read_failures
 from encoders_torch.media import read_channels, read_image
 from fb_jax.banks import Bank, Split

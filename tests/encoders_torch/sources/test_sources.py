@@ -8,7 +8,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from encoders_torch.export import ExportConfig, export
+from encoders_torch.export import export
+from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.pipeline import export_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.media.suffixes import suffixes
