@@ -77,3 +77,28 @@ def test_splits_with_other_spaces_of_one_name_are_refused(search, tmp_path, rows
     assert (done.status, done.out) == (2, "")
     assert "different spaces under one name" in done.err
     assert [part for part in says.split("|") if part not in done.err] == []
+
+
+def test_a_split_with_a_hyphen_works_in_every_command(must, run_folder, root, tmp_path):
+    home = shutil.copytree(root, tmp_path / "home")
+    (home / "test").rename(home / "val-2017")
+    name = ("--split", "val-2017")
+    assert "val-2017" in must(main, "eval", "--run", run_folder, "--data", home, *name)
+    must(main, "fuse", "--run", run_folder, "--data", home, *name)
+    where = ("--root", home, *name, "--space", "imagebind+clap_general", "--in", "audio")
+    assert "text 7" in must(main, "search", *where, "--like", "text", "--row", 7)
+    np.save(tmp_path / "rows.npy", np.eye(60, dtype=np.float32))
+    must(main, "bank", "import", "rows.npy", *where[:4], "--space", "x", "--modality", "audio")
+    (tmp_path / "pairs.csv").write_text("0,0\n1,2\n")
+    must(
+        main,
+        "bank",
+        "pairs",
+        "pairs.csv",
+        *where[:4],
+        "--left",
+        "audio",
+        "--right",
+        "text",
+        "--append",
+    )
