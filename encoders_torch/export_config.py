@@ -60,10 +60,10 @@ class ExportConfig:
             upstream for imagebind. With several spaces: SPACE=BACKEND.
         weights: File or folder of the weights. With several spaces: SPACE=PATH.
         licence: Licence of the weights, if the encoder does not know it.
-        audio: Folder of recordings, or list of paths: .csv, .jsonl, .parquet, .txt.
-        image: Folder of pictures, or list of paths.
-        text: List of captions: .txt (one a line), .csv, .jsonl, .parquet.
-        source: Folder or list of another modality.
+        audio: Recordings or videos: a folder, a list of paths, tars, or a data set.
+        image: Pictures or videos, the same.
+        text: Captions: a list (.txt, .csv, .tsv, .jsonl, .parquet), tars, or a data set.
+        source: Items of another modality, the same.
         device: Where to encode: auto, cpu, cuda, cuda:1, mps.
         precision: Of the arithmetic: float32, tf32 or bfloat16. The encoder's own if not given.
         trust_remote_code: Run the code in a model's folder, as internvl needs. Read it first.
@@ -95,7 +95,7 @@ class ExportConfig:
     append: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     retry_failed: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     ray: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
-    ray_actors: Annotated[int | None, arg(help_behavior_hint="")] = None
+    ray_actors: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     settings: Annotated[OmitArgPrefixes[ExportSettings], arg(name="batch and shard")] = field(
         default_factory=ExportSettings
     )

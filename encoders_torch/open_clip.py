@@ -133,7 +133,7 @@ class _Towers(nn.Module):
         """Return the length that captions may be cut to: no row depends on what comes later."""
         if not self._cuts:
             return tokens.shape[1]
-        marked = tokens if self._pool == "argmax" else tokens.eq(self._end).int()
+        marked = tokens if self._pool == "argmax" else tokens.eq(int(self._end or 0)).int()
         return int(marked.argmax(dim=1).max()) + 1
 
 
