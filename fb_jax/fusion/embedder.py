@@ -24,12 +24,12 @@ ENTRY_POINTS = "freebind.encoders"
 
 @runtime_checkable
 class ItemEncoder(Protocol):
-    """A frozen encoder of one native space."""
+    """A frozen encoder of one native space, such as any of ``encoders_torch``."""
 
     def read(self, modality: str, item: str | Path) -> Any:
         """Read and prepare one item: a caption, or the path of a media file."""
 
-    def encode(self, modality: str, batch: Sequence[Any]) -> Any:
+    def rows(self, modality: str, reads: Sequence[Any]) -> Any:
         """Encode what ``read`` returned for some items: ``[b, d]`` floats of any norm."""
 
 
@@ -111,7 +111,7 @@ def _encode(
 ) -> np.ndarray:
     batch = [_read(encoder, space, modality, item) for item in items]
     where = f"{modality} of {space}"
-    rows = to_numpy(encoder.encode(modality, batch), where)
+    rows = to_numpy(encoder.rows(modality, batch), where)
     require_matrix(rows, where)
     if len(rows) != len(items):
         raise FreeBindError(

@@ -25,7 +25,7 @@ class Letters:
             raise ValueError("not a word")
         return [ord(letter) for letter in item]
 
-    def encode(self, modality, batch):
+    def rows(self, modality, batch):
         self.batches.append(len(batch))
         return np.stack([np.bincount(word, minlength=128)[-self.dim :] + 1.0 for word in batch])
 
@@ -65,7 +65,7 @@ def test_items_are_embedded_as_their_encoders_rows_are_fused(space, encoders, ba
     found = Embedder(space, encoders, **({"batch": batch} if batch else {})).embed("text", WORDS)
     own = Letters()
     rows = {
-        n: Letters(d).encode("text", [own.read("text", w) for w in WORDS]) for n, d in DIMS.items()
+        n: Letters(d).rows("text", [own.read("text", w) for w in WORDS]) for n, d in DIMS.items()
     }
     np.testing.assert_allclose(found, space.fuse("text", rows), atol=1e-6)
     assert [encoder.batches for encoder in encoders.values()] == [batches] * 2
@@ -139,8 +139,8 @@ def test_a_batch_that_cannot_be_is_refused(space, batch):
     ],
 )
 def test_what_an_encoder_returns_is_checked(space, encoders, monkeypatch, rows, says):
-    clap, encode = encoders["clap_general"], encoders["clap_general"].encode
-    monkeypatch.setattr(clap, "encode", lambda *args: rows(encode(*args)))
+    clap, encode = encoders["clap_general"], encoders["clap_general"].rows
+    monkeypatch.setattr(clap, "rows", lambda *args: rows(encode(*args)))
     with pytest.raises(FreeBindError, match=says):
         Embedder(space, encoders).embed("text", WORDS[:3])
 
