@@ -111,7 +111,8 @@ def _encode(
 ) -> np.ndarray:
     batch = [_read(encoder, space, modality, item) for item in items]
     where = f"{modality} of {space}"
-    rows = to_numpy(encoder.encode(modality, batch), where)
+    compute = getattr(encoder, "rows", encoder.encode)  # those of encoders_torch collate first
+    rows = to_numpy(compute(modality, batch), where)
     require_matrix(rows, where)
     if len(rows) != len(items):
         raise FreeBindError(
