@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,21 @@ def _load(folder: Path, device: str, precision: Precision | None, seed: int) -> 
             str(folder), device=device, local_files_only=True, trust_remote_code=False
         )
         drawn = not torch.equal(before, torch.random.get_rng_state())
-    dtype = model.dtype if precision is None else dtype_of(precision)
-    return model.eval().requires_grad_(False).to(dtype), drawn
+    if precision is not None:
+        model.to(dtype_of(precision))
+        next(iter(model)).register_forward_pre_hook(partial(_as_weights, dtype_of(precision)))
+    return model.eval().requires_grad_(False), drawn
+
+
+def _as_weights(dtype: torch.dtype, _: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a module's inputs with numbers in the dtype of its weights."""
+    features, *others = inputs
+    return ({name: _in(value, dtype) for name, value in features.items()}, *others)
+
+
+def _in(value: Any, dtype: torch.dtype) -> Any:
+    floats = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return value.to(dtype) if floats else value
 
 
 def _hearing(model: Any) -> tuple[int | None, int | None]:

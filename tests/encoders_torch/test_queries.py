@@ -67,9 +67,13 @@ def test_an_encoder_is_prepared_for_the_modality(toy):
     [
         ("transformers clip: openai/clip-vit-base-patch32", "hf:openai/clip-vit-base-patch32"),
         ("transformers clap: laion/clap, of long audio the middle", "hf:laion/clap"),
+        ("transformers clap: laion/clap, of long audio the whole and more", "hf:laion/clap"),
+        ("transformers siglip: a/b, in bfloat16", "hf:a/b"),
         ("sentence-transformers: all-MiniLM-L6-v2", "st:all-MiniLM-L6-v2"),
+        ("sentence-transformers: a/b, of long audio the middle, in tf32", "st:a/b"),
         ("st:all-MiniLM-L6-v2", "st:all-MiniLM-L6-v2"),
         ("open_clip ViT-B-32/openai", "open_clip:ViT-B-32/openai"),
+        ("open_clip ViT-B-32/openai, with QuickGELU, pictures squash", "open_clip:ViT-B-32/openai"),
         ("word-world imagebind: small conv towers", None),
         ("captions.npy", None),
         ("tests.encoders_torch.conftest:Toy", None),  # no manifest names code to run

@@ -186,3 +186,29 @@ def test_a_name_without_an_owner_is_looked_up_where_the_library_does(offline):
     says = r"https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2(.|\n)*hf download"
     with pytest.raises(FreeBindError, match=says):
         load_encoder("st:all-MiniLM-L6-v2", None, "cpu")
+
+
+# Precision
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_precision_is_in_the_name_and_reaches_the_model(folder, precision):
+    encoder = load_encoder(f"st:{folder}", None, "cpu", precision=precision)
+    assert encoder.name == f"sentence-transformers: {folder}, in {precision}"
+    off = rows_of(encoder, "text", CAPTIONS) - library(folder).encode(
+        CAPTIONS, normalize_embeddings=True
+    )
+    assert np.abs(off).max() < (0.05 if precision == "bfloat16" else 1e-5)
+    assert (np.abs(off).max() > 1e-4) == (precision == "bfloat16")
+
+
+def test_pictures_and_recordings_have_a_precision_too(multimodal, tmp_path):
+    full = load_encoder(f"st:{multimodal}", None, "cpu")
+    half = load_encoder(f"st:{multimodal}", None, "cpu", precision="bfloat16")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    soundfile.write(tmp_path / "a.wav", rng.uniform(-0.5, 0.5, RATE // 2), RATE)
+    other = "audio" if "audio" in full.modalities else "image"
+    item = tmp_path / {"audio": "a.wav", "image": "a.png"}[other]
+    off = rows_of(half, other, [item]) - rows_of(full, other, [item])
+    assert 0 < np.abs(off).max() < 0.05
