@@ -87,5 +87,7 @@ def moved(batch: Any, device: str, dtype: torch.dtype) -> Any:
         kind = dtype if batch.is_floating_point() else batch.dtype
         return batch.to(device, non_blocking=True).to(kind)
     if isinstance(batch, Sequence) and not isinstance(batch, str):
+        if set(map(type, batch)) <= {int, float}:  # tokens: one by one would take long
+            return batch
         return [moved(part, device, dtype) for part in batch]
     return batch

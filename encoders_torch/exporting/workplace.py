@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.exporting.job import Job
@@ -11,6 +11,7 @@ from encoders_torch.exporting.job import Job
 Load = Callable[[], FrozenEncoder]
 
 
+@runtime_checkable
 class Workplace(Protocol):
     """Loads encoders, and does jobs with them."""
 

@@ -10,13 +10,14 @@ from typing import IO, Any
 from fb_jax.errors import FreeBindError
 from fb_jax.files.regular import open_regular
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 SEAL = "sha256"
 """Key of the digest that a JSON object holds of its other keys."""
 
 
 def canonical_json(value: Any) -> bytes:
     """Return the one JSON text of a value: sorted keys, no spaces that could differ."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def json_types(value: Any) -> Any:

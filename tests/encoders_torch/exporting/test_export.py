@@ -120,6 +120,26 @@ def test_processes_side_by_side_write_one_bank_though_one_is_killed(
     assert contents(bank) == shared
 
 
+def test_processes_of_one_command_share_a_bank_though_one_is_killed_with_a_shard(
+    command, everything, media, tmp_path, contents
+):
+    (media / "text.txt").write_text(LINES)
+    args = (*everything[:-4], *everything[-2:], "--batch", "4", "--shard-rows", "25")
+    held = disturb.start(*EXPORT, *args, at=[At("os.replace", 1, "SIGSTOP", on=r"text/emb_")])
+    disturb.wait_until_stopped(held)
+    others = [disturb.start(*EXPORT, *args) for _ in range(2)]
+    assert ["bank is complete when" in other.communicate()[0] for other in others] == [True, True]
+    bank = tmp_path / "banks/pool/embeddings/toy/text"
+    assert len(list(bank.glob("emb_*.npy"))) == 19  # of 20
+    held.kill()
+    held.communicate()
+    assert command(main, *args).status == 0
+    shared = contents(bank)
+    (tmp_path / "banks").rename(tmp_path / "shared")
+    assert command(main, *args).status == 0
+    assert contents(bank) == shared
+
+
 # In this process, for speed: what the command calls
 
 
