@@ -87,23 +87,27 @@ class Small(FrozenEncoder):
         return features.flatten(2).mean(dim=2).cpu().numpy()
 
 
-def make_media(folder: Path, count: int, seconds: float) -> dict[str, Source]:
+def make_media(folder: Path, sizes: Sizes) -> dict[str, Source]:
     """Write JPEG files of 640 x 480, WAV files at 44.1 kHz, and captions of ten words."""
+    makers = {"image": make_picture, "audio": make_recording}
     rng = np.random.default_rng(0)
-    for kind in ("image", "audio"):
+    for kind in set(makers) & set(sizes.only):
         (folder / kind).mkdir()
-    for i in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
-        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"image/{i:06}.jpg")
-        wave = rng.uniform(-0.5, 0.5, round(44_100 * seconds))
-        soundfile.write(folder / f"audio/{i:06}.wav", wave, 44_100)
-    lines = (f"a dog barks at {i} birds in the old garden\n" for i in range(count))
+        for i in range(sizes.items):
+            makers[kind](folder / kind, i, rng, sizes)
+    lines = (f"a dog barks at {i} birds in the old garden\n" for i in range(sizes.items))
     (folder / "text.txt").write_text("".join(lines))
-    return {
-        "audio": open_source("audio", folder / "audio"),
-        "image": open_source("image", folder / "image"),
-        "text": open_source("text", folder / "text.txt"),
-    }
+    return {m: open_source(m, folder / (m if m in makers else f"{m}.txt")) for m in sizes.only}
+
+
+def make_picture(folder: Path, number: int, rng: np.random.Generator, _sizes: Sizes) -> None:
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+    coarse.resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"{number:06}.jpg")
+
+
+def make_recording(folder: Path, number: int, rng: np.random.Generator, sizes: Sizes) -> None:
+    wave = rng.uniform(-0.5, 0.5, round(44_100 * sizes.seconds))
+    soundfile.write(folder / f"{number:06}.wav", wave, 44_100)
 
 
 def open_media(sizes: Sizes) -> dict[str, Source]:
@@ -187,7 +191,7 @@ def compare(encoder: FrozenEncoder, sizes: Sizes, sides: Mapping[str, Side]) -> 
     columns = ("", "items/s", "speed / loop", "CPU ms per item", "where the time went")
     table = Table(*columns, title=encoder.name)
     with tempfile.TemporaryDirectory() as folder:
-        media = open_media(sizes) or make_media(Path(folder), sizes.items, sizes.seconds)
+        media = open_media(sizes) or make_media(Path(folder), sizes)
         for modality, source in media.items():
             if modality in encoder.modalities and modality in sizes.only:
                 add_rows(table, encoder, modality, source, sizes, sides)
