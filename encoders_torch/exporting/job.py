@@ -43,8 +43,8 @@ class Job:
     progress: Progress
     timings: Timings = field(default_factory=Timings)
     rate: FailureRate = field(default_factory=FailureRate)
-    _open: deque[ShardWork] = field(default_factory=deque)
-    _writing: Future[None] | None = None
+    _open: deque[ShardWork] = field(default_factory=deque, init=False)
+    _writing: Future[None] | None = field(default=None, init=False)
 
     @property
     def shards(self) -> range:
@@ -91,16 +91,17 @@ class Job:
 
     def _claimed(self, shard: int) -> ShardWork | None:
         """Return a shard that this process has claimed for the banks that lack it."""
-        one, claims = self.targets[0], ExitStack()
+        one = self.targets[0]
         here = one.writer.rows_of(shard)
         rows = range(one.first + here.start, one.first + here.stop)
-        mine = [t for t in self.targets if claims.enter_context(t.writer.taken(shard))]
-        if not mine:
-            claims.close()
-            self.progress(len(rows), self.timings)
-            return None
-        work = ShardWork(shard, rows, self._order(rows), mine, self.settings.dtype, claims)
-        self.progress(work.done, self.timings)
+        with ExitStack() as stack:  # gives the claims back if anything fails
+            mine = [t for t in self.targets if stack.enter_context(t.writer.taken(shard))]
+            if not mine:
+                self.progress(len(rows), self.timings)
+                return None
+            work = ShardWork(shard, rows, self._order(rows), mine, self.settings.dtype)
+            self.progress(work.done, self.timings)
+            work.claims = stack.pop_all()
         return work
 
     def _order(self, rows: range) -> Int[np.ndarray, " n"]:
@@ -132,6 +133,7 @@ class Job:
 
     def _give_up(self) -> None:
         """Keep what is done of the shards that are open, and give back their claims."""
-        for work in self._open:
+        while self._open:
+            work = self._open.popleft()
             with work.claims, suppress(Exception):  # the error that ends the job is told
                 work.keep()

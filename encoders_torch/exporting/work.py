@@ -65,6 +65,8 @@ class ShardWork:
         order: Positions in ``rows``, in the order of encoding.
         targets: The banks that need the shard.
         dtype: Of the banks.
+
+    Attributes:
         claims: Is closed when the shard is written, or given up.
     """
 
@@ -75,9 +77,8 @@ class ShardWork:
         order: Int[np.ndarray, " n"],
         targets: Sequence[Target],
         dtype: str,
-        claims: ExitStack,
     ) -> None:
-        self.shard, self.rows, self.order, self.claims = shard, rows, order, claims
+        self.shard, self.rows, self.order, self.claims = shard, rows, order, ExitStack()
         self.blocks = [
             _Block(target, np.zeros((len(rows), target.encoder.dim), dtype)) for target in targets
         ]
