@@ -14,7 +14,7 @@ from PIL import Image
 from encoders_torch.exporting.pipeline import export_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.sources import SourceOptions, open_source
-from encoders_torch.sources.datasets import _load
+from encoders_torch.sources.datasets import _loaded
 from encoders_torch.sources.parquet import _row_group
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
@@ -72,7 +72,7 @@ def test_media_in_cells_are_found_by_the_name_of_their_row_alone(table):
     source = pickle.loads(pickle.dumps(open_source("image", table)))
     rows = list(source.items)
     assert rows == [{"id": name, "path": f"{table.name}#{i}"} for i, name in enumerate("abcde")]
-    _load.cache_clear()
+    _loaded.cache_clear()
     _row_group.cache_clear()
     for row in (4, 2, 0, 1):
         with source.content(rows[row]).open() as content:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoders_torch.sources import SourceOptions, list_items, open_source
-from encoders_torch.sources.tar_index import tar_index
+from encoders_torch.sources.tar_index import _indexed
 from fb_jax.banks import Split
 from fb_jax.errors import FreeBindError
 
@@ -38,11 +38,6 @@ def items(modality, path, **columns):
     return list(open_source(modality, path, SourceOptions(**columns)).items)
 
 
-@pytest.fixture(autouse=True)
-def fresh():
-    tar_index.cache_clear()
-
-
 def test_pictures_are_named_by_tar_and_member_and_found_by_that_name_alone(tmp_path):
     source = open_source("image", write_tar(tmp_path / "s.tar"))
     assert list(source.items) == [
@@ -51,7 +46,7 @@ def test_pictures_are_named_by_tar_and_member_and_found_by_that_name_alone(tmp_p
         {"id": "s/2", "path": "s.tar/2.left.JPG"},
     ]
     again = pickle.loads(pickle.dumps(source))  # as another process gets it
-    tar_index.cache_clear()
+    _indexed.cache_clear()
     media = [again.content(item) for item in reversed(list(source.items))]
     assert [medium.data for medium in media] == [b"picture 2", b"picture 1", b"picture 0"]
     assert media[0].path == Path("s.tar/2.left.JPG")
