@@ -46,7 +46,9 @@ class MediaOptions:
     def describe(self) -> str:
         """Return what differs from the defaults, to be added to an encoder's name."""
         turned = TURNED if self.turn else ""
-        return turned + ("" if self.frame_at is None else f", frame at {seconds_text(self.frame_at)} s")
+        return turned + (
+            "" if self.frame_at is None else f", frame at {seconds_text(self.frame_at)} s"
+        )
 
     @staticmethod
     def described(name: str) -> MediaOptions:

@@ -13,7 +13,6 @@ from fb_jax.banks import nfc
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError, notice_once
 
-
 SHOWN = 12
 
 

@@ -49,9 +49,7 @@ def read_cells(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, lis
         began = reader.line_num + 1
 
 
-def require_column_names(
-    names: list[str], path: Path, what: str = "the first line"
-) -> list[str]:
+def require_column_names(names: list[str], path: Path, what: str = "the first line") -> list[str]:
     """Return the names of columns, which ``what`` gives.
 
     Raises:
