@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from encoders_torch.media.segments import fragment
+from encoders_torch.media.segments import fragment, seconds_text
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
@@ -29,15 +29,26 @@ class MediaOptions:
             authors do.
         frame_at: Second of a video, or of the segment of it that counts, whose frame is taken as
             its picture; None is the middle.
+
+    Raises:
+        FreeBindError: No video has such a second.
     """
 
     turn: bool = False
     frame_at: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.frame_at is not None and not 0 <= self.frame_at < float("inf"):
+            raise FreeBindError(
+                "no video has such a frame", expected="a second, from 0", got=self.frame_at
+            )
+
     def describe(self) -> str:
         """Return what differs from the defaults, to be added to an encoder's name."""
         turned = TURNED if self.turn else ""
-        return turned + ("" if self.frame_at is None else f", frame at {self.frame_at:g} s")
+        return turned + (
+            "" if self.frame_at is None else f", frame at {seconds_text(self.frame_at)} s"
+        )
 
     @staticmethod
     def described(name: str) -> MediaOptions:

@@ -30,7 +30,7 @@ def segment_of(text: str) -> tuple[str, float, float | None]:
 
 def fragment(start: float, stop: float | None) -> str:
     """Return the text that ``segment_of`` reads."""
-    return f"#t={_text(start)}" + ("" if stop is None else f",{_text(stop)}")
+    return f"#t={seconds_text(start)}" + ("" if stop is None else f",{seconds_text(stop)}")
 
 
 def past_the_end(where: object, seconds: float | None) -> FreeBindError:
@@ -49,6 +49,6 @@ def _seconds(text: str) -> float:
     return sum(float(part) * 60**i for i, part in enumerate(reversed(text.split(":"))))
 
 
-def _text(seconds: float) -> str:
+def seconds_text(seconds: float) -> str:
     """Write a number without an exponent, as the W3C's grammar wants."""
     return f"{seconds:.9f}".rstrip("0").rstrip(".")

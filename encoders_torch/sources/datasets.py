@@ -11,9 +11,11 @@ from typing import Any
 from encoders_torch.explain import explained
 from encoders_torch.media import Media, MediaOptions
 from encoders_torch.sources.embedded import holds_media, media_in, row_in
+from encoders_torch.sources.files import on_disk
 from encoders_torch.sources.options import SourceOptions
 from encoders_torch.sources.source import Source
 from encoders_torch.sources.table import TEXT, Row, Table, items_of
+from fb_jax import files
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.extras import import_extra
 
@@ -31,10 +33,11 @@ def is_dataset(path: Path) -> bool:
 
 def open_dataset(modality: str, path: Path, options: SourceOptions) -> Source:
     """Open a data set; of several splits, name one by its folder: ``DATASET/train``."""
-    path = _one_split(path)
+    path = _one_split(path if path.name not in ("", "..") else path.resolve())
     schema = _load(path).data.schema
     media = frozenset(field.name for field in schema if holds_media(field.type))
-    table = Table(path, schema.names, partial(_read, path, media))
+    names = files.require_column_names(schema.names, path, "the schema")
+    table = Table(path, names, partial(_read, path, media))
     items = items_of(table, modality, options)
     if modality == TEXT:
         return Source(items)
@@ -58,9 +61,13 @@ def _one_split(path: Path) -> Path:
     return splits[0]
 
 
-@lru_cache(maxsize=8)
 def _load(path: Path) -> Any:
     """Open a data set. Its files are mapped into memory, so processes may share it."""
+    return _loaded(path, files.state_of(path / SPLIT if path.is_dir() else path, "a data set"))
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path, _state: tuple[int, int, int]) -> Any:
     datasets = import_extra("datasets", "datasets")
     with explained("a data set cannot be read", where=path):
         of_folder = path.is_dir()
@@ -101,6 +108,7 @@ class DatasetMedia:
     def __call__(self, text: str) -> Media:
         """Read ``NAME#ROW``."""
         name, row = row_in(text)
-        with explained("a data set cannot be read", where=self.folder / name):
-            cell = _load(self.folder / name)[row][self.column][0].as_py()
+        path = on_disk(self.folder, name)
+        with explained("a data set cannot be read", where=path):
+            cell = _load(path)[row][self.column][0].as_py()
         return media_in(cell, text, self.folder, self.options)

@@ -24,8 +24,13 @@ class FileMedia:
     options: MediaOptions
 
     def __call__(self, text: str) -> Media:
-        """Return the file at a path, or a segment of it: ``path#t=30,40``. Nothing is opened."""
+        """Return the file at a path, or a segment of it: ``path#t=30,40``. Nothing is opened.
+
+        A file that has this very name is meant itself.
+        """
         path, start, stop = segment_of(text)
+        if path != text and os.path.lexists(whole := on_disk(self.folder, text)):
+            return Media(whole, options=self.options)
         return Media(on_disk(self.folder, path), None, start, stop, self.options)
 
 

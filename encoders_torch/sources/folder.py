@@ -13,12 +13,16 @@ from fb_jax.banks import nfc
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError, notice_once
 
+SHOWN = 12
 
-def find_media(modality: str, folder: Path) -> list[Item]:
+
+def find_media(modality: str, folder: Path) -> tuple[list[Item], Counter[str]]:
     """Find media at any depth, without hidden files and folders, and links to folders.
 
     They are in the order of their names in NFC, which are their ids: the same on macOS and Linux.
-    A notice counts files that nothing reads.
+
+    Returns:
+        The items, and how many files nothing reads, by suffix.
 
     Raises:
         FreeBindError: A folder cannot be read, a name is no Unicode, or two names differ only in
@@ -35,15 +39,22 @@ def find_media(modality: str, folder: Path) -> list[Item]:
     _require_unicode(names, folder)
     named = sorted((nfc(name), name) for name in names)
     _require_different(named, folder)
-    say_unread(folder, modality, unread)
-    return [{"id": name, "path": path} for name, path in named]
+    return [{"id": name, "path": path} for name, path in named], unread
+
+
+def shards_in(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a suffix right in a folder, without hidden ones, in order."""
+    found = (path for path in folder.glob("[!.]*") if path.suffix.lower() == suffix)
+    return sorted(found, key=lambda path: nfc(path.name))
 
 
 def say_unread(where: object, modality: str, unread: Counter[str]) -> None:
     """Say how many files were left unread, by suffix, and which extra reads them."""
     if unread:
-        listed = ", ".join(_counted(*pair, modality) for pair in unread.most_common())
-        notice_once(f"{where}: left unread as {modality}: {listed}")
+        most = unread.most_common(SHOWN)
+        rest = unread.total() - sum(count for _, count in most)
+        listed = [_counted(*pair, modality) for pair in most] + [f"{rest} others"] * (rest > 0)
+        notice_once(f"{where}: left unread as {modality}: {', '.join(listed)}")
 
 
 def _counted(suffix: str, count: int, modality: str) -> str:

@@ -37,13 +37,16 @@ def _first_line(path: Path) -> list[str]:
 
 
 def _read_cells(path: Path, names: list[str], _columns: tuple[str, ...]) -> Iterator[Row]:
+    before = 1
     for number, cells in islice(files.read_cells(path, errors=KEPT), 1, None):
         if not cells:
-            yield Fault(f"line {number}: its double quotes are wrong")
+            lines = f"line {number}" if number == before + 1 else f"lines {before + 1} to {number}"
+            yield Fault(f"{lines}: double quotes are wrong")
         elif len(cells) != len(names):
             yield Fault(f"line {number} has {len(cells)} cells, and the first one {len(names)}")
         else:
             yield dict(zip(names, cells, strict=True))
+        before = number
 
 
 def _open_objects(path: Path) -> Table:
@@ -55,6 +58,8 @@ def _open_objects(path: Path) -> Table:
 
 def _read_objects(path: Path, _columns: tuple[str, ...]) -> Iterator[Row]:
     for number, line in enumerate(read_lines(path, errors=KEPT), 1):
+        if not line.strip():
+            continue
         value = _object(line)
         yield Fault(f"line {number} is no JSON object") if value is None else value
 

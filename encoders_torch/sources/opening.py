@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from encoders_torch.media import suffixes
 from encoders_torch.sources import datasets, parquet, tars
-from encoders_torch.sources.folder import find_media
+from encoders_torch.sources.folder import find_media, say_unread, shards_in
 from encoders_torch.sources.lists import LISTS
 from encoders_torch.sources.options import PLAIN, SourceOptions
 from encoders_torch.sources.source import Source
@@ -39,12 +40,13 @@ def _open_list(modality: str, path: Path, options: SourceOptions) -> Source:
 
 def _open_folder(modality: str, path: Path, options: SourceOptions) -> Source:
     """Open the media in a folder; if there are none, its tars or Parquet files."""
-    media = [] if modality == TEXT else find_media(modality, path)
+    media, unread = ([], Counter[str]()) if modality == TEXT else find_media(modality, path)
     for suffix, open_all in {} if media else SHARDED.items():
-        if any(path.glob(f"*{suffix}")):
+        if shards_in(path, suffix):
             return open_all(modality, path, options)
     if modality == TEXT:
         raise _unknown(modality, path)
+    say_unread(path, modality, unread)
     return Source(media, path, options.media)
 
 

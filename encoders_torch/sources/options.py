@@ -22,7 +22,8 @@ class SourceOptions:
             the members, such as jpg. A usual name if not given.
         caption_column: Column of the captions. Several columns give several items a row, with the
             ids ID#0, ID#1 and so on. A usual name if not given.
-        id_column: Column of the ids. A usual name if not given.
+        id_column: Column of the ids; - for none: paths, or numbers of the rows, are the ids. A
+            usual name if not given.
         turn: Turn pictures as their EXIF data say; no encoder's authors do.
         frame_at: Second at which a video's frame is taken as its picture. The middle if not given.
     """

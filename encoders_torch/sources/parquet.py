@@ -13,25 +13,31 @@ import numpy as np
 from encoders_torch.explain import explained
 from encoders_torch.media import Media, MediaOptions
 from encoders_torch.sources.embedded import holds_media, media_in, row_in
+from encoders_torch.sources.files import on_disk
+from encoders_torch.sources.folder import shards_in
 from encoders_torch.sources.options import SourceOptions
 from encoders_torch.sources.source import Source
 from encoders_torch.sources.table import TEXT, Row, Table, items_of
 from fb_jax import files
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, unknown
 from fb_jax.extras import import_extra
 
 SUFFIX = ".parquet"
 BATCH_ROWS = 4096
+State = tuple[int, int, int]
+"""Of a file: what was read of it is read again once it has changed."""
+
 UNREADABLE = "a Parquet file cannot be read"
 
 
 def open_parquet(modality: str, path: Path, options: SourceOptions) -> Source:
     """Open a Parquet file, or the Parquet files of a folder in the order of their names."""
-    paths = [path] if not path.is_dir() else sorted(path.glob(f"*{SUFFIX}"))
+    paths = shards_in(path, SUFFIX) if path.is_dir() else [path]
     folder = path if path.is_dir() else path.parent
     schema = _schema(paths[0])
     media = frozenset(field.name for field in schema if holds_media(field.type))
-    table = Table(path, schema.names, partial(_read, paths, media))
+    names = files.require_column_names(schema.names, path, "the schema")
+    table = Table(path, names, partial(_read, paths, media))
     items = items_of(table, modality, options)
     if modality == TEXT:
         return Source(items)
@@ -53,11 +59,19 @@ def _read(paths: Sequence[Path], media: frozenset[str], columns: tuple[str, ...]
     plain = [column for column in columns if column not in media]
     for path in paths:
         with explained(UNREADABLE, where=path), parquet.ParquetFile(path) as file:
+            _require_columns(file, columns, path)
             rows = _rows(file, plain) if plain else ({} for _ in range(file.metadata.num_rows))
             for number, row in enumerate(rows):
                 yield row | {
                     column: f"{path.name}#{number}" for column in columns if column in media
                 }
+
+
+def _require_columns(file: Any, columns: Sequence[str], path: Path) -> None:
+    """Raise a FreeBindError if a file of a folder lacks a column: pyarrow would pass over it."""
+    for column in columns:
+        if column not in file.schema_arrow.names:
+            raise unknown("column", column, file.schema_arrow.names, path)
 
 
 def _rows(file: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
@@ -84,26 +98,29 @@ class ParquetMedia:
     def __call__(self, text: str) -> Media:
         """Read ``FILE#ROW``."""
         name, row = row_in(text)
-        path = self.folder / name
-        ends = _group_ends(path)
-        if row >= ends[-1]:
-            raise FreeBindError("there is no such row", where=path, got=row, expected=ends[-1])
-        group = int(np.searchsorted(ends, row, side="right"))
-        first = int(ends[group - 1]) if group else 0
-        cell = _row_group(path, group, self.column)[row - first].as_py()
+        path = on_disk(self.folder, name)
+        state = files.state_of(path, "a Parquet file")
+        starts = _group_starts(path, state)
+        if row >= starts[-1]:
+            raise FreeBindError(
+                "there is no such row", where=path, expected=f"below {starts[-1]}", got=row
+            )
+        group = int(np.searchsorted(starts, row, side="right")) - 1
+        cell = _row_group(path, state, group, self.column)[row - int(starts[group])].as_py()
         return media_in(cell, text, self.folder, self.options)
 
 
 @lru_cache(maxsize=1024)
-def _group_ends(path: Path) -> np.ndarray:
+def _group_starts(path: Path, _state: State) -> np.ndarray:
+    """Return the first rows of the row groups of a file, and the number of all rows."""
     parquet = import_extra("pyarrow.parquet", "parquet")
     with explained(UNREADABLE, where=path), parquet.ParquetFile(path) as file:
         about = file.metadata
-        return np.cumsum([about.row_group(i).num_rows for i in range(about.num_row_groups)])
+        return np.cumsum([0] + [about.row_group(i).num_rows for i in range(about.num_row_groups)])
 
 
 @lru_cache(maxsize=1)
-def _row_group(path: Path, group: int, column: str) -> Any:
+def _row_group(path: Path, _state: State, group: int, column: str) -> Any:
     parquet = import_extra("pyarrow.parquet", "parquet")
     with explained(UNREADABLE, where=path), parquet.ParquetFile(path) as file:
-        return file.read_row_group(group, columns=[column], use_threads=False).column(0)
+        return file.read_row_group(group, columns=[column], use_threads=False).column(column)

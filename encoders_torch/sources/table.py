@@ -18,6 +18,9 @@ FAULT = "fault"
 
 LONGEST_SHOWN = 80
 
+NO_COLUMN = "-"
+NUMBERED = f" (for none: --id-column {NO_COLUMN})"
+
 
 class Fault(str):
     """Why a row cannot be read, instead of the row."""
@@ -121,7 +124,8 @@ def items_of(table: Table, modality: str, options: SourceOptions) -> TableItems:
         FreeBindError: There is no such column, or none of a usual name.
     """
     asked = options.caption_column if modality == TEXT else _one(options.path_column)
-    for name in (*asked, *_one(options.id_column)):
+    named = None if options.id_column == NO_COLUMN else options.id_column
+    for name in (*asked, *_one(named)):
         if name not in table.columns:
             raise unknown("column", name, table.columns, table.path)
     field = "caption" if modality == TEXT else "path"
@@ -134,7 +138,9 @@ def items_of(table: Table, modality: str, options: SourceOptions) -> TableItems:
             got=f"columns: {', '.join(map(str, table.columns)) or 'none'}",
             fix=f"name the column: --{field}-column",
         )
-    ids = options.id_column or table.id_column or usual_column(USUAL["id"], table.columns)
+    ids = named or table.id_column
+    if options.id_column is None:
+        ids = ids or usual_column(USUAL["id"], table.columns)
     _say(table, {field: (asked, contents), "id": (_one(options.id_column), _one(ids))})
     return TableItems(table, contents, field, ids)
 
@@ -155,7 +161,7 @@ def _usual(modality: str) -> tuple[str, ...]:
 def _say(table: Table, chosen: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
     """Say which columns were taken without being asked for, unless they have the field's name."""
     guesses = [
-        f"{field}s from column `{found[0]}`"
+        f"{field}s from column `{found[0]}`{NUMBERED * (field == 'id')}"
         for field, (asked, found) in chosen.items()
         if found and not asked and found[0] not in (field, table.content, table.id_column)
     ]

@@ -6,9 +6,10 @@ import tarfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
+from posixpath import dirname, join, normpath
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -19,10 +20,15 @@ from fb_jax import files
 from fb_jax.errors import FreeBindError, notice_once
 
 NAMES = "surrogateescape"
+NOWHERE = -1
+BLOCK = 1 << 20
 
 
 class Member(NamedTuple):
-    """A file in a tar: its name, and where its bytes are."""
+    """A file in a tar: its name, and where its bytes are.
+
+    They are ``NOWHERE`` in one piece of a sparse file, and of a link to something else.
+    """
 
     name: str
     offset: int
@@ -56,23 +62,33 @@ class TarIndex:
             yield Member(self.names[start:end].decode(errors=NAMES), offset, size)
             start = end + 1
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a member.
+    def find(self, name: str) -> Member:
+        """Return the member of a name.
 
         Raises:
-            FreeBindError: There is none of this name, or the tar has changed.
+            FreeBindError: There is none.
         """
+        if (number := self.number(name)) is None:
+            raise FreeBindError("a tar has no such member", where=self.path, got=name)
+        return Member(name, int(self.offsets[number]), int(self.sizes[number]))
+
+    def number(self, name: str) -> int | None:
+        """Return the number of the member of a name; None if there is none."""
         place = int(np.searchsorted(self.hashes, hashed := np.uint64(_hash(name))))
         if place == len(self.hashes) or self.hashes[place] != hashed:
-            raise FreeBindError("a tar has no such member", where=self.path, got=name)
-        number = self.order[place]
-        member = Member(name, int(self.offsets[number]), int(self.sizes[number]))
-        with files.open_regular(self.path, "a tar") as file:
-            return read_member(file, member)
+            return None
+        return int(self.order[place])
 
 
 def read_member(file: IO[bytes], member: Member) -> bytes:
-    """Read a member of an open tar."""
+    """Read a member of an open tar.
+
+    Raises:
+        FreeBindError: The tar ends before, or the member is not in one piece.
+    """
+    if member.offset == NOWHERE:
+        got = f"{member.name}: a sparse file, or a link to something that is not in the tar"
+        raise FreeBindError("a member of a tar cannot be read", where=file.name, got=got)
     file.seek(member.offset)
     data = file.read(member.size)
     if len(data) < member.size:
@@ -80,15 +96,24 @@ def read_member(file: IO[bytes], member: Member) -> bytes:
     return data
 
 
-@cache
 def tar_index(path: Path) -> TarIndex:
-    """Find the regular files in a tar, without hidden ones. A process does it once.
+    """Find the files in a tar, without hidden ones. A process does it once while a tar is the same.
+
+    A link stands for the file that it leads to: some programs store equal files so.
 
     Raises:
         FreeBindError: It is missing, compressed, damaged or cut off, or two members have one name.
     """
+    return _indexed(path, files.state_of(path, "a tar"))
+
+
+@cache
+def _indexed(path: Path, _state: tuple[int, int, int]) -> TarIndex:
     names, offsets, sizes, hashes = bytearray(), array("q"), array("q"), array("Q")
-    for member in _members(path):
+    links: dict[int, str] = {}
+    for member, target in _members(path):
+        if target is not None:
+            links[len(offsets)] = target
         names += member.name.encode(errors=NAMES) + b"\0"
         offsets.append(member.offset)
         sizes.append(member.size)
@@ -97,10 +122,19 @@ def tar_index(path: Path) -> TarIndex:
     where = (np.array(offsets, np.int64), np.array(sizes, np.int64))
     index = TarIndex(path, bytes(names), *where, hashed[order], order)
     _require_different(index)
+    _follow(links, index)
     return index
 
 
-def _members(path: Path) -> Iterator[Member]:
+def _follow(links: dict[int, str], index: TarIndex) -> None:
+    """Give links, by their numbers, the bytes of the members that they lead to."""
+    for number, target in links.items():
+        if (found := index.number(target)) is not None:
+            index.offsets[number], index.sizes[number] = index.offsets[found], index.sizes[found]
+
+
+def _members(path: Path) -> Iterator[tuple[Member, str | None]]:
+    """Yield the files of a tar, and where each leads if it is a link."""
     what = "a tar cannot be read: it is damaged, cut off or compressed"
     with (
         files.open_regular(path, "a tar") as file,
@@ -110,8 +144,14 @@ def _members(path: Path) -> Iterator[Member]:
         while (found := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
             name = found.name.removeprefix("./")
-            if found.isreg() and not found.issparse() and _shown(name):
-                yield Member(name, found.offset_data, found.size)
+            if not _shown(name):
+                continue
+            if found.isreg():
+                offset = NOWHERE if found.issparse() else found.offset_data
+                yield Member(name, offset, found.size), None
+            elif found.islnk() or found.issym():
+                folder = dirname(name) if found.issym() else ""
+                yield Member(name, NOWHERE, 0), normpath(join(folder, found.linkname))
         _require_end(file, tar.offset, path)
 
 
@@ -122,7 +162,7 @@ def _shown(name: str) -> bool:
 def _require_end(file: IO[bytes], offset: int, path: Path) -> None:
     """Raise a FreeBindError unless a tar ends where its last member does.
 
-    tarfile takes whatever is no header for the end.
+    tarfile takes whatever is no header for the end, and the mark of an end for the end of all.
     """
     file.seek(offset)
     mark = file.read(tarfile.BLOCKSIZE)
@@ -130,6 +170,9 @@ def _require_end(file: IO[bytes], offset: int, path: Path) -> None:
         raise FreeBindError("a tar is damaged", where=path, got=f"no header at byte {offset}")
     if not mark:
         notice_once(f"{path}: has no end mark; the program that wrote it may have been stopped")
+    if any(block.strip(b"\0") for block in iter(partial(file.read, BLOCK), b"")):
+        fix = "tars are joined with: tar --concatenate"
+        raise FreeBindError("a tar goes on after its end mark", where=path, fix=fix)
 
 
 def _require_different(index: TarIndex) -> None:

@@ -15,15 +15,17 @@ from typing import IO, Any
 
 from encoders_torch.media import Media, MediaOptions
 from encoders_torch.media.suffixes import suffixes
-from encoders_torch.sources.folder import say_unread
+from encoders_torch.sources.files import on_disk
+from encoders_torch.sources.folder import say_unread, shards_in
 from encoders_torch.sources.options import SourceOptions
 from encoders_torch.sources.source import Source
 from encoders_torch.sources.table import TEXT, Fault, Row, Table, items_of
-from encoders_torch.sources.tar_index import NAMES, Member, read_member, tar_index
+from encoders_torch.sources.tar_index import NAMES, NOWHERE, Member, read_member, tar_index
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 
 SUFFIX = ".tar"
+IN_TAR = re.compile(r"(.*?\.tar)/(.+)", re.IGNORECASE | re.DOTALL)
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 KEY, CAPTION, FIELDS = "__key__", "txt", "json"
 LOOKED_AT = 1000
@@ -35,7 +37,7 @@ def open_tars(modality: str, path: Path, options: SourceOptions) -> Source:
 
     The id of a sample is ``TAR/KEY``, without the suffixes of both.
     """
-    paths = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else _expanded(str(path))
+    paths = shards_in(path, SUFFIX) if path.is_dir() else _expanded(str(path))
     for each in paths:
         files.open_regular(each, "a tar").close()
     folder = Path(os.path.commonpath([each.parent for each in paths]))
@@ -50,8 +52,9 @@ def _expanded(pattern: str) -> list[Path]:
     """Return the paths that ``{000..123}`` stands for, as shells expand it."""
     if (found := RANGE.search(pattern)) is None:
         return [Path(pattern)]
-    first, last = found[1], found[2]
-    numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+    first, last = int(found[1]), int(found[2])
+    counted = range(first, last + 1) if first <= last else range(first, last - 1, -1)
+    numbers = (str(number).zfill(len(found[1])) for number in counted)
     parts = (pattern[: found.start()] + number + pattern[found.end() :] for number in numbers)
     return [path for part in parts for path in _expanded(part)]
 
@@ -70,13 +73,15 @@ class TarMedia:
 
     def __call__(self, text: str) -> Media:
         """Read ``NAME.tar/MEMBER``."""
-        name, found, member = text.partition(f"{SUFFIX}/")
-        if not found:
+        found = IN_TAR.fullmatch(text)
+        if found is None:
             raise FreeBindError(
                 "this names no member of a tar", expected="NAME.tar/MEMBER", got=text
             )
-        data = tar_index(self.folder / f"{name}{SUFFIX}").read(member)
-        return Media(Path(text), data, options=self.options)
+        path = on_disk(self.folder, found[1])
+        member = tar_index(path).find(found[2])
+        with files.open_regular(path, "a tar") as file:
+            return Media(Path(text), read_member(file, member), options=self.options)
 
 
 Members = Mapping[str, Member]
@@ -113,7 +118,7 @@ class Shards:
         return Table(path, tuple(columns), self._read, content, KEY)
 
     def _read(self, columns: tuple[str, ...]) -> Iterator[Row]:
-        """Yield a row for each sample that has something in the columns; count the others."""
+        """Yield a row for each sample that has something in the columns; count what is left."""
         lacking = Counter[str]()
         for path in self.paths:
             shard = path.relative_to(self.folder).as_posix()
@@ -121,14 +126,14 @@ class Shards:
                 for key, members in _samples(path):
                     row = self._row(tar, shard, members, columns)
                     if row:
-                        name = f"{shard.removesuffix(SUFFIX)}/{key}"
+                        name = f"{shard[: -len(SUFFIX)]}/{key}"
                         yield row if isinstance(row, Fault) else row | {KEY: name}
-                    else:
-                        lacking.update(f".{suffix}" for suffix in members)
+                    lacking.update(self._left(members, columns) if row else map(_end, members))
         say_unread(self.folder, self.modality, lacking)
 
     def _row(self, tar: IO[bytes], shard: str, members: Members, columns: tuple[str, ...]) -> Row:
-        wanted = {c: self._first(members) if c == self.modality else c for c in columns}
+        first = next(iter(self._readable(members)), None)
+        wanted = {c: first if c == self.modality else c for c in columns}
         row: dict[str, Any] = {
             column: self._member(tar, shard, members[suffix])
             for column, suffix in wanted.items()
@@ -141,15 +146,20 @@ class Shards:
             row |= {column: fields[column] for column in rest if column in fields}
         return row
 
-    def _first(self, members: Members) -> str:
-        """Return the suffix of the first member that the modality can read; none has ``""``."""
-        last = ((suffix, f".{suffix.rpartition('.')[2]}") for suffix in members)
-        return next((suffix for suffix, end in last if end in self.known), "")
+    def _readable(self, members: Members) -> list[str]:
+        """Return the suffixes of the members that the modality can read."""
+        return [suffix for suffix in members if _end(suffix) in self.known]
+
+    def _left(self, members: Members, columns: tuple[str, ...]) -> list[str]:
+        """Return the ends of what could be read, but is not the first in its sample."""
+        return list(map(_end, self._readable(members)[1:] if self.modality in columns else ()))
 
     def _member(self, tar: IO[bytes], shard: str, member: Member) -> str:
         """Return a caption, or the path of a medium."""
         if self.modality != TEXT:
             return f"{shard}/{member.name}"
+        if member.offset == NOWHERE:
+            return Fault(f"{shard}/{member.name} is a sparse file, or a link to no member")
         text = read_member(tar, member).decode(errors=NAMES)
         return text.removesuffix("\n").removesuffix("\r")
 
@@ -161,6 +171,10 @@ def _samples(path: Path) -> Iterator[tuple[str, Members]]:
         yield key, {suffix: member for _, suffix, member in sample}
 
 
+def _end(suffix: str) -> str:
+    return f".{suffix.rpartition('.')[2]}" if suffix else ""
+
+
 def _split(name: str) -> tuple[str, str]:
     """Return the key of a member, up to the first dot in its name, and its suffix."""
     folder, slash, file = name.rpartition("/")
@@ -170,7 +184,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _fields(tar: IO[bytes], members: Members) -> dict[str, Any] | None:
     """Return the JSON object of a sample; None if it has none."""
-    if FIELDS not in members:
+    if FIELDS not in members or members[FIELDS].offset == NOWHERE:
         return None
     try:
         fields = json.loads(read_member(tar, members[FIELDS]))

@@ -82,8 +82,7 @@ class ItemList:
         return len(self) if digest == self.digest else _length_at(*self._state(), digest)
 
     def _state(self) -> tuple[Path, int, int, int]:
-        stat = self.path.stat()
-        return self.path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns
+        return self.path.resolve(), *files.state_of(self.path, "an item list")
 
     @property
     def removed_path(self) -> Path:

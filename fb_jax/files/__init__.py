@@ -33,7 +33,7 @@ from fb_jax.files.reading import (
     read_versioned,
 )
 from fb_jax.files.recorded import read_recorded, record_of, recorded, write_recorded
-from fb_jax.files.regular import open_regular, special
+from fb_jax.files.regular import open_regular, special, state_of
 from fb_jax.files.remembered import remembered_sha256
 from fb_jax.files.writing import (
     PARTIAL,
@@ -91,6 +91,7 @@ __all__ = [
     "sha256_of_json",
     "sha256_of_stream",
     "special",
+    "state_of",
     "sync_folder",
     "write_atomic",
     "write_folder",

@@ -49,15 +49,15 @@ def read_cells(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, lis
         began = reader.line_num + 1
 
 
-def require_column_names(names: list[str], path: Path) -> list[str]:
-    """Return the cells of the first line.
+def require_column_names(names: list[str], path: Path, what: str = "the first line") -> list[str]:
+    """Return the names of columns, which ``what`` gives.
 
     Raises:
         FreeBindError: They cannot name columns.
     """
     if not names or len(set(names)) != len(names):
         raise FreeBindError(
-            "the first line does not name the columns",
+            f"{what} does not name the columns",
             where=path,
             expected="a different name for each column",
             got=", ".join(names) or "nothing",

@@ -27,6 +27,17 @@ def special(path: Path) -> str | None:
     return None if kind == KINDS[stat.S_IFDIR] else kind
 
 
+def state_of(path: Path, what: str = "a file") -> tuple[int, int, int]:
+    """Return numbers that change when a regular file is written again: inode, size and time.
+
+    Raises:
+        FreeBindError: See ``open_regular``.
+    """
+    with open_regular(path, what) as file:
+        stat = os.fstat(file.fileno())
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def open_regular(
     path: Path | str, what: str = "a file", *, follow: bool = True, fix: str | None = None
 ) -> BufferedReader:

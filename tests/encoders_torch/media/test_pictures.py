@@ -69,6 +69,16 @@ def test_options_say_what_they_change():
     assert MediaOptions().describe() == ""
     assert "turned" in TURN.describe()
     assert MediaOptions(frame_at=5.0).describe() == ", frame at 5 s"
+    late = MediaOptions(frame_at=1234.567)  # other frames have another name
+    assert MediaOptions.described(f"clip{late.describe()}") == late
+
+
+@pytest.mark.parametrize("second", [-1.0, float("nan"), float("inf")])
+def test_a_second_that_no_video_has_is_refused_before_work(second):
+    with pytest.raises(
+        FreeBindError, match=r"no video has such a frame\n(.|\n)*got: +(-1|nan|inf)"
+    ):
+        MediaOptions(frame_at=second)
 
 
 # HEIF and AVIF

@@ -13,7 +13,7 @@ from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.pipeline import export_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.media.suffixes import suffixes
-from encoders_torch.sources import SourceOptions, list_items, open_source
+from encoders_torch.sources import Source, SourceOptions, list_items, open_source
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 
@@ -212,7 +212,7 @@ def test_a_bad_line_is_an_item_that_fails_and_says_why(tmp_path, line):
     [
         ("x", "line 3 has 1 cells, and the first one 3"),
         ("x,a,b,c", "line 3 has 4 cells, and the first one 3"),
-        ('x,"a"b,c', "line 3: its double quotes are wrong"),
+        ('x,"a"b,c', "line 3: double quotes are wrong"),
         ("x,,c", "the caption is empty"),
         ("x,caf\udce9,c", r"the caption is no valid Unicode: 'caf\\udce9'"),
     ],
@@ -228,6 +228,52 @@ def test_a_bad_line_of_a_table_costs_no_other_item(tmp_path, line, says, separat
     assert bad["id"] == ("x" if "cells" not in says and "quotes" not in says else "row 1")
     with pytest.raises(FreeBindError, match=says):
         source.content(bad)
+
+
+def test_lines_that_a_quote_has_swallowed_are_named(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text('caption\na\n"b\nc\n"d\ne\n')
+    first, bad, last = open_source("text", path).items
+    assert (first["caption"], last["caption"]) == ("a", "e")
+    assert bad["fault"] == "lines 3 to 5: double quotes are wrong"
+
+
+def test_empty_lines_of_a_jsonl_are_no_items(tmp_path):
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"caption": "a"}\r\n\r\n{"caption": "b"}\n\n')
+    found = list(open_source("text", path).items)
+    assert found == [{"id": "0", "caption": "a"}, {"id": "1", "caption": "b"}]
+
+
+def test_a_split_from_before_ids_were_guessed_is_exported_again_without_them(
+    split, tmp_path, caplog
+):
+    path = tmp_path / "list.csv"
+    path.write_text("uid,caption\nx,a\n")
+    list_items(split, "text", Source([{"id": "0", "caption": "a"}]))
+    with pytest.raises(FreeBindError, match="another item list"):
+        list_items(split, "text", open_source("text", path))
+    assert "ids from column `uid` (for none: --id-column -)" in caplog.text
+    without = SourceOptions(id_column="-")
+    assert len(list_items(split, "text", open_source("text", path, without))) == 1
+
+
+def test_a_file_whose_name_ends_like_a_segment_is_itself(tmp_path):
+    for name in ("clip", "clip#t=5"):
+        (tmp_path / name).write_text(name)
+    source = open_source("depth", tmp_path)
+    for item in source.items:
+        with source.content(item).open() as file:
+            assert file.read().decode() == item["path"]
+
+
+def test_a_folder_of_many_suffixes_is_counted_in_a_short_line(media, caplog):
+    for number in range(99):
+        (media / f"log.{number}").touch()
+    open_source("image", media)
+    (line,) = (line for line in caplog.text.splitlines() if "unread" in line)
+    assert line.endswith(" others")
+    assert len(line) < 400
 
 
 def test_a_quote_that_is_never_closed_is_refused_since_it_would_take_all_rows(tmp_path):

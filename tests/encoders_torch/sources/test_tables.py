@@ -14,7 +14,7 @@ from PIL import Image
 from encoders_torch.exporting.pipeline import export_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.sources import SourceOptions, open_source
-from encoders_torch.sources.datasets import _load
+from encoders_torch.sources.datasets import _loaded
 from encoders_torch.sources.parquet import _row_group
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
@@ -72,7 +72,7 @@ def test_media_in_cells_are_found_by_the_name_of_their_row_alone(table):
     source = pickle.loads(pickle.dumps(open_source("image", table)))
     rows = list(source.items)
     assert rows == [{"id": name, "path": f"{table.name}#{i}"} for i, name in enumerate("abcde")]
-    _load.cache_clear()
+    _loaded.cache_clear()
     _row_group.cache_clear()
     for row in (4, 2, 0, 1):
         with source.content(rows[row]).open() as content:
@@ -114,6 +114,48 @@ def test_a_folder_of_parquet_files_is_one_source(tmp_path):
         *("1.parquet#0", "1.parquet#1"),
     ]
     assert [source.content(item).data for item in source.items] == PICTURES[:4]
+
+
+def test_a_folder_whose_later_file_lacks_a_column_is_refused(tmp_path, caplog):
+    for number, name in enumerate(("text", "other")):
+        table = pa.table({name: ["a"], "image": PICTURES[:1]})
+        pyarrow.parquet.write_table(table, tmp_path / f"{number}.parquet")
+    with pytest.raises(FreeBindError, match=r"no column 'text'\n.*1\.parquet"):
+        list(open_source("text", tmp_path).items)
+    assert len(list(open_source("image", tmp_path).items)) == 2
+    assert "unread" not in caplog.text
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    twice = pa.Table.from_arrays([pa.array(["a"])] * 2, names=["caption"] * 2)
+    pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(FreeBindError, match="the schema does not name the columns"):
+        open_source("text", tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "data set"])
+def test_a_table_that_was_written_again_is_read_again(tmp_path, kind):
+    features = datasets.Features({"image": datasets.Image()})
+    for number in range(2):
+        if kind == "parquet":
+            path = tmp_path / "t.parquet"
+            pyarrow.parquet.write_table(pa.table({"image": [PICTURES[number]]}), path)
+        else:
+            path = tmp_path / "t"
+            cells = [{"bytes": PICTURES[number], "path": None}]
+            datasets.Dataset.from_dict({"image": cells}, features).save_to_disk(path)
+        source = open_source("image", path)
+        assert [source.content(item).data for item in source.items] == [PICTURES[number]]
+
+
+def test_a_data_set_may_be_the_folder_where_one_is(tmp_path, monkeypatch):
+    cells = [{"bytes": PICTURES[0], "path": None}]
+    features = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict({"image": cells}, features).save_to_disk(tmp_path / "train")
+    monkeypatch.chdir(tmp_path / "train")
+    source = open_source("image", ".")
+    assert list(source.items) == [{"id": "train#0", "path": "train#0"}]
+    assert source.content(*source.items).data == PICTURES[0]
 
 
 def test_a_data_set_of_several_splits_must_name_one(tmp_path, caplog):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoders_torch.sources import SourceOptions, list_items, open_source
-from encoders_torch.sources.tar_index import tar_index
+from encoders_torch.sources.tar_index import _indexed
 from fb_jax.banks import Split
 from fb_jax.errors import FreeBindError
 
@@ -38,11 +38,6 @@ def items(modality, path, **columns):
     return list(open_source(modality, path, SourceOptions(**columns)).items)
 
 
-@pytest.fixture(autouse=True)
-def fresh():
-    tar_index.cache_clear()
-
-
 def test_pictures_are_named_by_tar_and_member_and_found_by_that_name_alone(tmp_path):
     source = open_source("image", write_tar(tmp_path / "s.tar"))
     assert list(source.items) == [
@@ -51,7 +46,7 @@ def test_pictures_are_named_by_tar_and_member_and_found_by_that_name_alone(tmp_p
         {"id": "s/2", "path": "s.tar/2.left.JPG"},
     ]
     again = pickle.loads(pickle.dumps(source))  # as another process gets it
-    tar_index.cache_clear()
+    _indexed.cache_clear()
     media = [again.content(item) for item in reversed(list(source.items))]
     assert [medium.data for medium in media] == [b"picture 2", b"picture 1", b"picture 0"]
     assert media[0].path == Path("s.tar/2.left.JPG")
@@ -158,3 +153,72 @@ def test_what_is_no_member_fails_alone(tmp_path):
     for path, says in (("s.tar/9.jpg", "no such member"), ("9.jpg", "names no member of a tar")):
         with pytest.raises(FreeBindError, match=says):
             source.content({"id": "x", "path": path})
+
+
+def add_link(path, name, kind, target):
+    with tarfile.open(path, "a") as tar:
+        about = tarfile.TarInfo(name)
+        about.type, about.linkname = kind, target
+        tar.addfile(about)
+
+
+def test_a_link_is_what_it_leads_to(tmp_path):
+    path = write_tar(tmp_path / "s.tar", {"a/0": {"jpg": b"picture", "txt": b"a dog"}})
+    add_link(path, "a/1.jpg", tarfile.LNKTYPE, "a/0.jpg")
+    add_link(path, "b/2.jpg", tarfile.SYMTYPE, "../a/1.jpg")
+    add_link(path, "b/3.txt", tarfile.SYMTYPE, "/a/0.txt")
+    add_link(path, "b/4.jpg", tarfile.SYMTYPE, "elsewhere.jpg")
+    source = open_source("image", path)
+    *found, nowhere = source.items
+    assert [item["id"] for item in found] == ["s/a/0", "s/a/1", "s/b/2"]
+    assert [source.content(item).data for item in found] == [b"picture"] * 3
+    with pytest.raises(
+        FreeBindError, match=r"cannot be read\n(.|\n)*b/4\.jpg: a sparse file, or a link"
+    ):
+        source.content(nowhere)
+    dog, broken = items("text", path)
+    assert dog["caption"] == "a dog"
+    assert broken["fault"] == "s.tar/b/3.txt is a sparse file, or a link to no member"
+
+
+def test_capitals_of_a_tar_do_not_matter_and_a_file_without_suffix_is_no_picture(tmp_path, caplog):
+    path = write_tar(tmp_path / "S.TAR", {"0": {"jpg": b"a"}})
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(tarfile.TarInfo("README"))
+    source = open_source("image", path)
+    assert list(source.items) == [{"id": "S/0", "path": "S.TAR/0.jpg"}]
+    assert source.content(*source.items).data == b"a"
+    assert "left unread as image: 1 without a suffix" in caplog.text
+
+
+def test_tars_that_were_joined_as_files_are_refused(tmp_path):
+    path = write_tar(tmp_path / "s.tar", {"0": {"jpg": b"a"}})
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(FreeBindError, match=r"goes on after its end mark\n(.|\n)*--concatenate"):
+        open_source("image", path)
+
+
+def test_what_is_not_the_first_of_its_sample_is_counted(tmp_path, caplog):
+    path = write_tar(tmp_path / "s.tar", {"v1": {"5_a.jpg": b"a", "7_b.jpg": b"b", "json": b"{}"}})
+    assert [item["path"] for item in items("image", path)] == ["s.tar/v1.5_a.jpg"]
+    assert "left unread as image: 1 .jpg\n" in caplog.text
+
+
+def test_hidden_tars_do_not_count_and_tars_are_not_called_unread(tmp_path, caplog):
+    write_tar(tmp_path / "s.tar", {"0": {"jpg": b"a"}})
+    (tmp_path / "._s.tar").write_bytes(b"what macOS adds")
+    assert len(items("image", tmp_path)) == 1
+    assert "unread" not in caplog.text
+
+
+def test_a_tar_that_was_written_again_is_read_again(tmp_path):
+    source = open_source("image", write_tar(tmp_path / "s.tar", {"0": {"jpg": b"old"}}))
+    write_tar(tmp_path / "s.tar", {"more": {"jpg": b"a" * 600}, "0": {"jpg": b"new"}})
+    assert source.content({"id": "s/0", "path": "s.tar/0.jpg"}).data == b"new"
+
+
+def test_numbers_may_count_down(tmp_path):
+    for number in (0, 1):
+        write_tar(tmp_path / f"{number}.tar", {"k": {"jpg": b"a"}})
+    found = items("image", tmp_path / "{1..0}.tar")
+    assert [item["id"] for item in found] == ["1/k", "0/k"]
