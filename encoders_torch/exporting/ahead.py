@@ -17,12 +17,17 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from encoders_torch.exporting.memory import is_out_of_memory, too_little_memory
+from encoders_torch.exporting.parcels import Parcel
 from encoders_torch.exporting.reading import ItemReader, Reads, Task
 from encoders_torch.exporting.watching import NOTHING, Died, Watch, WorkerWatch
 from fb_jax.errors import FreeBindError
 
 FORKS = (".*fork", ".*worker processes in total")
 """Warnings: a worker uses neither torch's threads nor JAX; and how many there are is the user's."""
+
+LAST_GASP = 0.2
+"""Seconds until a worker that failed has ended."""
 
 CAPTION_SECONDS = 0.25
 """Captions are read in this process for this long before workers are started."""
@@ -122,13 +127,13 @@ class _Worker(Dataset):
     def __init__(self, reader: ItemReader, watch: WorkerWatch) -> None:
         self.reader, self.watch = reader, watch
 
-    def __getitem__(self, numbered: tuple[int, Task]) -> _Done:
+    def __getitem__(self, numbered: tuple[int, Task]) -> Parcel:
         number, task = numbered
         self.watch.begin(number)
         reads = self.reader.read(task, self.watch)
         info = get_worker_info()
         assert info is not None
-        return _Done(info.id, self.watch.size, reads)
+        return Parcel(_Done(info.id, self.watch.size, reads))
 
 
 def _loaded(
@@ -141,18 +146,41 @@ def _loaded(
             watch.take(done.worker, done.size)
             yield done.reads
     finally:
+        watch.end()
         loader._shutdown_workers()  # otherwise it happens when Python collects garbage
 
 
-def _next(loader: Iterator[_Done], watch: WorkerWatch) -> _Done | None:
+def _next(loader: Iterator[Any], watch: WorkerWatch) -> _Done | None:
     try:
-        return next(loader, None)
-    except MemoryError as error:
-        raise _too_little_memory() from error
-    except RuntimeError as error:
-        if dead := watch.dead():
-            raise _WorkerDied(dead) from error
+        done = next(loader, None)
+        return done.opened() if isinstance(done, Parcel) else done  # else the thread that pins did
+    except FreeBindError:
         raise
+    except Exception as error:
+        if (cause := _cause(error, watch)) is None:
+            raise
+        raise cause from error
+
+
+def _cause(error: Exception, watch: WorkerWatch) -> Exception | None:
+    """Return what an error means that a worker met, or its end; None if it is from elsewhere."""
+    last = str(error).strip().splitlines()[-1:]
+    if isinstance(error, OSError | EOFError):
+        time.sleep(LAST_GASP)  # of a worker that no longer hands over what it read
+    if dead := watch.dead():
+        return _WorkerDied(dead)
+    if "exited unexpectedly" in str(error):
+        return too_little_memory()
+    if is_out_of_memory(error):
+        return too_little_memory(*last)
+    if "in DataLoader worker" in str(error):
+        return FreeBindError(
+            "what an encoder prepared cannot be handed over by the process that read it",
+            got=last[0],
+            fix="let read and collate return tensors, arrays, text, or lists or dictionaries of "
+            "them; or read with --workers 0",
+        )
+    return None
 
 
 def _started(
@@ -180,7 +208,7 @@ def _started(
     return loader
 
 
-def _as_it_is(done: _Done) -> _Done:
+def _as_it_is(done: Parcel) -> Parcel:
     return done
 
 
@@ -188,18 +216,9 @@ def _blame(reader: ItemReader, error: _WorkerDied, deaths: Counter[int], how: Ah
     """Note the rows that are not to be read again."""
     for died in error.dead:
         if died.row == NOTHING:
-            raise _too_little_memory() from error
+            raise too_little_memory() from error
         deaths[died.row] += 1
         if died.seconds >= how.seconds:
             reader.lost[died.row] = f"reading it took longer than {how.seconds:g} s"
         elif deaths[died.row] > 1:
             reader.lost[died.row] = "the process that read it died, twice"
-
-
-def _too_little_memory() -> FreeBindError:
-    return FreeBindError(
-        "a process that reads items died",
-        got="too little memory, or too little in /dev/shm, which hands over what was read",
-        fix="run the same command again, with fewer --workers or a smaller --batch: what is done "
-        "is kept",
-    )

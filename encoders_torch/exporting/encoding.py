@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
 from encoders_torch.exporting.batches import part
+from encoders_torch.exporting.memory import is_out_of_memory
 from encoders_torch.exporting.reading import Reads
 from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
@@ -29,8 +30,7 @@ DEVICE_ERRORS = (
     "MPS backend",
     "NCCL",
 )
-NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch's errors say: it has no classes for all of them."""
+"""What torch's errors say."""
 
 HOPELESS = 64
 """If the encoder fails on so many items before the first success, the items are not to blame."""
@@ -171,10 +171,3 @@ class Encoding:
         except Exception:
             return False
         return True
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out, on the device or here."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(text in str(error) for text in NO_MEMORY)

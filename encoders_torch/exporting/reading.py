@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
 from encoders_torch.exporting.batches import bytes_of, groups
+from encoders_torch.exporting.memory import is_out_of_memory
 from encoders_torch.exporting.report import REMOVED
 from encoders_torch.exporting.watching import Watch
 from encoders_torch.media import Media
@@ -85,12 +86,18 @@ class ItemReader:
     def _row(self, row: int, encoders: Sequence[int], watch: Watch) -> list[Read]:
         with watch.reading(row):
             try:
-                content = self._content(row)
-            except Exception as error:
-                return [Read(reason=in_one_line(error))] * len(encoders)
-            read = [read_item(self.encoders[e], self.modality, content) for e in encoders]
+                read = self._read(row, encoders)
+            except MemoryError as error:
+                raise MemoryError(f"item {self.items[row]['id']}: {error}") from error
         watch.holds(sum(one.size for one in read))
         return read
+
+    def _read(self, row: int, encoders: Sequence[int]) -> list[Read]:
+        try:
+            content = self._content(row)
+        except Exception as error:
+            return [Read(reason=_reason(error))] * len(encoders)
+        return [read_item(self.encoders[e], self.modality, content) for e in encoders]
 
     def _content(self, row: int) -> str | Media:
         """Return what is to be read; raise why there is nothing."""
@@ -114,11 +121,10 @@ class ItemReader:
         try:
             batch = encoder.collate(self.modality, [read[i].value for i in at])
             found.chunks.append(Chunk(at, batch))
-        except MemoryError:
-            raise
         except Exception as error:
+            reason = _reason(error)
             if len(at) == 1:
-                found.failed[at[0]] = in_one_line(error)
+                found.failed[at[0]] = reason
                 return
             for half in (at[: len(at) // 2], at[len(at) // 2 :]):
                 self._collate(encoder, half, read, found)
@@ -139,7 +145,12 @@ def read_item(encoder: FrozenEncoder, modality: str, content: str | Path | Media
             return Read(reason=f"no file, but {kind}")  # an own reader might wait for ever
         value = encoder.read(modality, content)
         return Read(value, bytes_of(value))
-    except MemoryError:  # that is not the item's fault
-        raise
     except Exception as error:
-        return Read(reason=in_one_line(error))
+        return Read(reason=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return why an item cannot be used; raise a MemoryError, which is not its fault."""
+    if is_out_of_memory(error):
+        raise MemoryError(in_one_line(error)) from error
+    return in_one_line(error)

@@ -56,7 +56,8 @@ class WorkerWatch(Watch):
         self.seconds, self.most_bytes = seconds, most_bytes
         self.states = [RawArray("d", [NOTHING] * 3) for _ in range(workers)]
         self.held, self.given = RawArray("q", workers), RawArray("q", workers)
-        self.taken = RawValue("q", 0)
+        self.taken, self.over = RawValue("q", 0), RawValue("b", 0)
+        self.parent = os.getpid()
         self.worker, self.task, self.size = 0, 0, 0
 
     def start(self, worker: int) -> None:
@@ -79,8 +80,10 @@ class WorkerWatch(Watch):
     @contextmanager
     def reading(self, row: int) -> Iterator[None]:
         """Wait until there is room; then note the row, and set the alarm."""
+        self._end_if_over()
         while self.task > self.taken.value and self.waiting > self.most_bytes:
             time.sleep(PAUSE)
+            self._end_if_over()
         state = self.states[self.worker]
         state[SINCE], state[ROW] = time.monotonic(), row
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
@@ -89,6 +92,11 @@ class WorkerWatch(Watch):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             state[ROW] = NOTHING
+
+    def _end_if_over(self) -> None:
+        """End a worker that nobody waits for: the exporting process said so, or was killed."""
+        if self.over.value or os.getppid() != self.parent:
+            os._exit(0)
 
     def holds(self, size: int) -> None:
         """See ``Watch``."""
@@ -99,6 +107,10 @@ class WorkerWatch(Watch):
         """Note in the exporting process that a task of a worker was taken over."""
         self.taken.value += 1
         self.given[worker] += size
+
+    def end(self) -> None:
+        """Tell the workers, in the exporting process, that nothing more is needed."""
+        self.over.value = 1
 
     def dead(self) -> list[Died]:
         """Return the workers that died."""

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from encoders_torch.exporting import ahead as ahead_module
 from encoders_torch.exporting.ahead import Ahead, read_ahead
 from encoders_torch.exporting.reading import ItemReader, Task
+from encoders_torch.exporting.watching import WorkerWatch
 from encoders_torch.sources import Source
 from fb_jax.banks import write_items
 from fb_jax.errors import FreeBindError
@@ -180,6 +182,101 @@ def test_an_error_of_the_caller_ends_the_workers(reader):
     assert multiprocessing.active_children()
     reads.close()
     assert not multiprocessing.active_children()
+
+
+# What workers hand over
+
+
+def test_a_worker_that_dies_while_its_pipe_is_full_is_found(reader):
+    """Lists travel as bytes; the worker of a slow export has many on their way."""
+
+    def read(modality, item):
+        if item.path.name == "9":
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros(500_000, np.uint8)
+
+    made = reader([str(i) for i in range(12)], read)
+    made.encoders[0].collate = lambda modality, reads: list(reads)
+    failed = []
+    for (reads,) in read_ahead(made, tasks(12), Ahead(workers=1)):
+        failed.append(reads.failed)
+        time.sleep(0.3)
+    assert failed == [{}] * 4 + [{1: "the process that read it died, twice"}, {}]
+
+
+def test_a_batch_that_cannot_be_handed_over_is_no_items_fault_and_nobody_waits_for_it(reader):
+    made = reader(["a", "b"], lambda modality, item: 1.0)
+    made.encoders[0].collate = lambda modality, reads: [(lambda: 0) for _ in reads]
+    with pytest.raises(
+        FreeBindError, match=r"handed over(.|\n)*pickle(.|\n)*--workers 0"
+    ):
+        list(read_ahead(made, tasks(2), TWO))
+
+
+def test_a_full_shared_memory_is_no_items_fault(reader):
+    text = "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"
+
+    def collate(modality, reads):
+        raise RuntimeError(text)
+
+    made = reader(["a", "b"], lambda modality, item: 1.0)
+    made.encoders[0].collate = collate
+    with pytest.raises(FreeBindError, match=r"No space left(.|\n)*/dev/shm(.|\n)*--workers"):
+        list(read_ahead(made, tasks(2), TWO))
+
+
+def test_the_item_is_named_for_which_memory_does_not_suffice(reader):
+    def read(modality, item):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+
+    with pytest.raises(FreeBindError, match=r"item 0: (.|\n)*can't allocate memory"):
+        list(read_ahead(reader(["a"], read), tasks(1), TWO))
+
+
+def test_a_worker_that_died_before_it_began_is_told(reader, monkeypatch):
+    monkeypatch.setattr(WorkerWatch, "start", lambda watch, worker: os._exit(1))
+    with pytest.raises(FreeBindError, match="process that reads items died"):
+        list(read_ahead(reader(["a"], lambda modality, item: 1.0), tasks(1), TWO))
+
+
+def test_workers_that_wait_for_room_end_at_once_when_the_export_ends(reader):
+    made = reader([f"{i}" for i in range(50)], lambda modality, item: np.zeros(10_000))
+    reads = read_ahead(made, tasks(50), Ahead(workers=2, most_bytes=100))
+    next(reads)
+    time.sleep(0.2)
+    began = time.monotonic()
+    reads.close()
+    assert time.monotonic() - began < 4  # torch waits five seconds for each
+
+
+def test_workers_end_when_the_exporting_process_was_killed(reader, tmp_path):
+    def read(modality, item):
+        (tmp_path / f"worker-{os.getpid()}").touch()
+        return np.zeros(10_000)
+
+    def export():
+        os.setpgid(0, 0)
+        how = Ahead(workers=2, most_bytes=100)
+        next(read_ahead(reader([f"{i}" for i in range(50)], read), tasks(50), how))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=export)
+    process.start()
+    process.join()
+    until = time.monotonic() + 10
+    workers = [int(path.name.split("-")[1]) for path in tmp_path.glob("worker-*")]
+    while any(map(is_running, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert workers
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 # Captions
