@@ -21,6 +21,7 @@ from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
 from fb_jax.errors import FreeBindError, notice_once
 
+# What torch's errors say:
 DEVICE_ERRORS = (
     "CUDA error",
     "CUBLAS",
@@ -30,7 +31,6 @@ DEVICE_ERRORS = (
     "MPS backend",
     "NCCL",
 )
-"""What torch's errors say."""
 
 HOPELESS = 64
 """If the encoder fails on so many items before the first success, the items are not to blame."""
@@ -91,7 +91,7 @@ class Encoding:
             except FreeBindError:
                 raise
             except Exception as caught:
-                error = caught
+                error = caught.with_traceback(None)  # which holds the tensors of the batch
             else:
                 failed |= {first + i: "its embedding has no direction" for i in bad}
                 return

@@ -208,9 +208,7 @@ def test_a_worker_that_dies_while_its_pipe_is_full_is_found(reader):
 def test_a_batch_that_cannot_be_handed_over_is_no_items_fault_and_nobody_waits_for_it(reader):
     made = reader(["a", "b"], lambda modality, item: 1.0)
     made.encoders[0].collate = lambda modality, reads: [(lambda: 0) for _ in reads]
-    with pytest.raises(
-        FreeBindError, match=r"handed over(.|\n)*pickle(.|\n)*--workers 0"
-    ):
+    with pytest.raises(FreeBindError, match=r"handed over(.|\n)*pickle(.|\n)*--workers 0"):
         list(read_ahead(made, tasks(2), TWO))
 
 

@@ -1,6 +1,7 @@
 """Encoding of batches: whose fault a failure is, and batches that do not fit into memory."""
 
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -79,6 +80,21 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_for_good(encoding, erro
         assert (rows == 0.5).all()
     assert made.sizes == [7, 4, 2, 2, 2, 1, 2, 2, 2, 1]
     assert re.search("memory ran out; from now on 2 items together", told.text)
+
+
+def test_what_a_batch_left_in_memory_is_free_before_its_halves_are_encoded(encoding):
+    alive = weakref.WeakSet()
+
+    def encode(batch):
+        here = torch.zeros(len(batch))
+        alive.add(here)
+        if sum(len(tensor) for tensor in alive) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return ones(batch)
+
+    rows, failed = encoding(encode).encode(np.zeros((6, 1)), 6)
+    assert (rows == 0.5).all()
+    assert failed == {}
 
 
 def test_one_item_that_does_not_fit_into_memory_ends_the_export(encoding):
