@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from encoders_torch.command import (
-    run,
-)
+from encoders_torch.command import run
 from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.explain import explained
 from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.pipeline import export_banks
 from encoders_torch.exporting.report import ExportResult, require_none
@@ -22,6 +21,7 @@ from fb_jax.banks import Split, open_bank, require_name
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError, Interrupted
 
+CANNOT_LOAD = "an encoder cannot be loaded"
 SHOWN = 3
 EXAMPLE = """--space my_clip --encoder hf:openai/clip-vit-base-patch32 \\
     --image photos/ --text captions.txt --out BANKS"""
@@ -48,11 +48,12 @@ def export(config: ExportConfig) -> None:
     encoders: dict[str, FrozenEncoder] = {}
     with config.workplace() as workplace:
         for space, load in loaders.items():
-            with several.leaving_out(space):
+            with several.leaving_out(space), explained(CANNOT_LOAD, where=space):
                 encoder = workplace.load(load)
                 _require_modalities(encoder, sources, every=len(loaders) == 1)
-                for modality in set(sources) & set(encoder.modalities):
-                    encoder.prepare(modality)
+                for modality in sources:
+                    if modality in encoder.modalities:
+                        encoder.prepare(modality)
                 encoders[space] = encoder
         for modality, source in sources.items():
             able = {s: e for s, e in encoders.items() if modality in e.modalities}
@@ -114,15 +115,15 @@ def _export_modality(
 ) -> None:
     """Export together, so that items are read once; if that fails, one space after the other."""
     try:
-        _export_together(config, encoders, modality, source, workplace)
+        return _export_together(config, encoders, modality, source, workplace)
     except Interrupted:
         raise
     except FreeBindError:
         if several.alone:
             raise
-        for space, encoder in encoders.items():
-            with several.leaving_out(space):
-                _export_together(config, {space: encoder}, modality, source, workplace)
+    for space, encoder in encoders.items():  # not above: the error holds all that failed
+        with several.leaving_out(space):
+            _export_together(config, {space: encoder}, modality, source, workplace)
 
 
 def _export_together(
@@ -147,8 +148,9 @@ def _export_together(
             progress=lambda rows, timings: advance(rows, note=str(timings)),
             run=workplace.run,
         )
+    retry = config.retry_failed and settings.shard_id == 0  # one of the processes
     for space, result in results.items():
-        if config.retry_failed and result.complete and result.failures:
+        if retry and result.complete and result.failures:
             result = _retry(config, space, encoders[space], source, modality)
         _print_result(space, result)
 

@@ -16,6 +16,7 @@ from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.loading import known_encoders
 from fb_jax.banks import Bank, Split, open_banks, verify_split
 from fb_jax.errors import FreeBindError
+from tests.encoders_torch.conftest import Toy
 
 EXPORT = "-m", "encoders_torch.export"
 THIRD_SHARD = At("os.replace", on=r"text/emb_00002\.npy$")
@@ -156,6 +157,47 @@ def test_several_spaces_are_exported_from_the_sources_they_are_for(media, tmp_pa
         export_config(many)
     assert "c: left out: an encoder cannot be imported" in capsys.readouterr().err
     assert Split(tmp_path / "pool").spaces() == {"a": ["text"], "b": ["text"]}
+
+
+class TooLarge(Toy):
+    """An encoder that a device has no room for."""
+
+    def __init__(self, weights=None, device="cpu"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+class Breaking(Toy):
+    """An encoder whose device fails in the second shard."""
+
+    def encode(self, modality, batch):
+        if "3" in str(batch):
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return super().encode(modality, batch)
+
+
+@pytest.mark.parametrize("bad", ["TooLarge", "Breaking"])
+def test_a_space_that_fails_leaves_the_others_whole(media, tmp_path, capsys, bad, contents):
+    encoders = (f"a={ENCODER}", f"b={__name__}:{bad}", f"c={ENCODER}")
+    how = ExportSettings(workers=0, batch=1, shard_rows=1)
+    three = config(media, tmp_path, space=("a", "b", "c"), encoder=encoders, settings=how)
+    with pytest.raises(FreeBindError, match=r"some spaces were not exported\n.*got: +b$"):
+        export_config(three)
+    assert re.search(r"b: left out: (.|\n)*CUDA", capsys.readouterr().err)
+    alone = tmp_path / "alone"
+    export_config(config(media, alone, space=("a",), settings=how))
+    wanted = contents(alone / "pool/embeddings/a")
+    assert contents(tmp_path / "pool/embeddings/a") == wanted
+    assert len(Bank.open(Split(tmp_path / "pool").bank_path("c", "text"))) == 5
+
+
+@pytest.mark.parametrize(("shard_id", "retries"), [(0, True), (1, False)])
+def test_one_of_several_processes_tries_items_again(media, tmp_path, capsys, shard_id, retries):
+    (media / "text.txt").write_text("one\nunreadable\n")
+    export_config(config(media, tmp_path))
+    capsys.readouterr()
+    how = ExportSettings(workers=0, shard_id=shard_id, num_shards=2)
+    export_config(config(media, tmp_path, retry_failed=True, settings=how))
+    assert ("toy/text again" in capsys.readouterr().out) is retries
 
 
 def test_all_is_every_encoder_known_by_name_whose_weights_can_be_got(media, tmp_path):
