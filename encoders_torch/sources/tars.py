@@ -133,8 +133,8 @@ class Shards:
 
     def _row(self, tar: IO[bytes], shard: str, members: Members, columns: tuple[str, ...]) -> Row:
         wanted = {c: c for c in columns if c != self.modality}
-        if self.modality in columns:
-            wanted |= {self.modality: suffix for suffix in self._readable(members)[:1]}
+        if self.modality in columns and (readable := self._readable(members)):
+            wanted[self.modality] = readable[0]
         row: dict[str, Any] = {
             column: self._member(tar, shard, members[suffix])
             for column, suffix in wanted.items()
