@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders_torch.sources.options import SourceOptions
-from fb_jax.banks.columns import USUAL, usual_column
+from fb_jax.banks.columns import NO_COLUMN, USUAL, usual_column
 from fb_jax.banks.items import Item
 from fb_jax.errors import FreeBindError, notice_once, unknown
 
@@ -18,7 +18,6 @@ FAULT = "fault"
 
 LONGEST_SHOWN = 80
 
-NO_COLUMN = "-"
 NUMBERED = f" (for none: --id-column {NO_COLUMN})"
 
 

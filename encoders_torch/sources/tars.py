@@ -132,8 +132,9 @@ class Shards:
         say_unread(self.folder, self.modality, lacking)
 
     def _row(self, tar: IO[bytes], shard: str, members: Members, columns: tuple[str, ...]) -> Row:
-        first = next(iter(self._readable(members)), None)
-        wanted = {c: first if c == self.modality else c for c in columns}
+        wanted = {c: c for c in columns if c != self.modality}
+        if self.modality in columns and (readable := self._readable(members)):
+            wanted[self.modality] = readable[0]
         row: dict[str, Any] = {
             column: self._member(tar, shard, members[suffix])
             for column, suffix in wanted.items()

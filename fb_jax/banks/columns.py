@@ -14,6 +14,9 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 }
 """Field of an item to usual names of its column, in small letters."""
 
+NO_COLUMN = "-"
+"""What people give as the name of a column if none of the usual names is meant."""
+
 
 def usual_column(names: Iterable[str], columns: Iterable[str]) -> str | None:
     """Return the column that has the first of some names, in small or capital letters, if any."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax.banks import Bank, ItemList, Split, nfc, write_items
-from fb_jax.banks.columns import USUAL, usual_column
+from fb_jax.banks.columns import NO_COLUMN, USUAL, usual_column
 from fb_jax.banks.items import Item, items_sha256
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.importing.source import Columns
@@ -22,8 +22,6 @@ OPENERS: Mapping[str, Callable[[Path], Columns]] = {
     ".jsonl": open_objects,
     **dict.fromkeys(PARQUET + ARROW, open_table_columns),
 }
-
-NO_COLUMN = "-"
 
 
 @dataclass(frozen=True)
