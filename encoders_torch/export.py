@@ -115,12 +115,14 @@ def _export_modality(
 ) -> None:
     """Export together, so that items are read once; if that fails, one space after the other."""
     try:
-        return _export_together(config, encoders, modality, source, workplace)
+        _export_together(config, encoders, modality, source, workplace)
     except Interrupted:
         raise
     except FreeBindError:
         if several.alone:
             raise
+    else:
+        return
     for space, encoder in encoders.items():  # not above: the error holds all that failed
         with several.leaving_out(space):
             _export_together(config, {space: encoder}, modality, source, workplace)

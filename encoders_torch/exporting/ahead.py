@@ -203,7 +203,9 @@ def _started(
         for about in FORKS:
             warnings.filterwarnings("ignore", message=about)
         loader = iter(DataLoader(worker, **options))
-    if here:  # torch would raise an error about a worker in the middle of any other line
+    if (
+        here and before is not None
+    ):  # torch would raise an error about a worker in the middle of any other line
         signal.signal(signal.SIGCHLD, before)
     return loader
 

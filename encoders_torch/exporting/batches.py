@@ -23,6 +23,16 @@ def part(batch: Any, start: int, stop: int) -> Any:
     return batch[start:stop]
 
 
+def first_of(batch: Any) -> Any:
+    """Return a batch of the first item, which does not hold the memory of the others."""
+    if isinstance(batch, Mapping):
+        return {name: first_of(value) for name, value in batch.items()}
+    first = batch[:1]
+    if isinstance(first, Tensor):
+        return first.clone()
+    return first.copy() if isinstance(first, np.ndarray) else first
+
+
 def bytes_of(value: Any) -> int:
     """Return about how many bytes a value takes that ``FrozenEncoder.read`` returned.
 

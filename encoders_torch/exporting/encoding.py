@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.exporting.batches import part
+from encoders_torch.exporting.batches import first_of, part
 from encoders_torch.exporting.memory import is_out_of_memory
 from encoders_torch.exporting.reading import Reads
 from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
@@ -112,7 +112,7 @@ class Encoding:
         rows[:] = unit_rows(found)
         rows[bad] = 0
         if self._works is None and 0 not in bad:
-            self._works = part(batch, 0, 1)
+            self._works = first_of(batch)
         return bad
 
     def _rows(self, batch: Any, count: int) -> Float[np.ndarray, "b d"]:

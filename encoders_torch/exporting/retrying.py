@@ -56,18 +56,20 @@ def retry_bank(
     result = ExportResult(split.bank_path(space, modality) / REPORT, complete=True)
     reader = ItemReader([encoder], modality, items, source, settings.batch_bytes)
     failures = {failure.row: failure for failure in read_failures(result.report)}
-    for rows in _by_shard(np.setdiff1d(bank.missing, items.removed), settings.shard_rows):
-        encoded, failed = _encode(rows, Encoding(encoder, modality), reader, settings, progress)
-        there = np.isin(rows, list(failed), invert=True)
-        bank = fill_rows(bank, rows[there], encoded[there])
-        failures |= failed
-    left = set(bank.missing.tolist())
-    result.failures = [failures[row] for row in sorted(failures) if row in left]
-    write_failures(result.report, result.failures)
+    try:
+        for rows in _by_shard(np.setdiff1d(bank.missing, items.removed), settings.shard_rows):
+            encoded, failed = _encode(rows, Encoding(encoder, modality), reader, settings, progress)
+            there = np.isin(rows, list(failed), invert=True)
+            bank = fill_rows(bank, rows[there], encoded[there])
+            failures |= failed
+    finally:
+        left = set(bank.missing.tolist())
+        result.failures = [failures[row] for row in sorted(failures) if row in left]
+        write_failures(result.report, result.failures)
     return result
 
 
-def _by_shard(rows: Rows, size: int) -> list[Rows]:
+def _by_shard(rows: Rows, size: int) -> list[Integer[np.ndarray, " _"]]:
     return np.split(rows, np.flatnonzero(np.diff(rows // size)) + 1) if len(rows) else []
 
 

@@ -91,7 +91,7 @@ class WorkerWatch(Watch):
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            state[ROW] = NOTHING
+        state[ROW] = NOTHING  # it stays after an error that ends the process, such as a panic
 
     def _end_if_over(self) -> None:
         """End a worker that nobody waits for: the exporting process said so, or was killed."""

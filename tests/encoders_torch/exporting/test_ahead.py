@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -119,10 +120,11 @@ def test_what_cannot_be_handed_over_is_a_reason(reader):
 # Readers that die or hang
 
 
-def test_an_item_that_kills_its_reader_is_passed_over_and_the_others_are_read(reader):
+@pytest.mark.parametrize("kill", [lambda: os.kill(os.getpid(), signal.SIGSEGV), sys.exit])
+def test_an_item_that_kills_its_reader_is_passed_over_and_the_others_are_read(reader, kill):
     def read(modality, item):
         if item.path.name == "bad":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            kill()
         return 1.0
 
     made = reader(["a", "b", "bad", "c", "d", "e"], read)

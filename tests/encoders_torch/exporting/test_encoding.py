@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders_torch.exporting.batches import bytes_of, groups, part
+from encoders_torch.exporting.batches import bytes_of, first_of, groups, part
 from encoders_torch.exporting.encoding import HOPELESS, Encoding
 from fb_jax.errors import FreeBindError
 from tests.encoders_torch.conftest import Toy
@@ -164,6 +164,15 @@ def test_parts_of_batches_of_every_kind():
     found = part(batch, 1, 3)
     assert found["a"].tolist() == [[2, 3], [4, 5]]
     assert found["b"] == {"c": [2, 3]}
+
+
+def test_the_first_item_of_a_batch_holds_no_memory_of_the_others():
+    """It is kept for as long as the export runs, and batches are in /dev/shm."""
+    batch = {"a": torch.arange(1000), "b": np.arange(1000), "c": ["x"] * 1000}
+    first = first_of(batch)
+    assert (first["a"].tolist(), first["b"].tolist(), first["c"]) == ([0], [0], ["x"])
+    assert first["a"].untyped_storage().nbytes() == 8
+    assert first["b"].base is None
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_processes_of_one_command_share_a_bank_though_one_is_killed_with_a_shard
     others = [disturb.start(*EXPORT, *args) for _ in range(2)]
     assert ["bank is complete when" in other.communicate()[0] for other in others] == [True, True]
     bank = tmp_path / "banks/pool/embeddings/toy/text"
-    assert len(list(bank.glob("emb_*.npy"))) in (18, 19)  # of 20: the next one may be read ahead
+    assert 17 <= len(list(bank.glob("emb_*.npy"))) <= 19  # of 20; it may hold the next ones, too
     held.kill()
     held.communicate()
     assert command(main, *args).status == 0

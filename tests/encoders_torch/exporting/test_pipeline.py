@@ -229,6 +229,23 @@ def test_items_that_failed_are_tried_again_and_the_others_stay_as_they_are(toy, 
     verify_split(split)
 
 
+def test_the_report_is_right_though_trying_again_was_stopped(toy, split):
+    source = words(*["unreadable"] * 4)  # rows 11, in one shard, and 12 to 14, in the next
+    run(toy, source, split)
+    toy.read = lambda modality, item: np.float32([1, 2, 3, 4])
+    done = []
+
+    def progress(rows):
+        done.append(rows)
+        if len(done) == 2:
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        retry_bank(toy, source, split, "toy", "text", HOW, progress)
+    assert Bank.open(split.bank_path("toy", "text")).missing.tolist() == [12, 13, 14]
+    assert [f.row for f in run(toy, source, split).failures] == [12, 13, 14]
+
+
 def test_removed_items_are_not_tried_again(toy, split):
     run(toy, words("unreadable"), split)
     remove_items(split, "text", ["3", "11"])
