@@ -254,6 +254,12 @@ def test_a_split_from_before_ids_were_guessed_is_exported_again_without_them(
     with pytest.raises(FreeBindError, match="another item list"):
         list_items(split, "text", open_source("text", path))
     assert "ids from column `uid` (for none: --id-column -)" in caplog.text
+    with pytest.raises(FreeBindError, match=r"here under other ids(.|\n)*'0'(.|\n)*'x'"):
+        list_items(split, "text", open_source("text", path), append=True)
+    path.write_text("uid,caption\nx,a\ny,b\n")
+    with pytest.raises(FreeBindError, match="--id-column, - for none"):
+        list_items(split, "text", open_source("text", path), append=True)
+    path.write_text("uid,caption\nx,a\n")
     without = SourceOptions(id_column="-")
     assert len(list_items(split, "text", open_source("text", path, without))) == 1
 
