@@ -67,7 +67,7 @@ def _load(path: Path) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _loaded(path: Path, _state: tuple[int, int, int]) -> Any:
+def _loaded(path: Path, _state: files.State) -> Any:
     datasets = import_extra("datasets", "datasets")
     with explained("a data set cannot be read", where=path):
         of_folder = path.is_dir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import takewhile
 
 import numpy as np
 
@@ -27,14 +28,37 @@ def list_items(split: Split, modality: str, source: Source, *, append: bool = Fa
 
     Raises:
         FreeBindError: Two items have the same id; the split has other items already or, with
-            ``append``, another item under the id of a new one.
+            ``append``, another item under the id of a new one, or all of them under other ids.
     """
     path = split.items_path(modality)
     with split.writing():
         if append and path.exists():
             known = ItemList(path)
+            _require_these_ids(known, source.items)
             return add_items(path, _new_items(known, source.items), len(known))
         return write_items(path, _unique(source.items))
+
+
+def _require_these_ids(known: ItemList, items: Iterable[Item]) -> None:
+    """Raise a FreeBindError if a source begins with the items of a list, all under other ids.
+
+    They would be added as new ones, and everything would be there twice.
+    """
+    pairs = zip(known, items, strict=False)
+    count = sum(1 for _ in takewhile(lambda pair: _renamed(*pair), pairs))
+    if 0 < count == len(known):
+        raise FreeBindError(
+            "these items are here under other ids",
+            where=known.path,
+            expected=f"such as {known[0]['id']!r}",
+            got=f"such as {next(iter(items))['id']!r}",
+            fix="name the column whose ids are here with --id-column, - for none",
+        )
+
+
+def _renamed(here: Item, item: Item) -> bool:
+    without = ({**each, "id": ""} for each in (here, item))
+    return nfc(here["id"]) != nfc(item["id"]) and len(set(map(_digest, without))) == 1
 
 
 def _new_items(known: ItemList, items: Iterable[Item]) -> list[Item]:
@@ -76,6 +100,7 @@ def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
             raise FreeBindError(
                 "two items have the same id",
                 got=repr(item["id"]),
-                fix="name the column of the ids with --id-column, or remove the repeated item",
+                fix="name the column of the ids with --id-column, - for none, or remove the "
+                "repeated item",
             )
         seen.add(nfc(item["id"]))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from encoders_torch.media import suffixes
 from encoders_torch.sources import datasets, parquet, tars
-from encoders_torch.sources.folder import find_media, say_unread, shards_in
+from encoders_torch.sources.folder import FolderItems, find_media, say_unread, shards_in
 from encoders_torch.sources.lists import LISTS
 from encoders_torch.sources.options import PLAIN, SourceOptions
 from encoders_torch.sources.source import Source
@@ -40,8 +40,9 @@ def _open_list(modality: str, path: Path, options: SourceOptions) -> Source:
 
 def _open_folder(modality: str, path: Path, options: SourceOptions) -> Source:
     """Open the media in a folder; if there are none, its tars or Parquet files."""
-    media, unread = ([], Counter[str]()) if modality == TEXT else find_media(modality, path)
-    for suffix, open_all in {} if media else SHARDED.items():
+    none = FolderItems([]), Counter[str]()
+    media, unread = none if modality == TEXT else find_media(modality, path)
+    for suffix, open_all in {} if media.names else SHARDED.items():
         if shards_in(path, suffix):
             return open_all(modality, path, options)
     if modality == TEXT:

@@ -16,6 +16,7 @@ from encoders_torch.sources.embedded import holds_media, media_in, row_in
 from encoders_torch.sources.files import on_disk
 from encoders_torch.sources.folder import shards_in
 from encoders_torch.sources.options import SourceOptions
+from encoders_torch.sources.row_group import UNREADABLE, cell_of
 from encoders_torch.sources.source import Source
 from encoders_torch.sources.table import TEXT, Row, Table, items_of
 from fb_jax import files
@@ -24,10 +25,6 @@ from fb_jax.extras import import_extra
 
 SUFFIX = ".parquet"
 BATCH_ROWS = 4096
-State = tuple[int, int, int]
-"""Of a file: what was read of it is read again once it has changed."""
-
-UNREADABLE = "a Parquet file cannot be read"
 
 
 def open_parquet(modality: str, path: Path, options: SourceOptions) -> Source:
@@ -58,7 +55,8 @@ def _read(paths: Sequence[Path], media: frozenset[str], columns: tuple[str, ...]
     parquet = import_extra("pyarrow.parquet", "parquet")
     plain = [column for column in columns if column not in media]
     for path in paths:
-        with explained(UNREADABLE, where=path), parquet.ParquetFile(path) as file:
+        opened = partial(parquet.ParquetFile, path, page_checksum_verification=True)
+        with explained(UNREADABLE, where=path), opened() as file:
             _require_columns(file, columns, path)
             rows = _rows(file, plain) if plain else ({} for _ in range(file.metadata.num_rows))
             for number, row in enumerate(rows):
@@ -83,8 +81,6 @@ def _rows(file: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
 class ParquetMedia:
     """Media in a column of Parquet files.
 
-    A process keeps the column's row group that it read last, since neighbours are read together.
-
     Attributes:
         folder: Folder of the files.
         column: Name of the column.
@@ -99,28 +95,20 @@ class ParquetMedia:
         """Read ``FILE#ROW``."""
         name, row = row_in(text)
         path = on_disk(self.folder, name)
-        state = files.state_of(path, "a Parquet file")
-        starts = _group_starts(path, state)
+        starts = _group_starts(path, files.state_of(path, "a Parquet file"))
         if row >= starts[-1]:
             raise FreeBindError(
                 "there is no such row", where=path, expected=f"below {starts[-1]}", got=row
             )
         group = int(np.searchsorted(starts, row, side="right")) - 1
-        cell = _row_group(path, state, group, self.column)[row - int(starts[group])].as_py()
+        cell = cell_of(path, group, row - int(starts[group]), self.column)
         return media_in(cell, text, self.folder, self.options)
 
 
 @lru_cache(maxsize=1024)
-def _group_starts(path: Path, _state: State) -> np.ndarray:
+def _group_starts(path: Path, _state: files.State) -> np.ndarray:
     """Return the first rows of the row groups of a file, and the number of all rows."""
     parquet = import_extra("pyarrow.parquet", "parquet")
     with explained(UNREADABLE, where=path), parquet.ParquetFile(path) as file:
         about = file.metadata
         return np.cumsum([0] + [about.row_group(i).num_rows for i in range(about.num_row_groups)])
-
-
-@lru_cache(maxsize=1)
-def _row_group(path: Path, _state: State, group: int, column: str) -> Any:
-    parquet = import_extra("pyarrow.parquet", "parquet")
-    with explained(UNREADABLE, where=path), parquet.ParquetFile(path) as file:
-        return file.read_row_group(group, columns=[column], use_threads=False).column(column)

@@ -108,7 +108,7 @@ def tar_index(path: Path) -> TarIndex:
 
 
 @cache
-def _indexed(path: Path, _state: tuple[int, int, int]) -> TarIndex:
+def _indexed(path: Path, _state: files.State) -> TarIndex:
     names, offsets, sizes, hashes = bytearray(), array("q"), array("q"), array("Q")
     links: dict[int, str] = {}
     for member, target in _members(path):

@@ -33,7 +33,7 @@ from fb_jax.files.reading import (
     read_versioned,
 )
 from fb_jax.files.recorded import read_recorded, record_of, recorded, write_recorded
-from fb_jax.files.regular import open_regular, special, state_of
+from fb_jax.files.regular import State, open_regular, special, state_of
 from fb_jax.files.remembered import remembered_sha256
 from fb_jax.files.writing import (
     PARTIAL,
@@ -48,6 +48,7 @@ from fb_jax.files.yaml_files import read_yaml
 __all__ = [
     "DELIMITERS",
     "PARTIAL",
+    "State",
     "Taken",
     "canonical_json",
     "claim",

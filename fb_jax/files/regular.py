@@ -17,6 +17,9 @@ KINDS = {
     stat.S_IFCHR: "a device",
 }
 
+State = tuple[int, int, int]
+"""Inode, size and time of a file, of which one changes when the file is written again."""
+
 
 def special(path: Path) -> str | None:
     """Return what a named pipe, device or socket is; None for files, folders and nothing."""
@@ -27,8 +30,8 @@ def special(path: Path) -> str | None:
     return None if kind == KINDS[stat.S_IFDIR] else kind
 
 
-def state_of(path: Path, what: str = "a file") -> tuple[int, int, int]:
-    """Return numbers that change when a regular file is written again: inode, size and time.
+def state_of(path: Path, what: str = "a file") -> State:
+    """Return the state of a regular file: what was read of it is read again in another one.
 
     Raises:
         FreeBindError: See ``open_regular``.

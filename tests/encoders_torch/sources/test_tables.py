@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from disturb import run
 from PIL import Image
 
 from encoders_torch.exporting.pipeline import export_bank
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.sources import SourceOptions, open_source
 from encoders_torch.sources.datasets import _loaded
-from encoders_torch.sources.parquet import _row_group
+from encoders_torch.sources.row_group import _forwards
 from fb_jax.banks import Split, open_banks
 from fb_jax.errors import FreeBindError
 
@@ -73,7 +74,7 @@ def test_media_in_cells_are_found_by_the_name_of_their_row_alone(table):
     rows = list(source.items)
     assert rows == [{"id": name, "path": f"{table.name}#{i}"} for i, name in enumerate("abcde")]
     _loaded.cache_clear()
-    _row_group.cache_clear()
+    _forwards.cache_clear()
     for row in (4, 2, 0, 1):
         with source.content(rows[row]).open() as content:
             assert content.read() == PICTURES[row]
@@ -124,6 +125,50 @@ def test_a_folder_whose_later_file_lacks_a_column_is_refused(tmp_path, caplog):
         list(open_source("text", tmp_path).items)
     assert len(list(open_source("image", tmp_path).items)) == 2
     assert "unread" not in caplog.text
+
+
+READ_A_LARGE_GROUP = """
+import resource, sys
+from encoders_torch.sources import open_source
+source = open_source("image", sys.argv[1])
+items = list(source.items)
+source.content(items[0])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert all(source.content(item).data[0] == i % 251 for i, item in enumerate(items))
+assert source.content(items[3]).data[0] == 3
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_large_row_group_is_never_in_memory_whole(tmp_path):
+    cells = [bytes([i % 251]) * 1_000_000 for i in range(300)]
+    table = pa.table({"image": cells})
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(table, path, row_group_size=300, compression="none")
+    found = run("-c", READ_A_LARGE_GROUP, path)
+    assert found.returncode == 0, found.stderr
+    assert int(found.stdout) < 150_000  # kilobytes, of 300 MB
+
+
+def test_of_a_damaged_row_group_rows_before_the_damage_are_read(tmp_path):
+    cells = [bytes([number]) * 40_000 for number in range(200)]
+    table, path = pa.table({"image": cells}), tmp_path / "t.parquet"
+    form = {"use_dictionary": False, "write_batch_size": 8, "compression": "none"}
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True, **form)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1000] = bytes(1000)
+    path.write_bytes(content)
+    source = open_source("image", path)
+    items = list(source.items)
+    for number in (199, 198, 0, 180, 1):
+        if number < 2:
+            assert source.content(items[number]).data == cells[number]
+        else:
+            with pytest.raises(
+                FreeBindError, match=r"a Parquet file cannot be read\n(.|\n)*OSError"
+            ):
+                source.content(items[number])
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
