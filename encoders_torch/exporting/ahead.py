@@ -203,9 +203,8 @@ def _started(
         for about in FORKS:
             warnings.filterwarnings("ignore", message=about)
         loader = iter(DataLoader(worker, **options))
-    if (
-        here and before is not None
-    ):  # torch would raise an error about a worker in the middle of any other line
+    watch.started()
+    if here and before is not None:  # torch would raise errors in the middle of any other line
         signal.signal(signal.SIGCHLD, before)
     return loader
 
@@ -220,7 +219,7 @@ def _blame(reader: ItemReader, error: _WorkerDied, deaths: Counter[int], how: Ah
         if died.row == NOTHING:
             raise too_little_memory() from error
         deaths[died.row] += 1
-        if died.seconds >= how.seconds:
+        if died.hung:
             reader.lost[died.row] = f"reading it took longer than {how.seconds:g} s"
         elif deaths[died.row] > 1:
-            reader.lost[died.row] = "the process that read it died, twice"
+            reader.lost[died.row] = f"the process that read it {died}, twice"

@@ -8,11 +8,12 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import NamedTuple
 
 NOTHING = -1
-PID, ROW, SINCE = range(3)
+PID, ROW = range(2)
 PAUSE = 0.005
 """Seconds between two looks whether there is room to read ahead."""
 
@@ -33,11 +34,20 @@ class Watch:
 
 
 class Died(NamedTuple):
-    """A reading process that died, the row that it was reading, or -1, and for how many seconds."""
+    """The row that a process was reading when it died, or -1; and its exit code."""
 
-    pid: int
     row: int
-    seconds: float
+    code: int
+
+    @property
+    def hung(self) -> bool:
+        """Whether the alarm ended it."""
+        return self.code == -signal.SIGALRM
+
+    def __str__(self) -> str:
+        if self.code < 0:
+            return f"was ended by {signal.Signals(-self.code).name}"
+        return f"ended with status {self.code}"
 
 
 class WorkerWatch(Watch):
@@ -54,7 +64,8 @@ class WorkerWatch(Watch):
 
     def __init__(self, workers: int, seconds: float, most_bytes: int) -> None:
         self.seconds, self.most_bytes = seconds, most_bytes
-        self.states = [RawArray("d", [NOTHING] * 3) for _ in range(workers)]
+        self.states = [RawArray("q", [NOTHING] * 2) for _ in range(workers)]
+        self.processes: list[BaseProcess] = []
         self.held, self.given = RawArray("q", workers), RawArray("q", workers)
         self.taken, self.over = RawValue("q", 0), RawValue("b", 0)
         self.parent = os.getpid()
@@ -67,6 +78,10 @@ class WorkerWatch(Watch):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         self.worker = worker
         self.states[worker][PID] = os.getpid()
+
+    def started(self) -> None:
+        """Note in the exporting process which workers there are."""
+        self.processes = multiprocessing.active_children()
 
     def begin(self, task: int) -> None:
         """See ``Watch``."""
@@ -85,7 +100,7 @@ class WorkerWatch(Watch):
             time.sleep(PAUSE)
             self._end_if_over()
         state = self.states[self.worker]
-        state[SINCE], state[ROW] = time.monotonic(), row
+        state[ROW] = row
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
             yield
@@ -114,10 +129,6 @@ class WorkerWatch(Watch):
 
     def dead(self) -> list[Died]:
         """Return the workers that died."""
-        alive = {process.pid for process in multiprocessing.active_children()}
-        now = time.monotonic()
-        return [
-            Died(int(pid), int(row), now - since)
-            for pid, row, since in self.states
-            if pid != NOTHING and pid not in alive
-        ]
+        codes = {process.pid: process.exitcode for process in self.processes}
+        ended = [(row, codes.get(pid)) for pid, row in self.states]
+        return [Died(row, code) for row, code in ended if code is not None]

@@ -129,7 +129,7 @@ def test_an_item_that_kills_its_reader_is_passed_over_and_the_others_are_read(re
 
     made = reader(["a", "b", "bad", "c", "d", "e"], read)
     found = rows(read_ahead(made, tasks(6), TWO))
-    assert found == [1, 1, "the process that read it died, twice", 1, 1, 1]
+    assert found == [1, 1, "the process that read it was ended by SIGSEGV, twice", 1, 1, 1]
 
 
 def test_a_reader_that_was_killed_once_is_not_held_against_the_item(reader, tmp_path):
