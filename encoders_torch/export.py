@@ -12,7 +12,7 @@ from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
 from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.pipeline import export_banks
-from encoders_torch.exporting.report import ExportResult, require_none
+from encoders_torch.exporting.report import REMOVED, ExportResult, require_none
 from encoders_torch.exporting.retrying import retry_bank
 from encoders_torch.exporting.workplace import Workplace
 from encoders_torch.sources import Source, list_items
@@ -152,9 +152,10 @@ def _export_together(
         )
     retry = config.retry_failed and settings.shard_id == 0  # one of the processes
     for space, result in results.items():
+        print(f"  {space}: {result.done} of {total} items now; time: {result.timings}")
         if retry and result.complete and result.failures:
             result = _retry(config, space, encoders[space], source, modality)
-        _print_result(space, result)
+        _print_result(result)
 
 
 def _retry(
@@ -164,18 +165,22 @@ def _retry(
     total = len(open_bank(split, space, modality).missing)
     with ConsoleReporter().task(f"{space}/{modality} again", total) as advance:
         result = retry_bank(encoder, source, split, space, modality, config.settings, advance)
+    left = sum(failure.reason != REMOVED for failure in result.failures)
+    print(f"  {space}: {result.done} tried again, {result.done - left} of them encoded now")
     if config.strict:
         require_none(result.failures)
     return result
 
 
-def _print_result(space: str, result: ExportResult) -> None:
-    print(f"  {space}: time: {result.timings}")
-    for failure in result.failures[:SHOWN]:
-        print(f"  left out: {failure.id}: {failure.reason}")
+def _print_result(result: ExportResult) -> None:
+    for failures in list(result.kinds().values())[:SHOWN]:
+        others = f" (and {len(failures) - 1} like it)" if len(failures) > 1 else ""
+        print(f"  left out: {failures[0].id}: {failures[0].reason}{others}")
     if result.failures:
         listed = f": {result.report}" if result.complete else " so far"
         print(f"  {len(result.failures)} left out in all{listed}")
+    if not result.complete and not result.done:
+        print("  other processes have every shard that is left; a smaller --shard-rows shares more")
     if not result.complete:
         print("  this process is done; the bank is complete when the other processes are, too")
 

@@ -97,6 +97,8 @@ class Cluster:
                 if row["error"]:
                     raise FreeBindError(row["error"])
                 _add(job.timings, row)
+                for target in job.targets:
+                    target.result.done += job.size(row["shard"])
                 job.progress(job.size(row["shard"]), job.timings)
             before, left = left, job.left()
             if len(left) == len(before):  # others have them

@@ -93,13 +93,22 @@ class ExportResult:
         report: File that lists the failures, once the bank is complete and if there are any.
         complete: Whether all shards are written; other processes may still have some to write.
         failures: Of all shards that are written.
+        done: How many items this process has done, those that failed among them.
         timings: Where time went.
     """
 
     report: Path
     complete: bool = False
     failures: list[Failure] = field(default_factory=list)
+    done: int = 0
     timings: Timings = field(default_factory=Timings)
+
+    def kinds(self) -> dict[str, list[Failure]]:
+        """Return the failures by what is wrong, without names; the most frequent first."""
+        found: dict[str, list[Failure]] = {}
+        for failure in self.failures:
+            found.setdefault(failure.reason.split(" where: ")[0], []).append(failure)
+        return dict(sorted(found.items(), key=lambda kind: -len(kind[1])))
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:

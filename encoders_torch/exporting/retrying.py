@@ -59,6 +59,7 @@ def retry_bank(
     try:
         for rows in _by_shard(np.setdiff1d(bank.missing, items.removed), settings.shard_rows):
             encoded, failed = _encode(rows, Encoding(encoder, modality), reader, settings, progress)
+            result.done += len(rows)
             there = np.isin(rows, list(failed), invert=True)
             bank = fill_rows(bank, rows[there], encoded[there])
             failures |= failed

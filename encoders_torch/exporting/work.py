@@ -117,6 +117,7 @@ class ShardWork:
             rows = {i: self.rows[here[i]] for i in sorted(failed)}
             new = [Failure(row, items[row]["id"], failed[i]) for i, row in rows.items()]
             block.failures += new
+            block.target.result.done += len(here)
             failures += new
         self.done += len(here)
         return len(here), failures

@@ -8,6 +8,7 @@ import disturb
 import pytest
 import torch
 from disturb import REPOSITORY, At, disturbed
+from PIL import Image
 
 from encoders_torch.export import export as export_config
 from encoders_torch.export import main
@@ -36,7 +37,7 @@ def test_media_become_banks_that_other_commands_read(everything, tmp_path):
     assert re.fullmatch("note: .*image: left unread as image: 1 .md\n", done.stderr)
     for modality in ("audio", "image", "text"):
         assert f"toy/{modality}: 5 done in " in done.stdout
-    assert "time: read " in done.stdout
+    assert done.stdout.count("  toy: 5 of 5 items now; time: read ") == 3
     banks = open_banks(tmp_path / "banks", spaces=["toy"])
     assert {m: len(rows) for m, rows in banks.rows.items()} == {"audio": 5, "image": 5, "text": 5}
     verify_split(Split(tmp_path / "banks" / "pool"))
@@ -48,6 +49,15 @@ def test_a_bad_file_is_told_and_the_rest_kept(command, everything, media, tmp_pa
     assert done.status == 0
     assert "left out: bad.png: a picture cannot be read" in done.out
     assert "1 left out in all: " in done.out
+    (media / "image/worse.png").write_bytes(b"no picture")
+    (media / "image/bad.png").unlink()
+    again = command(main, *everything, "--append", "--retry-failed")
+    assert "  toy: 1 of 7 items now; time" in again.out
+    assert "  toy: 2 tried again, 0 of them encoded now" in again.out
+    assert "left out: bad.png: a file is missing" in again.out
+    Image.new("RGB", (4, 4), "red").save(media / "image/worse.png")
+    mended = command(main, *everything, "--append", "--retry-failed")
+    assert "  toy: 2 tried again, 1 of them encoded now" in mended.out
     assert len(open_banks(tmp_path / "banks", spaces=["toy"]).rows["image"]) == 5
 
 
