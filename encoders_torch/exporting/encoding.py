@@ -21,7 +21,6 @@ from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
 from fb_jax.errors import FreeBindError, notice_once
 
-# What torch's errors say:
 DEVICE_ERRORS = (
     "CUDA error",
     "CUBLAS",
@@ -31,6 +30,7 @@ DEVICE_ERRORS = (
     "MPS backend",
     "NCCL",
 )
+"""What torch's errors say: it has no classes for all of them."""
 
 HOPELESS = 64
 """If the encoder fails on so many items before the first success, the items are not to blame."""
