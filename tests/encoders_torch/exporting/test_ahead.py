@@ -120,8 +120,14 @@ def test_what_cannot_be_handed_over_is_a_reason(reader):
 # Readers that die or hang
 
 
-@pytest.mark.parametrize("kill", [lambda: os.kill(os.getpid(), signal.SIGSEGV), sys.exit])
-def test_an_item_that_kills_its_reader_is_passed_over_and_the_others_are_read(reader, kill):
+@pytest.mark.parametrize(
+    ("kill", "how"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "was ended by SIGSEGV"),
+        (lambda: sys.exit(3), "ended with status 3"),
+    ],
+)
+def test_an_item_that_kills_its_reader_is_passed_over_and_the_others_are_read(reader, kill, how):
     def read(modality, item):
         if item.path.name == "bad":
             kill()
@@ -129,7 +135,7 @@ def test_an_item_that_kills_its_reader_is_passed_over_and_the_others_are_read(re
 
     made = reader(["a", "b", "bad", "c", "d", "e"], read)
     found = rows(read_ahead(made, tasks(6), TWO))
-    assert found == [1, 1, "the process that read it was ended by SIGSEGV, twice", 1, 1, 1]
+    assert found == [1, 1, f"the process that read it {how}, twice", 1, 1, 1]
 
 
 def test_a_reader_that_was_killed_once_is_not_held_against_the_item(reader, tmp_path):
@@ -204,7 +210,7 @@ def test_a_worker_that_dies_while_its_pipe_is_full_is_found(reader):
     for (reads,) in read_ahead(made, tasks(12), Ahead(workers=1)):
         failed.append(reads.failed)
         time.sleep(0.3)
-    assert failed == [{}] * 4 + [{1: "the process that read it died, twice"}, {}]
+    assert failed == [{}] * 4 + [{1: "the process that read it was ended by SIGKILL, twice"}, {}]
 
 
 def test_a_batch_that_cannot_be_handed_over_is_no_items_fault_and_nobody_waits_for_it(reader):
