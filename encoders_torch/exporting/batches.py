@@ -23,6 +23,16 @@ def part(batch: Any, start: int, stop: int) -> Any:
     return batch[start:stop]
 
 
+def lengths(batch: Any) -> set[int]:
+    """Return how many items the parts of a batch have: one number, if the batch can be cut."""
+    if isinstance(batch, Mapping):
+        return set().union(*map(lengths, batch.values()))
+    try:
+        return {len(batch)}
+    except TypeError:  # a number
+        return {0}
+
+
 def first_of(batch: Any) -> Any:
     """Return a batch of the first item, which does not hold the memory of the others."""
     if isinstance(batch, Mapping):

@@ -14,14 +14,13 @@ from jaxtyping import Float, Float32
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
-from encoders_torch.exporting.batches import first_of, part
+from encoders_torch.exporting.batches import first_of, lengths, part
 from encoders_torch.exporting.memory import is_out_of_memory
 from encoders_torch.exporting.reading import Reads
 from fb_jax.banks import find_bad_rows, to_numpy, unit_rows
 from fb_jax.banks.directions import require_matrix
 from fb_jax.errors import FreeBindError, notice_once
 
-# What torch's errors say:
 DEVICE_ERRORS = (
     "CUDA error",
     "CUBLAS",
@@ -31,6 +30,7 @@ DEVICE_ERRORS = (
     "MPS backend",
     "NCCL",
 )
+"""What torch's errors say: it has no classes for all of them."""
 
 HOPELESS = 64
 """If the encoder fails on so many items before the first success, the items are not to blame."""
@@ -73,12 +73,25 @@ class Encoding:
 
         Raises:
             FreeBindError: The encoder or its device is broken, one item alone does not fit into
-                memory, or the rows do not have the form of embeddings.
+                memory, or the batch or the rows do not have one entry for each item.
         """
+        self._require_items(batch, count)
         rows = np.zeros((count, self.encoder.dim), np.float32)
         failed: Failed = {}
         self._fill(batch, 0, rows, failed)
         return rows, failed
+
+    def _require_items(self, batch: Any, count: int) -> None:
+        """Raise a FreeBindError unless the parts of a batch are the items: it may be halved."""
+        if (found := lengths(batch)) != {count}:
+            raise FreeBindError(
+                "the batch of an encoder cannot be cut into its items",
+                where=self.encoder.name,
+                expected=f"{count} items in every part",
+                got=", ".join(map(str, sorted(found))),
+                fix="let collate return a tensor, array or list of the items, or a dictionary of "
+                "them; of a read that is a tuple, the default makes a list of its parts",
+            )
 
     def _fill(
         self, batch: Any, first: int, rows: Float32[np.ndarray, "n d"], failed: Failed

@@ -76,7 +76,7 @@ class FailureRate:
     def add(self, count: int, failures: Sequence[Failure]) -> None:
         """Count items and failures; tell them if it is time."""
         self.done += count
-        self.failed += len(failures)
+        self.failed += len({failure.row for failure in failures})  # for several encoders
         if monotonic() - self.since < self.seconds:
             return
         if failures and self.failed > self.share * self.done:

@@ -55,10 +55,11 @@ def retry_bank(
     bank, items = open_bank(split, space, modality), split.items(modality)
     result = ExportResult(split.bank_path(space, modality) / REPORT, complete=True)
     reader = ItemReader([encoder], modality, items, source, settings.batch_bytes)
+    encoding = Encoding(encoder, modality)
     failures = {failure.row: failure for failure in read_failures(result.report)}
     try:
         for rows in _by_shard(np.setdiff1d(bank.missing, items.removed), settings.shard_rows):
-            encoded, failed = _encode(rows, Encoding(encoder, modality), reader, settings, progress)
+            encoded, failed = _encode(rows, encoding, reader, settings, progress)
             result.done += len(rows)
             there = np.isin(rows, list(failed), invert=True)
             bank = fill_rows(bank, rows[there], encoded[there])

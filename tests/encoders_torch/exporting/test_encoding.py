@@ -155,6 +155,19 @@ def test_rows_of_another_shape_are_refused(encoding):
         encoding(lambda batch: np.ones((2, 5))).encode(np.zeros((2, 1)), 2)
 
 
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [np.zeros((3, 2)), np.zeros((3, 1))],  # the default for reads that are tuples
+        {"ids": np.zeros((3, 2)), "long": True},
+        {"ids": np.zeros((3, 2)), "rest": [1, 2]},
+    ],
+)
+def test_a_batch_that_cannot_be_cut_into_its_items_is_refused(encoding, batch):
+    with pytest.raises(FreeBindError, match=r"cannot be cut(.|\n)*toy(.|\n)*3 items"):
+        encoding(ones).encode(batch, 3)
+
+
 # Batches
 
 
