@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from tyro.conf import OmitArgPrefixes, arg
 
 from encoders_torch.command import (
@@ -35,7 +36,9 @@ NOT_IN_ALL = ("imagebind_tuned", "internvl")
 
 def _load(name: str, weights: str | None, device: str, *args: Any, **options: Any) -> FrozenEncoder:
     """Load an encoder on a device as the command names it; on a cluster, an actor does it."""
-    return load_encoder(name, weights, device_of(device), *args, **options)
+    if (found := device_of(device)).startswith("cuda"):
+        torch.cuda.set_device(found)  # otherwise the thread that pins memory takes the first GPU
+    return load_encoder(name, weights, found, *args, **options)
 
 
 def _texts(metavar: str) -> object:

@@ -51,8 +51,9 @@ def test_a_bad_file_is_told_and_the_rest_kept(command, everything, media, tmp_pa
     assert "1 left out in all: " in done.out
     (media / "image/worse.png").write_bytes(b"no picture")
     (media / "image/bad.png").unlink()
+    Image.new("RGB", (4, 4), "red").save(media / "image/good.png")
     again = command(main, *everything, "--append", "--retry-failed")
-    assert "  toy: 1 of 7 items now; time" in again.out
+    assert "  toy: 2 of 8 items now; time" in again.out
     assert "  toy: 2 tried again, 0 of them encoded now" in again.out
     assert "left out: bad.png: a file is missing" in again.out
     Image.new("RGB", (4, 4), "red").save(media / "image/worse.png")
