@@ -59,7 +59,7 @@ def test_a_bad_file_is_told_and_the_rest_kept(command, everything, media, tmp_pa
     Image.new("RGB", (4, 4), "red").save(media / "image/worse.png")
     mended = command(main, *everything, "--append", "--retry-failed")
     assert "  toy: 2 tried again, 1 of them encoded now" in mended.out
-    assert len(open_banks(tmp_path / "banks", spaces=["toy"]).rows["image"]) == 5
+    assert len(open_banks(tmp_path / "banks", spaces=["toy"]).rows["image"]) == 7
 
 
 def test_strict_ends_with_an_error(command, everything, media):
