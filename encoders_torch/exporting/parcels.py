@@ -14,6 +14,10 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 
+SMALL = 2048
+"""Bytes that go through the pipe itself: half of what is written whole or not at all (PIPE_BUF)."""
+
+
 class Parcel:
     """A value on its way to another process, which must open it while this one lives.
 
@@ -25,12 +29,16 @@ class Parcel:
     """
 
     def __init__(self, value: Any) -> None:
-        self.content = torch.frombuffer(ForkingPickler.dumps(value), dtype=torch.uint8)
-        self.content.share_memory_()
+        packed = ForkingPickler.dumps(value)
+        self.content: bytes | torch.Tensor = bytes(packed)
+        if len(packed) > SMALL:
+            self.content = torch.frombuffer(packed, dtype=torch.uint8).share_memory_()
 
     def opened(self) -> Any:
         """Return the value."""
-        return ForkingPickler.loads(self.content.numpy().data)
+        if isinstance(self.content, torch.Tensor):
+            return ForkingPickler.loads(self.content.numpy().data)
+        return ForkingPickler.loads(self.content)
 
     def pin_memory(self) -> Any:
         """Return the value with tensors where a GPU reads them faster; for torch's thread."""
