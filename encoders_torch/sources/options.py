@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from encoders_torch.media import MediaOptions
+from fb_jax.errors import FreeBindError
 
 Column = Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint="")]
 Columns = Annotated[tuple[str, ...], arg(metavar="COLUMN ...", help_behavior_hint="")]
@@ -26,6 +27,9 @@ class SourceOptions:
             usual name if not given.
         turn: Turn pictures as their EXIF data say; no encoder's authors do.
         frame_at: Second at which a video's frame is taken as its picture. The middle if not given.
+
+    Raises:
+        FreeBindError: A caption column is named twice, or no video has such a second.
     """
 
     path_column: Column = None
@@ -33,6 +37,12 @@ class SourceOptions:
     id_column: Column = None
     turn: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     frame_at: Annotated[float | None, arg(metavar="SECONDS", help_behavior_hint="")] = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.caption_column)) < len(self.caption_column):
+            got = " ".join(self.caption_column)
+            raise FreeBindError("--caption-column names a column twice", got=got)
+        _ = self.media  # its check, for a source of captions, too
 
     @property
     def media(self) -> MediaOptions:

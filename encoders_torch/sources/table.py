@@ -52,7 +52,7 @@ class TableItems:
     """The items of a table. Every iteration reads it again.
 
     A row that cannot be read, or whose content is no text, stays an item, so that the others keep
-    their rows: it has no content, and says why under ``fault``.
+    their rows: it has no content, and says why under ``fault``. So every row has an item.
 
     Attributes:
         table: The table.
@@ -77,19 +77,22 @@ class TableItems:
             yield self._broken(number, row)
             return
         name = _text(None if self.id_column is None else row.get(self.id_column), "the id")
-        first: Any = row.get(self.contents[0])
-        listed = self.field == "caption" and isinstance(first, list)
-        values = first if listed else [row.get(column) for column in self.contents]
+        cells = [row.get(column) for column in self.contents]
+        values = [value for cell in cells for value in self._values(cell)]
         texts = [_text(value, f"the {self.field}") for value in values]
         if isinstance(name, Fault):
             yield self._broken(number, name)
-        elif len(self.contents) > 1 or (listed and texts):
-            for place, text in enumerate(texts):
+        elif len(cells) > 1 or (values and values != cells):
+            for place, text in enumerate(texts or [""]):
                 yield self._item(f"{name or number}#{place}", text)
         else:
             text = texts[0] if texts else ""
             own = text if self.field == "path" and not isinstance(text, Fault) else ""
             yield self._item(name or own or str(number), text)
+
+    def _values(self, cell: Any) -> list[Any]:
+        """Return the captions in a cell, which may be a list of them, or the path."""
+        return cell if self.field == "caption" and isinstance(cell, list) else [cell]
 
     def _broken(self, number: int, fault: Fault) -> Item:
         """Return the item of a row whose id is unknown; it must not be that of another row."""

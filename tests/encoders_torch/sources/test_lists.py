@@ -218,6 +218,38 @@ def test_a_list_of_captions_in_one_cell_is_several_items(tmp_path):
     ]
 
 
+LISTS_AND_TEXTS = [
+    {"id": "1", "caption": ["a", "b"], "alt": ["c", "d"]},
+    {"id": "2", "caption": [], "alt": ["q"]},
+    {"id": "3", "caption": None, "alt": ["t", None]},
+    {"id": "4", "caption": [], "alt": []},
+]
+TEXT_BEFORE_A_LIST = {"id": "5", "caption": "s", "alt": ["t"]}  # Parquet has one type a column
+
+
+@pytest.mark.parametrize(
+    ("suffix", "more"), [(".jsonl", [TEXT_BEFORE_A_LIST]), (".jsonl", []), (".parquet", [])]
+)
+def test_every_caption_of_every_column_is_an_item_and_no_row_is_lost(tmp_path, suffix, more):
+    path = write_list(tmp_path / f"a{suffix}", [*LISTS_AND_TEXTS, *more])
+    both = open_source("text", path, SourceOptions(caption_column=("caption", "alt")))
+    assert [tuple(item.values()) for item in both.items] == [
+        *(("1#0", "a"), ("1#1", "b"), ("1#2", "c"), ("1#3", "d")),
+        ("2#0", "q"),
+        *(("3#0", ""), ("3#1", "t"), ("3#2", "")),
+        ("4#0", ""),
+        *(("5#0", "s"), ("5#1", "t"))[: 2 * len(more)],
+    ]
+
+
+def test_options_that_nothing_can_follow_are_refused_before_work():
+    with pytest.raises(FreeBindError, match=r"names a column twice\n.*alt caption alt"):
+        SourceOptions(caption_column=("alt", "caption", "alt"))
+    for second in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(FreeBindError, match="no video has such a frame"):
+            SourceOptions(frame_at=second)
+
+
 def test_a_segment_belongs_to_the_path_and_to_the_id(listed, tmp_path):
     source = open_source("audio", listed([{"path": "a/b.wav#t=30,40"}]))
     (item,) = source.items
