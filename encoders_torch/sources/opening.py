@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def open_source(modality: str, path: Path | str, options: SourceOptions = PLAIN)
         raise _unknown(modality, path)
     source = kind.open(modality, path, options)
     for _ in source.items:
-        return source
+        return replace(source, path=path)
     raise FreeBindError(f"there is no {modality} here", where=path, expected=_wanted(modality))
 
 

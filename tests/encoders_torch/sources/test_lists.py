@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from encoders_torch.sources import Source, SourceOptions, list_items, open_source
-from fb_jax.banks import Split
+from fb_jax.banks import Split, remove_items
 from fb_jax.errors import FreeBindError
 
 
@@ -258,11 +258,33 @@ def test_a_segment_belongs_to_the_path_and_to_the_id(listed, tmp_path):
     assert (medium.path, medium.start, medium.stop) == (tmp_path / "a/b.wav", 30, 40)
 
 
+SAME_ID = r"two items have the same id\n.*/list\.\w+\n.*'two': items 2 and 4, counted from 1"
+
+
 def test_two_items_of_one_id_are_refused_and_nothing_is_written(listed, tmp_path):
     source = open_source("text", listed([*ROWS, {"id": "two", "path": "x", "caption": "y"}]))
-    with pytest.raises(FreeBindError, match=r"two items have the same id\n.*'two'"):
+    with pytest.raises(FreeBindError, match=SAME_ID):
         list_items(Split(tmp_path / "pool"), "text", source)
     assert not list(tmp_path.glob("pool/items/*.jsonl*"))
+
+
+def test_other_items_are_refused_with_what_to_do(split, tmp_path):
+    def listed_again(text, **how):
+        (tmp_path / "a.csv").write_text(text)
+        source = open_source("text", tmp_path / "a.csv")
+        return [item["caption"] for item in list_items(split, "text", source, **how)]
+
+    listed_again("id,caption\n1,a\n2,\n3,c\n")
+    for text, says in (
+        ("id,caption\n0,z\n1,a\n2,\n3,c\n4,d\n", "fix: +--append adds the 2 new ones$"),
+        ("id,caption\n3,c\n2,\n1,a\n", "fix: +--append keeps the order of the list$"),
+        ("id,caption\n1,a\n2,b\n", "2 items of .* changed, the first is '2'.* adds the 1 new"),
+    ):
+        with pytest.raises(FreeBindError, match=says):
+            listed_again(text)
+    remove_items(split, "text", ["2"])  # a caption that was mended goes to the end
+    mended = "id,caption\n1,a\n2,b\n3,c\n"
+    assert listed_again(mended, append=True) == ["a", "", "c", "b"]
 
 
 def test_ids_whose_hashes_agree_are_not_the_same(tmp_path):
