@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -43,6 +44,18 @@ class SourceOptions:
             got = " ".join(self.caption_column)
             raise FreeBindError("--caption-column names a column twice", got=got)
         _ = self.media  # its check, for a source of captions, too
+
+    def unused(self, modalities: Collection[str]) -> list[str]:
+        """Return the options that were given, and that sources of these modalities do not use."""
+        media = set(modalities) - {"text"}
+        pictures = media - {"audio"}
+        options = {
+            "--path-column": (self.path_column, media),
+            "--caption-column": (self.caption_column, "text" in modalities),
+            "--turn": (self.turn, pictures),
+            "--frame-at": (self.frame_at is not None, pictures),
+        }
+        return [name for name, (given, users) in options.items() if given and not users]
 
     @property
     def media(self) -> MediaOptions:

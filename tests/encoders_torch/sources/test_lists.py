@@ -184,8 +184,18 @@ def test_usual_names_are_found_and_said(listed, caplog):
     assert items("image", path) == [{"id": "k", "path": "a.png"}]
     assert items("audio", path) == [{"id": "k", "path": "a.wav"}]
     assert items("text", path) == [{"id": "k", "caption": "t"}]
-    assert f"{path}: paths from column `audio_path`, ids from column `Key`" in caplog.text
-    assert f"{path}: captions from column `Title`, ids from column `Key`" in caplog.text
+    for says in ("media from column `audio_path`", "captions from column `Title`"):
+        assert f"{path}: {says}\n" in caplog.text
+    assert f"{path}: ids from column `Key`" in caplog.text
+
+
+def test_a_column_is_said_if_another_fits_too(tmp_path, caplog):
+    for name, columns in (("one", {"caption": "a"}), ("two", {"text": "b", "caption": "a"})):
+        path = write_list(tmp_path / f"{name}.csv", [{"id": "1", **columns}])
+        assert items("text", path) == [{"id": "1", "caption": "a"}]
+    assert "one.csv" not in caplog.text
+    assert "two.csv: captions from column `caption`\n" in caplog.text
+    assert "ids" not in caplog.text
 
 
 def test_columns_can_be_named(listed):
@@ -259,6 +269,14 @@ def test_a_segment_belongs_to_the_path_and_to_the_id(listed, tmp_path):
 
 
 SAME_ID = r"two items have the same id\n.*/list\.\w+\n.*'two': items 2 and 4, counted from 1"
+
+
+@pytest.mark.parametrize("end", ["t=x", "t=1,2&x", "xywh=", "1.wav"])
+def test_a_missing_file_whose_name_ends_with_no_segment_says_it(tmp_path, end):
+    (tmp_path / "a.wav").touch()
+    source = open_source("audio", write_list(tmp_path / "l.jsonl", [{"path": f"a.wav#{end}"}]))
+    with pytest.raises(FreeBindError, match=r"a file is missing, .* no segment(.|\n)*#t=30,40"):
+        source.content(*source.items)
 
 
 def test_two_items_of_one_id_are_refused_and_nothing_is_written(listed, tmp_path):
