@@ -136,6 +136,8 @@ class ExportConfig:
                 "there is nothing to encode",
                 expected="some of --audio, --image, --text, --source",
             )
+        if unused := self.reading.unused(sources):
+            notice_once(f"not used by {' and '.join(sources)}: {', '.join(unused)}")
         return sources
 
     def loaders(self) -> dict[str, Callable[[], FrozenEncoder]]:

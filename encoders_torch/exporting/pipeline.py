@@ -76,7 +76,7 @@ def export_banks(
 
     Raises:
         FreeBindError: The split has other items or another bank of this name, an encoder or its
-            device fails, every item fails, or (strict) one does.
+            device fails, every item of a new bank fails, or (strict) one does.
     """
     items = list_items(split, modality, source, append=append)
     how = source.how(modality)
@@ -135,7 +135,8 @@ def _finish(part: Part, result: ExportResult, count: int) -> bool:
 
 def _sum_up(notes: Sequence[Any], count: int, part: Part, result: ExportResult) -> dict[str, Any]:
     failures = [failure for note in notes for failure in as_failures(note, result.report.parent)]
-    require_some(count, failures, result.report.parent)
+    if not part.first:  # what a bank has already stays, whether new items fail or not
+        require_some(count, failures, result.report.parent)
     before = [f for f in read_failures(result.report) if f.row < part.first]
     write_failures(result.report, [*before, *failures])
     return {"missing": [failure.row for failure in failures]}

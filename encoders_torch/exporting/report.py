@@ -159,5 +159,7 @@ def require_some(count: int, failures: Sequence[Failure], folder: Path) -> None:
             "every item failed",
             where=folder,
             got=failures[0].reason,
-            fix="fix the cause, delete this folder, and run the same command again",
+            fix="fix the cause, delete this folder, and run the same command again; if you mend "
+            f"the list that you gave, delete items/{folder.name}.jsonl of this split, too, unless "
+            "another bank or a pair table uses it",
         )

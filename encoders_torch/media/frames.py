@@ -65,8 +65,10 @@ def _second(media: Media, duration: float) -> float:
     stop = duration if media.stop is None else min(media.stop, duration)
     at = media.options.frame_at
     second = (media.start + stop) / 2 if at is None else media.start + at
-    if not media.start <= second < stop:
+    if media.start >= stop:
         raise past_the_end(media, duration)
+    if second >= stop:
+        raise past_the_end(media, stop - media.start, "the segment" if media.part else "it")
     return second
 
 

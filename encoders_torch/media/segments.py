@@ -33,14 +33,15 @@ def fragment(start: float, stop: float | None) -> str:
     return f"#t={seconds_text(start)}" + ("" if stop is None else f",{seconds_text(stop)}")
 
 
-def past_the_end(where: object, seconds: float | None) -> FreeBindError:
+def past_the_end(where: object, seconds: float | None, what: str = "it") -> FreeBindError:
     """Return the error for a time at which a recording or video has ended.
 
     Args:
         where: The item.
         seconds: Its duration; None if it is unknown.
+        what: What has this duration, if it is not the whole item.
     """
-    got = None if seconds is None else f"it lasts {seconds:g} s"
+    got = None if seconds is None else f"{what} lasts {seconds:g} s"
     return FreeBindError("an item ends before the time that is asked for", where=where, got=got)
 
 

@@ -9,6 +9,7 @@ from unicodedata import normalize
 
 from encoders_torch.media import Media, MediaOptions
 from encoders_torch.media.segments import segment_of
+from fb_jax.errors import FreeBindError
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,20 @@ class FileMedia:
         """Return the file at a path, or a segment of it: ``path#t=30,40``. Nothing is opened.
 
         A file that has this very name is meant itself.
+
+        Raises:
+            FreeBindError: There is no such file, and what is after the ``#`` is no segment.
         """
-        path, start, stop = segment_of(text)
-        if path != text and os.path.lexists(whole := on_disk(self.folder, text)):
+        whole = on_disk(self.folder, text)
+        if "#" not in text or os.path.lexists(whole):
             return Media(whole, options=self.options)
+        path, start, stop = segment_of(text)
+        if path == text:
+            raise FreeBindError(
+                "a file is missing, and what is after the # is no segment",
+                where=whole,
+                expected="a file of this name, or seconds, such as #t=30,40, after another",
+            )
         return Media(on_disk(self.folder, path), None, start, stop, self.options)
 
 

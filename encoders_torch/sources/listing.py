@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
 
@@ -35,8 +37,23 @@ def list_items(split: Split, modality: str, source: Source, *, append: bool = Fa
         if append and path.exists():
             known = ItemList(path)
             _require_these_ids(known, source.items)
-            return add_items(path, _new_items(known, source.items), len(known))
-        return write_items(path, _unique(source.items))
+            return add_items(path, _new_items(known, source), len(known))
+        return write_items(path, _unique(source), partial(_advice, path, source.items))
+
+
+def _advice(path: Path, items: Iterable[Item]) -> str:
+    """Return what to do if a list has other items than a source."""
+    known = ItemList(path)
+    here, asked = set(map(_digest, known)), set(map(_digest, items))
+    gone = [item["id"] for _, item in known.present() if _digest(item) not in asked]
+    new = len(asked - here)
+    if gone:
+        return (
+            f"{len(gone)} items of the list are gone or changed, the first is {gone[0]!r}: use "
+            "another split or root; or remove them from the list with freebind bank remove, and "
+            f"--append adds the {new} new ones"
+        )
+    return f"--append adds the {new} new ones" if new else "--append keeps the order of the list"
 
 
 def _require_these_ids(known: ItemList, items: Iterable[Item]) -> None:
@@ -61,10 +78,10 @@ def _renamed(here: Item, item: Item) -> bool:
     return nfc(here["id"]) != nfc(item["id"]) and len(set(map(_digest, without))) == 1
 
 
-def _new_items(known: ItemList, items: Iterable[Item]) -> list[Item]:
+def _new_items(known: ItemList, source: Source) -> list[Item]:
     """Return the items that are not in a list, as they are, among those there or removed."""
     here = set(map(_digest, known))
-    new = [item for item in _unique(items) if _digest(item) not in here]
+    new = [item for item in _unique(source) if _digest(item) not in here]
     notice_once(f"{known.path}: {len(new)} new items after the {len(known)} that are here")
     return new
 
@@ -75,11 +92,11 @@ def _digest(item: Item) -> bytes:
     return blake2b(line.encode(), digest_size=16).digest()
 
 
-def _unique(items: Iterable[Item]) -> Iterator[Item]:
+def _unique(source: Source) -> Iterator[Item]:
     """Pass items on; at the end, raise if an id came twice. Keeps 8 bytes for each item."""
     hashes: list[np.ndarray] = []
     block: list[int] = []
-    for item in items:
+    for item in source.items:
         block.append(hash(nfc(item["id"])))
         if len(block) == 1 << 16:
             hashes.append(np.array(block, np.int64))
@@ -87,20 +104,19 @@ def _unique(items: Iterable[Item]) -> Iterator[Item]:
         yield item
     hashes.append(np.array(block, np.int64))
     distinct, counts = np.unique(np.concatenate(hashes), return_counts=True)
-    _require_different(items, set(distinct[counts > 1].tolist()))
+    _require_different(source, set(distinct[counts > 1].tolist()))
 
 
-def _require_different(items: Iterable[Item], suspects: set[int]) -> None:
+def _require_different(source: Source, suspects: set[int]) -> None:
     """Raise a FreeBindError if two items share an id with one of these hashes."""
-    seen: set[str] = set()
-    for item in items if suspects else ():
-        if hash(nfc(item["id"])) not in suspects:
-            continue
-        if nfc(item["id"]) in seen:
+    seen: dict[str, int] = {}
+    for number, item in enumerate(source.items if suspects else (), 1):
+        name = nfc(item["id"])
+        if hash(name) in suspects and (first := seen.setdefault(name, number)) != number:
             raise FreeBindError(
                 "two items have the same id",
-                got=repr(item["id"]),
+                where=source.path,
+                got=f"{name!r}: items {first} and {number}, counted from 1",
                 fix="name the column of the ids with --id-column, - for none, or remove the "
                 "repeated item",
             )
-        seen.add(nfc(item["id"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,15 @@ from encoders_torch.sources.lists import LISTS
 from encoders_torch.sources.options import PLAIN, SourceOptions
 from encoders_torch.sources.source import Source
 from encoders_torch.sources.table import TEXT, items_of
-from fb_jax.errors import FreeBindError
+from fb_jax.banks.columns import NO_COLUMN
+from fb_jax.errors import FreeBindError, notice_once
+
+USUAL_SUFFIXES = (
+    *(".jpg", ".png", ".webp", ".tif", ".gif"),
+    *(".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4"),
+)
+SHOWN = 6
+COMPRESSED = (".gz", ".tgz")
 
 Open = Callable[[str, Path, SourceOptions], Source]
 
@@ -26,11 +35,13 @@ class Kind(NamedTuple):
         name: What it is, for messages.
         fits: Whether a path is one.
         open: Opens it for a modality.
+        empty: What is wrong with one that has no items of any modality.
     """
 
     name: str
     fits: Callable[[Path], bool]
     open: Open
+    empty: str | None = None
 
 
 def _open_list(modality: str, path: Path, options: SourceOptions) -> Source:
@@ -48,6 +59,9 @@ def _open_folder(modality: str, path: Path, options: SourceOptions) -> Source:
     if modality == TEXT:
         raise _unknown(modality, path)
     say_unread(path, modality, unread)
+    columns = {"--path-column": options.path_column, "--id-column": options.id_column}
+    if unused := [name for name, column in columns.items() if column not in (None, NO_COLUMN)]:
+        notice_once(f"{path}: a folder of files has no columns; not used: {', '.join(unused)}")
     return Source(media, path, options.media)
 
 
@@ -59,10 +73,15 @@ def _file(*endings: str) -> Callable[[Path], bool]:
 
 
 KINDS = (
-    Kind(f"a list ({', '.join(LISTS)})", _file(*LISTS), _open_list),
+    Kind(f"a list ({', '.join(LISTS)})", _file(*LISTS), _open_list, "a list has no rows"),
     Kind("tars of WebDataset (.tar, a-{000..123}.tar)", _file(tars.SUFFIX), tars.open_tars),
-    Kind("Parquet", _file(parquet.SUFFIX), parquet.open_parquet),
-    Kind("a Hugging Face data set on disk", datasets.is_dataset, datasets.open_dataset),
+    Kind("Parquet", _file(parquet.SUFFIX), parquet.open_parquet, "a table has no rows"),
+    Kind(
+        "a Hugging Face data set on disk",
+        datasets.is_dataset,
+        datasets.open_dataset,
+        "a data set has no rows",
+    ),
     Kind("a folder", Path.is_dir, _open_folder),
 )
 """The first that fits opens a source."""
@@ -85,18 +104,26 @@ def open_source(modality: str, path: Path | str, options: SourceOptions = PLAIN)
         raise _unknown(modality, path)
     source = kind.open(modality, path, options)
     for _ in source.items:
-        return source
+        return replace(source, path=path)
+    if kind.empty:
+        raise FreeBindError(kind.empty, where=path)
     raise FreeBindError(f"there is no {modality} here", where=path, expected=_wanted(modality))
 
 
 def _unknown(modality: str, path: Path) -> FreeBindError:
-    what = f"there is no such source of {modality}"
-    return FreeBindError(what, where=path, expected=_wanted(modality))
+    what, fix = f"there is no such source of {modality}", None
+    if path.is_file() and path.suffix.lower() in suffixes(modality):
+        fix = "give the folder of this file, or a list that contains its path"
+    elif path.is_file() and path.suffix.lower() in COMPRESSED:
+        fix = f"gunzip it: {path.name} is compressed"
+    return FreeBindError(what, where=path, expected=_wanted(modality), fix=fix)
 
 
 def _wanted(modality: str) -> str:
-    known = ", ".join(sorted(suffixes(modality)))
-    folder = "a folder of tars or Parquet files" if modality == TEXT else f"a folder of {known}"
-    return ", ".join(
-        [*(kind.name for kind in KINDS[:-1]), folder if known or modality == TEXT else "a folder"]
-    )
+    known = suffixes(modality)
+    usual = [suffix for suffix in USUAL_SUFFIXES if suffix in known][:SHOWN]
+    more = f" ({len(known) - len(usual)} more suffixes)" if len(known) > len(usual) else ""
+    folder = f"a folder of {', '.join(usual)}{more}" if known else "a folder"
+    if modality == TEXT:
+        folder = "a folder of tars or Parquet files"
+    return ", ".join([*(kind.name for kind in KINDS[:-1]), folder])

@@ -25,12 +25,14 @@ class Source:
         options: How media are read.
         find: Returns the media of a path that is no file of its own, such as a member of a tar.
             Worker processes call it, so it keeps no file open.
+        path: Where the items are, for messages.
     """
 
     items: Iterable[Item]
     folder: Path | None = None
     options: MediaOptions = AS_THEY_ARE
     find: Callable[[str], Media] | None = None
+    path: Path | None = None
 
     @property
     def column(self) -> str:

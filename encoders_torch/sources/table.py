@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class TableItems:
     """The items of a table. Every iteration reads it again.
 
     A row that cannot be read, or whose content is no text, stays an item, so that the others keep
-    their rows: it has no content, and says why under ``fault``.
+    their rows: it has no content, and says why under ``fault``. So every row has an item.
 
     Attributes:
         table: The table.
@@ -77,19 +77,22 @@ class TableItems:
             yield self._broken(number, row)
             return
         name = _text(None if self.id_column is None else row.get(self.id_column), "the id")
-        first: Any = row.get(self.contents[0])
-        listed = self.field == "caption" and isinstance(first, list)
-        values = first if listed else [row.get(column) for column in self.contents]
+        cells = [row.get(column) for column in self.contents]
+        values = [value for cell in cells for value in self._values(cell)]
         texts = [_text(value, f"the {self.field}") for value in values]
         if isinstance(name, Fault):
             yield self._broken(number, name)
-        elif len(self.contents) > 1 or (listed and texts):
-            for place, text in enumerate(texts):
+        elif len(cells) > 1 or (values and values != cells):
+            for place, text in enumerate(texts or [""]):
                 yield self._item(f"{name or number}#{place}", text)
         else:
             text = texts[0] if texts else ""
             own = text if self.field == "path" and not isinstance(text, Fault) else ""
             yield self._item(name or own or str(number), text)
+
+    def _values(self, cell: Any) -> list[Any]:
+        """Return the captions in a cell, which may be a list of them, or the path."""
+        return cell if self.field == "caption" and isinstance(cell, list) else [cell]
 
     def _broken(self, number: int, fault: Fault) -> Item:
         """Return the item of a row whose id is unknown; it must not be that of another row."""
@@ -126,7 +129,7 @@ def items_of(table: Table, modality: str, options: SourceOptions) -> TableItems:
     named = None if options.id_column == NO_COLUMN else options.id_column
     for name in (*asked, *_one(named)):
         if name not in table.columns:
-            raise unknown("column", name, table.columns, table.path)
+            raise unknown("column", name, table.columns, table.path, _separators(table))
     field = "caption" if modality == TEXT else "path"
     contents = asked or _one(table.content or usual_column(_usual(modality), table.columns))
     if not contents:
@@ -135,12 +138,13 @@ def items_of(table: Table, modality: str, options: SourceOptions) -> TableItems:
             where=table.path,
             expected=f"text under one of: {', '.join(_usual(modality))}",
             got=f"columns: {', '.join(map(str, table.columns)) or 'none'}",
-            fix=f"name the column: --{field}-column",
+            fix=_separators(table) or f"name the column: --{field}-column",
         )
     ids = named or table.id_column
     if options.id_column is None:
         ids = ids or usual_column(USUAL["id"], table.columns)
-    _say(table, {field: (asked, contents), "id": (_one(options.id_column), _one(ids))})
+    _say(table, field, asked, contents, _usual(modality))
+    _say(table, "id", _one(options.id_column), _one(ids), USUAL["id"])
     return TableItems(table, contents, field, ids)
 
 
@@ -157,12 +161,20 @@ def _usual(modality: str) -> tuple[str, ...]:
     return (modality, f"{modality}_path", *paths)
 
 
-def _say(table: Table, chosen: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
-    """Say which columns were taken without being asked for, unless they have the field's name."""
-    guesses = [
-        f"{field}s from column `{found[0]}`{NUMBERED * (field == 'id')}"
-        for field, (asked, found) in chosen.items()
-        if found and not asked and found[0] not in (field, table.content, table.id_column)
-    ]
-    if guesses:
-        notice_once(f"{table.path}: {', '.join(guesses)}")
+def _separators(table: Table) -> str | None:
+    """Return what separates columns, if a list seems to have another separator."""
+    wrong = len(table.columns) == 1 and set(",;|\t") & set(table.columns[0])
+    if not wrong or table.path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    return "separate the columns of a .csv by commas, or those of a .tsv by tabs"
+
+
+def _say(
+    table: Table, field: str, asked: Sequence[str], found: Sequence[str], usual: Sequence[str]
+) -> None:
+    """Say which column was taken without being asked for, unless only that of this name fits."""
+    fitting = [column for column in table.columns if column.lower() in usual]
+    if not found or asked or found[0] in (table.content, table.id_column) or fitting == [field]:
+        return
+    what = "media" if field == "path" else f"{field}s"
+    notice_once(f"{table.path}: {what} from column `{found[0]}`{NUMBERED * (field == 'id')}")

@@ -22,7 +22,7 @@ from encoders_torch.sources.source import Source
 from encoders_torch.sources.table import TEXT, Fault, Row, Table, items_of
 from encoders_torch.sources.tar_index import NAMES, NOWHERE, Member, read_member, tar_index
 from fb_jax import files
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 SUFFIX = ".tar"
 IN_TAR = re.compile(r"(.*?\.tar)/(.+)", re.IGNORECASE | re.DOTALL)
@@ -119,7 +119,7 @@ class Shards:
 
     def _read(self, columns: tuple[str, ...]) -> Iterator[Row]:
         """Yield a row for each sample that has something in the columns; count what is left."""
-        lacking = Counter[str]()
+        lacking, without = Counter[str](), 0
         for path in self.paths:
             shard = path.relative_to(self.folder).as_posix()
             with files.open_regular(path, "a tar") as tar:
@@ -128,7 +128,10 @@ class Shards:
                     if row:
                         name = f"{shard[: -len(SUFFIX)]}/{key}"
                         yield row if isinstance(row, Fault) else row | {KEY: name}
+                    without += not row
                     lacking.update(self._left(members, columns) if row else map(_end, members))
+        if without:
+            notice_once(f"{self.folder}: samples without {self.modality}: {without}")
         say_unread(self.folder, self.modality, lacking)
 
     def _row(self, tar: IO[bytes], shard: str, members: Members, columns: tuple[str, ...]) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice, zip_longest
@@ -27,6 +27,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Count, Sha256
 
 Item = dict[str, Any]
+Fix = Callable[[], str] | None
 
 
 @dataclass(frozen=True)
@@ -242,19 +243,20 @@ def _length_at(path: Path, _inode: int, _size: int, _changed: int, digest: str) 
     return None
 
 
-def write_items(path: Path, items: Iterable[Item]) -> ItemList:
+def write_items(path: Path, items: Iterable[Item], fix: Fix = None) -> ItemList:
     """Write an item list, atomically; the same list may be written again.
 
     Args:
         path: Of the list.
         items: Read once, one at a time.
+        fix: Returns what to do if another list is there.
 
     Raises:
         FreeBindError: Another list is there already, which banks may rely on.
     """
     lines = lines_of(items)
     if path.exists():
-        require_same(path, lines)
+        require_same(path, lines, fix=fix)
     else:
         files.write_atomic(path, lambda file: file.writelines(lines))
     return ItemList(path)
@@ -271,7 +273,7 @@ def lines_of(items: Iterable[Item]) -> Iterator[bytes]:
 
 
 def require_same(
-    path: Path, lines: Iterator[bytes], start: int = 0, stop: int | None = None
+    path: Path, lines: Iterator[bytes], start: int = 0, stop: int | None = None, fix: Fix = None
 ) -> None:
     """Raise a FreeBindError unless rows ``start`` to ``stop`` of a list are these lines.
 
@@ -286,7 +288,7 @@ def require_same(
                     where=f"{path}, line {number}",
                     expected=f"the same items: a list is fixed once written ({_shown(here)})",
                     got=f"other items ({_shown(asked)})",
-                    fix="use another split or root for other items",
+                    fix=fix() if fix else "use another split or root for other items",
                 )
 
 

@@ -89,8 +89,18 @@ def test_strict_stops_at_the_first_item_that_fails(toy, split):
 
 def test_a_bank_of_nothing_but_failures_is_refused(toy, split):
     source = Source([{"id": "0", "caption": "unreadable"}])
-    with pytest.raises(FreeBindError, match=r"every item failed(.|\n)*not a caption"):
+    says = r"every item failed(.|\n)*not a caption(.|\n)*delete items/text.jsonl of this split"
+    with pytest.raises(FreeBindError, match=says):
         run(toy, source, split)
+
+
+def test_new_items_that_all_fail_leave_the_bank_as_it_is(toy, split):
+    run(toy, words(), split)
+    result = run(toy, words("unreadable"), split, append=True)
+    assert (result.complete, [f.row for f in result.failures]) == (True, [11])
+    run(toy, words("unreadable", "abc"), split, append=True)
+    bank = Bank.open(split.bank_path("toy", "text"))
+    assert (len(bank), bank.missing.tolist()) == (13, [11])
 
 
 # Going on

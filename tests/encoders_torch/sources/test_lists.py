@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from encoders_torch.sources import Source, SourceOptions, list_items, open_source
-from fb_jax.banks import Split
+from fb_jax.banks import Split, remove_items
 from fb_jax.errors import FreeBindError
 
 
@@ -184,8 +184,18 @@ def test_usual_names_are_found_and_said(listed, caplog):
     assert items("image", path) == [{"id": "k", "path": "a.png"}]
     assert items("audio", path) == [{"id": "k", "path": "a.wav"}]
     assert items("text", path) == [{"id": "k", "caption": "t"}]
-    assert f"{path}: paths from column `audio_path`, ids from column `Key`" in caplog.text
-    assert f"{path}: captions from column `Title`, ids from column `Key`" in caplog.text
+    for says in ("media from column `audio_path`", "captions from column `Title`"):
+        assert f"{path}: {says}\n" in caplog.text
+    assert f"{path}: ids from column `Key`" in caplog.text
+
+
+def test_a_column_is_said_if_another_fits_too(tmp_path, caplog):
+    for name, columns in (("one", {"caption": "a"}), ("two", {"text": "b", "caption": "a"})):
+        path = write_list(tmp_path / f"{name}.csv", [{"id": "1", **columns}])
+        assert items("text", path) == [{"id": "1", "caption": "a"}]
+    assert "one.csv" not in caplog.text
+    assert "two.csv: captions from column `caption`\n" in caplog.text
+    assert "ids" not in caplog.text
 
 
 def test_columns_can_be_named(listed):
@@ -218,6 +228,38 @@ def test_a_list_of_captions_in_one_cell_is_several_items(tmp_path):
     ]
 
 
+LISTS_AND_TEXTS = [
+    {"id": "1", "caption": ["a", "b"], "alt": ["c", "d"]},
+    {"id": "2", "caption": [], "alt": ["q"]},
+    {"id": "3", "caption": None, "alt": ["t", None]},
+    {"id": "4", "caption": [], "alt": []},
+]
+TEXT_BEFORE_A_LIST = {"id": "5", "caption": "s", "alt": ["t"]}  # Parquet has one type a column
+
+
+@pytest.mark.parametrize(
+    ("suffix", "more"), [(".jsonl", [TEXT_BEFORE_A_LIST]), (".jsonl", []), (".parquet", [])]
+)
+def test_every_caption_of_every_column_is_an_item_and_no_row_is_lost(tmp_path, suffix, more):
+    path = write_list(tmp_path / f"a{suffix}", [*LISTS_AND_TEXTS, *more])
+    both = open_source("text", path, SourceOptions(caption_column=("caption", "alt")))
+    assert [tuple(item.values()) for item in both.items] == [
+        *(("1#0", "a"), ("1#1", "b"), ("1#2", "c"), ("1#3", "d")),
+        ("2#0", "q"),
+        *(("3#0", ""), ("3#1", "t"), ("3#2", "")),
+        ("4#0", ""),
+        *(("5#0", "s"), ("5#1", "t"))[: 2 * len(more)],
+    ]
+
+
+def test_options_that_nothing_can_follow_are_refused_before_work():
+    with pytest.raises(FreeBindError, match=r"names a column twice\n.*alt caption alt"):
+        SourceOptions(caption_column=("alt", "caption", "alt"))
+    for second in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(FreeBindError, match="no video has such a frame"):
+            SourceOptions(frame_at=second)
+
+
 def test_a_segment_belongs_to_the_path_and_to_the_id(listed, tmp_path):
     source = open_source("audio", listed([{"path": "a/b.wav#t=30,40"}]))
     (item,) = source.items
@@ -226,11 +268,41 @@ def test_a_segment_belongs_to_the_path_and_to_the_id(listed, tmp_path):
     assert (medium.path, medium.start, medium.stop) == (tmp_path / "a/b.wav", 30, 40)
 
 
+SAME_ID = r"two items have the same id\n.*/list\.\w+\n.*'two': items 2 and 4, counted from 1"
+
+
+@pytest.mark.parametrize("end", ["t=x", "t=1,2&x", "xywh=", "1.wav"])
+def test_a_missing_file_whose_name_ends_with_no_segment_says_it(tmp_path, end):
+    (tmp_path / "a.wav").touch()
+    source = open_source("audio", write_list(tmp_path / "l.jsonl", [{"path": f"a.wav#{end}"}]))
+    with pytest.raises(FreeBindError, match=r"a file is missing, .* no segment(.|\n)*#t=30,40"):
+        source.content(*source.items)
+
+
 def test_two_items_of_one_id_are_refused_and_nothing_is_written(listed, tmp_path):
     source = open_source("text", listed([*ROWS, {"id": "two", "path": "x", "caption": "y"}]))
-    with pytest.raises(FreeBindError, match=r"two items have the same id\n.*'two'"):
+    with pytest.raises(FreeBindError, match=SAME_ID):
         list_items(Split(tmp_path / "pool"), "text", source)
     assert not list(tmp_path.glob("pool/items/*.jsonl*"))
+
+
+def test_other_items_are_refused_with_what_to_do(split, tmp_path):
+    def listed_again(text, **how):
+        (tmp_path / "a.csv").write_text(text)
+        source = open_source("text", tmp_path / "a.csv")
+        return [item["caption"] for item in list_items(split, "text", source, **how)]
+
+    listed_again("id,caption\n1,a\n2,\n3,c\n")
+    for text, says in (
+        ("id,caption\n0,z\n1,a\n2,\n3,c\n4,d\n", "fix: +--append adds the 2 new ones$"),
+        ("id,caption\n3,c\n2,\n1,a\n", "fix: +--append keeps the order of the list$"),
+        ("id,caption\n1,a\n2,b\n", "2 items of .* changed, the first is '2'.* adds the 1 new"),
+    ):
+        with pytest.raises(FreeBindError, match=says):
+            listed_again(text)
+    remove_items(split, "text", ["2"])  # a caption that was mended goes to the end
+    mended = "id,caption\n1,a\n2,b\n3,c\n"
+    assert listed_again(mended, append=True) == ["a", "", "c", "b"]
 
 
 def test_ids_whose_hashes_agree_are_not_the_same(tmp_path):

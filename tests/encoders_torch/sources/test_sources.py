@@ -8,7 +8,7 @@ from encoders_torch.export import export
 from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.pipeline import export_bank
 from encoders_torch.exporting.target import ExportSettings
-from encoders_torch.sources import open_source
+from encoders_torch.sources import SourceOptions, open_source
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 
@@ -20,28 +20,46 @@ def items(modality, path):
 @pytest.mark.parametrize(
     ("modality", "path", "says"),
     [
-        ("image", "no", r"no such source of image(.|\n)*/no(.|\n)*a folder of .*\.apng"),
+        (
+            "image",
+            "no",
+            r"no such source of image(.|\n)*/no(.|\n)*a folder of \.jpg, .* \(\d+ more suf",
+        ),
         ("image", "text.md", "no such source of image"),
+        ("image", "image/0.png", r"no such source(.|\n)*fix: +give the folder of this file, or a"),
+        ("image", "a.tar.gz", r"no such source(.|\n)*fix: +gunzip it: a\.tar\.gz"),
         ("image", "audio", "there is no image here(.|\n)*png"),
         ("text", "audio", r"no such source of text(.|\n)*\.csv"),
         ("text", "no.csv", "is missing"),
         ("text", "pipe.txt", r"cannot be read\n.*pipe\.txt\n(.|\n)*a named pipe"),
         ("image", "pipe.parquet", "a named pipe"),
-        ("text", "empty.txt", "there is no text here(.|\n)*a list"),
+        ("text", "empty.txt", r"^a list has no rows\n.*empty\.txt$"),
         ("text", "empty.csv", r"first line does not name the columns\n.*empty\.csv"),
-        ("text", "head.csv", "there is no text here(.|\n)*a list"),
+        ("text", "head.csv", r"^a list has no rows\n.*head\.csv$"),
+        ("text", "semicolons.csv", r"columns: id;caption\n.*fix: +separate .* \.csv by commas"),
         ("text", "bad.parquet", "Parquet file cannot be read"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused(media, modality, path, says):
-    for name in ("empty.txt", "empty.csv"):
+    for name in ("empty.txt", "empty.csv", "a.tar.gz"):
         (media / name).touch()
     (media / "head.csv").write_text("caption\n")
+    (media / "semicolons.csv").write_text("id;caption\n1;a\n")
     for name in ("pipe.txt", "pipe.parquet"):
         os.mkfifo(media / name)
     (media / "bad.parquet").write_text("no parquet")
     with pytest.raises(FreeBindError, match=says):
         open_source(modality, media / path)
+
+
+def test_options_that_no_source_uses_are_said(media, tmp_path, caplog):
+    how = SourceOptions("p", ("c",), "id", turn=True, frame_at=0.0)
+    ExportConfig(("a",), tmp_path, image=media / "image", reading=how).sources()
+    assert "image: a folder of files has no columns; not used: --path-column, --id-c" in caplog.text
+    assert "not used by image: --caption-column\n" in caplog.text
+    (media / "a.csv").write_text("id,c\n1,a\n")
+    ExportConfig(("a",), tmp_path, text=media / "a.csv", reading=how).sources()
+    assert "not used by text: --path-column, --turn, --frame-at\n" in caplog.text
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):

@@ -86,6 +86,7 @@ def test_a_suffix_names_the_members_that_count(tmp_path):
 def test_samples_without_the_modality_are_counted(tmp_path, caplog):
     path = write_tar(tmp_path / "s.tar")
     assert items("audio", path) == [{"id": "s/2", "path": "s.tar/2.wav"}]
+    assert f"{tmp_path}: samples without audio: 2\n" in caplog.text
     assert f"{tmp_path}: left unread as audio: 2 .json, 1 .jpg, 1 .txt, 1 .png" in caplog.text
 
 
