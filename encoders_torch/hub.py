@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,9 @@ WEIGHTS = ("*.safetensors", "*.bin")
 BESIDE = ("*.json", "*.txt", "*.model", "*.py", "README.md")
 IGNORED = ("README.md", "LICENSE")
 """Files that the model does not depend on."""
+
+ON_THE_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Names of models on the hub. Anything else is a folder, and is never looked up there."""
 
 
 def model_folder(
@@ -37,7 +41,7 @@ def model_folder(
     Raises:
         FreeBindError: There is no such folder, and it cannot be downloaded.
     """
-    folder = Path(name if weights is None else weights)
+    folder = Path(name if weights is None else weights).expanduser()
     if (folder / marker).is_file():
         return folder
     at = f" --revision {revision}" if revision else ""
@@ -49,7 +53,7 @@ def model_folder(
         by_hand=f"on a machine with a network: hf download {name}{at} --local-dir FOLDER; "
         "then give --weights FOLDER",
     )
-    if weights is not None or folder.exists() or name.count("/") != 1:
+    if weights is not None or folder.exists() or not ON_THE_HUB.fullmatch(name):
         raise FreeBindError(
             f"this is no folder of a {library} model",
             where=folder,
@@ -57,6 +61,15 @@ def model_folder(
             fix=None if weights is None else download.by_hand,
         )
     return download.fetch()
+
+
+def name_for_manifests(name: str, folder: Path) -> str:
+    """Return the name of a model that was loaded from a folder, as manifests have it.
+
+    A user's folder is named by its whole path, so that it is found from any directory, however it
+    was typed.
+    """
+    return str(folder.resolve()) if folder == Path(name).expanduser() else name
 
 
 def _download(name: str, revision: str | None) -> Path:

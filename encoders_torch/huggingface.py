@@ -14,7 +14,13 @@ from torch import Tensor
 
 from encoders_torch.clap.views import Views
 from encoders_torch.explain import explained
-from encoders_torch.hub import folder_digest, folder_licence, model_folder, require_all_loaded
+from encoders_torch.hub import (
+    folder_digest,
+    folder_licence,
+    model_folder,
+    name_for_manifests,
+    require_all_loaded,
+)
 from encoders_torch.media import Media, as_media, read_audio, read_image
 from encoders_torch.pixels import Pictures
 from encoders_torch.torch_encoder import Precision, TorchEncoder
@@ -72,7 +78,7 @@ class HuggingFace(TorchEncoder):
             model,
             device=device,
             precision=precision,
-            name=f"transformers {self._family}: {name}{how}",
+            name=f"transformers {self._family}: {name_for_manifests(name, folder)}{how}",
             dim=_dim(config),
             modalities=tuple(sorted((other, "text"))),
             weights_sha256=folder_digest(folder),

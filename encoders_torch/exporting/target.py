@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.exporting.ahead import Ahead
+from encoders_torch.loading import without_place
+from fb_jax import files
 from fb_jax.banks import (
     Bank,
     BankAbout,
@@ -125,7 +127,7 @@ def open_part(
     """
     folder = split.bank_path(space, modality)
     settle(folder)
-    count = _begun(folder, len(items))
+    count, encoder = _begun(folder, len(items)), _as_recorded(folder, encoder)
     about = BankAbout(space, modality, encoder, items.digest_of(count))
     if modality in split.spaces().get(space, []):
         bank = open_bank(split, space, modality)
@@ -153,6 +155,18 @@ def _begun(folder: Path, count: int) -> int:
     path = folder / PARTIAL
     unfinished = path.exists() and not (folder / MANIFEST).exists()
     return min(count, Manifest.read(path).count) if unfinished else count
+
+
+def _as_recorded(folder: Path, encoder: Encoder) -> Encoder:
+    """Return an encoder by the name that a bank has for it, if its folder was only moved."""
+    path = next((folder / n for n in (MANIFEST, PARTIAL) if (folder / n).exists()), None)
+    if path is None or encoder.weights_sha256 == Encoder.weights_sha256:
+        return encoder
+    here: Encoder = files.convert(
+        Manifest.read(path).about.get("encoder"), Encoder, path, "no bank"
+    )
+    same = replace(encoder, name=here.name) == here
+    return here if same and without_place(encoder.name) == without_place(here.name) else encoder
 
 
 def _require_same(bank: Bank, about: BankAbout, settings: ExportSettings) -> None:
