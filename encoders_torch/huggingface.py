@@ -19,7 +19,9 @@ from encoders_torch.hub import (
     folder_licence,
     model_folder,
     name_for_manifests,
+    other_family,
     require_all_loaded,
+    without_bars,
 )
 from encoders_torch.media import Media, as_media, read_audio, read_image
 from encoders_torch.pixels import Pictures
@@ -66,7 +68,8 @@ class HuggingFace(TorchEncoder):
         config = _load(transformers.AutoConfig, folder)
         self._family: str = config.model_type
         if self._family not in MODALITIES:
-            raise unknown("family of encoders", self._family, MODALITIES, folder)
+            hint = other_family(folder, "config.json")
+            raise unknown("family of encoders", self._family, MODALITIES, folder, hint)
         other = MODALITIES[self._family]
         model, info = _load(transformers.AutoModel, folder, output_loading_info=True)
         require_all_loaded(info, folder)
@@ -140,11 +143,8 @@ def _dim(config: Any) -> int:
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
-    with explained(
-        "a model cannot be loaded",
-        where=folder,
-        expected="the folder of a complete transformers model and its processor",
-    ):
+    expected = "the folder of a complete transformers model and its processor"
+    with explained("a model cannot be loaded", where=folder, expected=expected), without_bars():
         return kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )

@@ -40,8 +40,8 @@ class ExportSettings:
         keep_minutes: What is done is kept after this many minutes, 0 to 1440.
         shard_rows: Rows in a shard, 1 to 16777216.
         shard_id: Number of this process, from 0 to --num-shards - 1.
-        num_shards: Each of this many processes takes every num-shards-th shard, 1 to 100000. With
-            1, any number of processes take the next shard that no other has.
+        num_shards: If over 1, each of so many processes takes every num-shards-th shard, up to
+            100000. If 1, processes take the next shard that no other has.
     """
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -64,7 +64,8 @@ class ExportSettings:
         require_range("export", 0.0, 1440.0, keep_minutes=self.keep_minutes)
         require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
         require_range("export", 1, 100_000, num_shards=self.num_shards)
-        require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
+        owner = f"with --num-shards {self.num_shards}, export"
+        require_range(owner, 0, self.num_shards - 1, shard_id=self.shard_id)
 
     @property
     def batch_bytes(self) -> int:

@@ -222,7 +222,13 @@ def test_a_changed_weight_changes_the_digest_and_a_model_card_does_not(copy, enc
 
 def test_a_model_of_another_family_is_refused(tmp_path):
     transformers.BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(FreeBindError, match=r"no family of encoders 'bert'(.|\n)*clap, clip"):
+    with pytest.raises(
+        FreeBindError, match=r"no family of encoders 'bert'(.|\n)*clap, clip"
+    ) as one:
+        load_encoder(f"hf:{tmp_path}", None, "cpu")
+    assert "--encoder st:" not in str(one.value)
+    (tmp_path / "modules.json").touch()
+    with pytest.raises(FreeBindError, match=f"--encoder st:{tmp_path}"):
         load_encoder(f"hf:{tmp_path}", None, "cpu")
 
 
@@ -278,3 +284,11 @@ def test_a_bank_goes_on_after_its_model_was_moved_or_an_earlier_version_named_it
     slower = load("clip", folders["clip"], "bfloat16")
     with pytest.raises(FreeBindError, match=r"another encoder(.|\n)*bfloat16"):
         export_bank(slower, more, bank, "mine", "text", ExportSettings())
+
+
+def test_nothing_is_printed_while_a_model_is_loaded_and_bars_stay_for_others(folders, capfd):
+    transformers.utils.logging.enable_progress_bar()
+    load("clip", folders["clip"])
+    load("internvl", folders["internvl"])
+    assert capfd.readouterr().err == ""
+    assert transformers.utils.logging.is_progress_bar_enabled()
