@@ -17,6 +17,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.process import run_command
 
 T = TypeVar("T")
+DEVICES = "auto, cpu, cuda, cuda:1 or mps"
 PathOption = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 TextOption = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
 
@@ -60,11 +61,16 @@ def device_of(choice: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(choice)
+    except RuntimeError as error:  # its text names two dozen kinds
+        fix = "leave --device out: auto takes a GPU if there is one"
+        what = f"there is no device {choice!r}"
+        raise FreeBindError(what, expected=DEVICES, fix=fix) from error
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise FreeBindError(
             f"torch cannot use the device {choice!r}",
-            expected="auto, cpu, cuda, cuda:1 or mps",
+            expected=DEVICES,
             got=f"torch {torch.__version__}: {in_one_line(error)}",
             fix="use --device cpu, or install a torch that was built for your GPU",
         ) from error

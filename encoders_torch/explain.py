@@ -30,4 +30,9 @@ def in_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, FreeBindError):
         return text
-    return f"{type(error).__name__}: {text[:LONGEST]}"
+    return f"{type(error).__name__}: {_cut(text)}"
+
+
+def _cut(text: str) -> str:
+    """Return a text of bounded length, cut after a word."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rsplit(' ', 1)[0]} ..."

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 from tyro.conf import OmitArgPrefixes, arg
@@ -27,7 +27,7 @@ from encoders_torch.sources import Source, SourceOptions, open_source
 from encoders_torch.torch_encoder import Precision
 from fb_jax.arguments import named, of_spaces
 from fb_jax.banks import POOL, require_name
-from fb_jax.errors import FreeBindError, notice_once, require_range
+from fb_jax.errors import FreeBindError, notice_once, require_range, unknown
 
 ALL = "all"
 NOT_IN_ALL = ("imagebind_tuned", "internvl")
@@ -91,7 +91,7 @@ class ExportConfig:
     text: PathOption = None
     source: Annotated[tuple[str, ...], _texts("MODALITY=PATH")] = ()
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
-    precision: Annotated[Precision | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    precision: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     trust_remote_code: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
     revision: TextOption = None
     strict: Annotated[bool, arg(help_behavior_hint="(default: off)")] = False
@@ -106,16 +106,26 @@ class ExportConfig:
         default_factory=SourceOptions
     )
 
+    def __post_init__(self) -> None:
+        if self.precision not in (None, *(known := get_args(Precision))):
+            raise unknown("precision", str(self.precision), known)
+        if self.ray is None and self.ray_actors is not None:
+            raise FreeBindError(
+                "--ray-actors needs a Ray cluster", fix="add --ray ADDRESS, or leave it out"
+            )
+
     def spaces(self) -> list[str]:
         """Return the spaces to export.
 
         Raises:
-            FreeBindError: A name cannot name a folder.
+            FreeBindError: A name cannot name a folder, or is there twice.
         """
         every = [name for name in known_encoders() if name not in NOT_IN_ALL]
-        names = every if self.space == (ALL,) else list(dict.fromkeys(self.space))
+        names = every if self.space == (ALL,) else list(self.space)
         for name in names:
             require_name("space", name)
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise FreeBindError("--space names a space twice", got=twice[0], fix="name it once")
         return names
 
     def sources(self) -> dict[str, Source]:

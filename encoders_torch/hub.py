@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,12 @@ WEIGHTS = ("*.safetensors", "*.bin")
 BESIDE = ("*.json", "*.txt", "*.model", "*.py", "README.md")
 IGNORED = ("README.md", "LICENSE")
 """Files that the model does not depend on."""
+
+FAMILIES = {"modules.json": "st", "config.json": "hf"}
+"""A file that every folder of a family's models has, and the family."""
+
+ON_THE_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Names of models on the hub. Anything else is a folder, and is never looked up there."""
 
 
 def model_folder(
@@ -37,7 +45,7 @@ def model_folder(
     Raises:
         FreeBindError: There is no such folder, and it cannot be downloaded.
     """
-    folder = Path(name if weights is None else weights)
+    folder = Path(name if weights is None else weights).expanduser()
     if (folder / marker).is_file():
         return folder
     at = f" --revision {revision}" if revision else ""
@@ -49,14 +57,45 @@ def model_folder(
         by_hand=f"on a machine with a network: hf download {name}{at} --local-dir FOLDER; "
         "then give --weights FOLDER",
     )
-    if weights is not None or folder.exists() or name.count("/") != 1:
+    if weights is not None or folder.exists() or not ON_THE_HUB.fullmatch(name):
         raise FreeBindError(
             f"this is no folder of a {library} model",
             where=folder,
             expected=f"{marker}, weights and the files of its processor",
-            fix=None if weights is None else download.by_hand,
+            fix=other_family(folder, marker) or (None if weights is None else download.by_hand),
         )
     return download.fetch()
+
+
+def other_family(folder: Path, marker: str) -> str | None:
+    """Return how to name a folder that has the marker of another family of encoders."""
+    for other, family in FAMILIES.items():
+        if other != marker and (folder / other).is_file():
+            return f"for this folder: --encoder {family}:{folder}"
+    return None
+
+
+def name_for_manifests(name: str, folder: Path) -> str:
+    """Return the name of a model that was loaded from a folder, as manifests have it.
+
+    A user's folder is named by its whole path, so that it is found from any directory, however it
+    was typed.
+    """
+    return str(folder.resolve()) if folder == Path(name).expanduser() else name
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Hide transformers' bars while a model is loaded; downloads before it keep theirs."""
+    from transformers.utils import logging  # slow to import
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _download(name: str, revision: str | None) -> Path:

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from encoders_torch.clap.views import Views
 from encoders_torch.explain import explained
-from encoders_torch.hub import folder_digest, folder_licence, model_folder, require_all_loaded
+from encoders_torch.hub import (
+    folder_digest,
+    folder_licence,
+    model_folder,
+    name_for_manifests,
+    other_family,
+    require_all_loaded,
+    without_bars,
+)
 from encoders_torch.media import Media, as_media, read_audio, read_image
 from encoders_torch.pixels import Pictures
 from encoders_torch.torch_encoder import Precision, TorchEncoder
@@ -60,7 +68,8 @@ class HuggingFace(TorchEncoder):
         config = _load(transformers.AutoConfig, folder)
         self._family: str = config.model_type
         if self._family not in MODALITIES:
-            raise unknown("family of encoders", self._family, MODALITIES, folder)
+            hint = other_family(folder, "config.json")
+            raise unknown("family of encoders", self._family, MODALITIES, folder, hint)
         other = MODALITIES[self._family]
         model, info = _load(transformers.AutoModel, folder, output_loading_info=True)
         require_all_loaded(info, folder)
@@ -72,7 +81,7 @@ class HuggingFace(TorchEncoder):
             model,
             device=device,
             precision=precision,
-            name=f"transformers {self._family}: {name}{how}",
+            name=f"transformers {self._family}: {name_for_manifests(name, folder)}{how}",
             dim=_dim(config),
             modalities=tuple(sorted((other, "text"))),
             weights_sha256=folder_digest(folder),
@@ -134,11 +143,8 @@ def _dim(config: Any) -> int:
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
-    with explained(
-        "a model cannot be loaded",
-        where=folder,
-        expected="the folder of a complete transformers model and its processor",
-    ):
+    expected = "the folder of a complete transformers model and its processor"
+    with explained("a model cannot be loaded", where=folder, expected=expected), without_bars():
         return kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )

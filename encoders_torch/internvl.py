@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from encoders_torch.explain import explained
-from encoders_torch.hub import folder_digest, model_folder, require_all_loaded
+from encoders_torch.hub import folder_digest, model_folder, require_all_loaded, without_bars
 from encoders_torch.media import Media, as_media, read_image
 from encoders_torch.pixels import Pictures
 from encoders_torch.torch_encoder import Precision, TorchEncoder, dtype_of
@@ -127,9 +127,10 @@ def _require_trust(trusted: bool, weights: Path | str | None, revision: str | No
 
 def _load_model(folder: Path, dtype: torch.dtype) -> Any:
     keyword = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
-    model, info = transformers.AutoModel.from_pretrained(
-        folder, trust_remote_code=True, output_loading_info=True, **{keyword: dtype}
-    )
+    with without_bars():
+        model, info = transformers.AutoModel.from_pretrained(
+            folder, trust_remote_code=True, output_loading_info=True, **{keyword: dtype}
+        )
     require_all_loaded(info, folder)
     return model
 

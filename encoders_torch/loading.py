@@ -56,6 +56,9 @@ RECORDED = {
 InternVL is not among them: its folder contains code, which must not run because a manifest says so.
 """
 
+PLACE = re.compile(rf"(transformers \w+|sentence-transformers): .+?({HOW})")
+"""Names of models in folders, whose digest also covers the architecture."""
+
 
 def load_encoder(
     name: str,
@@ -114,6 +117,15 @@ def recorded_encoder(name: str) -> str | None:
         if match := re.fullmatch(pattern, name):
             return loaded_by.format(match[1])
     return None
+
+
+def without_place(name: str) -> str:
+    """Return the name of an encoder in a manifest without where its folder is.
+
+    Two encoders are the same if these names and the digests are.
+    """
+    match = PLACE.fullmatch(name)
+    return f"{match[1]}{match[2]}" if match else name
 
 
 def recorded_options(name: str) -> dict[str, Any]:

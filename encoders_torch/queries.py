@@ -13,7 +13,12 @@ from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import in_one_line
 from encoders_torch.exporting.encoding import Encoding
 from encoders_torch.exporting.reading import Read, read_item
-from encoders_torch.loading import load_encoder, recorded_encoder, recorded_options
+from encoders_torch.loading import (
+    load_encoder,
+    recorded_encoder,
+    recorded_options,
+    without_place,
+)
 from encoders_torch.media import Media, MediaOptions
 from fb_jax.arguments import of_spaces
 from fb_jax.banks import Encoder
@@ -79,7 +84,8 @@ class QueryEncoder:
     def require_same(self, encoder: FrozenEncoder) -> None:
         """Raise a FreeBindError if another encoder computed the banks; say so if nobody knows."""
         digest, name = self.recorded.weights_sha256, self.recorded.name
-        if digest == encoder.weights_sha256 and not name.startswith(encoder.name):
+        same_name = without_place(name).startswith(without_place(encoder.name))
+        if digest == encoder.weights_sha256 and not same_name:
             notice_once(
                 f"{self.space}: its banks were computed by {name}; the query is embedded by "
                 f"{encoder.name}, with the same weights"

@@ -14,7 +14,13 @@ from PIL import Image
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.explain import explained
-from encoders_torch.hub import folder_digest, folder_licence, model_folder
+from encoders_torch.hub import (
+    folder_digest,
+    folder_licence,
+    model_folder,
+    name_for_manifests,
+    without_bars,
+)
 from encoders_torch.media import Media, as_media, read_audio, read_image
 from encoders_torch.torch_encoder import Precision, arithmetic, dtype_of
 from fb_jax.errors import FreeBindError, notice_once
@@ -72,7 +78,7 @@ class SentenceTransformers(FrozenEncoder):
         cut = ", of long audio the middle" if self._window else ""
         how = "" if precision is None else f", in {precision}"
         super().__init__(
-            name=f"sentence-transformers: {name}{cut}{how}",
+            name=f"sentence-transformers: {name_for_manifests(name, folder)}{cut}{how}",
             dim=dim,
             modalities=[m for m in MODALITIES if m in offered],
             weights_sha256=folder_digest(folder),
@@ -152,6 +158,7 @@ def _load(folder: Path, device: str, precision: Precision | None, seed: int) -> 
             expected="a complete sentence-transformers model, without code of its own",
         ),
         torch.random.fork_rng(devices=[]),
+        without_bars(),
     ):
         torch.manual_seed(seed)
         before = torch.random.get_rng_state()

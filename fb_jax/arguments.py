@@ -130,19 +130,24 @@ def _help_texts(target: Any) -> dict[str, str]:
     }
 
 
-def named(option: str, texts: Sequence[str], only: str | None = None) -> dict[str, str]:
+def named(
+    option: str, texts: Sequence[str], only: str | None = None, expected: str = "NAME=VALUE"
+) -> dict[str, str]:
     """Split ``NAME=VALUE``; a value without a name belongs to the only one there is.
 
     Raises:
-        FreeBindError: There are several, and a text has no name.
+        FreeBindError: There are several, and a text has no name; or two have the same.
     """
-    values = {}
+    values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if only is not None and (not equals or name != only):
             name, value = only, text
         elif not equals:
-            raise FreeBindError(f"{option} lacks a name", expected="NAME=VALUE", got=text)
+            raise FreeBindError(f"{option} lacks a name", expected=expected, got=text)
+        if name in values:
+            got = f"{values[name]} and {value}"
+            raise FreeBindError(f"{option} has two values for {name}", expected="one", got=got)
         values[name] = value
     return values
 
@@ -151,9 +156,17 @@ def of_spaces(option: str, texts: Sequence[str], spaces: Sequence[str]) -> dict[
     """Split ``SPACE=VALUE``; the name of a single space may be left out.
 
     Raises:
-        FreeBindError: A name is missing, or is none of the spaces.
+        FreeBindError: A name is missing, is there twice, or is none of the spaces.
     """
-    values = named(option, texts, spaces[0] if len(spaces) == 1 else None)
+    if len(spaces) == 1 and len(texts) > 1:
+        raise FreeBindError(
+            f"{option} has {len(texts)} values, but there is one space",
+            expected=f"one value, for {spaces[0]}",
+            got=" ".join(texts),
+        )
+    bare = next((text for text in texts if "=" not in text), "...")
+    expected = f"SPACE={option.strip('-').upper()}, such as {next(iter(spaces), 'NAME')}={bare}"
+    values = named(option, texts, spaces[0] if len(spaces) == 1 else None, expected)
     for space in values:
         if space not in spaces:
             raise unknown("space", space, spaces, option)

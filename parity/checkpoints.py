@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders_torch.clap.published import GENERAL, MUSIC
+from encoders_torch.clap.published import GENERAL, HUB, MUSIC
+from encoders_torch.imagebind.weights import URL
 from encoders_torch.released import FILE
 from fb_jax.projector.released import FOLDERS
 
@@ -17,6 +18,18 @@ FILES: dict[str, tuple[str, ...]] = {
     "imagebind_tuned": ("DrvtFT_audio_with_head.pt", "InternVL_IB_audio_with_head.pt"),
 }
 """Encoder to the names that its file or folder may have; the first that is there is taken."""
+
+RELEASED = "https://huggingface.co/Viglong/Molecule"
+"""Where FreeBind's README says that its own weights are."""
+
+PUBLISHED_AT = {
+    "imagebind": URL,
+    "clap_general": f"https://huggingface.co/{HUB}",
+    "clap_music": f"https://huggingface.co/{HUB}",
+    "internvl": "https://huggingface.co/OpenGVLab/InternVL-14B-224px",
+    "imagebind_tuned": RELEASED,
+}
+"""Encoder to where its owners publish it."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,14 @@ class Product:
         return "internvl" in self.encoders
 
     def lacking(self, weights: Path) -> list[str]:
-        """Return what is missing in a folder."""
-        members = [f"{family}/{member}/{FILE}" for family in self.families for member in _MEMBERS]
-        files = [name for name in members if not (weights / name).is_file()]
+        """Return what is missing in a folder, and where it is published."""
         encoders = [space for space in self.encoders if find(weights, space) is None]
-        return [*files, *(f"{' or '.join(FILES[space])} ({space})" for space in encoders)]
+        files = [f"{' or '.join(FILES[s])} ({s}): {PUBLISHED_AT[s]}" for s in encoders]
+        for family in self.families:
+            members = [m for m in _MEMBERS if not (weights / family / m / FILE).is_file()]
+            if members:
+                files.append(f"{family}, {FILE} in {', '.join(members)}: {RELEASED}")
+        return files
 
 
 _MEMBERS = tuple(FOLDERS.values())

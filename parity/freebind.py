@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from fb_jax.fusion import FusedSpace
 from fb_jax.fusion.released import products_from_released
 from parity.checkpoints import PRODUCTS, find
 
+COMMAND = "python -m parity.freebind"
 PUBLISHED = Path(__file__).with_name("freebind.json")
 ANCHOR = "imagebind_pp"
 """The demo never puts the tuned audio module into evaluation mode; this product decides alone."""
 
+ASSETS = "https://github.com/zehanwang01/FreeBind, folder assets"
 SHARPNESS = 10.0
 """Factor of the cosines before the softmax, in the authors' demo."""
 
@@ -59,7 +62,7 @@ class Settings:
 
 def main() -> None:
     """Print the tables; exit with status 1 unless ImageBind++ agrees."""
-    settings = tyro.cli(Settings)
+    settings = tyro.cli(Settings, prog=COMMAND)
     try:
         passed = compare(settings)
     except FreeBindError as error:
@@ -71,11 +74,11 @@ def compare(settings: Settings) -> bool:
     """Print the tables of all products whose files are here; return whether ImageBind++ agrees.
 
     Raises:
-        FreeBindError: No product's files are here, or a file is damaged.
+        FreeBindError: No product's files are here, media are missing, or a file is damaged.
     """
     published = json.loads(PUBLISHED.read_text())
     items = _items(published, settings.assets)
-    found = _here(settings)
+    found = _here(settings, items)
     rows = _encode({s for name in found for s in PRODUCTS[name].encoders}, items, settings)
     agreed = {
         name: show(name, similarities(_space(name, settings.weights), rows), published, settings)
@@ -88,39 +91,37 @@ def compare(settings: Settings) -> bool:
 
 def _items(published: Mapping[str, Any], assets: Path) -> dict[str, list[Any]]:
     items = {m: list(published[name]) for m, name in MEDIA.items()}
-    items |= {m: [assets / name for name in items[m]] for m in ("audio", "image")}
-    lacking = [path.name for m in ("audio", "image") for path in items[m] if not path.is_file()]
-    if lacking:
-        raise FreeBindError(
-            "recordings or pictures are missing",
-            where=assets,
-            expected=", ".join(path.name for m in ("audio", "image") for path in items[m]),
-            got=f"no {', '.join(lacking)}",
-            fix="take the folder assets of github.com/zehanwang01/FreeBind",
-        )
-    return items
+    return items | {m: [assets / name for name in items[m]] for m in ("audio", "image")}
 
 
-def _here(settings: Settings) -> list[str]:
-    """Return the products whose files are all here; print what the others lack."""
+def _here(settings: Settings, items: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the products whose files are all here; print what is missing, each file once."""
+    lacking = {name: product.lacking(settings.weights) for name, product in PRODUCTS.items()}
+    media = [path for m in ("audio", "image") for path in items[m] if not path.is_file()]
+    _print_missing(settings.weights, dict.fromkeys(chain(*lacking.values())))
+    _print_missing(settings.assets, [f"{path.name}: {ASSETS}" for path in media])
     here = []
     for name, product in PRODUCTS.items():
-        lacking = product.lacking(settings.weights)
         if product.has_code and not settings.trust_remote_code:
-            lacking.append("--trust-remote-code, once you have read the code in InternVL's folder")
-        if lacking:
-            print(f"{name} is left out. Missing in {settings.weights}:")
-            print("\n".join(f"  {what}" for what in lacking))
+            print(f"{name} is left out without --trust-remote-code: read InternVL's code first")
+        elif lacking[name]:
+            print(f"{name} is left out: files are missing")
         else:
             here.append(name)
-    if not here:
+    if media or not here:
         raise FreeBindError(
             "nothing can be compared",
-            where=settings.weights,
+            where=settings.assets if media else settings.weights,
             expected="the files above",
-            fix="parity/README.md says where each is published",
+            fix="parity/README.md says how to get them",
         )
     return here
+
+
+def _print_missing(folder: Path, missing: Collection[str]) -> None:
+    if missing:
+        print(f"Missing in {folder}{'' if folder.is_dir() else ', which is no folder'}:")
+        print("\n".join(f"  {what}" for what in missing))
 
 
 def _encode(spaces: set[str], items: Mapping[str, Sequence[Any]], settings: Settings) -> Rows:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.exporting.ahead import Ahead
+from encoders_torch.loading import without_place
+from fb_jax import files
 from fb_jax.banks import (
     Bank,
     BankAbout,
@@ -38,8 +40,8 @@ class ExportSettings:
         keep_minutes: What is done is kept after this many minutes, 0 to 1440.
         shard_rows: Rows in a shard, 1 to 16777216.
         shard_id: Number of this process, from 0 to --num-shards - 1.
-        num_shards: Each of this many processes takes every num-shards-th shard, 1 to 100000. With
-            1, any number of processes take the next shard that no other has.
+        num_shards: If over 1, each of so many processes takes every num-shards-th shard, up to
+            100000. If 1, processes take the next shard that no other has.
     """
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -62,7 +64,8 @@ class ExportSettings:
         require_range("export", 0.0, 1440.0, keep_minutes=self.keep_minutes)
         require_range("export", 1, 1 << 24, shard_rows=self.shard_rows)
         require_range("export", 1, 100_000, num_shards=self.num_shards)
-        require_range("export", 0, self.num_shards - 1, shard_id=self.shard_id)
+        owner = f"with --num-shards {self.num_shards}, export"
+        require_range(owner, 0, self.num_shards - 1, shard_id=self.shard_id)
 
     @property
     def batch_bytes(self) -> int:
@@ -125,7 +128,7 @@ def open_part(
     """
     folder = split.bank_path(space, modality)
     settle(folder)
-    count = _begun(folder, len(items))
+    count, encoder = _begun(folder, len(items)), _as_recorded(folder, encoder)
     about = BankAbout(space, modality, encoder, items.digest_of(count))
     if modality in split.spaces().get(space, []):
         bank = open_bank(split, space, modality)
@@ -153,6 +156,18 @@ def _begun(folder: Path, count: int) -> int:
     path = folder / PARTIAL
     unfinished = path.exists() and not (folder / MANIFEST).exists()
     return min(count, Manifest.read(path).count) if unfinished else count
+
+
+def _as_recorded(folder: Path, encoder: Encoder) -> Encoder:
+    """Return an encoder by the name that a bank has for it, if its folder was only moved."""
+    path = next((folder / n for n in (MANIFEST, PARTIAL) if (folder / n).exists()), None)
+    if path is None or encoder.weights_sha256 == Encoder.weights_sha256:
+        return encoder
+    here: Encoder = files.convert(
+        Manifest.read(path).about.get("encoder"), Encoder, path, "no bank"
+    )
+    same = replace(encoder, name=here.name) == here
+    return here if same and without_place(encoder.name) == without_place(here.name) else encoder
 
 
 def _require_same(bank: Bank, about: BankAbout, settings: ExportSettings) -> None:

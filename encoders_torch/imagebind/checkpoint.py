@@ -44,7 +44,12 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         if path.suffix not in SUFFIXES:
-            raise FreeBindError("weights of this kind are unknown", where=path, expected=SUFFIXES)
+            raise FreeBindError(
+                "weights of this kind are unknown",
+                where=path,
+                expected=f"a file that ends in {', '.join(SUFFIXES)}",
+                fix="give the file as it was published, imagebind_huge.pth",
+            )
         self.path, self.state = path, of_towers(read_state(path))
         self.dim = size_of(self.state, "vision", path).dim
         self.sizes = {n: replace(size_of(self.state, n, path), dim=self.dim) for n in TOWERS}

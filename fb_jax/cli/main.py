@@ -160,3 +160,7 @@ def _overview(args: list[str]) -> None:
         print(f"  {name:<16} {command.summary}")
     print("\noptions of a command: freebind COMMAND --help")
     print("example: freebind train --bond combination --expert clap_general")
+
+
+if __name__ == "__main__":
+    main()

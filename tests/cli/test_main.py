@@ -60,6 +60,13 @@ def test_without_a_command_all_commands_are_listed(must, args):
         assert re.search(rf"^  {name} +{re.escape(command.summary)}$", told, re.MULTILINE)
 
 
+def test_the_module_is_the_command_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "fb_jax.cli.main"], capture_output=True, text=True, check=True
+    )
+    assert "usage: freebind COMMAND" in done.stdout
+
+
 def test_a_group_lists_its_commands(must):
     told = must(main, "bank")
     assert "bank import" in told

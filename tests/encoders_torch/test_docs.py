@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import tyro
 
 from encoders_torch.export_config import ExportConfig
@@ -17,26 +18,50 @@ from fb_jax.run import parse_config
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_encoder_of_the_page_on_encoders_works_as_it_says(media, tmp_path):
+@pytest.fixture
+def own(tmp_path):
+    """Run a command of the section on encoders of one's own, with the class that it names."""
     page = (ROOT / "docs/encoders.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (command,) = re.findall(
-        r"^python (-m encoders_torch.export .*my_encoder:Colours.*)$", page, re.M
-    )
-    (tmp_path / "my_encoder.py").write_text(code)
-    args = command.replace("photos/", str(media / "image")).split()
-    done = subprocess.run(
-        [sys.executable, *args],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = open_banks(tmp_path / "BANKS", spaces=["colours"])["colours", "image"][:]
+    codes = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+    def own(module, name, **places):
+        (code,) = [code for code in codes if f"class {name}(" in code]
+        (tmp_path / f"{module}.py").write_text(code)
+        text = page.replace("\\\n", " ")
+        (command,) = re.findall(
+            rf"^python (-m encoders_torch.export .*{module}:{name}.*)$", text, re.M
+        )
+        done = subprocess.run(
+            [sys.executable, *(places.get(word, word) for word in command.split())],
+            cwd=tmp_path,
+            env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert len([line for line in code.splitlines() if line]) <= 18
+        (bank,) = open_banks(tmp_path / "BANKS", spaces=[name.lower()]).banks.values()
+        return bank
+
+    return own
+
+
+def test_the_encoder_of_the_page_on_encoders_works_as_it_says(media, own):
+    rows = own("my_encoder", "Colours", **{"photos/": str(media / "image")})[:]
     assert rows.shape == (5, 3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-3)
-    assert len([line for line in code.splitlines() if line]) <= 15
+
+
+def test_the_one_in_torch_takes_a_precision_as_it_says(own, tmp_path):
+    model = torch.nn.Linear(3, 8)
+    torch.save(model.state_dict(), tmp_path / "letters.pt")
+    (tmp_path / "captions.txt").write_text("a cat\nbarbara\n")
+    bank = own("my_letters", "Letters")
+    assert bank.encoder.name == "letters, in bfloat16"
+    with torch.no_grad():
+        wanted = model(torch.tensor([[5.0, 2, 1], [7, 3, 1]])).numpy()
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(bank[:], wanted, atol=0.02)
 
 
 # From nothing to four banks

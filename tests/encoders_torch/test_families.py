@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,7 +222,13 @@ def test_a_changed_weight_changes_the_digest_and_a_model_card_does_not(copy, enc
 
 def test_a_model_of_another_family_is_refused(tmp_path):
     transformers.BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(FreeBindError, match=r"no family of encoders 'bert'(.|\n)*clap, clip"):
+    with pytest.raises(
+        FreeBindError, match=r"no family of encoders 'bert'(.|\n)*clap, clip"
+    ) as one:
+        load_encoder(f"hf:{tmp_path}", None, "cpu")
+    assert "--encoder st:" not in str(one.value)
+    (tmp_path / "modules.json").touch()
+    with pytest.raises(FreeBindError, match=f"--encoder st:{tmp_path}"):
         load_encoder(f"hf:{tmp_path}", None, "cpu")
 
 
@@ -240,3 +247,48 @@ def test_without_a_network_it_says_what_to_get_and_where_to_put_it(offline):
         FreeBindError, match=rf"weights of .* are missing(.|\n)*co/{name}(.|\n)*{how}"
     ):
         load_encoder(f"hf:{name}", None, "cpu")
+
+
+@pytest.mark.parametrize("typed", ["{name}", "./{name}", "{name}/", "{folder}", "~/{name}"])
+def test_a_folder_has_one_name_however_it_is_typed(folders, monkeypatch, typed):
+    folder = folders["clip"].resolve()
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    encoder = load_encoder(f"hf:{typed.format(name=folder.name, folder=folder)}", None, "cpu")
+    assert encoder.name == f"transformers clip: {folder}"
+    given = load_encoder("hf:openai/clip", folder, "cpu")  # the user says what to call it
+    assert given.name == "transformers clip: openai/clip"
+
+
+@pytest.mark.parametrize("name", ["/gone", "./gone", "../gone", "gone/", "a/b/gone", "~/gone"])
+def test_a_folder_that_is_gone_is_not_looked_up_on_the_hub(monkeypatch, name):
+    monkeypatch.setattr("encoders_torch.hub._download", pytest.fail)
+    with pytest.raises(FreeBindError, match="no folder of a transformers model"):
+        load_encoder(f"hf:{name}", None, "cpu")
+
+
+def test_a_bank_goes_on_after_its_model_was_moved_or_an_earlier_version_named_it(folders, tmp_path):
+    earlier, bank = load("clip", folders["clip"]), Split(tmp_path / "banks" / "pool")
+    earlier.name = "transformers clip: models/clip"
+    source = Source([{"id": str(i), "caption": "abc"[i]} for i in range(2)])
+    one = ExportSettings(shard_rows=1, num_shards=2)
+    assert not export_bank(earlier, source, bank, "mine", "text", one).complete
+    again = load("clip", folders["clip"])
+    assert export_bank(again, source, bank, "mine", "text", replace(one, num_shards=1)).complete
+    shutil.copytree(folders["clip"], tmp_path / "moved")
+    more = Source([*source.items, {"id": "2", "caption": "c"}])
+    moved = load("clip", tmp_path / "moved")
+    export_bank(moved, more, bank, "mine", "text", ExportSettings(), append=True)
+    rows = open_banks(tmp_path / "banks", spaces=["mine"])["mine", "text"]
+    assert (len(rows), rows.encoder.name) == (3, earlier.name)
+    slower = load("clip", folders["clip"], "bfloat16")
+    with pytest.raises(FreeBindError, match=r"another encoder(.|\n)*bfloat16"):
+        export_bank(slower, more, bank, "mine", "text", ExportSettings())
+
+
+def test_nothing_is_printed_while_a_model_is_loaded_and_bars_stay_for_others(folders, capfd):
+    transformers.utils.logging.enable_progress_bar()
+    load("clip", folders["clip"])
+    load("internvl", folders["internvl"])
+    assert capfd.readouterr().err == ""
+    assert transformers.utils.logging.is_progress_bar_enabled()

@@ -128,6 +128,22 @@ def test_other_weights_are_refused():
         embed_query([QueryEncoder("mine", recorded, TOY)], "text", "one", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "same"),
+    [
+        ("transformers clip: models/clip", True),
+        ("transformers clip: /elsewhere/clip, frame at 1 s", True),
+        ("transformers clip: models/clip, in bfloat16", True),  # the query has it, too
+        ("transformers siglip: models/clip", False),
+        ("sentence-transformers: models/clip", False),
+    ],
+)
+def test_the_place_of_a_folder_makes_no_other_encoder(told, recorded, same):
+    encoder = Toy(name="transformers clip: /home/me/models/clip")
+    QueryEncoder("mine", Encoder(recorded, encoder.weights_sha256)).require_same(encoder)
+    assert ("were computed by" in told.text) != same
+
+
 def test_where_the_weights_are_unknown_a_caption_shows_whether_the_encoder_is_the_same(told):
     row = embed(Toy(), "text", "one")[0]
     near = row + np.float32([0.1, 0, 0, 0])

@@ -10,6 +10,7 @@ import soundfile
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging
 
 from encoders_torch.loading import load_encoder
 from fb_jax.errors import FreeBindError
@@ -178,8 +179,17 @@ def test_the_digest_and_the_licence_are_those_of_the_folder(copy, folder):
 
 def test_a_folder_of_another_library_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(FreeBindError, match=r"no folder of a sentence-transformers(.|\n)*modules"):
+    with pytest.raises(
+        FreeBindError, match=r"no folder of a sentence-transformers(.|\n)*modules"
+    ) as one:
         load_encoder(f"st:{tmp_path}", None, "cpu")
+    assert f"--encoder hf:{tmp_path}" in str(one.value)
+
+
+def test_nothing_is_printed_while_a_model_is_loaded(folder, capfd):
+    logging.enable_progress_bar()
+    load_encoder(f"st:{folder}", None, "cpu")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_name_without_an_owner_is_looked_up_where_the_library_does(offline):

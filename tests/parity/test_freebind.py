@@ -115,7 +115,7 @@ def test_without_the_anchor_nothing_is_decided(run, weights, assets, tmp_path):
     wide = ("--within", 1.0, "--trust-remote-code")
     status, said = run("--weights", part, "--assets", assets, *wide)
     assert status == 1
-    assert "IB_PP_M_Proj/mix/best.pt" in said
+    assert "IB_PP_M_Proj, best.pt in " in said
     assert "NOT DECIDED: imagebind_pp" in said
 
 
@@ -123,16 +123,39 @@ def test_what_is_missing_is_named(run, assets, tmp_path):
     status, said = run("--weights", tmp_path, "--assets", assets)
     assert status == 1
     for name in (
-        "imagebind_huge.pth",
+        "imagebind_huge.pth (imagebind)",
         "630k-fusion-best.pt or laion_clap_fullset_fusion.pt (clap_general)",
         "DrvtFT_audio_with_head.pt or InternVL_IB_audio_with_head.pt",
-        "InternVL_IB_FTPP_G_Proj/AV/best.pt",
+        "InternVL_IB_FTPP_G_Proj, best.pt in ",
         "nothing can be compared",
     ):
-        assert name in said
-    status, said = run("--weights", tmp_path, "--assets", tmp_path)
+        assert said.count(name) == 1
+    assert "no folder" not in said
+
+
+def test_folders_that_are_not_there_and_all_that_belongs_in_them_are_named_at_once(run, tmp_path):
+    weights, assets = tmp_path / "weights", tmp_path / "assets"
+    status, said = run("--weights", weights, "--assets", assets)
     assert status == 1
-    assert "no BBQ.wav" in said
+    assert f"Missing in {weights}, which is no folder" in said
+    assert f"Missing in {assets}, which is no folder" in said
+    for name in ("imagebind_huge.pth", "IB_PP_G_Proj, best.pt in ", "BBQ.wav", "train.jpeg"):
+        (line,) = [line for line in said.splitlines() if line.startswith(f"  {name}")]
+        assert "https://" in line
+
+
+def test_a_single_lost_member_is_named(run, weights, assets, tmp_path):
+    part = tmp_path / "part"
+    shutil.copytree(weights, part)
+    (part / "IB_PP_G_Proj/AV/best.pt").unlink()
+    status, said = run("--weights", part, "--assets", assets)
+    assert status == 1
+    assert "  IB_PP_G_Proj, best.pt in AV: https://" in said
+
+
+def test_its_help_shows_how_it_is_called(run):
+    status, said = run("--help")
+    assert (status, "usage: python -m parity.freebind " in said) == (0, True)
 
 
 def test_either_name_of_a_checkpoint_is_found(tmp_path):

@@ -232,7 +232,7 @@ def test_an_option_for_a_space_that_is_not_exported_is_refused(media, tmp_path, 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "gpu", "", "cuda:x"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps"])
 def test_a_device_that_is_not_there_is_told(media, tmp_path, device):
     with pytest.raises(
         FreeBindError, match=rf"device {device!r}\n(.|\n)*torch \d(.|\n)*--device cpu"

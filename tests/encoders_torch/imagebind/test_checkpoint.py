@@ -95,7 +95,7 @@ def test_what_is_not_imagebind_is_refused(state, saved, how, says):
 
 
 def test_a_suffix_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(FreeBindError, match=r"unknown(.|\n)*\.pth"):
+    with pytest.raises(FreeBindError, match=r"unknown(.|\n)*in \.pth, \.pt, \.saf(.|\n)*fix:"):
         Checkpoint(tmp_path / "weights.bin")
 
 
