@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
-
 SMALL = 2048
 """Bytes that go through the pipe itself: half of what is written whole or not at all (PIPE_BUF)."""
 
