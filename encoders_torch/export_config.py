@@ -118,10 +118,12 @@ class ExportConfig:
         """Return the spaces to export.
 
         Raises:
-            FreeBindError: A name cannot name a folder, or is there twice.
+            FreeBindError: There is none, one cannot name a folder, or one is there twice.
         """
         every = [name for name in known_encoders() if name not in NOT_IN_ALL]
         names = every if self.space == (ALL,) else list(self.space)
+        if not names:
+            raise FreeBindError("--space names no space", expected="--space SPACE ...")
         for name in names:
             require_name("space", name)
         if twice := [name for name in names if names.count(name) > 1]:

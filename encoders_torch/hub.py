@@ -51,7 +51,7 @@ def model_folder(
     at = f" --revision {revision}" if revision else ""
     download = Download(
         space=name,
-        what=f"https://huggingface.co/{name}",
+        what=f"https://huggingface.co/{name}, or a folder of this name",
         licence=licence,
         get=lambda: _download(name, revision),
         by_hand=f"on a machine with a network: hf download {name}{at} --local-dir FOLDER; "

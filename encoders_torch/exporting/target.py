@@ -40,8 +40,8 @@ class ExportSettings:
         keep_minutes: What is done is kept after this many minutes, 0 to 1440.
         shard_rows: Rows in a shard, 1 to 16777216.
         shard_id: Number of this process, from 0 to --num-shards - 1.
-        num_shards: If over 1, each of so many processes takes every num-shards-th shard, up to
-            100000. If 1, processes take the next shard that no other has.
+        num_shards: Number of processes, 1 to 100000, each with every num-shards-th shard; or 1 if
+            each of any number of them takes the next shard that no other has.
     """
 
     dtype: Literal["float16", "float32"] = "float16"

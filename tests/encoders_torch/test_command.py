@@ -79,6 +79,7 @@ def refused(command, tmp_path):
             "--space c d --weights c=1 c=2",
             "--weights has two values for c expected: one got: 1 and 2",
         ),
+        ("--space", "--space names no space"),
         ("--space c c", "names a space twice got: c"),
         ("--space c --shard-id 1", "with --num-shards 1, export shard_id is out of range"),
         ("--space c --num-shards 3 --shard-id 3", "with --num-shards 3, .* 0 to 2 got: 3"),
@@ -94,7 +95,7 @@ def test_an_option_that_is_refused_says_what_to_write(refused, args, says):
 def test_help_on_shards_is_one_paragraph(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = " ".join(command(export.main, "--help").out.replace("│", " ").split())
-    assert "If over 1, each of so many processes takes every num-shards-th shard" in text
+    assert "each with every num-shards-th shard; or 1 if each of any number" in text
 
 
 def test_a_long_text_of_a_library_is_cut_after_a_word():

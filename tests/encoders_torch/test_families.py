@@ -244,7 +244,7 @@ def test_without_a_network_it_says_what_to_get_and_where_to_put_it(offline):
     name = "openai/clip-vit-base-patch32"
     how = rf"hf download {name} --local-dir FOLDER; then give --weights FOLDER"
     with pytest.raises(
-        FreeBindError, match=rf"weights of .* are missing(.|\n)*co/{name}(.|\n)*{how}"
+        FreeBindError, match=rf"weights of .* are missing(.|\n)*co/{name}, or a folder(.|\n)*{how}"
     ):
         load_encoder(f"hf:{name}", None, "cpu")
 

@@ -100,7 +100,8 @@ def test_a_folder_has_no_revision(folder):
 
 
 def test_without_a_network_it_says_which_commit_to_get(offline):
-    says = rf"co/OpenGVLab/InternVL-14B-224px, licence: MIT(.|\n)*--revision {COMMIT} --local-dir"
+    what = "co/OpenGVLab/InternVL-14B-224px, or a folder of this name, licence: MIT"
+    says = rf"{what}(.|\n)*--revision {COMMIT} --local-dir"
     with pytest.raises(FreeBindError, match=says):
         load(None, revision=COMMIT)
 
