@@ -43,7 +43,7 @@ def export(config: ExportConfig) -> None:
     """
     require_name("split", config.split)
     files.require_writable(config.out)
-    sources, loaders = config.sources(), config.loaders()
+    loaders, sources = config.loaders(), config.sources()
     several = _Several(alone=len(loaders) == 1 or config.strict)
     encoders: dict[str, FrozenEncoder] = {}
     with config.workplace() as workplace:
