@@ -7,7 +7,7 @@ import pytest
 from made import every_kind, linear_bond, native_rows, planned
 from sentence_transformers import SentenceTransformer
 
-from encoders_torch import encoder
+from encoders_torch import loading
 from encoders_torch.fused_space import Fused
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
@@ -144,9 +144,9 @@ class OurLetters(Letters):
     def read(self, modality, item):
         return modality, item
 
-    def encode(self, modality, batch):
-        assert {m for m, _ in batch} == {modality}
-        return super().encode([item for _, item in batch], show_progress_bar=False)
+    def rows(self, modality, reads):
+        assert {m for m, _ in reads} == {modality}
+        return self.encode([item for _, item in reads], show_progress_bar=False)
 
 
 WORDS = ["a dog", "the longest of them all", "cat"]
@@ -268,7 +268,7 @@ def test_a_folder_names_encoders_but_no_code(folder, product, tmp_path, monkeypa
         asked.append((name, weights, device))
         return OurLetters(product.dims[name.split(":")[-1]])
 
-    monkeypatch.setattr(encoder, "load_encoder", load_encoder)
+    monkeypatch.setattr(loading, "load_encoder", load_encoder)
     names = {"imagebind": "imagebind", "internvl": "hf:internvl"}
     names |= {name: name for name in ("clap_music", "clap_general")}
     write_sentence_transformer(product, tmp_path / "ours", encoders=names)

@@ -256,6 +256,7 @@ def test_workers_that_wait_for_room_end_at_once_when_the_export_ends(reader):
     assert time.monotonic() - began < 4  # torch waits five seconds for each
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")  # JAX may be here, but is not used
 def test_workers_end_when_the_exporting_process_was_killed(reader, tmp_path):
     def read(modality, item):
         (tmp_path / f"worker-{os.getpid()}").touch()
