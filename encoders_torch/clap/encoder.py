@@ -104,15 +104,27 @@ class Clap(TorchEncoder):
             return tokenize(self.tokenizer, str(item))
         return self._spectrograms(as_media(item))
 
-    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any]:
-        """Return the items as they are."""
-        return list(reads)
+    def collate(self, modality: str, reads: Sequence[Any]) -> list[Any] | dict[str, Tensor]:
+        """Return recordings as they are, and captions padded to the longest of them."""
+        if modality != "text":
+            return list(reads)
+        ids = [torch.tensor(tokens) for tokens in reads]
+        masks = [torch.ones_like(tokens) for tokens in ids]
+        padding = self.model.config.text_config.pad_token_id
+        return {
+            "input_ids": pad_sequence(ids, True, padding),
+            "attention_mask": pad_sequence(masks, True),
+        }
 
-    def forward(self, modality: str, batch: Sequence[Any]) -> Float[Tensor, "b d"]:
+    def forward(self, modality: str, batch: Any) -> Float[Tensor, "b d"]:
         """Return unit rows."""
         encode = self._captions if modality == "text" else self._recordings
-        rows = [encode(batch[i : i + AT_ONCE]) for i in range(0, len(batch), AT_ONCE)]
-        return torch.cat(rows)
+        count = len(batch["input_ids"] if modality == "text" else batch)
+        return torch.cat([encode(batch, slice(i, i + AT_ONCE)) for i in range(0, count, AT_ONCE)])
+
+    def _captions(self, batch: dict[str, Tensor], some: slice) -> Float[Tensor, "b d"]:
+        tokens = {name: rows[some] for name, rows in batch.items()}
+        return self.model.get_text_features(**tokens).pooler_output
 
     def _spectrograms(self, path: Media) -> Spectrograms:
         samples = read_waveform(path)
@@ -126,7 +138,8 @@ class Clap(TorchEncoder):
         cut = clips(samples, self.crop, seed_of(path)) if long else [fill(samples)]
         return Spectrograms(np.stack([log_mel(clip, fused)[None].numpy() for clip in cut]), False)
 
-    def _recordings(self, batch: Sequence[Spectrograms]) -> Float[Tensor, "b d"]:
+    def _recordings(self, items: Sequence[Spectrograms], some: slice) -> Float[Tensor, "b d"]:
+        batch = items[some]
         views = [view for item in batch for view in item.views]
         longer = [item.fused for item in batch for _ in item.views]
         blocks = [slice(i, i + AT_ONCE) for i in range(0, len(views), AT_ONCE)]
@@ -142,15 +155,6 @@ class Clap(TorchEncoder):
         return self.model.get_audio_features(
             input_features=torch.from_numpy(np.stack(wide)).to(self.device, self.dtype),
             is_longer=torch.tensor(longer, device=self.device)[:, None],
-        ).pooler_output
-
-    def _captions(self, batch: Sequence[list[int]]) -> Float[Tensor, "b d"]:
-        ids = [torch.tensor(tokens) for tokens in batch]
-        padding = self.model.config.text_config.pad_token_id
-        masks = [torch.ones_like(tokens) for tokens in ids]
-        return self.model.get_text_features(
-            input_ids=pad_sequence(ids, True, padding).to(self.device),
-            attention_mask=pad_sequence(masks, True).to(self.device),
         ).pooler_output
 
 
