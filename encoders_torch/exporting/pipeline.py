@@ -80,16 +80,14 @@ def export_banks(
     """
     items = list_items(split, modality, source, append=append)
     how = source.how(modality)
-    parts, results, targets = {}, {}, []
-    for number, (space, encoder) in enumerate(encoders.items()):
-        about = provenance(encoder, licence, how)
-        part = open_part(about, encoder.dim, items, split, space, modality, settings)
-        parts[space], results[space] = part, ExportResult(part.folder / REPORT)
-        if part.writer is None:
-            ShardedArray(part.folder).verify()
-            continue
-        encoding = Encoding(encoder, modality)
-        targets.append(Target(number, part.writer, part.first, encoding, results[space]))
+    parts = {
+        space: open_part(
+            provenance(e, licence, how), e.dim, items, split, space, modality, settings
+        )
+        for space, e in encoders.items()
+    }
+    results = {space: ExportResult(part.folder / REPORT) for space, part in parts.items()}
+    targets = _targets(encoders, modality, parts, results)
     here = min((target.first for target in targets), default=len(items))
     progress(settings.share(here), Timings())
     reader = ItemReader(list(encoders.values()), modality, items, source, settings.batch_bytes)
@@ -104,6 +102,23 @@ def export_banks(
         for result in results.values():
             require_none(result.failures)
     return results
+
+
+def _targets(
+    encoders: Mapping[str, FrozenEncoder],
+    modality: str,
+    parts: Mapping[str, Part],
+    results: Mapping[str, ExportResult],
+) -> list[Target]:
+    """Return the banks that are not finished; those that are are verified."""
+    targets = []
+    for number, (space, part) in enumerate(parts.items()):
+        if part.writer is None:
+            ShardedArray(part.folder).verify()
+        else:
+            encoding = Encoding(encoders[space], modality)
+            targets.append(Target(number, part.writer, part.first, encoding, results[space]))
+    return targets
 
 
 def _alike(targets: Iterable[Target]) -> list[list[Target]]:
