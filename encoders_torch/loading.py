@@ -60,6 +60,10 @@ PLACE = re.compile(rf"(transformers \w+|sentence-transformers): .+?({HOW})")
 """Names of models in folders, whose digest also covers the architecture."""
 
 
+PERMISSIONS = {"trust_remote_code"}
+"""Options that allow something: of several encoders, those that do not need it ignore it."""
+
+
 def load_encoder(
     name: str,
     weights: Path | str | None,
@@ -83,8 +87,8 @@ def load_encoder(
     """
     path = None if weights is None else Path(weights)  # users' own classes get a path, too
     factory = find_encoder(name, backend)
-    _require_options(factory, options, name)
-    encoder: object = factory(weights=path, device=device, **options)
+    fitting = _fitting(factory, options, name)
+    encoder: object = factory(weights=path, device=device, **fitting)
     if not isinstance(encoder, FrozenEncoder):
         raise FreeBindError(
             "this is no encoder",
@@ -96,19 +100,23 @@ def load_encoder(
     return encoder
 
 
-def _require_options(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> None:
-    """Raise a FreeBindError if an encoder does not take an option."""
+def _fitting(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the options that an encoder takes; a permission that it does not need is left out.
+
+    Raises:
+        FreeBindError: It does not take another option.
+    """
     taken = signature(factory).parameters
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values()):
-        return
-    for option in options:
-        if option not in taken:
-            raise FreeBindError(
-                f"this encoder has no --{option.replace('_', '-')}",
-                where=name,
-                got=options[option],
-                fix="leave the option out",
-            )
+        return dict(options)
+    for option in options.keys() - taken.keys() - PERMISSIONS:
+        raise FreeBindError(
+            f"this encoder has no --{option.replace('_', '-')}",
+            where=name,
+            got=options[option],
+            fix="leave the option out",
+        )
+    return {option: value for option, value in options.items() if option in taken}
 
 
 def recorded_encoder(name: str) -> str | None:

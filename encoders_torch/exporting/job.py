@@ -135,5 +135,5 @@ class Job:
         """Keep what is done of the shards that are open, and give back their claims."""
         while self._open:
             work = self._open.popleft()
-            with work.claims, suppress(Exception):  # the error that ends the job is told
+            with work.claims, suppress(Exception):  # the user sees the error that ended the job
                 work.keep()

@@ -71,7 +71,7 @@ class ItemReader:
 
         Args:
             task: What to read.
-            watch: Is told which row is being read.
+            watch: Learns which row is being read.
         """
         rows = [self._row(row, task.encoders, watch) for row in task.rows]
         return [

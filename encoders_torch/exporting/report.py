@@ -60,11 +60,11 @@ class Timings:
 
 @dataclass
 class FailureRate:
-    """Tells how many items fail, once in a while.
+    """Says how many items fail, now and then.
 
     Attributes:
         seconds: Between two looks.
-        share: Of the items since the last look; below it, nothing is told.
+        share: Of the items since the last look; below it, nothing is said.
     """
 
     seconds: float = 60.0

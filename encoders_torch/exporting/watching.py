@@ -19,7 +19,7 @@ PAUSE = 0.005
 
 
 class Watch:
-    """Is told what is being read. This one takes no notice."""
+    """Learns what is being read. This one takes no notice."""
 
     def begin(self, task: int) -> None:
         """Begin a task, the number of which is counted from the start of the workers."""

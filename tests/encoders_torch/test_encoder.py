@@ -82,6 +82,17 @@ def test_a_backend_that_a_space_has_not_is_refused_with_those_it_has(name, backe
         load_encoder(name, None, "cpu", backend)
 
 
+def test_an_option_reaches_the_encoder_that_takes_it_and_is_refused_by_others():
+    assert load_encoder("my_encoders:Toy", None, "cpu", colour="red").made_with[2] == "red"
+    with pytest.raises(FreeBindError, match=r"this encoder has no --precision\n.*my_encoders:Toy"):
+        load_encoder("my_encoders:Toy", None, "cpu", precision="bfloat16")
+
+
+def test_a_permission_is_for_the_encoders_that_need_it_and_others_ignore_it():
+    """So that internvl can be exported, or searched, together with other spaces."""
+    load_encoder("my_encoders:Toy", None, "cpu", trust_remote_code=True)
+
+
 def test_without_torch_it_is_told_how_to_get_it(python, tmp_path):
     code = "import sys; sys.modules['torch'] = None; import encoders_torch"
     done = python(code, cwd=tmp_path)
