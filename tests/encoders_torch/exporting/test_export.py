@@ -15,6 +15,7 @@ from encoders_torch.export import main
 from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.loading import known_encoders
+from encoders_torch.sources import SourceOptions
 from fb_jax.banks import Bank, Split, open_banks, verify_split
 from fb_jax.errors import FreeBindError
 from tests.encoders_torch.conftest import Toy
@@ -315,3 +316,17 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(media, tmp_path):
         export_config(again)
     export_config(again)
     assert len(Bank.open(Split(tmp_path / "pool").bank_path("toy", "text"))) == 2000
+
+
+def test_settings_of_reading_reach_those_who_read():
+    how = ExportSettings(workers=3, read_ahead_mb=7, read_seconds=9.0).ahead([])
+    assert (how.workers, how.most_bytes, how.seconds) == (3, 7_000_000, 9.0)
+
+
+def test_how_pictures_are_read_stands_in_the_manifest(media, tmp_path):
+    how = SourceOptions(turn=True, frame_at=2.5)
+    export_config(config(media, tmp_path, image=media / "image", reading=how))
+    names = {
+        m: Bank.open(tmp_path / f"pool/embeddings/toy/{m}").encoder.name for m in ("text", "image")
+    }
+    assert names == {"text": "toy", "image": "toy, pictures turned by EXIF, frame at 2.5 s"}
