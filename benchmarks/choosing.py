@@ -47,7 +47,7 @@ def rows(space: FusedSpace, banks: BankSet) -> Iterator[list[str]]:
     tables, parts = tables_for(space, banks), parts_of(space, banks)
     found = {}
     for name, factors in space.presets.items():
-        model = fused_at(space, parts, factors)
+        model = fused_at(space, banks, parts, factors)
         ranks = {pair: direction_ranks(*(model[m] for m in pair), tables[pair]) for pair in PAIRS}
         found[name] = {pair: [100.0 * (r < 1) for r in by.values()] for pair, by in ranks.items()}
     for name, hits in found.items():

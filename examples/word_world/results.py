@@ -110,7 +110,7 @@ def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
     """Return the best weight, the same for all modalities, by the mean R@1 over all pairs."""
     parts, tables = parts_of(space, banks), pair_tables(space.modalities, banks)
     candidates = [dict.fromkeys(space.weighted, weight) for weight in GRID]
-    recalls = [recalls_of(fused_at(space, parts, factors), tables) for factors in candidates]
+    recalls = [recalls_of(fused_at(space, banks, parts, factors), tables) for factors in candidates]
     return candidates[int(np.argmax([np.mean(list(recall.values())) for recall in recalls]))]
 
 
@@ -150,14 +150,14 @@ def all_models(
         if name in chosen:
             points[CHOSEN] = chosen[name]
         for point, factors in points.items():
-            models[f"{name}, {point}"] = fused_at(space, parts, factors)
+            models[f"{name}, {point}"] = fused_at(space, banks, parts, factors)
             if name == BARE_OF:
                 bare = _with(space, normalise=False)
-                models[f"{BARE}, {point}"] = fused_at(bare, parts, factors)
+                models[f"{BARE}, {point}"] = fused_at(bare, banks, parts, factors)
         if name in MEMBERS_OF:
             factors = points[MEMBERS_OF[name]]
             for member, alone in _members(space.last.bonds[0]).items():
-                rows = fused_at(alone, parts_of(alone, banks), factors)
+                rows = fused_at(alone, banks, parts_of(alone, banks), factors)
                 models[f"{name}, projector {member}"] = rows
     return models
 

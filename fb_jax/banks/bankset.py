@@ -14,7 +14,7 @@ from fb_jax import files
 from fb_jax.banks.arrays import MemorySplit, array_bank
 from fb_jax.banks.bank import Bank
 from fb_jax.banks.items import ItemList
-from fb_jax.banks.pair_tables import Pair
+from fb_jax.banks.pair_tables import Pair, pair_key
 from fb_jax.banks.roots import open_split
 from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.banks.split import POOL, Split
@@ -124,6 +124,10 @@ class BankSet:
     def paired(self) -> list[Pair]:
         """Return the pairs of modalities, both opened here, that have a table."""
         return [pair for pair in self.split.paired() if all(m in self.rows for m in pair)]
+
+    def has_pairs(self, left: str, right: str) -> bool:
+        """Return whether the split has a table of two modalities; classes need not be opened."""
+        return pair_key(left, right) in self.split.paired()
 
     def pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return the pair table of two modalities, as positions in the rows kept here."""

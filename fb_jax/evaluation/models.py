@@ -9,8 +9,9 @@ from jaxtyping import Float32, Integer
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.classes import CLASS, TEXT, labelled, with_classes
 from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
-from fb_jax.evaluation.retrieval import RECALLS, retrieval
+from fb_jax.evaluation.retrieval import RECALLS, classification, retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, parts_of, uncut
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
@@ -30,7 +31,8 @@ def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
     """
     tuned = {name for stage in space.stages for name in stage.tuned_rows.values()}
     names = [name for name in space.spaces if name not in tuned]
-    rows = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
+    native = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
+    rows = {name: with_classes(own, banks) for name, own in native.items()}
     shared = [m for m in rows[names[0]] if sum(m in own for own in rows.values()) > 1]
     mean = {m: _side_by_side(list(rows.values()), m) for m in shared}
     bases = {base.title: fused_rows(base, banks) for base in bases_of(space)}
@@ -56,44 +58,52 @@ def unified_rows(space: FusedSpace, banks: BankSet) -> Space:
     """Return the rows of the last unified space: native, or fused by earlier stages."""
     if space.base is not None:
         return fused_rows(space.base, banks)
-    return {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
+    native = {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
+    return with_classes(native, banks)
 
 
 def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
     """Return the rows of every modality that can be fused from these banks."""
-    return fused_at(space, parts_of(space, banks), {})
+    return fused_at(space, banks, parts_of(space, banks), {})
 
 
-def fused_at(space: FusedSpace, parts: Mapping[str, Parts], factors: Factors) -> Space:
-    """Return the fused rows at some factors, from their parts."""
+def fused_at(
+    space: FusedSpace, banks: BankSet, parts: Mapping[str, Parts], factors: Factors
+) -> Space:
+    """Return the fused rows at some factors, from their parts; and those of classes."""
     at = space.with_factors(**factors)
-    return {modality: at.mix(modality, part) for modality, part in parts.items()}
+    fused = {modality: at.mix(modality, part) for modality, part in parts.items()}
+    return with_classes(fused, banks)
 
 
 def compare(
     model: Space, tables: Tables, metrics: Sequence[str] = RECALLS
 ) -> dict[str, dict[str, float]]:
-    """Evaluate retrieval for every pair of modalities that the model and the tables have."""
-    return {
-        f"{left}-{right}": retrieval(model[left], model[right], table, (left, right), metrics)
-        for (left, right), table in tables.items()
-        if left in model and right in model
-    }
+    """Evaluate every pair of modalities, or of media and classes, that model and tables have."""
+    figures = {}
+    for (left, right), table in tables.items():
+        if right == CLASS and {left, right} <= model.keys():
+            figures[f"{left}-{right}"] = classification(model[left], model[right], table)
+        elif {left, right} <= model.keys():
+            names = (left, right)
+            figures["-".join(names)] = retrieval(model[left], model[right], table, names, metrics)
+    return figures
 
 
 def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
-    """Return a split's pair tables between some modalities.
+    """Return a split's pair tables between some modalities, and between media and their classes.
 
-    Labels are left out, and tables without a pair of rows that all spaces have.
+    Tables without a pair of rows that all spaces have are left out.
     """
     pairs = [pair for pair in banks.paired() if set(pair) <= set(modalities)]
+    pairs += [(m, CLASS) for m in labelled(banks) if {m, TEXT} <= set(modalities)]
     tables = {pair: banks.pairs(*pair) for pair in pairs}
     return {pair: table for pair, table in tables.items() if len(table)}
 
 
 def can_evaluate(space: FusedSpace, banks: BankSet) -> bool:
     """Return whether there are pairs of modalities that can be fused; the space may be planned."""
-    fused = set(fusable(space, banks))
+    fused = {*fusable(space, banks), CLASS}  # classes need texts: ``pair_tables``
     return any(fused.issuperset(pair) for pair in pair_tables(space.modalities, banks))
 
 
@@ -143,10 +153,10 @@ def evaluate(
     mean = models.pop(MEAN_OF_SCORES)
     sources = tuple(models)
     whole = uncut(space)
-    models |= {name: fused_at(whole, parts, factors) for name, factors in points.items()}
+    models |= {name: fused_at(whole, banks, parts, factors) for name, factors in points.items()}
     if whole is not space:
         cut = {f"{name}, {space.dim} dimensions": at for name, at in points.items()}
-        models |= {name: fused_at(space, parts, factors) for name, factors in cut.items()}
+        models |= {name: fused_at(space, banks, parts, factors) for name, factors in cut.items()}
     models[MEAN_OF_SCORES] = mean
     figures = {name: compare(model, tables, metrics) for name, model in models.items()}
     return Results(figures, banks.split.name, tuple(metrics), sources)

@@ -90,7 +90,10 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         return table
 
     def _cell(self, figures: Mapping[str, float] | None) -> str:
-        return "/".join(f"{figures[name]:.1f}" for name in self.metrics) if figures else ""
+        if not figures:
+            return ""
+        names = self.metrics if self.metrics[0] in figures else tuple(figures)
+        return "/".join(f"{figures[name]:.1f}" for name in names)
 
     def __str__(self) -> str:
         console = Console(width=COLUMNS, no_color=True, force_terminal=False)

@@ -144,3 +144,21 @@ def retrieval(
     }
     means = {name: float(np.mean([v[name] for v in values.values()])) for name in metrics}
     return means | {f"{name} {d}": v for d, own in values.items() for name, v in own.items()}
+
+
+def classification(
+    items: Float[np.ndarray, "n d"],
+    classes: Float[np.ndarray, "c d"],
+    labels: Integer[np.ndarray, "p 2"],
+) -> dict[str, float]:
+    """Return zero-shot top-1 and top-5 accuracy in percent (Table 1).
+
+    An item is right if one of its classes is among the first k.
+
+    Args:
+        items: ``[n, d]`` rows.
+        classes: ``[c, d]`` rows, see ``class_rows``.
+        labels: ``[p, 2]`` (item, class) rows.
+    """
+    ranks = best_ranks(items, classes, labels)
+    return {f"top-{k}": float(100 * np.mean(ranks < k)) for k in (1, 5)}

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from fb_jax.banks import BankSet
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.classes import class_rows, labelled, with_classes
+from fb_jax.evaluation.retrieval import classification
+
+PROMPTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+TABLE = np.array([[0, 0], [0, 1], [1, 2]])  # two prompts of class 0, one of class 1
+
+
+def test_a_class_is_the_unit_mean_of_its_prompts():
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(class_rows(PROMPTS, TABLE), [[half, half, 0], [0, 0, 1]])
+
+
+def test_a_class_without_a_prompt_is_refused():
+    with pytest.raises(FreeBindError, match="no prompt.*\n.*\n.*row 1"):
+        class_rows(PROMPTS, np.array([[0, 0], [2, 1]]))
+
+
+def test_an_item_is_right_if_one_of_its_classes_is_among_the_first():
+    classes = np.eye(6, dtype=np.float32)
+    items = np.array([[6, 5, 4, 3, 2, 1]] * 3, np.float32)  # classes in descending order
+    labels = np.array([[0, 0], [1, 5], [2, 5], [2, 4]])
+    found = classification(items, classes, labels)
+    assert found == {"top-1": pytest.approx(100 / 3), "top-5": pytest.approx(200 / 3)}
+
+
+def banks(**tables):
+    arrays = {"u": {"audio": np.eye(3), "text": PROMPTS}}
+    pairs = {tuple(name.split("_")): table for name, table in tables.items()}
+    return BankSet.from_arrays(arrays, pairs)
+
+
+def test_media_are_classified_if_their_classes_have_prompts():
+    labels = np.array([[0, 0], [1, 1]])
+    assert labelled(banks(audio_class=labels, class_text=TABLE)) == ["audio"]
+    assert labelled(banks(audio_class=labels)) == []
+    assert labelled(banks(class_text=TABLE)) == []
+
+
+def test_a_space_without_texts_has_no_classes():
+    split = banks(class_text=TABLE)
+    assert set(with_classes({"text": PROMPTS}, split)) == {"text", "class"}
+    assert set(with_classes({"audio": PROMPTS}, split)) == {"audio"}
