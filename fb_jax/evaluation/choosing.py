@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from fb_jax import files
-from fb_jax.banks.pair_tables import pair_key
 from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.sweep import Sweep
 
 MEAN, KEPT, WITHIN = "mean", "others no worse than unified", "others within 1 of unified"
@@ -59,7 +59,7 @@ class Aim:
                 f"or ', {WITHIN}' (points)",
                 got=text,
             )
-        pair = MEAN if found[1] == MEAN else "-".join(pair_key(parts[0], parts[1]))
+        pair = "-".join(sorted(parts, key=lambda m: (m == CLASS, m)))  # "mean" is one part
         with files.explained("this is no number of points", text):
             loss = float(found[4] or 0)
         return cls(pair, loss if found[2] else None)
