@@ -110,7 +110,7 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     short = every + sum(np.maximum(0, least[p] - pairs[p]) for p in kept)
     score = np.where(np.isclose(short, short.min()), score, -1)
     mean = np.where(score >= score.max() - ROUNDING, mean, -1)
-    best = _middle(mean >= mean.max() - ROUNDING)
+    best = middle(mean >= mean.max() - ROUNDING)
     reached = {
         p: float(np.broadcast_to(surface, every.shape)[best]) for p, surface in pairs.items()
     }
@@ -118,7 +118,7 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     return Choice(dict(sorted(factors.items())), reached, float(short[best]))
 
 
-def _middle(equal: Bool[np.ndarray, ...]) -> tuple[int, ...]:
+def middle(equal: Bool[np.ndarray, ...]) -> tuple[int, ...]:
     """Return the place in a set that is nearest to its mean; of equal ones the first."""
     places = np.argwhere(equal)
     nearest = np.square(places - places.mean(axis=0)).sum(axis=1).argmin()
