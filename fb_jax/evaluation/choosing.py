@@ -70,7 +70,8 @@ class Aim:
             raise unknown("pair of modalities", self.pair, known, where)
 
     def __str__(self) -> str:
-        what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the R@1 of {self.pair}"
+        score = "accuracy" if self.pair.endswith(CLASS) else "R@1"
+        what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the {score} of {self.pair}"
         within = f", others within {self.loss:g} of unified" if self.loss else ""
         return what + (f", {KEPT}" if self.loss == 0 else within)
 

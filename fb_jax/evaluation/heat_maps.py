@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -26,7 +27,9 @@ from fb_jax.evaluation.sweep import Sweep
 from fb_jax.fusion import Factors
 from fb_jax.fusion.factors import CHOSEN
 
-HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+HALO: list[patheffects.AbstractPathEffect] = [
+    patheffects.withStroke(linewidth=2.5, foreground="white")
+]
 
 
 def plot_sweep(
@@ -50,7 +53,7 @@ def plot_sweep(
     """
     panels = panels_of(swept, sources or {}, presets)
     rows, columns = places_for(panels)
-    figure = Figure(figsize=(3.8 * columns + 1.2, 4.3 * rows + 1.4), layout="constrained")
+    figure = Figure(figsize=(3.8 * columns + 1.2, 4.1 * rows + 1.1), layout="constrained")
     figure.suptitle(heading(swept, title, presets))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in axes[len(panels) :]:
@@ -70,13 +73,14 @@ def plot_sweep(
 
 
 def _draw(axes: Axes, swept: Sweep, panel: Panel, limit: float) -> Any:
-    grid, colours = swept.grid, {"cmap": COLOUR_MAP, "vmin": -limit, "vmax": limit}
+    grid, scale = swept.grid, Normalize(-limit, limit)
     names = [f"${chr(92)}{swept.symbol}$ {modality}" for modality in swept.modalities[:2]]
-    axes.set_title(panel.task, fontsize="medium", fontweight="bold", pad=4 + 9 * 2)
+    axes.set_title(panel.task, fontsize="medium", fontweight="bold", pad=24)
     levels = fill(_levels_in_words(panel), 60)
     axes.text(0.5, 1.02, levels, transform=axes.transAxes, ha="center", fontsize=7)
     axes.set(ylabel=names[0], xlabel=names[1], aspect="equal")
-    return axes.pcolormesh(grid, grid, panel.change, shading="nearest", **colours)
+    change = panel.change
+    return axes.pcolormesh(grid, grid, change, shading="nearest", cmap=COLOUR_MAP, norm=scale)
 
 
 def _levels_in_words(panel: Panel) -> str:
@@ -91,25 +95,26 @@ def _draw_levels(axes: Axes, swept: Sweep, panel: Panel, colours: Mapping[str, s
     """Draw a line where the score is that of a source, if any factors reach it."""
     for source, level in panel.levels.items():
         if panel.values.min() < level < panel.values.max():
-            line = {"colors": colours[source], "linewidths": 1.4}
-            axes.contour(swept.grid, swept.grid, panel.values, levels=[level], **line)
+            grid, colour = swept.grid, colours[source]
+            axes.contour(grid, grid, panel.values, [level], colors=colour, linewidths=1.4)
 
 
 def _mark_best(axes: Axes, swept: Sweep, panel: Panel) -> None:
-    at = tuple(swept.grid[i] for i in reversed(panel.best))
-    axes.plot(*at, "D", markersize=8, markerfacecolor="gold", markeredgecolor="black")
-    _label(axes, f"best {panel.values[panel.best]:.1f}", at, 9)
+    down, across = (swept.grid[i] for i in panel.best)
+    axes.plot(across, down, "D", markersize=8, markerfacecolor="gold", markeredgecolor="black")
+    _label(axes, f"best {panel.values[panel.best]:.1f}", across, down, 9)
 
 
 def _mark(axes: Axes, swept: Sweep, name: str, factors: Factors) -> None:
-    first, second = swept.modalities[:2]
-    at = (factors[second], factors[first])
-    axes.plot(*at, "ko" if name == CHOSEN else "k*", markersize=9 if name == CHOSEN else 7)
-    _label(axes, name, at, -15 if name == CHOSEN else 8)
+    down, across = (factors[modality] for modality in swept.modalities[:2])
+    axes.plot(across, down, "ko" if name == CHOSEN else "k*", markersize=9 if name == CHOSEN else 7)
+    _label(axes, name, across, down, -15 if name == CHOSEN else 8)
 
 
-def _label(axes: Axes, text: str, at: tuple[float, ...], above: int) -> None:
-    side = "left" if at[0] < 0.15 else "right" if at[0] > 0.85 else "center"  # inside the panel
-    where = {"textcoords": "offset points", "xytext": (0, above), "ha": side}
-    note = axes.annotate(text, at, fontsize="small", **where)
+def _label(axes: Axes, text: str, across: float, down: float, above: int) -> None:
+    """Write a text near a point, inside the panel."""
+    side = "left" if across < 0.15 else "right" if across > 0.85 else "center"
+    note = axes.annotate(
+        text, (across, down), (0, above), textcoords="offset points", ha=side, fontsize="small"
+    )
     note.set_path_effects(HALO)

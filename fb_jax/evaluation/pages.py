@@ -103,18 +103,23 @@ def surfaces_figure(
 
 
 def _surface(go: Any, swept: Sweep, panel: Panel) -> Any:
+    # Not customdata: plotly reads that of a surface with rows and columns exchanged.
     first, second = swept.modalities[:2]
-    hover = (
-        f"{swept.symbol} {first} %{{y:.2f}}, {second} %{{x:.2f}}<br>"
-        "%{customdata:.1f} %, %{z:+.1f} points<extra>" + panel.task + "</extra>"
-    )
+    texts = [
+        [
+            f"<b>{panel.task}</b><br>{swept.symbol} {first} {down:g}, {second} {across:g}<br>"
+            f"{value:.1f} %, {value - panel.unified:+.1f} points"
+            for across, value in zip(swept.grid, values, strict=True)
+        ]
+        for down, values in zip(swept.grid, panel.values.tolist(), strict=True)
+    ]
     return go.Surface(
         x=list(swept.grid),
         y=list(swept.grid),
-        z=panel.change,
-        customdata=panel.values,
+        z=panel.change.tolist(),
         coloraxis="coloraxis",
-        hovertemplate=hover,
+        text=texts,
+        hoverinfo="text",
     )
 
 
@@ -124,7 +129,7 @@ def _plane(go: Any, swept: Sweep, panel: Panel, source: str, colour: str, first:
     return go.Surface(
         x=ends,
         y=ends,
-        z=np.full((2, 2), level - panel.unified),
+        z=[[level - panel.unified] * 2] * 2,
         colorscale=[[0, colour], [1, colour]],
         showscale=False,
         opacity=OPACITY,
@@ -144,9 +149,9 @@ def _marks(go: Any, swept: Sweep, panel: Panel, points: Mapping[str, Factors]) -
     }
     down, across = np.transpose(list(places.values()))
     return go.Scatter3d(
-        x=np.take(swept.grid, across),
-        y=np.take(swept.grid, down),
-        z=panel.change[down, across],
+        x=[swept.grid[i] for i in across],
+        y=[swept.grid[i] for i in down],
+        z=panel.change[down, across].tolist(),
         text=list(places),
         mode="markers+text",
         marker={"size": 4, "color": ["gold", *["black"] * len(points)], "line": {"width": 1}},
