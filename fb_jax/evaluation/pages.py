@@ -82,10 +82,11 @@ def surfaces_figure(
     subplots = import_extra("plotly.subplots", "plots")
     panels = panels_of(swept, sources, points)
     rows, columns = places_for(panels)
+    cells = [{"type": "scene"}] * len(panels) + [None] * (rows * columns - len(panels))
     figure = subplots.make_subplots(
         rows=rows,
         cols=columns,
-        specs=[[{"type": "scene"}] * columns] * rows,
+        specs=[cells[row * columns : (row + 1) * columns] for row in range(rows)],
         subplot_titles=[panel.task for panel in panels],
         horizontal_spacing=0.02,
         vertical_spacing=0.08,
@@ -118,7 +119,7 @@ def _surface(go: Any, swept: Sweep, panel: Panel) -> Any:
         y=list(swept.grid),
         z=panel.change.tolist(),
         coloraxis="coloraxis",
-        text=texts,
+        text=np.array(texts),  # plotly would turn rows of a list into text
         hoverinfo="text",
     )
 

@@ -1,5 +1,6 @@
 """Pictures and pages of surfaces."""
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -76,7 +77,8 @@ def test_a_page_is_the_same_again(written, tmp_path):
 
 
 def test_a_panel_holds_its_surface_its_sources_as_planes_and_the_best_point():
-    figure = plotly.io.from_json(surfaces_figure(SWEPT, SOURCES, POINTS, "t").to_json())
+    written = surfaces_figure(SWEPT, SOURCES, POINTS, "t").to_json()
+    figure = plotly.io.from_json(written)
     assert [note.text for note in figure.layout.annotations] == [
         "audio-text, R@1",
         "audio-class, top-1",
@@ -84,7 +86,7 @@ def test_a_panel_holds_its_surface_its_sources_as_planes_and_the_best_point():
     ]
     surface, *planes, marks = (t for t in figure.data if t.scene == "scene")
     np.testing.assert_array_equal(surface.z, AUDIO_TEXT.T - 10)  # text down
-    assert surface.text[2][1] == (
+    assert json.loads(written)["data"][0]["text"][2][1] == (
         "<b>audio-text, R@1</b><br>lambda text 1, audio 0.5<br>60.0 %, +50.0 points"
     )
     found = {plane.name: (np.unique(plane.z).tolist(), plane.legendgroup) for plane in planes}
