@@ -1,6 +1,6 @@
 """What a sweep takes, against one evaluation of the same split.
 
-    PYTHONPATH=.:tests python -m benchmarks.sweeps --scale 0.1
+    PYTHONPATH=.:tests python benchmarks/sweeps.py --scale 0.1
 
 Random embeddings, 1024 dimensions, in splits of the sizes of the paper's sets times ``scale``. Both
 take turns; the shortest of some rounds counts.
