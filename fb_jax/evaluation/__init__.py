@@ -1,11 +1,14 @@
 """Evaluation: metrics, the models of a table, factor sweeps, pictures, search."""
 
 from fb_jax.evaluation.bootstrap import Interval, paired_bootstrap
+from fb_jax.evaluation.heat_maps import plot_sweep
 from fb_jax.evaluation.models import evaluate
-from fb_jax.evaluation.plots import plot_losses, plot_queries, plot_sweep
+from fb_jax.evaluation.pages import write_surfaces
+from fb_jax.evaluation.plots import plot_losses, plot_queries
 from fb_jax.evaluation.results import CAPTION, Figures, Results
 from fb_jax.evaluation.retrieval import KS, RECALLS, best_ranks, direction_ranks, retrieval
 from fb_jax.evaluation.search import nearest
+from fb_jax.evaluation.surfaces import levels_of, mean_by_kind, mean_levels, sweep_sets
 from fb_jax.evaluation.sweep import Sweep, sweep
 
 __all__ = [
@@ -19,6 +22,9 @@ __all__ = [
     "best_ranks",
     "direction_ranks",
     "evaluate",
+    "levels_of",
+    "mean_by_kind",
+    "mean_levels",
     "nearest",
     "paired_bootstrap",
     "plot_losses",
@@ -26,4 +32,6 @@ __all__ = [
     "plot_sweep",
     "retrieval",
     "sweep",
+    "sweep_sets",
+    "write_surfaces",
 ]
