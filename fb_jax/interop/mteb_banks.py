@@ -25,6 +25,9 @@ from fb_jax.interop.mteb import EXTRA, MODALITIES, Batch, MtebModel
 SUFFIX = "-of-banks"
 """What the name of a model ends with that serves precomputed rows."""
 
+RANKS = (1, 5, 10, 1000)
+"""Ranks up to which mteb computes its scores: ours, and one that few galleries exceed, for MRR."""
+
 
 def bank_tasks(banks: BankSet, name: str, media: Path | None = None) -> list[Any]:
     """Return a retrieval task of mteb for both directions of every pair table of a split.
@@ -119,7 +122,9 @@ def _task(banks: BankSet, name: str, direction: tuple[str, str], items: Mapping[
         eval_langs=["eng-Latn"],
         main_score="hit_rate_at_1",
     )
-    kind: Any = type(about.name, (library.abstasks.AbsTaskRetrieval,), {"metadata": about})
+    kind: Any = type(
+        about.name, (library.abstasks.AbsTaskRetrieval,), {"metadata": about, "k_values": RANKS}
+    )
     task = kind()
     task.dataset = {"default": {split: _data(banks, direction, items)}}
     task.data_loaded = True

@@ -31,8 +31,9 @@ def as_items(modality: str, values: Sequence[Any]) -> Iterator[list[str | Path]]
 
     Args:
         modality: Name of the modality.
-        values: Captions; or media, each as ``{"bytes", "path"}``, or a recording as
-            ``{"array", "sampling_rate"}`` with ``[samples]`` or ``[channels, samples]``.
+        values: Captions; or media, each as ``{"bytes", "path"}``, a recording also as
+            ``{"array", "sampling_rate"}`` with ``[samples]`` or ``[channels, samples]``, and a
+            picture also as Pillow's ``Image``.
     """
     if modality == "text":
         yield [str(value) for value in values]
@@ -41,9 +42,12 @@ def as_items(modality: str, values: Sequence[Any]) -> Iterator[list[str | Path]]
         yield [_file(value, Path(folder, str(i))) for i, value in enumerate(values)]
 
 
-def _file(value: Mapping[str, Any], path: Path) -> Path:
+def _file(value: Any, path: Path) -> Path:
     """Return the file of a media item; write it if there is none."""
-    if "array" in value:
+    if not isinstance(value, Mapping):
+        path = path.with_suffix(".png")
+        value.save(path)
+    elif "array" in value:
         # Not with soundfile: the time that it writes into the header changes the digest, on which
         # the part of a long recording depends that CLAP takes.
         wavfile.write(path, int(value["sampling_rate"]), np.float32(value["array"]).T)

@@ -168,11 +168,15 @@ def judge(
 
 
 def _figures(result: Any, main: str) -> dict[str, float]:
-    """Return the means of scores over splits and subsets; most tasks have one of each."""
+    """Return the means of scores over splits and subsets; most tasks have one of each.
+
+    They have the digits that mteb's files have, so that a second run gives the same.
+    """
     scores = [scores for by_subset in result.scores.values() for scores in by_subset]
     named = {ours: theirs for ours, theirs in METRICS.items() if theirs in scores[0]}
     named |= {} if main in named.values() else {main: main}  # such as accuracy
-    return {name: 100 * fmean(score[theirs] for score in scores) for name, theirs in named.items()}
+    means = {name: fmean(score[theirs] for score in scores) for name, theirs in named.items()}
+    return {name: round(100 * mean, 4) for name, mean in means.items()}
 
 
 def beside_paper(
