@@ -18,7 +18,7 @@ from jaxtyping import Float
 from fb_jax import files
 from fb_jax.banks import unit_rows
 from fb_jax.banks.rows import Progress, no_progress
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.extras import import_extra
 from fb_jax.fusion import Embedder, digest
 from fb_jax.interop.mteb_items import as_items, undecoded
@@ -198,6 +198,10 @@ def _identity(embedder: Embedder, name: str) -> list[str]:
     """Return the name of a native space's encoder and the digest of its weights."""
     encoder: Any = embedder.encoder(name)
     about = [getattr(encoder, field, "unknown") for field in ("name", "weights_sha256")]
+    if "unknown" in about:
+        notice_once(
+            f"{name}: its encoder does not say which weights it has; keep results of others apart"
+        )
     return [f"{type(encoder).__module__}.{type(encoder).__qualname__}", *map(str, about)]
 
 
@@ -207,10 +211,10 @@ def _licence_of(embedder: Embedder, name: str) -> str:
 
 
 def _licence(licences: Sequence[str]) -> str | None:
-    """Return some licences as mteb names them."""
+    """Return some licences as mteb names them; None if one is not known."""
     names = {licence.lower() for licence in licences}
     if len(names) > 1:
-        return "multiple"
+        return None if "unknown" in names else "multiple"
     known = get_args(_library("mteb.types").Licenses)
     return next((name for name in names if name in known), None)
 

@@ -67,7 +67,8 @@ def bank_model(space: FusedSpace | str, banks: BankSet) -> MtebModel:
         banks: The banks that the tasks are of.
     """
     if isinstance(space, FusedSpace):
-        rows, licences = fused_rows(space, banks), [*licences_of(space, banks).values()]
+        known = licences_of(space, banks)
+        rows, licences = fused_rows(space, banks), [known.get(n, "unknown") for n in space.spaces]
         name, made_from, cosine = space.title, digest(space), space.last.normalise
     else:
         first = next(bank for (owner, _), bank in banks.banks.items() if owner == space)

@@ -155,7 +155,7 @@ def judge(
     """
     library = import_extra("mteb", EXTRA)
     require_modalities(model, task)
-    with _quiet(), _explained(task):
+    with _quiet(), _explained(task, out):
         done = library.evaluate(
             replace(model, progress=progress),
             task,
@@ -217,13 +217,14 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(task: Any) -> Iterator[None]:
+def _explained(task: Any, out: Path) -> Iterator[None]:
     """Turn an exception of mteb or of a library below it into a FreeBindError."""
     about = task.metadata
-    fix = (
-        f"its data are {about.dataset['path']} on the Hugging Face hub: look at the network, and "
-        "that HF_HUB_OFFLINE is not set before they were downloaded"
+    hub = (
+        f"its data are {about.dataset['path']} on the Hugging Face hub: look at the network; if "
+        "HF_HUB_OFFLINE is set, they must have been downloaded before"
     )
+    damaged = f"remove a damaged result in {out}"
     try:
         yield
     except (FreeBindError, MemoryError):
@@ -233,5 +234,5 @@ def _explained(task: Any) -> Iterator[None]:
             "mteb cannot judge a model on this task",
             where=about.name,
             got=f"{type(error).__name__}: {error}",
-            fix=None if task.data_loaded else fix,
+            fix=damaged if task.data_loaded else f"{hub}; or {damaged}",
         ) from error

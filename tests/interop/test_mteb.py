@@ -123,6 +123,12 @@ def test_a_judgement_is_kept_under_the_digest_of_what_it_depends_on(models, bank
     again = replace(first, rows_of=lambda *_: pytest.fail("encoded again"))
     assert judge(again, task, tmp_path) == done
     assert judge(other, task, tmp_path) != done
+    damaged = next((tmp_path / "results").rglob(f"{other.revision}/**/Many*.json"))
+    damaged.write_text("{")
+    with pytest.raises(
+        FreeBindError, match=r"cannot judge(.|\n)*JSONDecode(.|\n)*remove a damaged"
+    ):
+        judge(other, task, tmp_path)
     kept = {path.parent.relative_to(tmp_path / "results") for path in tmp_path.rglob("Many*.json")}
     assert {path.parts[1] for path in kept} == {first.revision, other.revision}
     about = files.read_json(next(tmp_path.rglob("model_meta.json")))
@@ -252,7 +258,15 @@ def test_an_item_of_several_modalities_is_the_unit_sum_of_its_parts(embedder, ta
             model.rows_of(batch, None)
 
 
-def test_the_meta_data_are_honest(world, embedder):
+class Plain:
+    """An encoder with no more than ``Embedder`` asks for."""
+
+    def read(self, modality, item): ...
+
+    def rows(self, modality, reads): ...
+
+
+def test_the_meta_data_are_honest(embedder, caplog):
     meta = fused_model(embedder).mteb_model_meta
     assert (meta.license, meta.embed_dim) == ("apache-2.0", TINY.spaces["imagebind"].dim)
     assert meta.experiment_kwargs == dict(embedder.space.factors)
@@ -268,8 +282,12 @@ def test_the_meta_data_are_honest(world, embedder):
     assert native_model(
         replace(embedder, encoders=toys), "clap_general"
     ).mteb_model_meta.license == ("cc0-1.0")
-    unknown = replace(embedder, space=replace(embedder.space, licences=dict.fromkeys(SPACES, "?")))
-    assert fused_model(unknown).mteb_model_meta.license is None
+    for licences, named in (({}, "apache-2.0"), ({"imagebind": "unknown"}, None)):
+        some = replace(embedder, space=replace(embedder.space, licences=licences))
+        assert fused_model(some).mteb_model_meta.license == named
+    assert caplog.text == ""
+    fused_model(replace(embedder, encoders=dict.fromkeys(SPACES, Plain())))
+    assert "imagebind: its encoder does not say which weights it has" in caplog.text
 
 
 @pytest.mark.parametrize(
