@@ -2,8 +2,9 @@
 
 from fb_jax.datasets.content import Choice, Content, read_content
 from fb_jax.datasets.dataset import DataSet, Entry, Listing
-from fb_jax.datasets.registry import DATASETS, named
-from fb_jax.datasets.split import ABOUT, MISSING, About, about_path, split_name, write_content
+from fb_jax.datasets.describe import describe
+from fb_jax.datasets.registry import DATASETS, named, split_name
+from fb_jax.datasets.split import ABOUT, MISSING, About, about_path, write_content
 
 __all__ = [
     "ABOUT",
@@ -16,6 +17,7 @@ __all__ = [
     "Entry",
     "Listing",
     "about_path",
+    "describe",
     "named",
     "read_content",
     "split_name",

@@ -62,4 +62,5 @@ AUDIOSET = DataSet(
     source="https://research.google.com/audioset/download.html",
     licence="list: CC BY 4.0; media: YouTube's",
     templates=("laion",),
+    note="nobody has published which 19048 clips of eval the paper had",
 )

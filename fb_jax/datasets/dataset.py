@@ -56,6 +56,7 @@ class DataSet:
         captions: Most captions of an item that are taken; 0 takes all.
         templates: Names of the templates of its prompts, if it has classes.
         class_names: Where the names of its classes come from.
+        note: What people should know who compare the counts.
         frame_at: Second of a video at which its picture is taken, where there is no picture.
     """
 
@@ -69,6 +70,7 @@ class DataSet:
     captions: int = 0
     templates: Sequence[str] = ()
     class_names: str = "list"
+    note: str = ""
     frame_at: float | None = None
 
     @property

@@ -43,4 +43,5 @@ ESC50 = DataSet(
     source="https://github.com/karolpiczak/ESC-50",
     licence="CC BY-NC 3.0",
     templates=("laion",),
+    note="the paper's 400 is one fold of five; its figures prove that all 2000 count",
 )

@@ -79,6 +79,13 @@ def class_names(listing: Listing, asked: str) -> list[str]:
                 expected=f"{len(own)} names, the first for {next(iter(listing.classes))}",
                 got=f"{len(names)} names",
             )
+        if all(name.startswith(id_) for name, id_ in zip(names, listing.classes, strict=True)):
+            raise FreeBindError(
+                "these are no names alone: ids stand before them",
+                where=asked,
+                got=names[0],
+                fix="leave out the ids; --class-names list takes the words of WordNet",
+            )
         return names
     if "" in own:
         raise FreeBindError(

@@ -38,3 +38,8 @@ def named(name: str) -> DataSet:
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
     return DATASETS[name]
+
+
+def split_name(name: str, subset: str | None) -> str:
+    """Return the usual name of a split: the data set's, and the subset unless it is the paper's."""
+    return name if subset in (None, named(name).default) else f"{name}-{subset}"

@@ -35,11 +35,6 @@ def about_path(split: Split) -> Path:
     return split.path / ABOUT
 
 
-def split_name(dataset: str, subset: str | None, default: str) -> str:
-    """Return the usual name of a split: the data set's, and the subset unless it is the paper's."""
-    return dataset if subset in (None, default) else f"{dataset}-{subset}"
-
-
 def write_content(split: Split, content: Content) -> None:
     """Write item lists, pair tables, what is missing, and ``dataset.json``, which comes last.
 
