@@ -147,7 +147,7 @@ def test_an_item_without_one_of_two_media_is_left_out(official):
     assert found.missing == [gone]
 
 
-def test_the_well_known_250_of_flickrnet_are_a_subset(official):
+def test_the_short_list_of_flickrnet_is_a_subset(official):
     root = official("flickrnet")
     (root / "flickr_test.csv").write_text("999,3\n10000130166,202")
     assert ids("flickrnet", root, "image", Choice(subset="test")) == ["999", "10000130166"]
