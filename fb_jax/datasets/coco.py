@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fb_jax import files
 from fb_jax.datasets.dataset import DataSet, Entry, Listing
@@ -51,7 +51,10 @@ def read(root: Path, subset: str) -> Listing:
 
 def _karpathy(path: Path, subset: str) -> list[Entry]:
     pictures = read_karpathy(path, "coco", subset)
-    return [_entry(p.cocoid or 0, f"{p.filepath}/{p.filename}", p.captions) for p in pictures]
+    return [
+        _entry(p.cocoid or 0, str(PurePosixPath(p.filepath, p.filename)), p.captions)
+        for p in pictures
+    ]
 
 
 def _coco(path: Path) -> list[Entry]:

@@ -42,6 +42,9 @@ class Choice:
     class_names: str | None = None
 
 
+DEFAULTS = Choice()
+
+
 @dataclass(frozen=True)
 class Content:
     """What a split of a data set holds.
@@ -57,7 +60,7 @@ class Content:
     about: dict[str, Any]
 
 
-def read_content(name: str, root: Path, choice: Choice | None = None) -> Content:
+def read_content(name: str, root: Path, choice: Choice = DEFAULTS) -> Content:
     """Read the list of a data set, and find its media on the disk.
 
     An item of which a file is missing is left out with its captions, and listed.
@@ -71,18 +74,14 @@ def read_content(name: str, root: Path, choice: Choice | None = None) -> Content
         FreeBindError: The list is missing, damaged or of another version; nothing of it is on the
             disk; or a template or name of a class cannot be read.
     """
-    dataset, choice = named(name), choice or Choice()
-    subset = choice.subset or dataset.default
-    if subset not in dataset.subsets:
-        raise unknown("subset", subset, dataset.subsets, name)
-    most = dataset.captions if choice.captions is None else choice.captions
-    require_range("data set:", 0, MOST_CAPTIONS, captions=most)
+    dataset = named(name)
+    subset, captions = _subset(name, dataset, choice), _captions(dataset, choice)
     listing = _listing(dataset, root, subset)
-    classes, about_classes = _classes(dataset, listing, choice)
+    classes, templates, source = _classes(dataset, listing, choice)
     here, missing = find_media(dataset, listing.entries, subset, root)
-    tables = tables_of(here, most)
+    tables = tables_of(here, captions)
     if classes:
-        add_classes(tables, here, classes, about_classes["templates"])
+        add_classes(tables, here, classes, templates)
     about = {
         "dataset": name,
         "version": dataset.title,
@@ -90,8 +89,9 @@ def read_content(name: str, root: Path, choice: Choice | None = None) -> Content
         "source": dataset.source,
         "licence": dataset.licence,
         "list": _described(listing.path),
-        "captions": most,
-        **about_classes,
+        "captions": captions,
+        "templates": templates,
+        "class_names": source,
         "frame_at": _frame_at(dataset, tables),
         "counts": {
             "listed": _listed(listing),
@@ -100,6 +100,19 @@ def read_content(name: str, root: Path, choice: Choice | None = None) -> Content
         },
     }
     return Content(tables, missing, about)
+
+
+def _subset(name: str, dataset: DataSet, choice: Choice) -> str:
+    subset = choice.subset or dataset.default
+    if subset not in dataset.subsets:
+        raise unknown("subset", subset, dataset.subsets, name)
+    return subset
+
+
+def _captions(dataset: DataSet, choice: Choice) -> int:
+    most = dataset.captions if choice.captions is None else choice.captions
+    require_range("data set:", 0, MOST_CAPTIONS, captions=most)
+    return most
 
 
 def _listing(dataset: DataSet, root: Path, subset: str) -> Listing:
@@ -118,24 +131,21 @@ def _listing(dataset: DataSet, root: Path, subset: str) -> Listing:
 
 def _classes(
     dataset: DataSet, listing: Listing, choice: Choice
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return id to name of the classes, and what is recorded of them.
+) -> tuple[dict[str, str], list[str], str | None]:
+    """Return id to name of the classes, the templates, and where the names come from.
 
     Raises:
-        FreeBindError: There are none, but templates or names were asked for.
+        FreeBindError: There are no classes, but templates or names were asked for.
     """
-    if not listing.classes:
-        if choice.templates or choice.class_names:
-            fix = "leave out --templates and --class-names"
-            raise FreeBindError(f"{dataset.title} has no classes", fix=fix)
-        return {}, {"templates": [], "class_names": None}
-    source = choice.class_names or dataset.class_names
-    names = class_names(listing, source)
-    about = {
-        "templates": list(templates_of(choice.templates or dataset.templates)),
-        "class_names": Path(source).name,
-    }
-    return dict(zip(listing.classes, names, strict=True)), about
+    if listing.classes:
+        source = choice.class_names or dataset.class_names
+        names = dict(zip(listing.classes, class_names(listing, source), strict=True))
+        templates = templates_of(choice.templates or dataset.templates)
+        return names, list(templates), Path(source).name
+    if choice.templates or choice.class_names:
+        fix = "leave out --templates and --class-names"
+        raise FreeBindError(f"{dataset.title} has no classes", fix=fix)
+    return {}, [], None
 
 
 def _described(path: Path) -> dict[str, Any]:

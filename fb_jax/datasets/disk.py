@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from fb_jax import files
 from fb_jax.banks import nfc
+from fb_jax.errors import FreeBindError
 
 VIDEO = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", *VIDEO)
@@ -41,16 +42,24 @@ class Disk:
             folders: Folders to look into, relative to the root.
             names: Names without a suffix, relative to the folders.
             suffixes: Suffixes in small letters.
+
+        Raises:
+            FreeBindError: A name leads out of the root, or a folder cannot be read.
         """
         for folder in folders:
             for name in names:
-                path = PurePosixPath(folder, name)
+                path = self._inside(PurePosixPath(folder, name))
                 there = self._folder(str(path.parent)).get(nfc(path.name), {})
                 for suffix in (s for s in suffixes if s in there):
-                    found = str(path.parent / there[suffix])
-                    if _has_content(self.root / path.parent / there[suffix]):
-                        return nfc(found)
+                    found = path.parent / there[suffix]
+                    if _has_content(self.root / found):
+                        return nfc(str(found))
         return None
+
+    def _inside(self, path: PurePosixPath) -> PurePosixPath:
+        if path.is_absolute() or ".." in path.parts:
+            raise FreeBindError("a name leads out of the folder", where=self.root, got=path)
+        return path
 
     def _folder(self, name: str) -> Folder:
         if name not in self._folders:
@@ -70,4 +79,5 @@ def _listed(folder: Path) -> Folder:
 
 
 def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+    with files.explained("a file cannot be looked at", path):
+        return path.is_file() and path.stat().st_size > 0

@@ -44,7 +44,7 @@ def _text(path: Path) -> dict[str, list[str]]:
                 fix=f"take the list as published; {PAGE}",
             )
         if end:
-            found.setdefault(f"{name}.jpg", []).append(caption.strip().strip('"'))
+            found.setdefault(f"{name}.jpg", []).append(caption.strip())
     return found
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fb_jax.banks import Split, verify_split
-from fb_jax.datasets import DATASETS, MISSING, describe, named, read_content, split_name
+from fb_jax.datasets import DATASETS, MISSING, Choice, describe, named, read_content, split_name
 from fb_jax.datasets import write_content as write
 from fb_jax.errors import FreeBindError
 from tests.datasets.conftest import CHOICES
@@ -42,7 +42,7 @@ def name(request):
 
 
 def content(name, root):
-    return read_content(name, root, CHOICES.get(name))
+    return read_content(name, root, CHOICES.get(name, Choice()))
 
 
 def test_every_data_set_has_a_layout_here():

@@ -17,7 +17,7 @@ def edit(path, old, new):
 
 
 def ids(name, root, modality, choice=None):
-    items = read_content(name, root, choice or CHOICES.get(name)).tables.items
+    items = read_content(name, root, choice or CHOICES.get(name, Choice())).tables.items
     return [item["id"] for item in items[modality]]
 
 
@@ -214,9 +214,9 @@ def test_the_text_of_flickr30k_is_split_at_its_first_jpg(official):
     root = official("flickr30k")
     (root / "dataset_flickr30k.json").unlink()
     path = root / "flickr30k_test_karpathy.txt"
-    path.write_text('image,caption\n1000.jpg,A man, a plan\n1000.jpg,"See b.jpg, too"\n')
+    path.write_text('image,caption\n1000.jpg,A man, a plan\n1000.jpg,"B", in b.jpg, too\n')
     texts = read_content("flickr30k", root).tables.items["text"]
-    assert [text["caption"] for text in texts] == ["A man, a plan", "See b.jpg, too"]
+    assert [text["caption"] for text in texts] == ["A man, a plan", '"B", in b.jpg, too']
     path.write_text("1000.jpg,A man\n")
     with pytest.raises(FreeBindError, match=r"line 1\n(.|\n)*names of columns"):
         read_content("flickr30k", root)
@@ -333,6 +333,14 @@ def test_a_subset_has_its_own_list_and_folder_and_no_count_of_the_paper(official
     found = read_content("clotho", root, Choice(subset="validation"))
     assert found.tables.items["audio"][0]["path"] == "validation/Rain, heavy (1).wav"
     assert found.about["counts"]["paper"] == {}
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(official, tmp_path):
+    root = official("clotho")
+    wav(tmp_path / "official/a.wav")
+    edit(root / "clotho_captions_evaluation.csv", "a.b.c.wav", "../../a.wav")
+    with pytest.raises(FreeBindError, match=r"leads out of the folder(.|\n)*\.\./\.\./a"):
+        read_content("clotho", root)
 
 
 def test_a_picture_is_found_below_images(official):
