@@ -9,7 +9,7 @@ from encoders_torch.sources import Source, SourceOptions
 from fb_jax import files
 from fb_jax.banks import Split
 from fb_jax.datasets import About, about_path, describe, read_content, write_content
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 
 CLASS = "class"
 """Modality that nothing encodes: the prompts of classes are texts."""
@@ -41,6 +41,8 @@ def open_dataset(name: str, root: Path, split: Split, options: SourceOptions) ->
             got=about.dataset,
             fix="name another split with --split",
         )
+    if unused := replace(options, turn=False, frame_at=None).unused(()):
+        notice_once(f"a data set has columns of its own; not used: {', '.join(unused)}")
     if options.frame_at is None:
         options = replace(options, frame_at=about.frame_at)
     modalities = sorted(path.stem for path in split.path.glob("items/*.jsonl"))

@@ -210,6 +210,22 @@ def test_a_list_of_karpathy_of_another_data_set_is_refused(official):
         read_content("coco", root)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("vggss", "metadata/vggss.json"),
+        ("coco", "dataset_coco.json"),
+        ("flickr30k", "dataset_flickr30k.json"),
+    ],
+)
+@pytest.mark.parametrize("content", ["[", "{}", "[3]", "null"])
+def test_a_damaged_list_in_json_is_refused(official, name, file, content):
+    root = official(name)
+    (root / file).write_text(content)
+    with pytest.raises(FreeBindError, match=r"\.json"):
+        read_content(name, root)
+
+
 def test_the_text_of_flickr30k_is_split_at_its_first_jpg(official):
     root = official("flickr30k")
     (root / "dataset_flickr30k.json").unlink()

@@ -10,6 +10,7 @@ from encoders_torch.export import export, main
 from encoders_torch.export_config import ExportConfig
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.media import read_image
+from encoders_torch.sources import SourceOptions
 from fb_jax.banks import Split, open_banks, verify_split
 from fb_jax.datasets import Choice, read_content, write_content
 from fb_jax.errors import FreeBindError
@@ -106,6 +107,12 @@ def test_a_picture_of_vggss_is_the_frame_at_5_seconds(config, tmp_path, monkeypa
     export(settings)
     bank = open_banks(tmp_path / "banks", "vggss", spaces=["tiny"])["tiny", "image"]
     assert bank.encoder.name.endswith(", frame at 5 s")
+
+
+def test_columns_that_are_named_are_not_used_and_a_notice_says_so(config, tmp_path, told):
+    LAYOUTS["clotho"](tmp_path / "official/clotho")
+    config("clotho", reading=SourceOptions(path_column="file_name", turn=True)).sources()
+    assert "a data set has columns of its own; not used: --path-column\n" in told.text
 
 
 def test_the_command_makes_split_and_banks(command, tmp_path):
