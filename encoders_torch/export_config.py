@@ -130,7 +130,8 @@ class ExportConfig:
     @property
     def target(self) -> Split:
         """The split that is written to."""
-        return split_in(self.out, self.split or self.dataset or POOL)
+        usual = self.dataset or POOL
+        return split_in(self.out, usual if self.split is None else self.split)
 
     def spaces(self) -> list[str]:
         """Return the spaces to export.

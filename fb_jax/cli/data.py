@@ -32,7 +32,8 @@ def data(
             subset than the paper's is asked for.
         choice: What is taken of it.
     """
-    target = split_in(out, split or split_name(name, choice.subset))
+    usual = split_name(name, choice.subset)
+    target = split_in(out, usual if split is None else split)
     files.require_writable(out)
     content = read_content(name, root, choice)
     write_content(target, content)

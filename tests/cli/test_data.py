@@ -63,6 +63,7 @@ def test_errors_come_before_anything_is_written(invoke, tmp_path):
         (("imagnet",), "did you mean 'imagenet'"),
         (("imagenet", "--subset", "train"), "no subset 'train'"),
         (("imagenet", "--split", "a/b"), "cannot name a split"),
+        (("imagenet", "--split", ""), "a shell variable that is not set"),
         (("clotho",), "clotho_captions_evaluation.csv"),
         (("imagenet", "--captions", -1), "captions is out of range"),
         (("imagenet", "--class-names", "list", "--templates", "x"), "no set of templates 'x'"),
