@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, Int, Integer
 SCORE_BYTES = 256 << 20
 """Memory for the scores of a block of queries."""
 
+CACHED_SCORES = 1 << 20
+"""Scores that are compared at a time."""
+
 Ranks = Int[np.ndarray, " asked"]
 
 
@@ -45,10 +48,17 @@ def _pair_ranks(
     target: Int[Array, " p"],
 ) -> Int[Array, " p"]:
     scores = jnp.matmul(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
-    own, row = scores[query_of, target][:, None], jnp.arange(len(gallery))
-    # Not "scores > own": a NaN must count against its query, not for it.
-    behind = (scores[query_of] < own) | ((scores[query_of] == own) & (row >= target[:, None]))
-    return (~behind).sum(axis=1)
+    row = jnp.arange(len(gallery))
+
+    def rank(query: Int[Array, ""], target: Int[Array, ""]) -> Int[Array, ""]:
+        own = scores[query, target]
+        # Not "scores > own": a NaN must count against its query, not for it.
+        behind = (scores[query] < own) | ((scores[query] == own) & (row >= target))
+        return (~behind).sum()
+
+    # A few pairs at a time, so that their scores stay in the processor's cache.
+    few = max(1, CACHED_SCORES // max(1, len(gallery)))
+    return jax.lax.map(lambda pair: rank(*pair), (query_of, target), batch_size=few)
 
 
 def positive_ranks(

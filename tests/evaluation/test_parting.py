@@ -65,9 +65,7 @@ def test_labelled_items_are_parted_and_their_classes_stay_whole():
     for part in (val, rest):
         assert part.pairs("class", "text").tolist() == PROMPTS.tolist()
         kept = part.pairs("audio", "class")
-        assert part.rows["audio"][kept[:, 0]].tolist() == [
-            r for r, _ in LABELS.tolist() if r in items(part, "audio")
-        ]
+        np.testing.assert_array_equal(kept[:, 0], np.arange(len(part.rows["audio"])))
         np.testing.assert_array_equal(kept[:, 1], LABELS[part.rows["audio"], 1])
 
 
