@@ -136,4 +136,4 @@ if __name__ == "__main__":
     if sys.argv[2:]:
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
     else:
-        main(int((sys.argv + ["32"])[1]))
+        main(int(sys.argv[1]) if sys.argv[1:] else 32)

@@ -84,9 +84,10 @@ def require_comparable(ours: Mapping[str, Any], theirs: Mapping[str, Any], where
             got=", ".join(other) or "none",
         )
     for name in shared:
-        sets = [split.get("data set") or {} for split in (mine[name], other[name])]
-        _require_same(f"templates of {name}", *(one.get("templates") for one in sets), where)
-        _require_same(f"data set of {name}", *sets, where)
+        here, there = (split.get("data set") or {} for split in (mine[name], other[name]))
+        templates = (here.get("templates"), there.get("templates"))
+        _require_same(f"templates of {name}", *templates, where)
+        _require_same(f"data set of {name}", here, there, where)
         for part in ("items", "pairs", "rows"):
             _require_same(f"{part} of {name}", mine[name].get(part), other[name].get(part), where)
 
@@ -110,8 +111,8 @@ def _differences(mine: StoredTable, other: StoredTable, paired: bool) -> Iterato
             continue
         sides = [_samples(one, row, task, metric) for one in (mine, other)]
         both = paired and len(sides[0]) == len(sides[1]) > 0
-        interval = bounds(sides[0] - sides[1]) if both else (None, None)
-        yield Difference(row, task, metric, cell["value"], theirs["value"], *interval)
+        low, high = bounds(sides[0] - sides[1]) if both else (None, None)
+        yield Difference(row, task, metric, cell["value"], theirs["value"], low, high)
 
 
 def _cells(table: StoredTable) -> Iterator[tuple[str, str, str, Any]]:

@@ -39,12 +39,11 @@ def origin(sets: Mapping[str, BankSet], rows: Mapping[str, Row]) -> dict[str, An
 
 def _of_split(banks: BankSet) -> dict[str, Any]:
     """Return digests of items, pairs and banks, the encoders, and the data set of a split."""
-    on_disk = isinstance(banks.split, Split)
-    record = data_set(banks)
+    split, record = banks.split, data_set(banks)
     return {
-        "items": {m: banks.split.items(m).digest for m in banks.rows} if on_disk else {},
+        "items": {m: split.items(m).digest for m in banks.rows if isinstance(split, Split)},
         "rows": files.sha256_of_json({m: rows.tolist() for m, rows in banks.rows.items()}),
-        "pairs": {"-".join(p): banks.split.pairs_digest(*p) for p in banks.split.paired()},
+        "pairs": {"-".join(pair): split.pairs_digest(*pair) for pair in split.paired()},
         "banks": {f"{s}/{m}": bank.fingerprint for (s, m), bank in banks.banks.items()},
         "encoders": {s: asdict(bank.encoder) for (s, _), bank in banks.banks.items()},
         "data set": asdict(record) if record else None,

@@ -7,8 +7,9 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from rich.markup import escape
@@ -152,10 +153,13 @@ def _written(samples: Mapping[str, np.ndarray], task: Task) -> dict[str, str]:
     return {m: " ".join(f"{value:.4f}" for value in samples[m][1:]) for m in task.metrics}
 
 
+def _write(text: str, file: IO[bytes]) -> None:
+    file.write(text.encode())
+
+
 def write_table(folder: Path, table: TaskTable) -> None:
     """Write table.md, table.csv, table.json and table.tex."""
     texts = {"md": markdown(table), "csv": comma_separated(table), "tex": latex(table)}
     for ending, text in texts.items():
-        content = text.encode()
-        files.write_atomic(folder / f"table.{ending}", lambda file, c=content: file.write(c))
+        files.write_atomic(folder / f"table.{ending}", partial(_write, text))
     files.write_json(folder / "table.json", plain(table))

@@ -93,8 +93,9 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
             table.add_column(pair + own, justify="right", no_wrap=True)
         for model, by_pair in self.items():
             cells = ((by_pair.get(pair, {}), self._names(pair)) for pair in pairs)
-            shown = ("/".join(f"{own[name]:.1f}" for name in names if own) for own, names in cells)
-            table.add_row(model, *shown)
+            table.add_row(
+                model, *("/".join(f"{own[m]:.1f}" for m in names if own) for own, names in cells)
+            )
         return table
 
     def _names(self, pair: str) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def tabulate(
             raise unknown("task", name, found, "these splits")
     wanted = [_with_metrics(found[name], metrics) for name in (tasks or found)]
     samples: dict[str, dict[str, Samples]] = {row: {} for row in rows}
-    items = {}
+    items: dict[str, dict[str, int]] = {}
     by_split = {name: [task for task in wanted if task.split == name] for name in sets}
     by_split = {name: own for name, own in by_split.items() if own}
     blocks = {
