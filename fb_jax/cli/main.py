@@ -64,6 +64,11 @@ COMMANDS = {
         "Write a fused space for sentence-transformers or as ONNX.",
         "spaces/imagebind_pp --to onnx",
     ),
+    "mteb": Command(
+        "mteb:judge_space",
+        "Judge a fused space by tasks of mteb, or list those that match the paper's.",
+        "--space spaces/imagebind_pp --preset versatile --tasks Flickr30kI2TRetrieval",
+    ),
     "push": Command(
         "push:push",
         "Upload a fused space to the Hugging Face hub.",
