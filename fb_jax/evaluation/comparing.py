@@ -12,8 +12,6 @@ from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.bootstrap import bounds
 
-Nested = dict[str, dict[str, dict[str, Any]]]
-
 
 @dataclass(frozen=True)
 class StoredTable:
@@ -105,21 +103,23 @@ def _require_same(what: str, ours: Any, theirs: Any, where: object) -> None:
 
 
 def _differences(mine: StoredTable, other: StoredTable, paired: bool) -> Iterator[Difference]:
-    for row, task, metric, cell in _cells(mine):
-        theirs = other.figures.get(row, {}).get(task, {}).get(metric)
-        if theirs is None or " " in metric.removeprefix("median "):  # both directions have a mean
+    for row, task, metric, ours in _values(mine):
+        theirs = other.figures.get(row, {}).get(task, {}).get(metric, {}).get("value")
+        if theirs is None:
             continue
         sides = [_samples(one, row, task, metric) for one in (mine, other)]
         both = paired and len(sides[0]) == len(sides[1]) > 0
         low, high = bounds(sides[0] - sides[1]) if both else (None, None)
-        yield Difference(row, task, metric, cell["value"], theirs["value"], low, high)
+        yield Difference(row, task, metric, ours, theirs, low, high)
 
 
-def _cells(table: StoredTable) -> Iterator[tuple[str, str, str, Any]]:
+def _values(table: StoredTable) -> Iterator[tuple[str, str, str, float]]:
+    """Yield row, task, metric and figure; of both directions only the mean."""
     for row, by_task in table.figures.items():
         for task, cells in by_task.items():
             for metric, cell in cells.items():
-                yield row, task, metric, cell
+                if "->" not in metric and (value := cell.get("value")) is not None:
+                    yield row, task, metric, value
 
 
 def _samples(table: StoredTable, row: str, task: str, metric: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +75,8 @@ def _weighted(
     """Return average precisions of ranked items, from how often each counts and the right ones."""
     own = times[at].astype(np.int64)
     right = np.cumsum(own, axis=0)
-    above = np.add.reduceat(times, np.append(0, at[:-1] + 1), axis=0, dtype=np.int64)
-    terms = own * right / np.maximum(np.cumsum(above, axis=0), 1)
+    ends = [0, *(at + 1).tolist()]
+    between = [times[low:high].sum(axis=0, dtype=np.int64) for low, high in pairwise(ends)]
+    terms = own * right / np.maximum(np.cumsum(between, axis=0), 1)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: none of its items counts
         return 100 * terms.sum(axis=0) / right[-1]
