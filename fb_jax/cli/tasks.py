@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +14,14 @@ from fb_jax import files
 from fb_jax.banks import BankSet
 from fb_jax.cli.source import Source
 from fb_jax.console import ConsoleReporter, console
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.evaluation import Bootstrap, TaskTable, tabulate
-from fb_jax.evaluation.comparing import compare_results
+from fb_jax.evaluation.comparing import compare_results, require_comparable, stored_table
 from fb_jax.evaluation.models import model_rows
+from fb_jax.evaluation.origin import origin
 from fb_jax.evaluation.rendering import NOTE, plain, terminal_tables, write_table
 from fb_jax.evaluation.tabulating import tasks_on
-from fb_jax.evaluation.tasks import PAPER_TASKS
+from fb_jax.evaluation.tasks import PAPER_TASKS, Task
 from fb_jax.fusion import Factors
 from fb_jax.run.choosing import as_chosen
 
@@ -57,6 +58,7 @@ class TaskOptions:
     @property
     def memory(self) -> int:
         """Memory in bytes."""
+        require_range("evaluation", 0.0, 1e6, memory_gb=self.memory_gb)
         return round(self.memory_gb * 1e9)
 
     def require_fitting(self, split: str | None) -> None:
@@ -81,8 +83,12 @@ def show_tasks(
         FreeBindError: There is no such task, too little memory, or results that do not compare.
     """
     before = files.read_json(options.against) if options.against else None
-    sets = as_chosen(source.every_split(), source.chosen)
-    names = chosen_tasks(sets, options.tasks)
+    every = as_chosen(source.every_split(), source.chosen)
+    tasks = chosen_tasks(every, options.tasks)
+    sets = {name: every[name] for name in every if name in {task.split for task in tasks}}
+    if before is not None:  # not after all the work
+        earlier = stored_table(before, options.against).about
+        require_comparable(origin(sets, {}), earlier, options.against)
     known = model_rows(source.space, points)
     rows = {str(row) if name == "unified" else name: row for name, row in known.items()}
     natives = [name for name, row in rows.items() if isinstance(row, str)]
@@ -90,7 +96,7 @@ def show_tasks(
         table = tabulate(
             rows,
             sets,
-            tasks=names,
+            tasks=[task.name for task in tasks],
             metrics=metrics,
             title=source.space.title,
             bootstrap=Bootstrap(options.resamples, options.seed),
@@ -107,20 +113,19 @@ def show_tasks(
     return table
 
 
-def chosen_tasks(sets: Mapping[str, BankSet], wanted: Iterable[str]) -> list[str]:
-    """Return the names of the wanted tasks, or of all tasks of wanted splits: the paper's first.
+def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[Task]:
+    """Return the wanted tasks, or all tasks of wanted splits: the paper's first.
 
     Raises:
-        FreeBindError: There is no such task or split, or no task at all.
+        FreeBindError: There is no such task or split.
     """
     tasks = {task.name: task for name in sets for task in tasks_on(name, sets[name])}
-    order = [*(name for name in PAPER_TASKS if name in tasks), *tasks]
+    order = dict.fromkeys([*(name for name in PAPER_TASKS if name in tasks), *tasks])
     for name in wanted:
         if name not in (known := [ALL, *tasks, *sets]):
             raise unknown("task", name, known)
-    return [
-        name for name in dict.fromkeys(order) if {ALL, name, tasks[name].split}.intersection(wanted)
-    ]
+    kept = (name for name in order if {ALL, name, tasks[name].split}.intersection(wanted))
+    return [tasks[name] for name in kept]
 
 
 def _show(table: TaskTable) -> None:

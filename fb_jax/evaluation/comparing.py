@@ -51,6 +51,16 @@ class Difference(NamedTuple):
         return f"{self.row}, {self.task} {self.metric}: {values}{interval}"
 
 
+def stored_table(value: Any, where: object) -> StoredTable:
+    """Return a table as ``table.json`` holds it, checked.
+
+    Raises:
+        FreeBindError: It is none.
+    """
+    what = "these are not the results of freebind eval --tasks"
+    return files.convert(value, StoredTable, where, what)
+
+
 def compare_results(ours: Any, theirs: Any, where: object = None) -> list[Difference]:
     """Return how two tables differ, in the rows and tasks that both have.
 
@@ -62,8 +72,7 @@ def compare_results(ours: Any, theirs: Any, where: object = None) -> list[Differ
     Raises:
         FreeBindError: It is no table; or data, protocol or templates differ.
     """
-    what = "these are not the results of freebind eval --tasks"
-    mine, other = (files.convert(one, StoredTable, where, what) for one in (ours, theirs))
+    mine, other = stored_table(ours, where), stored_table(theirs, where)
     require_comparable(mine.about, other.about, where)
     paired = mine.about.get("bootstrap") == other.about.get("bootstrap")
     return list(_differences(mine, other, paired))

@@ -12,6 +12,7 @@ from fb_jax.errors import unknown
 from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.memory import LIMIT, block_bytes
+from fb_jax.evaluation.metrics import require_metric
 from fb_jax.evaluation.models import pair_tables, samples_of
 from fb_jax.evaluation.origin import origin
 from fb_jax.evaluation.paper import MAIN, Figures, paper_figures, paper_row
@@ -59,6 +60,8 @@ def tabulate(
     for name in tasks or ():
         if name not in found:
             raise unknown("task", name, found, "these splits")
+    for name in metrics or ():
+        require_metric(name)
     wanted = [_with_metrics(found[name], metrics) for name in (tasks or found)]
     samples: dict[str, dict[str, Samples]] = {row: {} for row in rows}
     items: dict[str, dict[str, int]] = {}

@@ -119,6 +119,9 @@ def test_another_metric_and_another_point_are_added(table, tmp_path):
         (["--tasks", "all", "--against", "mine.json"], "mine.json"),
         (["--tasks", "test", "--memory-gb", 0.01], "needs more memory|10.0 MB|raise --memory-gb"),
         (["--memory-gb", 0.01], "needs more memory|10.0 MB|raise --memory-gb"),
+        (["--memory-gb", "nan"], "evaluation memory_gb is out of range"),
+        (["--tasks", "test", "--resamples", -1], "bootstrap resamples is out of range"),
+        (["--tasks", "test", "--seed", -1], "bootstrap seed is out of range"),
         (["--product", "imagebind_pp"], "name one thing to work on"),
     ],
 )
