@@ -113,6 +113,12 @@ COMMANDS = {
         "data/synthetic",
         computes=False,
     ),
+    "data": Command(
+        "data:data",
+        "Make a split of one of the paper's data sets.",
+        "esc50 --root ESC-50-master --out data/paper",
+        computes=False,
+    ),
     "released import": Command(
         "released:import_",
         "Import the authors' checkpoints as fused spaces.",
