@@ -76,14 +76,15 @@ def positive_ranks(
         queries: ``[q, d]``.
         gallery: ``[n, d]``; it is on the device as a whole.
         pairs: ``[p, 2]`` (query, gallery) rows that belong together, many-to-many.
-        memory: Bytes for the scores of a block; ranks do not depend on it.
+        memory: Bytes for a block of queries and its scores; ranks do not depend on it.
 
     Returns:
         Ranks from 0, in the order of the queries' rows; queries without a pair are left out.
     """
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     asked, query_of = np.unique(pairs[:, 0], return_inverse=True)
-    chunk = max(1, memory // (4 * max(1, len(gallery))))
+    a_query = 4 * len(gallery) + 8 * gallery.shape[1]  # its scores, and its row here and there
+    chunk = max(1, memory // a_query)
     blocks = [slice(start, start + chunk) for start in range(0, len(pairs), chunk)]
     most = max((np.ptp(query_of[block]) + 1 for block in blocks), default=0)
     on_device, ranks = jnp.asarray(gallery), np.empty(len(pairs), np.int64)

@@ -76,7 +76,7 @@ tables = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 4))).map(
 @settings(deadline=None, max_examples=60)
 @given(small_integers(4), small_integers(5), tables, st.sampled_from([1, 3, 4, 99]))
 def test_ranks_equal_their_naive_twin_in_chunks_of_any_size(queries, gallery, pairs, chunk):
-    found = positive_ranks(queries, gallery, pairs, 4 * len(gallery) * chunk)
+    found = positive_ranks(queries, gallery, pairs, (4 * len(gallery) + 8 * 2) * chunk)
     twin = naive_ranks(queries, gallery, pairs)
     assert found.rank.tolist() == [rank for places in twin for rank in places]
     assert found.best.tolist() == [places[0] for places in twin]
@@ -90,7 +90,7 @@ def test_blocks_of_scores_are_no_larger_than_they_may_be(test_banks, monkeypatch
     monkeypatch.setattr(ranks, "CACHED_SCORES", 3 * len(text))
     record = lambda queries, *args: sizes.append(len(queries)) or compute(queries, *args)  # noqa: E731
     monkeypatch.setattr(ranks, "_pair_ranks", record)
-    found = best_ranks(audio, text, pairs, 4 * len(text) * (chunk + 1) - 1)
+    found = best_ranks(audio, text, pairs, (4 * len(text) + 8 * 64) * (chunk + 1) - 1)
     np.testing.assert_array_equal(found, whole)
     assert set(sizes) == {chunk}
     assert len(sizes) == -(-60 // chunk)
