@@ -23,7 +23,7 @@ from fb_jax.evaluation.panels import (
     places_for,
 )
 from fb_jax.evaluation.plots import save_png
-from fb_jax.evaluation.sweep import Sweep
+from fb_jax.evaluation.sweep import NO_FACTOR, Sweep
 from fb_jax.fusion import Factors
 from fb_jax.fusion.factors import CHOSEN
 
@@ -74,7 +74,8 @@ def plot_sweep(
 
 def _draw(axes: Axes, swept: Sweep, panel: Panel, limit: float) -> Any:
     grid, scale = swept.grid, Normalize(-limit, limit)
-    names = [f"${chr(92)}{swept.symbol}$ {modality}" for modality in swept.modalities[:2]]
+    symbol = f"${chr(92)}{swept.symbol}$ "
+    names = [m if m == NO_FACTOR else symbol + m for m in swept.axes]
     axes.set_title(panel.task, fontsize="medium", fontweight="bold", pad=24)
     levels = fill(_levels_in_words(panel), 60)
     axes.text(0.5, 1.02, levels, transform=axes.transAxes, ha="center", fontsize=7)
@@ -106,7 +107,7 @@ def _mark_best(axes: Axes, swept: Sweep, panel: Panel) -> None:
 
 
 def _mark(axes: Axes, swept: Sweep, name: str, factors: Factors) -> None:
-    down, across = (factors[modality] for modality in swept.modalities[:2])
+    down, across = (factors.get(modality, 0.5) for modality in swept.axes)
     axes.plot(across, down, "ko" if name == CHOSEN else "k*", markersize=9 if name == CHOSEN else 7)
     _label(axes, name, across, down, -15 if name == CHOSEN else 8)
 

@@ -105,7 +105,7 @@ def surfaces_figure(
 
 def _surface(go: Any, swept: Sweep, panel: Panel) -> Any:
     # Not customdata: plotly reads that of a surface with rows and columns exchanged.
-    first, second = swept.modalities[:2]
+    first, second = swept.axes
     texts = [
         [
             f"<b>{panel.task}</b><br>{swept.symbol} {first} {down:g}, {second} {across:g}<br>"
@@ -145,7 +145,7 @@ def _marks(go: Any, swept: Sweep, panel: Panel, points: Mapping[str, Factors]) -
     """Return the best point, and the presets at the nearest factors of the grid."""
     nearest = lambda factor: int(np.abs(np.subtract(swept.grid, factor)).argmin())  # noqa: E731
     places = {f"best {panel.values[panel.best]:.1f}": panel.best} | {
-        name: tuple(nearest(factors[m]) for m in swept.modalities[:2])
+        name: tuple(nearest(factors.get(m, 0.5)) for m in swept.axes)
         for name, factors in points.items()
     }
     down, across = np.transpose(list(places.values()))
@@ -165,7 +165,7 @@ def _lay_out(figure: Any, swept: Sweep, panels: list[Panel], title: str, rows: i
     limit = largest_change(panels)
     planes = [value - panel.unified for panel in panels for value in panel.levels.values()]
     low, high = min(-limit, *planes), max(limit, *planes)
-    first, second = (f"{swept.symbol} {m}" for m in swept.modalities[:2])
+    first, second = (f"{swept.symbol} {m}" for m in swept.axes)
     ends = [min(swept.grid), max(swept.grid)]
     figure.update_scenes(
         xaxis={"title": second, "range": ends},

@@ -21,6 +21,10 @@ MOST_POINTS = 1 << 22
 """Maximum number of combinations of factors that are compared."""
 
 
+NO_FACTOR = "(no other factor)"
+"""The second axis of the plane of a space with one factor."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """The score of every task over a grid of factors.
@@ -64,6 +68,8 @@ class Sweep:
     def plane(self, task: str, at: Factors) -> Float[np.ndarray, "g h"]:
         """Return the score of a task over the first two factors, the first one down the rows.
 
+        With one factor, all columns are alike.
+
         Args:
             task: Name of a surface.
             at: The other factors; the nearest of the grid is taken.
@@ -72,7 +78,13 @@ class Sweep:
         for modality in reversed(self.modalities[2:]):
             nearest = np.abs(np.subtract(self.grid, at[modality])).argmin()
             swept = swept[..., int(nearest)]
-        return swept
+        return swept if swept.ndim == 2 else np.tile(swept[:, None], len(self.grid))
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Names of the factors of a plane; ``NO_FACTOR`` if there is only one."""
+        first, second = (*self.modalities[:2], NO_FACTOR)[:2]
+        return first, second
 
     def to_dict(self) -> dict[str, Any]:
         """Return the surfaces as JSON types."""
@@ -122,7 +134,7 @@ def sweep(
         progress: Called with the number of tasks just done.
 
     Returns:
-        The surfaces, of the tasks that the unified space also has rows of.
+        The surfaces; the unified space has 0 where it lacks a modality.
 
     Raises:
         FreeBindError: The banks have no pairs of modalities that can be fused.
@@ -133,10 +145,14 @@ def sweep(
     before = unified_rows(space, banks)
     for pair, table in tables_for(space, banks).items():
         task = "-".join(pair)
-        if not {*pair} <= before.keys() or not {*owners_of(task)} <= mixtures.keys():
+        if not {*owners_of(task)} <= mixtures.keys():
             continue
-        surfaces[task] = _surface(mixtures, pair, table, banks)
-        unified[task], metrics[task] = headline(before, pair, table), metric_of(pair, table)
+        surfaces[task], metrics[task] = (
+            _surface(mixtures, pair, table, banks),
+            metric_of(pair, table),
+        )
+        known = {*pair} <= before.keys()  # experts may bring modalities
+        unified[task] = headline(before, pair, table) if known else 0.0
         progress(1)
     symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
     return Sweep(space.weighted, grid, surfaces, unified, symbol, metrics)
