@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Integer
 
 from fb_jax.banks.directions import LEAST_NORM
-from fb_jax.evaluation.retrieval import SCORE_BYTES
+from fb_jax.evaluation.ranks import SCORE_BYTES
 
 TIE, NEVER = 1e-7, -1e9
 """Added to the scores of items: before a query's first positive and taken away after it, so that
