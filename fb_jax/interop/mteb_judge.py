@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.errors import FreeBindError, unknown
+from fb_jax.evaluation.paper import MAIN, paper_figures, paper_row
 from fb_jax.extras import import_extra
 from fb_jax.interop.mteb import EXTRA, MtebModel
 
@@ -76,25 +77,11 @@ TABLE_1 = (
 )
 """FlickrNet and the zero-shot mAP of AudioSet have no task in mteb."""
 
-_COLUMNS = ("audiocaps", "clotho", "coco", "flickr30k", "esc50", "imagenet")
-_PAPER = {
-    "internvl": "- - 61.05/82.18 89.29/98.19 - 81.70",
-    "clap_general": "40.25/76.21 18.46/41.70 - - 90.95 -",
-    "clap_music": "39.00/74.71 17.90/40.57 - - 92.60 -",
-    "imagebind": "9.24/27.47 6.64/17.28 57.28/79.54 86.04/96.97 67.25 76.31",
-    "internvl_ib": "11.17/32.03 6.60/18.27 61.49/82.17 89.61/98.14 66.05 81.54",
-    "imagebind_pp, at_expertise": "42.50/77.31 19.49/43.57 47.61/71.82 78.52/94.37 92.80 74.83",
-    "internvl_ib_pp, at_expertise": "41.41/77.68 20.19/46.03 54.87/78.00 85.45/96.81 93.60 73.33",
-    "imagebind_pp, versatile": "29.16/62.98 13.67/33.19 57.01/79.23 85.91/97.03 88.55 76.32",
-    "internvl_ib_pp, versatile": "29.11/62.30 12.66/32.75 61.07/82.00 89.30/98.09 88.30 81.49",
-}
-"""Tables 3 and 4: R@1/R@5 as means of both directions, or accuracy, in percent."""
-
 
 def _paper_figure(model: str, split: str) -> str | None:
     """Return the paper's figures of a model, ``R@1/R@5`` or accuracy, if it has them."""
-    cells = dict(zip(_COLUMNS, _PAPER.get(model, "").split(), strict=False))
-    return None if (cell := cells.get(split, "-")) == "-" else cell
+    values = paper_figures(*MAIN).get(paper_row(model), {}).get(split, {})
+    return "/".join(f"{value:.2f}" for value in values.values()) or None
 
 
 def find_tasks(names: Sequence[str]) -> list[Any]:
@@ -186,7 +173,7 @@ def beside_paper(
 
     Args:
         figures: Task to metric to score.
-        model: Name of the model in ``_PAPER``; the paper's figures of others are not known.
+        model: Name of the model, as ``paper_row`` takes it.
         match: The data set.
     """
     own = [figures[task] for task in match.tasks if task in figures]
