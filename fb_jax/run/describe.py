@@ -20,18 +20,19 @@ NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
 def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
-    """Return what the word world is and is not; nothing for a run on other data.
+    """Return what data of the package are and are not; nothing for a run on other data.
 
     Args:
         config: The run.
         spaces: Its native spaces.
     """
-    if not default.is_default(config.data):
+    name = default.shipped(config.data)
+    if name is None:
         return ""
     own = config.training
-    return f"""Data: the word world (words written, drawn and spoken), in
-{default.HOME}.
-Small encoders trained on such words play the parts of {", ".join(spaces)}.
+    return f"""Data: the {name.replace("_", " ")} ({default.SHIPPED[name]}), in
+{default.home(name)}.
+Small encoders trained on such data play the parts of {", ".join(spaces)}.
 They are not ImageBind, CLAP or InternVL, and no figure below is about those.
 Batch {own.batch}, hidden width {own.hidden} (the paper: {PAPER_BATCH}, {Training.hidden}).
 
