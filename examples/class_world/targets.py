@@ -40,6 +40,5 @@ def _score(split: Path, space: str) -> Scores:
     banks = open_banks(split.parent, split.name, spaces=[space])
     rows = with_classes({m: banks[space, m][:] for m in banks.modalities(space)}, banks)
     figures = compare(rows, pair_tables(banks.modalities(space), banks))
-    return {
-        f"{space} {pair}": found.get("R@1", found.get("top-1")) for pair, found in figures.items()
-    }
+    metric = "R@1" if split.name == "val" else "top-1"
+    return {f"{space} {pair}": found[metric] for pair, found in figures.items()}

@@ -84,7 +84,8 @@ def mel_filters() -> Float32[np.ndarray, "bins bands"]:
     return np.minimum(rise, fall).clip(0).astype(np.float32)
 
 
-READERS = {"audio": read_speech, "image": read_picture, "text": read_text}
+Readers = Mapping[str, Callable[[Any], np.ndarray]]
+READERS: Readers = {"audio": read_speech, "image": read_picture, "text": read_text}
 
 
 class WordEncoder(TorchEncoder):
@@ -104,7 +105,7 @@ class WordEncoder(TorchEncoder):
     world: ClassVar[str] = "word-world"
     shapes: ClassVar[Mapping[str, tuple[int, int]]] = SHAPES
     patches: ClassVar[Mapping[str, int]] = PATCHES
-    readers: ClassVar[Mapping[str, Callable[[Any], np.ndarray]]] = READERS
+    readers: ClassVar[Readers] = READERS
 
     @classmethod
     def towers(cls, modalities: Sequence[str], dim: int, width: int) -> nn.ModuleDict:

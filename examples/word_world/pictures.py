@@ -71,6 +71,6 @@ def draw(word: str, fonts: list[Path], noise: float, rng: np.random.Generator) -
 
 def add_noise(image: Image.Image, noise: float, rng: np.random.Generator) -> Image.Image:
     """Return a grey image with pixel noise of a standard deviation, as a share of full scale."""
-    pixels = np.asarray(image, np.float32)
-    pixels = pixels + 255 * noise * rng.standard_normal(pixels.shape)
+    grey = np.asarray(image, np.float32)
+    pixels = grey + 255 * noise * rng.standard_normal(grey.shape)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
