@@ -1,11 +1,13 @@
-"""Paired bootstrap: the interval of a difference between two models on the same items."""
+"""Bootstrap over items: resamples, and the interval of a value or of a paired difference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -41,7 +43,34 @@ def paired_bootstrap(
         values, counts = np.unique(sample, return_counts=True)  # few values: faster than to gather
         drawn = rng.multinomial(len(sample), counts / len(sample), size=resamples)
         means += drawn @ values / len(sample) / len(differences)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
     mean = np.mean([np.mean(sample) for sample in differences])
-    return Interval(float(mean), float(low), float(high))
+    return Interval(float(mean), *bounds(means))
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How items are resampled.
+
+    The same number of items is always resampled alike, so that samples of two models are paired.
+
+    Attributes:
+        resamples: Number of resamples.
+        seed: Their seed.
+    """
+
+    resamples: int = 1000
+    seed: int = 0
+
+    def draws(self, count: int) -> Iterator[Int[np.ndarray, " n"]]:
+        """Yield how often each of some items counts: once each, then in every resample."""
+        yield np.ones(count, np.int64)
+        rng = np.random.default_rng(self.seed)
+        for _ in range(self.resamples):
+            yield np.bincount(rng.integers(count, size=count), minlength=count)
+
+
+def bounds(samples: Float[np.ndarray, " b"]) -> tuple[float, float]:
+    """Return the percentile interval of some samples; resamples without a value do not count."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(samples, [tail, 1 - tail])
+    return float(low), float(high)

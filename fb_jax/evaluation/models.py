@@ -5,38 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Integer
+from jaxtyping import Integer
 
-from fb_jax.banks import BankSet, unit_rows
+from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import CLASS, TEXT, labelled, with_classes
+from fb_jax.evaluation.metrics import RECALLS
+from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
-from fb_jax.evaluation.retrieval import RECALLS, classification, retrieval
+from fb_jax.evaluation.retrieval import Samples, class_samples, retrieval_samples
+from fb_jax.evaluation.spaces import Row, Space, models_of, native_space
+from fb_jax.evaluation.tasks import class_metrics, several_classes
 from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, parts_of, uncut
-
-Space = Mapping[str, Float32[np.ndarray, "n d"]]
-"""Modality to rows of one space."""
 
 Tables = Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
 """Pair of modalities to the rows of both that belong together."""
 
 
-def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
+def source_rows(space: FusedSpace) -> dict[str, Row]:
     """Return what a fused space is compared with: its sources, and the mean of their scores.
 
-    ``unified`` is the native unified space; earlier stages go by their names. The mean of scores
-    is the mean similarity over the spaces that have both modalities, without any bond. As rows it
-    is all spaces side by side, with zeros where one lacks the modality; it exists for modalities
-    that two spaces have. Spaces that only hold rows of a tuned encoder are no sources.
+    ``unified`` is the native unified space; earlier stages go by their names. Spaces that only hold
+    rows of a tuned encoder are no sources.
     """
     tuned = {name for stage in space.stages for name in stage.tuned_rows.values()}
     names = [name for name in space.spaces if name not in tuned]
-    native = {name: {m: banks[name, m][:] for m in banks.modalities(name)} for name in names}
-    rows = {name: with_classes(own, banks) for name, own in native.items()}
-    shared = [m for m in rows[names[0]] if sum(m in own for own in rows.values()) > 1]
-    mean = {m: _side_by_side(list(rows.values()), m) for m in shared}
-    bases = {base.title: fused_rows(base, banks) for base in bases_of(space)}
-    return {"unified": rows.pop(names[0]), **rows, **bases, MEAN_OF_SCORES: mean}
+    bases = {base.title: base for base in bases_of(space)}
+    natives = {name: name for name in names[1:]}
+    return {"unified": names[0], **natives, **bases, MEAN_OF_SCORES: tuple(names)}
+
+
+def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
+    """Return the spaces over a split that a fused space is compared with; see ``source_rows``."""
+    return dict(models_of(source_rows(space), banks))
 
 
 def bases_of(space: FusedSpace) -> list[FusedSpace]:
@@ -44,22 +46,11 @@ def bases_of(space: FusedSpace) -> list[FusedSpace]:
     return [] if space.base is None else [*bases_of(space.base), space.base]
 
 
-def _side_by_side(spaces: Sequence[Mapping[str, np.ndarray]], modality: str) -> np.ndarray:
-    """Return unit rows of all spaces side by side, zeros for one that lacks the modality."""
-    count = len(spaces[0][modality])
-    blocks = [
-        rows.get(modality, np.zeros((count, next(iter(rows.values())).shape[1]), np.float32))
-        for rows in spaces
-    ]
-    return unit_rows(np.hstack(blocks))
-
-
 def unified_rows(space: FusedSpace, banks: BankSet) -> Space:
     """Return the rows of the last unified space: native, or fused by earlier stages."""
-    if space.base is not None:
-        return fused_rows(space.base, banks)
-    native = {m: banks[space.unified, m][:] for m in banks.modalities(space.unified)}
-    return with_classes(native, banks)
+    return (
+        native_space(space.unified, banks) if space.base is None else fused_rows(space.base, banks)
+    )
 
 
 def fused_rows(space: FusedSpace, banks: BankSet) -> Space:
@@ -76,18 +67,50 @@ def fused_at(
     return with_classes(fused, banks)
 
 
+def samples_of(
+    model: Space,
+    tables: Tables,
+    metrics: Mapping[tuple[str, str], Sequence[str]],
+    bootstrap: Bootstrap = Bootstrap(0),  # noqa: B008  (frozen)
+    memory: int = SCORE_BYTES,
+) -> dict[tuple[str, str], Samples]:
+    """Evaluate every pair of modalities, or of media and classes, that model and tables have.
+
+    Args:
+        model: Modality to rows, read once.
+        tables: Pairs to their tables.
+        metrics: Pairs to the names of their metrics.
+        bootstrap: Resampling of the items.
+        memory: Bytes for a block of scores.
+
+    Returns:
+        Pair to metric to its samples: the value, followed by the values on resamples.
+    """
+    mine = {pair: table for pair, table in tables.items() if set(pair) <= set(model)}
+    rows = {m: model[m] for m in dict.fromkeys(m for pair in mine for m in pair)}
+    found = {}
+    for pair, table in mine.items():
+        sides, names = (rows[pair[0]], rows[pair[1]], table), metrics[pair]
+        if CLASS in pair:
+            found[pair] = class_samples(*sides, names, bootstrap, memory)
+        else:
+            found[pair] = retrieval_samples(*sides, pair, names, bootstrap, memory)
+    return found
+
+
 def compare(
-    model: Space, tables: Tables, metrics: Sequence[str] = RECALLS
+    model: Space, tables: Tables, metrics: Sequence[str] = RECALLS, *, several: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Evaluate every pair of modalities, or of media and classes, that model and tables have."""
-    figures = {}
-    for (left, right), table in tables.items():
-        if right == CLASS and {left, right} <= model.keys():
-            figures[f"{left}-{right}"] = classification(model[left], model[right], table)
-        elif {left, right} <= model.keys():
-            names = (left, right)
-            figures["-".join(names)] = retrieval(model[left], model[right], table, names, metrics)
-    return figures
+    """Return the figures of every pair that model and tables have: ``audio-text`` to metrics.
+
+    Labelled items have accuracies, or mAP if some have several classes; ``several`` says that they
+    may, although none here has.
+    """
+    wanted = {p: class_metrics(t, several) if CLASS in p else metrics for p, t in tables.items()}
+    return {
+        "-".join(pair): {name: float(values[0]) for name, values in samples.items()}
+        for pair, samples in samples_of(model, tables, wanted).items()
+    }
 
 
 def pair_tables(modalities: Sequence[str], banks: BankSet) -> Tables:
@@ -147,16 +170,17 @@ def evaluate(
         FreeBindError: The split has no pairs between items that all the spaces have.
     """
     tables = tables_for(space, banks)
-    parts = parts_of(space, banks)
     points = space.presets if points is None else points
-    models = sources_and_baseline(space, banks)
-    mean = models.pop(MEAN_OF_SCORES)
-    sources = tuple(models)
-    whole = uncut(space)
-    models |= {name: fused_at(whole, banks, parts, factors) for name, factors in points.items()}
+    rows = source_rows(space)
+    mean = rows.pop(MEAN_OF_SCORES)
+    sources, whole = tuple(rows), uncut(space)
+    rows |= {name: whole.with_factors(**factors) for name, factors in points.items()}
     if whole is not space:
-        cut = {f"{name}, {space.dim} dimensions": at for name, at in points.items()}
-        models |= {name: fused_at(space, banks, parts, factors) for name, factors in cut.items()}
-    models[MEAN_OF_SCORES] = mean
-    figures = {name: compare(model, tables, metrics) for name, model in models.items()}
+        dims = f", {space.dim} dimensions"
+        rows |= {name + dims: space.with_factors(**factors) for name, factors in points.items()}
+    models = models_of(rows | {MEAN_OF_SCORES: mean}, banks)
+    several = several_classes(banks)
+    figures = {
+        name: compare(models.pop(name), tables, metrics, several=several) for name in list(models)
+    }
     return Results(figures, banks.split.name, tuple(metrics), sources)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fb_jax.evaluation.retrieval import RECALLS
+from fb_jax.evaluation.metrics import RECALLS
 
 COLUMNS = 80
 CAPTION = (

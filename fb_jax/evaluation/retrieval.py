@@ -1,104 +1,37 @@
-"""Retrieval between two sets of embeddings: ranks, and metrics of ranks by name."""
+"""Retrieval between two sets of embeddings, and classification, with resamples of their items.
+
+A metric of a task has samples: its value first, then its values on resamples of the items.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Float, Integer
 
-from fb_jax import files
-from fb_jax.registry import METRICS
+from fb_jax.evaluation.bootstrap import Bootstrap
+from fb_jax.evaluation.groups import groups
+from fb_jax.evaluation.metrics import ACCURACIES, MAP, RECALLS, Measure, measure
+from fb_jax.evaluation.precision import average_precisions
+from fb_jax.evaluation.ranks import SCORE_BYTES, Positives, Ranks, positive_ranks
 
-KS = (1, 5, 10)
-RECALLS = tuple(f"R@{k}" for k in KS)
-SCORE_BYTES = 256 << 20
-"""Memory for the scores of a block of queries."""
-
-Ranks = Int[np.ndarray, " asked"]
-Metric = Callable[[Ranks], float]
+Samples = dict[str, Float[np.ndarray, " b"]]
+"""Metric to its value, followed by its values on resamples."""
 
 
-@jax.jit
-def _best_ranks(
-    queries: Float[Array, "q d"], gallery: Float[Array, "n d"], positive: Bool[Array, "q n"]
-) -> Int[Array, " q"]:
-    scores = jnp.matmul(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
-    best = jnp.where(positive, scores, -jnp.inf).max(axis=1, keepdims=True)
-    row = jnp.arange(len(gallery))
-    first = jnp.where(positive & (scores == best), row, len(gallery)).min(axis=1, keepdims=True)
-    # Not "scores > best": a NaN must count against its query, not for it.
-    ahead = ~((scores < best) | ((scores == best) & (row >= first)))
-    return ahead.sum(axis=1)
-
-
-def best_ranks(
-    queries: Float[np.ndarray, "q d"],
-    gallery: Float[np.ndarray, "n d"],
+def direction_positives(
+    left: Float[np.ndarray, "n d"],
+    right: Float[np.ndarray, "m d"],
     pairs: Integer[np.ndarray, "p 2"],
-) -> Ranks:
-    """Return the rank of the best positive of every query that has one.
-
-    The score is the dot product. Among equal scores the lower row of the gallery ranks first, so
-    that ranks do not depend on chance.
-
-    Args:
-        queries: ``[q, d]``.
-        gallery: ``[n, d]``.
-        pairs: ``[p, 2]`` (query, gallery) rows that belong together, many-to-many.
-
-    Returns:
-        Ranks from 0, in the order of the queries' rows; queries without a pair are left out.
-    """
-    asked, query_of = np.unique(pairs[:, 0], return_inverse=True)
-    chunk = max(1, SCORE_BYTES // (4 * len(gallery)))
-    on_device = jnp.asarray(gallery)
-    ranks = []
-    for start in range(0, len(asked), chunk):
-        rows = asked[start : start + chunk]
-        here = (query_of >= start) & (query_of < start + chunk)
-        positive = np.zeros((len(rows), len(gallery)), bool)
-        positive[query_of[here] - start, pairs[here, 1]] = True
-        ranks.append(_best_ranks(jnp.asarray(queries[rows]), on_device, jnp.asarray(positive)))
-    return np.concatenate([np.asarray(part) for part in ranks]) if ranks else np.empty(0, int)
-
-
-def recall_at(k: int) -> Metric:
-    """Return R@k: the percentage of queries whose best positive is among the first k."""
-
-    def recall(ranks: Ranks) -> float:
-        return float(100 * np.mean(ranks < k))
-
-    return METRICS.register(f"R@{k}")(recall)
-
-
-for _k in KS:
-    recall_at(_k)
-
-
-@METRICS.register("median rank")
-def median_rank(ranks: Ranks) -> float:
-    """Return the median rank of the best positive, from 1."""
-    return float(np.median(ranks) + 1)
-
-
-@METRICS.register("MRR")
-def mean_reciprocal_rank(ranks: Ranks) -> float:
-    """Return the mean of 1 / rank of the best positive, in percent; ranks from 1."""
-    return float(100 * np.mean(1 / (ranks + 1)))
-
-
-def measured(name: str, ranks: Ranks) -> float:
-    """Return a metric of some ranks.
-
-    Raises:
-        FreeBindError: There is no such metric, or it does not give a number.
-    """
-    metric = METRICS.get(name)
-    with files.explained("a metric does not fit", name, "it takes ranks [n] from 0"):
-        return float(metric(ranks))
+    names: tuple[str, str] = ("left", "right"),
+    memory: int = SCORE_BYTES,
+) -> dict[str, Positives]:
+    """Return the positives of ``left->right`` and of ``right->left``; see ``positive_ranks``."""
+    return {
+        "->".join(names): positive_ranks(left, right, pairs, memory),
+        "->".join(reversed(names)): positive_ranks(right, left, pairs[:, ::-1], memory),
+    }
 
 
 def direction_ranks(
@@ -108,10 +41,8 @@ def direction_ranks(
     names: tuple[str, str] = ("left", "right"),
 ) -> dict[str, Ranks]:
     """Return the ranks of ``left->right`` and of ``right->left``; see ``best_ranks``."""
-    return {
-        "->".join(names): best_ranks(left, right, pairs),
-        "->".join(reversed(names)): best_ranks(right, left, pairs[:, ::-1]),
-    }
+    found = direction_positives(left, right, pairs, names)
+    return {direction: positives.best for direction, positives in found.items()}
 
 
 def retrieval(
@@ -137,28 +68,93 @@ def retrieval(
     Raises:
         FreeBindError: There is no such metric.
     """
-    directions = direction_ranks(left, right, pairs, names)
-    values = {
-        direction: {name: measured(name, ranks) for name in metrics}
-        for direction, ranks in directions.items()
-    }
-    means = {name: float(np.mean([v[name] for v in values.values()])) for name in metrics}
-    return means | {f"{name} {d}": v for d, own in values.items() for name, v in own.items()}
+    found = retrieval_samples(left, right, pairs, names, metrics, Bootstrap(0))
+    return {name: float(values[0]) for name, values in found.items()}
 
 
 def classification(
     items: Float[np.ndarray, "n d"],
     classes: Float[np.ndarray, "c d"],
     labels: Integer[np.ndarray, "p 2"],
+    metrics: Sequence[str] = ACCURACIES,
 ) -> dict[str, float]:
-    """Return zero-shot top-1 and top-5 accuracy in percent (Table 1).
-
-    An item is right if one of its classes is among the first k.
+    """Evaluate zero-shot classification (Table 1).
 
     Args:
         items: ``[n, d]`` rows.
         classes: ``[c, d]`` rows, see ``class_rows``.
         labels: ``[p, 2]`` (item, class) rows.
+        metrics: top-1 and top-5: the percentage of items one of whose classes is among the first k.
+            mAP: see ``average_precisions``.
     """
-    ranks = best_ranks(items, classes, labels)
-    return {f"top-{k}": float(100 * np.mean(ranks < k)) for k in (1, 5)}
+    found = class_samples(items, classes, labels, metrics, Bootstrap(0))
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+def retrieval_samples(
+    left: Float[np.ndarray, "n d"],
+    right: Float[np.ndarray, "m d"],
+    pairs: Integer[np.ndarray, "p 2"],
+    names: tuple[str, str],
+    metrics: Sequence[str],
+    bootstrap: Bootstrap,
+    memory: int = SCORE_BYTES,
+) -> Samples:
+    """Return the samples of each metric: the mean of both directions first; see ``retrieval``.
+
+    What is resampled is groups of items that belong together, such as a recording with all its
+    captions. Queries are asked as often as their group is drawn; the gallery stays.
+    """
+    directions = direction_positives(left, right, pairs, names, memory)
+    group = groups(dict(zip(names, (len(left), len(right)), strict=True)), {names: pairs})
+    asked = [np.unique(pairs[:, side]) for side in (0, 1)]
+    members = [group[name][rows] for name, rows in zip(names, asked, strict=True)]
+    _, numbers = np.unique(np.concatenate(members), return_inverse=True)
+    of = np.split(numbers, [len(members[0])])
+    measures = {
+        direction: {name: measure(name, positives) for name in metrics}
+        for direction, positives in directions.items()
+    }
+    found = _sampled(measures, dict(zip(directions, of, strict=True)), bootstrap)
+    means = {name: np.mean([found[d][name] for d in directions], axis=0) for name in metrics}
+    return means | {f"{name} {d}": v for d, own in found.items() for name, v in own.items()}
+
+
+def class_samples(
+    items: Float[np.ndarray, "n d"],
+    classes: Float[np.ndarray, "c d"],
+    labels: Integer[np.ndarray, "p 2"],
+    metrics: Sequence[str],
+    bootstrap: Bootstrap,
+    memory: int = SCORE_BYTES,
+) -> Samples:
+    """Return the samples of each metric of some labelled items; see ``classification``.
+
+    For mAP, classes without an item in a resample are left out of its mean [O].
+    """
+    ranked = [name for name in metrics if name != MAP]
+    positives = positive_ranks(items, classes, labels, memory)
+    measures = {"": {name: measure(name, positives) for name in ranked}}
+    found = _sampled(measures, {"": np.arange(len(positives.best))}, bootstrap)[""]
+    if MAP in metrics:
+        draws = [times.astype(np.uint8) for times in bootstrap.draws(len(items))]
+        times = np.ascontiguousarray(np.stack(draws, axis=1))
+        found[MAP] = np.nanmean(average_precisions(items, classes, labels, times, memory), axis=1)
+    return {name: found[name] for name in metrics}
+
+
+def _sampled(
+    measures: Mapping[str, Mapping[str, Measure]],
+    group_of: Mapping[str, np.ndarray],
+    bootstrap: Bootstrap,
+) -> dict[str, Samples]:
+    """Return direction to metric to its samples; ``group_of`` has the group of every query."""
+    count = 1 + max(int(of.max(initial=-1)) for of in group_of.values())
+    draws = list(bootstrap.draws(count)) if any(measures.values()) else []
+    return {
+        direction: {
+            name: np.array([one.of(times[group_of[direction]]) for times in draws])
+            for name, one in own.items()
+        }
+        for direction, own in measures.items()
+    }

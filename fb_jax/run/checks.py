@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, since, splits
 from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import FreeBindError, require_range
 from fb_jax.evaluation.choosing import Aim
+from fb_jax.evaluation.metrics import require_metric
 from fb_jax.evaluation.models import can_evaluate, pair_tables
-from fb_jax.evaluation.retrieval import measured
 from fb_jax.fusion import FusedSpace
 from fb_jax.limits import address_space, require_address_space
 from fb_jax.numerics import require_supported
@@ -98,7 +96,7 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     require_loss(config.training.loss)
     require_loggers(config.runtime.loggers)
     for name in config.metrics:
-        measured(name, np.array([0, 3]))
+        require_metric(name)
     banks = open_banks(config.data, config.pool, spaces=config.spaces)
     pairs = PairSpec(banks, *config.spaces, config.pairs)
     config = replace(config, training=config.training.resolved(config.bond, pairs.ranges))

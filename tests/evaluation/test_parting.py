@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.parting import _groups, part_by_item
+from fb_jax.evaluation.groups import groups
+from fb_jax.evaluation.parting import part_by_item
 
 
 def bank_set(count, tables):
@@ -72,6 +73,6 @@ def test_a_long_chain_of_pairs_is_one_group_and_found_fast():
     """Each row goes with itself and the next one: with a step a round this takes minutes."""
     row = np.random.default_rng(0).permutation(100_000)
     chain = np.concatenate([np.stack([row, row], 1), np.stack([row[:-1], row[1:]], 1)])
-    labels = _groups({"audio": len(row), "text": len(row) + 1}, {("audio", "text"): chain})
+    labels = groups({"audio": len(row), "text": len(row) + 1}, {("audio", "text"): chain})
     assert not labels["audio"].any()
     np.testing.assert_array_equal(np.flatnonzero(labels["text"]), [len(row)])  # without a pair

@@ -1,0 +1,68 @@
+"""Average precision of every class, over all items, with items that count several times."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer, UInt8
+
+from fb_jax.evaluation.ranks import SCORE_BYTES
+
+
+@jax.jit
+def _scores(classes: Float[Array, "c d"], items: Float[Array, "n d"]) -> Float[Array, "c n"]:
+    return jnp.matmul(classes, items.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def average_precisions(
+    items: Float[np.ndarray, "n d"],
+    classes: Float[np.ndarray, "c d"],
+    labels: Integer[np.ndarray, "p 2"],
+    times: UInt8[np.ndarray, "n b"],
+    memory: int = SCORE_BYTES,
+) -> Float[np.ndarray, "b c"]:
+    """Return the average precision of every class in percent, for each weighting of the items.
+
+    All items are ranked by their score with the class; of equal scores the lower row comes first.
+    AP is the mean over the class's items of the precision at each: the share of its items among
+    those ranked as high or higher. The macro mean over classes is mAP [P].
+
+    Args:
+        items: ``[n, d]`` rows.
+        classes: ``[c, d]`` rows.
+        labels: ``[p, 2]`` (item, class) rows.
+        times: ``[n, b]`` how often each item counts.
+        memory: Bytes for the scores of some classes.
+
+    Returns:
+        ``[b, c]``; NaN for a class without an item that counts.
+    """
+    found = np.full((times.shape[1], len(classes)), np.nan)
+    block, on_device = max(1, memory // (4 * max(1, len(items)))), jnp.asarray(items)
+    for start in range(0, len(classes), block):
+        scores = _scores(jnp.asarray(classes[start : start + block]), on_device)
+        for number, own in enumerate(np.array(scores), start):
+            positive = np.zeros(len(items), bool)
+            positive[labels[labels[:, 1] == number, 0]] = True
+            found[:, number] = _average_precision(own, positive, times)
+    return found
+
+
+def _average_precision(
+    scores: Float[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    times: UInt8[np.ndarray, "n b"],
+) -> Float[np.ndarray, " b"]:
+    if not positive.any():
+        return np.full(times.shape[1], np.nan)
+    # A NaN counts against its class: as a positive it ranks last, else first.
+    scores = np.where(np.isnan(scores), np.where(positive, -np.inf, np.inf), scores)
+    order = np.argsort(-scores, kind="stable")
+    at = np.flatnonzero(positive[order])
+    ranked = times[order[: at[-1] + 1]]
+    above = np.add.reduceat(ranked, np.append(0, at[:-1] + 1), axis=0, dtype=np.int64)
+    own, right = ranked[at], np.cumsum(ranked[at], axis=0, dtype=np.int64)
+    terms = own * right / np.maximum(np.cumsum(above, axis=0), 1)
+    with np.errstate(invalid="ignore"):
+        return 100 * terms.sum(axis=0) / right[-1]

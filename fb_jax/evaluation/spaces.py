@@ -1,0 +1,153 @@
+"""The rows of what a table compares, computed when they are asked for and not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float32
+
+from fb_jax.banks import BankSet, unit_rows
+from fb_jax.banks.rows import BLOCK_ROWS
+from fb_jax.evaluation.classes import CLASS, TEXT, ClassSums, class_rows, has_prompts
+from fb_jax.fusion import FusedSpace, Parts, fusable, sources
+
+Space = Mapping[str, Float32[np.ndarray, "n d"]]
+"""Modality to rows of one space."""
+
+Row: TypeAlias = FusedSpace | str | tuple[str, ...]
+"""What a table may compare: a fused space at its factors; a native space, by name; or the mean of
+the scores of several native spaces, by their names."""
+
+
+class LazySpace(Mapping[str, np.ndarray]):
+    """A space whose rows are computed each time they are asked for.
+
+    Args:
+        makers: Modality to a function that returns its rows.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], np.ndarray]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, modality: str) -> np.ndarray:
+        return self._makers[modality]()
+
+    def __contains__(self, modality: object) -> bool:
+        return modality in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def native_space(name: str, banks: BankSet) -> LazySpace:
+    """Return a native space over a split, with classes if it has prompts of them."""
+    makers = {m: partial(banks[name, m].__getitem__, slice(None)) for m in banks.modalities(name)}
+    if TEXT in makers and has_prompts(banks):
+        table = banks.pairs(CLASS, TEXT)
+        makers[CLASS] = partial(class_rows, banks[name, TEXT], table)
+    return LazySpace(makers)
+
+
+def mean_of_scores(names: Sequence[str], banks: BankSet) -> LazySpace:
+    """Return rows whose scores are the mean of those of some native spaces, without any bond.
+
+    That is all spaces side by side, with zeros where one lacks the modality; it exists for
+    modalities of the first space that another one has.
+    """
+    spaces = [(native_space(name, banks), banks.dim(name)) for name in names]
+    first = spaces[0][0] if spaces else {}
+    shared = [m for m in first if sum(m in space for space, _ in spaces) > 1]
+    return LazySpace({m: partial(_side_by_side, spaces, m) for m in shared})
+
+
+def _side_by_side(spaces: Sequence[tuple[LazySpace, int]], modality: str) -> np.ndarray:
+    """Return unit rows of all spaces side by side, zeros for one that lacks the modality."""
+    rows = [space.get(modality) for space, _ in spaces]
+    count = next(len(own) for own in rows if own is not None)
+    blocks = [
+        np.zeros((count, dim), np.float32) if own is None else own
+        for own, (_, dim) in zip(rows, spaces, strict=True)
+    ]
+    return unit_rows(np.hstack(blocks))
+
+
+class FusedSpaces:
+    """Spaces of the same bonds at several factors, whose parts are computed once.
+
+    Args:
+        spaces: Name to space.
+        banks: Their native spaces over a split.
+    """
+
+    def __init__(self, spaces: Mapping[str, FusedSpace], banks: BankSet) -> None:
+        self._spaces, self._banks = spaces, banks
+        self._parts: dict[str, Parts] = {}
+        self._classes: dict[str, np.ndarray] = {}
+
+    def models(self) -> dict[str, LazySpace]:
+        """Return each space over the split, with classes if it has prompts of them."""
+        first = next(iter(self._spaces.values()))
+        modalities = fusable(first, self._banks)
+        found = {}
+        for name in self._spaces:
+            makers = {m: partial(self._rows, name, m) for m in modalities}
+            if TEXT in makers and has_prompts(self._banks):
+                makers[CLASS] = partial(self._class_rows, name)
+            found[name] = LazySpace(makers)
+        return found
+
+    def _rows(self, name: str, modality: str) -> np.ndarray:
+        if modality not in self._parts:
+            self._parts[modality] = self._parts_of(modality, slice(None))
+        return self._spaces[name].mix(modality, self._parts[modality])
+
+    def _class_rows(self, name: str) -> np.ndarray:
+        """Return the rows of the classes; prompts are fused block by block, for all spaces."""
+        if not self._classes:
+            table = self._banks.pairs(CLASS, TEXT)
+            sums = {space: ClassSums(table) for space in self._spaces}
+            for start in range(0, len(self._banks.rows[TEXT]), BLOCK_ROWS):
+                parts = self._parts_of(TEXT, slice(start, start + BLOCK_ROWS))
+                for space, own in sums.items():
+                    own.add(start, self._spaces[space].mix(TEXT, parts))
+            self._classes = {space: own.rows() for space, own in sums.items()}
+        return self._classes[name]
+
+    def _parts_of(self, modality: str, rows: slice) -> Parts:
+        space = next(iter(self._spaces.values()))
+        return space.parts(modality, sources(space, self._banks, modality, rows))
+
+
+def models_of(rows: Mapping[str, Row], banks: BankSet) -> dict[str, LazySpace]:
+    """Return every row of a table as a space over a split.
+
+    A native space that the banks lack has no modality, and is left out of a mean of scores.
+    """
+    fused = {name: row for name, row in rows.items() if isinstance(row, FusedSpace)}
+    found: dict[str, LazySpace] = {}
+    for members in _of_same_bonds(fused):
+        found |= FusedSpaces(members, banks).models()
+    here = {name for name, _ in banks.banks}
+    for name, row in rows.items():
+        if isinstance(row, str):
+            found[name] = native_space(row, banks)
+        elif isinstance(row, tuple):
+            found[name] = mean_of_scores([one for one in row if one in here], banks)
+    return {name: found[name] for name in rows}
+
+
+def _of_same_bonds(fused: Mapping[str, FusedSpace]) -> list[dict[str, FusedSpace]]:
+    """Return spaces that differ only in the factors, or the cut, of their last stage."""
+    groups: dict[tuple[object, ...], dict[str, FusedSpace]] = {}
+    for name, space in fused.items():
+        last = space.last
+        apart = f"{dict(last.tuned_rows)} {getattr(last, 'fill', None)}"
+        key = (*map(id, space.stages[:-1]), id(last.bonds), apart)
+        groups.setdefault(key, {})[name] = space
+    return list(groups.values())

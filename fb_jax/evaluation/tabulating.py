@@ -1,0 +1,106 @@
+"""Measuring models on tasks: from fused spaces and banks to a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from fb_jax.banks import BankSet, Progress, no_progress
+from fb_jax.errors import unknown
+from fb_jax.evaluation.bootstrap import Bootstrap
+from fb_jax.evaluation.classes import CLASS
+from fb_jax.evaluation.models import pair_tables, samples_of
+from fb_jax.evaluation.paper import MAIN, Figures, paper_figures, paper_row
+from fb_jax.evaluation.ranks import SCORE_BYTES
+from fb_jax.evaluation.retrieval import Samples
+from fb_jax.evaluation.spaces import Row, models_of
+from fb_jax.evaluation.table import Cell, Cells, TaskTable
+from fb_jax.evaluation.tasks import PAPER_TASKS, RETRIEVAL, Task, class_metrics, several_classes
+
+
+def tabulate(
+    rows: Mapping[str, Row],
+    sets: Mapping[str, BankSet],
+    *,
+    tasks: Iterable[str] | None = None,
+    title: str = "",
+    paper: Mapping[str, str] | str | None = None,
+    bootstrap: Bootstrap = Bootstrap(),  # noqa: B008  (frozen)
+    memory: int = SCORE_BYTES,
+    progress: Progress = no_progress,
+) -> TaskTable:
+    """Measure some models on every task that some splits have.
+
+    Args:
+        rows: Name of a row to a fused space at its factors, the name of a native space, or names of
+            native spaces for the mean of their scores.
+        sets: Split to banks of the native spaces; all rows are measured on the items that they all
+            have.
+        tasks: Names of tasks to keep, in this order; None keeps all.
+        title: Title of the table.
+        paper: Row to the paper's row, or the number of a table of the paper whose rows have the
+            names of ours; None finds the rows of Tables 3 and 4.
+        bootstrap: Resampling of the items, for the intervals.
+        memory: Bytes for a block of scores.
+        progress: Called with the number of rows just measured on a split.
+
+    Returns:
+        The table. Columns without any figure are left out, cells that cannot be measured are blank.
+
+    Raises:
+        FreeBindError: There is no such task.
+    """
+    found = {task.name: task for name in sets for task in tasks_on(name, sets[name])}
+    for name in tasks or ():
+        if name not in found:
+            raise unknown("task", name, found, "these splits")
+    wanted = [found[name] for name in (tasks or found)]
+    samples: dict[str, dict[str, Samples]] = {row: {} for row in rows}
+    items = {}
+    for split in dict.fromkeys(task.split for task in wanted):
+        own = [task for task in wanted if task.split == split]
+        tables = {task.pair: sets[split].pairs(*task.pair) for task in own}
+        metrics = {task.pair: task.metrics for task in own}
+        items |= {task.name: _asked(task, tables[task.pair]) for task in own}
+        models = models_of(rows, sets[split])
+        for row in rows:
+            by_pair = samples_of(models.pop(row), tables, metrics, bootstrap, memory)
+            samples[row] |= {t.name: by_pair[t.pair] for t in own if t.pair in by_pair}
+            progress(1)
+    shown = tuple(task for task in wanted if any(task.name in own for own in samples.values()))
+    theirs = _paper_rows(rows, paper)
+    return TaskTable(_cells(samples), shown, title, theirs, items, samples)
+
+
+def tasks_on(name: str, banks: BankSet) -> list[Task]:
+    """Return the tasks of a split: the paper's, if it has its name, and one for any other pairs."""
+    known, found = PAPER_TASKS.get(name), []
+    for pair, table in pair_tables(list(banks.rows), banks).items():
+        if known is not None and known.pair == pair:
+            found.append(known)
+        else:
+            metrics = class_metrics(table, several_classes(banks)) if CLASS in pair else RETRIEVAL
+            found.append(Task(f"{name} {'-'.join(pair)}", name, pair, metrics))
+    return found
+
+
+def _asked(task: Task, table: np.ndarray) -> dict[str, int]:
+    """Return the number of items of each side that have a pair."""
+    return {m: len(np.unique(table[:, side])) for side, m in enumerate(task.pair)}
+
+
+def _cells(samples: Mapping[str, Mapping[str, Samples]]) -> Cells:
+    return {
+        row: {task: {name: Cell.of(v) for name, v in own.items()} for task, own in by_task.items()}
+        for row, by_task in samples.items()
+    }
+
+
+def _paper_rows(rows: Mapping[str, Row], paper: Mapping[str, str] | str | None) -> Figures:
+    """Return the paper's figures of our rows; see ``tabulate``."""
+    if isinstance(paper, str):
+        return {row: own for row, own in paper_figures(paper).items() if row in rows}
+    theirs = paper_figures(*MAIN)
+    names = {row: paper_row(what) for row, what in rows.items()} if paper is None else paper
+    return {row: theirs[name] for row, name in names.items() if name in theirs}
