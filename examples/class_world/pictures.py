@@ -14,9 +14,9 @@ from examples.word_world.pictures import add_noise
 
 SIDE = 32  # pixels of a symbol's square
 HEIGHT, WIDTH = SIDE, 2 * SIDE
-SIZES = (16, 27)  # of a font, the end excluded
-TURN = 25.0  # degrees, to both sides
-SHIFT = 3  # pixels, to both sides
+SIZES = (19, 27)  # of a font, the end excluded
+TURN = 12.0  # degrees, to both sides
+SHIFT = 1  # pixels, to both sides
 
 
 @cache
@@ -40,9 +40,8 @@ def draw(scene: str, fonts: list[Path], noise: float, rng: np.random.Generator) 
     shown = names(scene)
     dark, light = int(rng.integers(0, 80)), int(rng.integers(150, 256))
     image = Image.new("L", (WIDTH, HEIGHT), dark)
-    first = int(rng.integers(0, WIDTH - len(shown) * SIDE + 1))
     for number, name in enumerate(shown):
-        place = (first + number * SIDE, int(rng.integers(-SHIFT, SHIFT + 1)))
+        place = (number * SIDE, int(rng.integers(-SHIFT, SHIFT + 1)))
         image.paste(light, place, _symbol(name, fonts, rng))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.0)))
     return add_noise(image, noise, rng)

@@ -33,7 +33,7 @@ class Recipe(SpacesRecipe):
 
 
 def _space(name: str, dim: int, *fits: Fit) -> SpaceRecipe:
-    return SpaceRecipe(WORDS.spaces[name].plays, dim, width=64, fits=fits)
+    return SpaceRecipe(WORDS.spaces[name].plays, dim, width=48, fits=fits)
 
 
 FULL = Recipe(
@@ -42,21 +42,21 @@ FULL = Recipe(
     gallery=300,
     per_class=7,
     scenes=400,
-    image_noise=0.08,
-    batch=256,
+    image_noise=0.04,
+    batch=128,
     spaces={
         "imagebind": _space(
             "imagebind",
             96,
-            Fit(("image", "text"), (0, 2_000), 250),
-            Fit(("audio", "image"), (0, 2_000), 200, frozen="image", domains=BOTH),
+            Fit(("image", "text"), (0, 2_000), 180),
+            Fit(("audio", "image"), (0, 2_000), 140, frozen="image", domains=BOTH),
         ),
-        "internvl": _space("internvl", 64, Fit(("image", "text"), (0, 5_000), 450)),
+        "internvl": _space("internvl", 64, Fit(("image", "text"), (0, 5_000), 350)),
         "clap_general": _space(
-            "clap_general", 64, Fit(("audio", "text"), (0, 3_500), 250, domains=("general",))
+            "clap_general", 64, Fit(("audio", "text"), (0, 3_500), 300, domains=("general",))
         ),
         "clap_music": _space(
-            "clap_music", 64, Fit(("audio", "text"), (1_500, 5_000), 250, domains=("music",))
+            "clap_music", 64, Fit(("audio", "text"), (1_500, 5_000), 300, domains=("music",))
         ),
     },
 )
@@ -73,7 +73,7 @@ TINY = Recipe(
     gallery=24,
     per_class=1,
     scenes=24,
-    image_noise=0.08,
+    image_noise=0.04,
     batch=32,
     spaces={name: _tiny(space) for name, space in FULL.spaces.items()},
 )
