@@ -48,8 +48,8 @@ FULL = Recipe(
         "imagebind": _space(
             "imagebind",
             96,
-            Fit(("image", "text"), (0, 2_000), 180),
-            Fit(("audio", "image"), (0, 2_000), 140, frozen="image", domains=BOTH),
+            Fit(("image", "text"), (0, 4_000), 300),
+            Fit(("audio", "image"), (0, 3_000), 160, frozen="image", domains=BOTH),
         ),
         "internvl": _space("internvl", 64, Fit(("image", "text"), (0, 5_000), 350)),
         "clap_general": _space(
