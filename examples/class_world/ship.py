@@ -12,7 +12,7 @@ SYMBOLS = ship.Shipment(
     "class_world",
     "embeddings of symbols drawn, named and described, by small encoders",
     TARGETS,
-    4_900_000,
+    4_950_000,
 )
 
 if __name__ == "__main__":
