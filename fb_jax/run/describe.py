@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fb_jax import files
+from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond, subset_name
 from fb_jax.run import default
@@ -48,7 +49,7 @@ def describe(job: Job) -> dict[str, str]:
     resident = needs.table_memory <= config.runtime.resident_bytes
     missing = max(0, needs.pairs_disk - files.folder_bytes(job.pairs_folder))
     evaluation = ", ".join(
-        f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
+        f"{name} ({', '.join('-'.join(pair) for pair in pair_tables(list(banks.rows), banks))})"
         for name, banks in job.evaluation.items()
     )
     fused = config.dim or FusedSpace.of(Bond(job.bond)).dim
