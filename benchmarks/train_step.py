@@ -21,7 +21,8 @@ from torch import nn
 
 from fb_jax.numerics import Precision
 from fb_jax.projector import BondSpec, End
-from fb_jax.training.step import LaneExecution, Objective, init_state, lanes_step
+from fb_jax.training.objective import Objective
+from fb_jax.training.step import LaneExecution, init_state, lanes_step
 
 LANES, MEMBERS = 4, 7
 SOURCE, TARGET = ("text", "audio"), ("text", "image", "audio")
@@ -55,7 +56,7 @@ def random_batch(sizes: Sizes, lanes: int) -> dict:
 def jax_step(sizes: Sizes, lanes: int, execution: LaneExecution) -> Contender:
     ends = End("imagebind", TARGET, sizes.dim_out), End("clap_general", SOURCE, sizes.dim_in)
     spec = BondSpec.between("combination", *ends, sizes.hidden)
-    objective = Objective(spec.projector(sizes.precision), spec.direction, SOURCE, TARGET)
+    objective = Objective(spec, SOURCE, TARGET, precision=sizes.precision)
     batch = jax.tree.map(jnp.asarray, random_batch(sizes, lanes))
     members = replace(spec, members=spec.members[:lanes])
     state = init_state(members, jax.random.key(0))

@@ -17,7 +17,7 @@ from encoders_torch.exporting.retrying import retry_bank
 from encoders_torch.exporting.workplace import Workplace
 from encoders_torch.sources import Source, list_items
 from fb_jax import files
-from fb_jax.banks import Split, open_bank, require_name
+from fb_jax.banks import open_bank
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError, Interrupted
 
@@ -41,7 +41,7 @@ def export(config: ExportConfig) -> None:
         FreeBindError: An encoder, a source or the bank root cannot be used, or an item fails
             under ``strict``.
     """
-    require_name("split", config.split)
+    _ = config.target  # its check
     files.require_writable(config.out)
     loaders, sources = config.loaders(), config.sources()
     several = _Several(alone=len(loaders) == 1 or config.strict)
@@ -50,7 +50,8 @@ def export(config: ExportConfig) -> None:
         for space, load in loaders.items():
             with several.leaving_out(space), explained(CANNOT_LOAD, where=space):
                 encoder = workplace.load(load)
-                _require_modalities(encoder, sources, every=len(loaders) == 1)
+                every = len(loaders) == 1 and config.dataset is None
+                _require_modalities(encoder, sources, every=every)
                 for modality in sources:
                     if modality in encoder.modalities:
                         encoder.prepare(modality)
@@ -135,7 +136,7 @@ def _export_together(
     source: Source,
     workplace: Workplace,
 ) -> None:
-    split, settings = Split(config.out / config.split), config.placed()
+    split, settings = config.target, config.placed()
     total = settings.share(len(list_items(split, modality, source, append=config.append)))
     with ConsoleReporter().task(f"{'+'.join(encoders)}/{modality}", total) as advance:
         results = export_banks(
@@ -161,7 +162,7 @@ def _export_together(
 def _retry(
     config: ExportConfig, space: str, encoder: FrozenEncoder, source: Source, modality: str
 ) -> ExportResult:
-    split = Split(config.out / config.split)
+    split = config.target
     total = len(open_bank(split, space, modality).missing)
     with ConsoleReporter().task(f"{space}/{modality} again", total) as advance:
         result = retry_bank(encoder, source, split, space, modality, config.settings, advance)

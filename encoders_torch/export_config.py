@@ -19,6 +19,7 @@ from encoders_torch.command import (
     place_among_processes,
 )
 from encoders_torch.encoder import FrozenEncoder
+from encoders_torch.export_dataset import open_dataset
 from encoders_torch.exporting.on_ray import connected
 from encoders_torch.exporting.target import ExportSettings
 from encoders_torch.exporting.workplace import Here, Workplace
@@ -26,7 +27,7 @@ from encoders_torch.loading import known_encoders, load_encoder
 from encoders_torch.sources import Source, SourceOptions, open_source
 from encoders_torch.torch_encoder import Precision
 from fb_jax.arguments import named, of_spaces
-from fb_jax.banks import POOL, require_name
+from fb_jax.banks import POOL, Split, require_name, split_in
 from fb_jax.errors import FreeBindError, notice_once, require_range, unknown
 
 ALL = "all"
@@ -56,7 +57,11 @@ class ExportConfig:
     Attributes:
         space: Spaces to export, such as imagebind or clap_general. all: every space known by name.
         out: Bank root. It is created if it does not exist.
-        split: pool for training, any other name for evaluation.
+        split: pool for training, any other name for evaluation. pool if not given; of a data set,
+            its name.
+        dataset: Data set of the paper, such as esc50: docs/datasets.md. Its split is made by
+            freebind data if it is not there.
+        root: Folder with the official list and the media of the data set.
         encoder: MODULE:CLASS, FAMILY:MEMBER or the name of an encoder. The space's name if not
             given. With several spaces: SPACE=ENCODER.
         backend: Compute with the authors' package: laion_clap for clap_general and clap_music,
@@ -81,7 +86,9 @@ class ExportConfig:
 
     space: Annotated[tuple[str, ...], arg(metavar="SPACE ...")]
     out: Path
-    split: str = POOL
+    split: TextOption = None
+    dataset: TextOption = None
+    root: PathOption = None
     encoder: Annotated[tuple[str, ...], _texts("ENCODER")] = ()
     backend: Annotated[tuple[str, ...], _texts("BACKEND")] = ()
     weights: Annotated[tuple[str, ...], _texts("PATH")] = ()
@@ -113,6 +120,18 @@ class ExportConfig:
             raise FreeBindError(
                 "--ray-actors needs a Ray cluster", fix="add --ray ADDRESS, or leave it out"
             )
+        if (self.dataset is None) != (self.root is None):
+            raise FreeBindError(
+                "--dataset and --root belong together",
+                expected="--dataset NAME --root FOLDER",
+                got=f"--dataset {self.dataset}" if self.dataset else f"--root {self.root}",
+            )
+
+    @property
+    def target(self) -> Split:
+        """The split that is written to."""
+        usual = self.dataset or POOL
+        return split_in(self.out, usual if self.split is None else self.split)
 
     def spaces(self) -> list[str]:
         """Return the spaces to export.
@@ -140,14 +159,15 @@ class ExportConfig:
         paths |= {name: Path(path) for name, path in named("--source", self.source).items()}
         for modality in paths:
             require_name("modality", modality)
-        sources = {
-            m: open_source(m, path, self.reading) for m, path in paths.items() if path is not None
-        }
-        if not sources:
+        given = {modality: path for modality, path in paths.items() if path is not None}
+        if bool(given) == (self.dataset is not None):
             raise FreeBindError(
-                "there is nothing to encode",
-                expected="some of --audio, --image, --text, --source",
+                "a data set is encoded alone" if given else "there is nothing to encode",
+                expected="--dataset, or some of --audio, --image, --text, --source",
             )
+        sources = {m: open_source(m, path, self.reading) for m, path in given.items()}
+        if self.dataset is not None and self.root is not None:
+            sources = open_dataset(self.dataset, self.root, self.target, self.reading)
         if unused := self.reading.unused(sources):
             notice_once(f"not used by {' and '.join(sources)}: {', '.join(unused)}")
         return sources

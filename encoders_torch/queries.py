@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -62,12 +63,11 @@ class QueryEncoder:
         name = self.name or recorded_encoder(self.recorded.name)
         if name is None:
             raise self._unavailable("no encoder that can be loaded by this name")
-        notice_once(f"{self.space}: loading the encoder {name}")
+        options = recorded_options(self.recorded.name)
         try:
-            options = recorded_options(self.recorded.name)
-            if self.trust_remote_code:
-                options["trust_remote_code"] = True
-            return load_encoder(name, self.weights, device, **options)
+            return load_named(
+                self.space, name, self.weights, device, self.trust_remote_code, **options
+            )
         except FreeBindError as error:
             raise self._unavailable(in_one_line(error)) from error
 
@@ -128,6 +128,52 @@ class QueryEncoder:
             fix=f"give the encoder and the weights that did: --encoder {space}=ENCODER, "
             f"--weights {space}=PATH",
         )
+
+
+def load_named(
+    space: str,
+    name: str,
+    weights: str | None,
+    device: str,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> FrozenEncoder:
+    """Load the encoder of a native space, and say so; see ``load_encoder``."""
+    notice_once(f"{space}: loading the encoder {name}")
+    if trust_remote_code:
+        options["trust_remote_code"] = True
+    return load_encoder(name, weights, device, **options)
+
+
+def load_encoders(
+    recorded: Mapping[str, str],
+    names: Sequence[str],
+    weights: Sequence[str],
+    known: Sequence[str],
+    device: str,
+    trust_remote_code: bool = False,
+) -> dict[str, FrozenEncoder]:
+    """Load the encoders of native spaces that are named, or whose weights are, or are recorded.
+
+    Args:
+        recorded: Native space to the name of its encoder, from a file: it may not name code to run.
+        names: ``SPACE=ENCODER`` as the user gave them; see ``of_spaces``.
+        weights: ``SPACE=PATH``, the same.
+        known: The native spaces. With weights alone, the encoder has the name of its space.
+        device: Of torch.
+        trust_remote_code: Whether code in a model's folder may run.
+
+    Raises:
+        FreeBindError: A name or path is that of another space, or an encoder cannot be loaded.
+    """
+    paths = of_spaces("--weights", weights, known)
+    safe = {space: recorded_encoder(name) for space, name in recorded.items()}
+    chosen = {space: name for space, name in safe.items() if name is not None}
+    chosen = {**{space: space for space in paths}, **chosen, **of_spaces("--encoder", names, known)}
+    return {
+        space: load_named(space, name, paths.get(space), device, trust_remote_code)
+        for space, name in chosen.items()
+    }
 
 
 def query_encoders(

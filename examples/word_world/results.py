@@ -18,7 +18,6 @@ from fb_jax.banks import BankSet, open_banks
 from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
 from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.models import (
-    Space,
     Tables,
     compare,
     fused_at,
@@ -26,6 +25,7 @@ from fb_jax.evaluation.models import (
     pair_tables,
     sources_and_baseline,
 )
+from fb_jax.evaluation.spaces import Space
 from fb_jax.fusion import Factors, FusedSpace, cut, parts_of
 from fb_jax.projector import Bond, subset_name
 from fb_jax.run import points_for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,10 @@ from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import source_of
 from fb_jax.cli.tables import show_results
+from fb_jax.cli.tasks import TaskOptions, show_tasks
 from fb_jax.evaluation import RECALLS, evaluate
+from fb_jax.evaluation.models import model_rows
+from fb_jax.evaluation.origin import origin
 from fb_jax.fusion.factors import as_text
 from fb_jax.run import Device, points_for
 from fb_jax.run.choosing import as_chosen
@@ -21,11 +25,12 @@ from fb_jax.run.choosing import as_chosen
 @on_device
 def evaluate_run(
     factors: OmitArgPrefixes[ExpertFactors],
+    table: OmitArgPrefixes[TaskOptions],
     run: Path | None = None,
     space: Path | None = None,
     split: str | None = None,
     data: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None,
-    metrics: tuple[str, ...] = RECALLS,
+    metrics: tuple[str, ...] | None = None,
     json: Path | None = None,
     device: Device = "auto",
 ) -> None:
@@ -34,26 +39,33 @@ def evaluate_run(
     Args:
         factors: Weights of the expert, 0 to 1: sigma after a combination, lambda after a
             displacement in the paper.
+        table: Tasks, and tables of them.
         run: Folder of a run or a product, or a folder with exactly one of them.
         space: Folder of a fused space; needs --data.
         split: Evaluation split; by default all that the run recorded or the data have.
         data: Bank root; by default the one that the run was trained on.
-        metrics: Metrics of the table: R@1, R@5, R@10, "median rank", MRR, or your own as
-            module:function.
+        metrics: Metrics of retrieval: R@1, R@5, R@10, "median rank", MRR, mAP@10, or your own as
+            module:function. By default R@1, R@5 and R@10; with --tasks the paper's two.
         json: Also write the figures to this file.
         device: Device to compute on.
     """
-    source = source_of(run, space, data)
+    table.require_fitting(split)
+    source = source_of(run, space, data, table.product)
     points = points_for(source.space)
     if chosen := factors.chosen():
         at = {**source.space.factors, **chosen}
         points |= {as_text(at): at}
+    if table.tasks:
+        show_tasks(source, points, table, metrics)
+        return
     names = source.splits() if split is None else [split]
     if not names:
         print("no split with pairs is known: name one with --split, and --data")
     sets = as_chosen({name: source.open(name) for name in names}, source.chosen)
-    results = {n: evaluate(source.space, banks, points, metrics) for n, banks in sets.items()}
+    measure = partial(evaluate, points=points, metrics=metrics or RECALLS, memory=table.memory)
+    results = {name: measure(source.space, banks) for name, banks in sets.items()}
     show_results(results, source.space.title, source.chosen)
     if json is not None:
         figures = {name: result.to_dict() for name, result in results.items()}
-        files.write_json(json, {"retrieval": figures})
+        about = origin(sets, model_rows(source.space, points))
+        files.write_json(json, {"retrieval": figures, "about": about})

@@ -64,6 +64,11 @@ COMMANDS = {
         "Write a fused space for sentence-transformers or as ONNX.",
         "spaces/imagebind_pp --to onnx",
     ),
+    "mteb": Command(
+        "mteb:judge_space",
+        "Judge a fused space by tasks of mteb, or list those that match the paper's.",
+        "--space spaces/imagebind_pp --preset versatile --tasks Flickr30kI2TRetrieval",
+    ),
     "push": Command(
         "push:push",
         "Upload a fused space to the Hugging Face hub.",
@@ -106,6 +111,12 @@ COMMANDS = {
         "bank:synthetic",
         "Write random embeddings to try the commands on.",
         "data/synthetic",
+        computes=False,
+    ),
+    "data": Command(
+        "data:data",
+        "Make a split of one of the paper's data sets.",
+        "esc50 --root ESC-50-master --out data/paper",
         computes=False,
     ),
     "released import": Command(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fb_jax.banks import BankSet, open_banks
-from fb_jax.errors import FreeBindError
+from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
+from fb_jax.banks.bankset import NothingShared
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
 from fb_jax.run.choosing import Chosen
@@ -22,6 +23,7 @@ from fb_jax.run.provenance import (
 )
 
 MARKERS = ("run.json", "space.json")
+HOMES = (Path("runs/word_world"), Path("runs"))
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
 
 
@@ -34,6 +36,8 @@ class Source:
         folder: The folder that it was found in.
         splits: Returns the names of the evaluation splits.
         open: Opens a split, verified.
+        root: Bank root.
+        pool: The split that was trained on.
         chosen: The factors that were chosen, and how.
     """
 
@@ -41,24 +45,53 @@ class Source:
     folder: Path
     splits: Callable[[], list[str]]
     open: Callable[[str], BankSet]
+    root: Path
+    pool: str = POOL
     chosen: Chosen | None = None
 
+    def every_split(self) -> dict[str, BankSet]:
+        """Open every split but the pool, verified, also where native spaces are missing.
 
-def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source:
-    """Return what ``--run`` or ``--space`` names.
+        A notice names them. Splits without any item that all the spaces there have are left out.
+        """
+        found = {}
+        for name in splits(self.root):
+            here = open_split(self.root, name).spaces()
+            lacking = [space for space in self.space.spaces if space not in here]
+            if name == self.pool or len(lacking) == len(self.space.spaces):
+                continue
+            if lacking:
+                text = f"no rows of {', '.join(lacking)}: cells that need them are blank"
+                notice_once(f"{self.root / name}: {text}")
+            with suppress(NothingShared):
+                found[name] = self._opened(name, [s for s in self.space.spaces if s in here])
+        return found
+
+    def _opened(self, split: str, spaces: list[str]) -> BankSet:
+        if len(spaces) == len(self.space.spaces) and split in self.splits():
+            return self.open(split)  # and compared with what was recorded
+        banks = open_banks(self.root, split, spaces=spaces)
+        banks.verify()
+        return banks
+
+
+def source_of(
+    run: Path | None, space: Path | None, data: Path | None, product: str | None = None
+) -> Source:
+    """Return what ``--run``, ``--space`` or ``--product`` names.
 
     Args:
         run: Folder of a run, a product or a fused space, or a folder with exactly one of them.
         space: The same; the name for a fused space.
         data: Bank root; for a run or product, by default the one that it was trained on.
+        product: Name of a product in runs/word_world or runs.
 
     Raises:
-        FreeBindError: Not exactly one of the two is named, or it leads to no space.
+        FreeBindError: Not exactly one of them is named, or it leads to no space.
     """
-    if (run is None) == (space is None):
+    if sum(part is not None for part in (run, space, product)) != 1:
         raise FreeBindError("name one thing to work on", expected=EXPECTED)
-    named = run or space
-    assert named is not None
+    named = run or space or product_folder(product or "")
     folder = _find(named)
     if (folder / "run.json").exists():
         finished = Run(folder)
@@ -67,10 +100,30 @@ def source_of(run: Path | None, space: Path | None, data: Path | None) -> Source
             folder,
             lambda: finished.splits,
             lambda split: finished.open_banks(split, data),
+            data or finished.data,
+            finished.pool,
             finished.chosen,
         )
     provenance = _recorded(folder) if data is None else Provenance(str(data))
     return _stored(folder, provenance)
+
+
+def product_folder(name: str, homes: Sequence[Path] = HOMES) -> Path:
+    """Return the folder of a product that was made, by its name.
+
+    Raises:
+        FreeBindError: There is none, or there are several.
+    """
+    found = [home / name for home in homes if RunPaths(home / name).is_product]
+    if len(found) == 1:
+        return found[0]
+    raise FreeBindError(
+        "several products have this name" if found else "this product was not made here",
+        where=name,
+        expected=f"one of {', '.join(str(home / name) for home in homes)}",
+        got=", ".join(map(str, found)) or None,
+        fix="name its folder with --run" if found else f"freebind train --product {name}",
+    )
 
 
 def space_in(folder: Path) -> FusedSpace:
@@ -93,7 +146,7 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
     of_product = folder.name == "space" and RunPaths(folder.parent).is_product
     metrics = folder.parent / METRICS
     chosen = read_chosen(metrics, loaded, stored=True) if of_product else None
-    return Source(loaded, folder, names, opened, chosen)
+    return Source(loaded, folder, names, opened, root, provenance.pool, chosen)
 
 
 def _recorded(folder: Path) -> Provenance:

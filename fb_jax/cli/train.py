@@ -94,7 +94,7 @@ def _show_plan(product: Product, config: RunConfig) -> None:
 def _next_commands(job: Job) -> str:
     folder, split = job.config.folder, next(iter(job.evaluation))
     symbol = "lambda" if job.bond.kind == "displacement" else "sigma"
-    factor = ExpertFactors.option(job.bond.shared[-1], symbol)
+    factor = ExpertFactors.option(job.bond.weighted[-1], symbol)
     return (
         f"other factors:   freebind eval --run {folder} {factor} 0.3\n"
         f"fused banks:     freebind fuse --run {folder} --split {split}"

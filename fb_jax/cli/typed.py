@@ -17,7 +17,7 @@ from fb_jax.cli.origin import banks_of, fused_space_of, roots_of
 from fb_jax.cli.queries import Query, Titled
 from fb_jax.errors import FreeBindError, notice_once, shown
 from fb_jax.extras import import_extra
-from fb_jax.fusion import SearchedSpace
+from fb_jax.fusion import FusedSpace, ItemEncoder, SearchedSpace
 from fb_jax.fusion.banks import is_fused
 from fb_jax.numerics import platform
 
@@ -151,6 +151,27 @@ def embed_typed(
     for error in unavailable.values():
         notice_once(str(error))
     return rows
+
+
+def load_encoders(
+    space: FusedSpace, names: Sequence[str], weights: Sequence[str], trust_remote_code: bool
+) -> dict[str, ItemEncoder]:
+    """Load encoders of a fused space's native spaces: those that are named, or that it records.
+
+    Args:
+        space: The fused space.
+        names: ``SPACE=ENCODER``, as in ``Typed``.
+        weights: ``SPACE=PATH``, as in ``Typed``.
+        trust_remote_code: Run the code in a model's folder.
+
+    Raises:
+        FreeBindError: A name is that of another space, or an encoder cannot be loaded.
+    """
+    import_extra("torch", "encoders")
+    from encoders_torch.queries import load_encoders as load
+
+    device = "cuda" if platform() == "gpu" else "cpu"
+    return dict(load(space.encoders, names, weights, space.spaces, device, trust_remote_code))
 
 
 def _sample(banks: Sequence[Bank]) -> tuple[str, Float32[np.ndarray, " d"]] | None:

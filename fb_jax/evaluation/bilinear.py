@@ -7,16 +7,18 @@ a grid of hundreds of factors is elementwise work. The norm of a query changes n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Integer
 
-from fb_jax.evaluation.retrieval import SCORE_BYTES
+from fb_jax.banks.directions import LEAST_NORM
+from fb_jax.evaluation.ranks import SCORE_BYTES
 
 TIE, NEVER = 1e-7, -1e9
 """Added to the scores of items: before a query's first positive and taken away after it, so that
@@ -38,6 +40,29 @@ class Mixture:
     shares: Float[np.ndarray, "g c"]
     norms: Float[np.ndarray, "g n"]
 
+    @classmethod
+    def fixed(cls, rows: Float[np.ndarray, "n d"]) -> Mixture:
+        """Return rows ``[n, d]`` without a factor: a grid of one."""
+        return cls(rows[None], np.ones((1, 1), np.float32), np.ones((1, len(rows)), np.float32))
+
+    def rows_at(self, factor: int) -> Float[np.ndarray, "n d"]:
+        """Return the rows at a factor of the grid."""
+        return mixed(self.shares[factor], self.components) / self.norms[factor][:, None]
+
+
+def mixed(weights: Iterable[Any], parts: Iterable[Any]) -> Any:
+    """Return the weighted sum of some arrays, of NumPy or JAX."""
+    return sum(w * part for w, part in zip(weights, parts, strict=True))
+
+
+def norms_of(
+    components: Float[np.ndarray, "c n d"], shares: Float[np.ndarray, "g c"]
+) -> Float[np.ndarray, "g n"]:
+    """Return the norms of weighted sums of components; the least is ``LEAST_NORM``."""
+    squares = np.einsum("ind,jnd->ijn", components, components)
+    summed = np.einsum("gi,gj,ijn->gn", shares, shares, squares)
+    return np.sqrt(np.maximum(summed, LEAST_NORM**2))
+
 
 @jax.jit
 def _hits(
@@ -52,30 +77,35 @@ def _hits(
     components, item_shares, item_norms = items
     product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     scores = [[product(item, query.T) for item in components] for query in queries]  # [c][k] [n, q]
-    mix = lambda parts: _weighted(shares.T[:, :, None], parts)  # noqa: E731
+    mix = lambda parts: mixed(shares.T[:, :, None], parts)  # noqa: E731
 
     def at_item_factor(part: tuple[Array, Array]) -> Array:
         share, norm = part
-        mixed = [_weighted(share, parts) / norm[:, None] for parts in scores]  # [c] [n, q]
-        reached = mix([score[positive, own] for score in mixed])
+        at_factor = [mixed(share, parts) / norm[:, None] for parts in scores]  # [c] [n, q]
+        reached = mix([score[positive, own] for score in at_factor])
         best = jax.ops.segment_max(reached.T, own, num_segments=queries.shape[1]).T
         # Item by item, so that the best rivals at all factors stay in the processor's cache.
         ahead = lambda top, item: (jnp.maximum(top, mix(item)), None)  # noqa: E731
-        rivals = [score + handicap.T for score in mixed]
+        rivals = [score + handicap.T for score in at_factor]
         rival, _ = jax.lax.scan(ahead, jnp.full(best.shape, -jnp.inf), rivals)
         return (best > rival).sum(axis=1)
 
     return jax.lax.map(at_item_factor, (item_shares, item_norms))
 
 
-def _weighted(weights: Array, parts: Sequence[Array]) -> Array:
-    return sum(w * part for w, part in zip(weights, parts, strict=True))
-
-
-def _recall(
+def recall(
     queries: Mixture, items: Mixture, pairs: Integer[np.ndarray, "p 2"]
 ) -> Float64[np.ndarray, "g h"]:
-    """Return R@1 in percent at every factor of the queries (down) and of the items (across)."""
+    """Return R@1 in percent, one way, at every pair of factors.
+
+    Args:
+        queries: Rows of the queries at g factors.
+        items: Rows of the items at h factors.
+        pairs: ``[p, 2]`` (query, item) rows that belong together, many-to-many.
+
+    Returns:
+        ``[g, h]``, the factor of the queries down the rows.
+    """
     asked, query_of = np.unique(pairs[:, 0], return_inverse=True)
     count = items.components.shape[1]
     chunk = max(1, SCORE_BYTES // (4 * 8 * count))  # 4 scores, and as much again in between
@@ -118,4 +148,4 @@ def recall_surface(
     Returns:
         ``[g, h]``, the factor of the first modality down the rows.
     """
-    return (_recall(left, right, pairs) + _recall(right, left, pairs[:, ::-1]).T) / 2
+    return (recall(left, right, pairs) + recall(right, left, pairs[:, ::-1]).T) / 2

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from fb_jax.errors import require_range
+
 RESAMPLES = 10_000
 LEVEL = 0.95
 
@@ -56,10 +58,17 @@ class Bootstrap:
     Attributes:
         resamples: Number of resamples.
         seed: Their seed.
+
+    Raises:
+        FreeBindError: One of them is out of range.
     """
 
     resamples: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range("bootstrap", 0, 10**6, resamples=self.resamples)
+        require_range("bootstrap", 0, 2**63 - 1, seed=self.seed)
 
     def draws(self, count: int) -> Iterator[Int[np.ndarray, " n"]]:
         """Yield how often each of some items counts: once each, then in every resample."""

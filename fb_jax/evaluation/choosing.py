@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from fb_jax import files
-from fb_jax.banks.pair_tables import pair_key
 from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.sweep import Sweep
 
 MEAN, KEPT, WITHIN = "mean", "others no worse than unified", "others within 1 of unified"
@@ -59,7 +59,7 @@ class Aim:
                 f"or ', {WITHIN}' (points)",
                 got=text,
             )
-        pair = MEAN if found[1] == MEAN else "-".join(pair_key(parts[0], parts[1]))
+        pair = "-".join(sorted(parts, key=lambda m: (m == CLASS, m)))  # "mean" is one part
         with files.explained("this is no number of points", text):
             loss = float(found[4] or 0)
         return cls(pair, loss if found[2] else None)
@@ -70,7 +70,8 @@ class Aim:
             raise unknown("pair of modalities", self.pair, known, where)
 
     def __str__(self) -> str:
-        what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the R@1 of {self.pair}"
+        score = "accuracy" if self.pair.endswith(CLASS) else "R@1"
+        what = "the mean R@1 of all pairs" if self.pair == MEAN else f"the {score} of {self.pair}"
         within = f", others within {self.loss:g} of unified" if self.loss else ""
         return what + (f", {KEPT}" if self.loss == 0 else within)
 
@@ -110,7 +111,7 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     short = every + sum(np.maximum(0, least[p] - pairs[p]) for p in kept)
     score = np.where(np.isclose(short, short.min()), score, -1)
     mean = np.where(score >= score.max() - ROUNDING, mean, -1)
-    best = _middle(mean >= mean.max() - ROUNDING)
+    best = middle(mean >= mean.max() - ROUNDING)
     reached = {
         p: float(np.broadcast_to(surface, every.shape)[best]) for p, surface in pairs.items()
     }
@@ -118,7 +119,7 @@ def choose(swept: Sweep, aim: Aim) -> Choice:
     return Choice(dict(sorted(factors.items())), reached, float(short[best]))
 
 
-def _middle(equal: Bool[np.ndarray, ...]) -> tuple[int, ...]:
+def middle(equal: Bool[np.ndarray, ...]) -> tuple[int, ...]:
     """Return the place in a set that is nearest to its mean; of equal ones the first."""
     places = np.argwhere(equal)
     nearest = np.square(places - places.mean(axis=0)).sum(axis=1).argmin()

@@ -25,7 +25,7 @@ def groups(
     ends = np.cumsum([0, *counts.values()])
     first = dict(zip(counts, ends, strict=False))
     numbered = (t + np.array([first[left], first[right]]) for (left, right), t in tables.items())
-    pairs = np.concatenate(list(numbered))
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *numbered])
     before, label = np.empty(0), np.arange(ends[-1])
     while not np.array_equal(before, label):
         before, low = label, label[pairs].min(axis=1)

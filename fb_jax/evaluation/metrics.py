@@ -18,6 +18,8 @@ ACCURACIES = ("top-1", "top-5")
 """Metrics of items with one class each: an item is right if its class is among the first k."""
 MAP = "mAP"
 """Metric of items with several classes: see ``average_precisions``."""
+LEADING = ("R@1", "top-1", MAP)
+"""Metrics by which models are compared in a sentence: the one that a task has."""
 
 Metric = Callable[[Any], float]
 

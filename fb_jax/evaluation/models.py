@@ -11,6 +11,7 @@ from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import CLASS, TEXT, labelled, with_classes
+from fb_jax.evaluation.memory import LIMIT, block_bytes
 from fb_jax.evaluation.metrics import RECALLS
 from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
@@ -34,6 +35,22 @@ def source_rows(space: FusedSpace) -> dict[str, Row]:
     bases = {base.title: base for base in bases_of(space)}
     natives = {name: name for name in names[1:]}
     return {"unified": names[0], **natives, **bases, MEAN_OF_SCORES: tuple(names)}
+
+
+def model_rows(space: FusedSpace, points: Mapping[str, Factors]) -> dict[str, Row]:
+    """Return all rows of the table of a space: its sources, itself, and the mean of scores.
+
+    Args:
+        space: The fused space.
+        points: Name to factors. A cut direct sum is also there uncut.
+    """
+    rows = source_rows(space)
+    mean, whole = rows.pop(MEAN_OF_SCORES), uncut(space)
+    rows |= {name: whole.with_factors(**factors) for name, factors in points.items()}
+    if whole is not space:
+        dims = f", {space.dim} dimensions"
+        rows |= {name + dims: space.with_factors(**factors) for name, factors in points.items()}
+    return {**rows, MEAN_OF_SCORES: mean}
 
 
 def sources_and_baseline(space: FusedSpace, banks: BankSet) -> dict[str, Space]:
@@ -99,17 +116,22 @@ def samples_of(
 
 
 def compare(
-    model: Space, tables: Tables, metrics: Sequence[str] = RECALLS, *, several: bool = False
+    model: Space,
+    tables: Tables,
+    metrics: Sequence[str] = RECALLS,
+    *,
+    several: bool = False,
+    memory: int = SCORE_BYTES,
 ) -> dict[str, dict[str, float]]:
     """Return the figures of every pair that model and tables have: ``audio-text`` to metrics.
 
     Labelled items have accuracies, or mAP if some have several classes; ``several`` says that they
-    may, although none here has.
+    may, although none here has. ``memory`` is for a block of scores.
     """
     wanted = {p: class_metrics(t, several) if CLASS in p else metrics for p, t in tables.items()}
     return {
         "-".join(pair): {name: float(values[0]) for name, values in samples.items()}
-        for pair, samples in samples_of(model, tables, wanted).items()
+        for pair, samples in samples_of(model, tables, wanted, memory=memory).items()
     }
 
 
@@ -153,6 +175,7 @@ def evaluate(
     banks: BankSet,
     points: Mapping[str, Factors] | None = None,
     metrics: Sequence[str] = RECALLS,
+    memory: int = LIMIT,
 ) -> Results:
     """Evaluate a fused space, its sources and the mean of scores on a split with pairs.
 
@@ -162,25 +185,23 @@ def evaluate(
         points: Name to factors; None takes the presets that fit the experts. A cut direct sum is
             also evaluated uncut.
         metrics: Names of metrics; your own as module:function, see ``retrieval``.
+        memory: Bytes that the evaluation may take; the figures do not depend on it.
 
     Returns:
         The figures; impossible ones (an expert on a modality that it lacks) are left out.
 
     Raises:
-        FreeBindError: The split has no pairs between items that all the spaces have.
+        FreeBindError: The split has no pairs between items that all the spaces have, or the
+            evaluation needs more memory.
     """
     tables = tables_for(space, banks)
-    points = space.presets if points is None else points
-    rows = source_rows(space)
-    mean = rows.pop(MEAN_OF_SCORES)
-    sources, whole = tuple(rows), uncut(space)
-    rows |= {name: whole.with_factors(**factors) for name, factors in points.items()}
-    if whole is not space:
-        dims = f", {space.dim} dimensions"
-        rows |= {name + dims: space.with_factors(**factors) for name, factors in points.items()}
-    models = models_of(rows | {MEAN_OF_SCORES: mean}, banks)
-    several = several_classes(banks)
-    figures = {
-        name: compare(models.pop(name), tables, metrics, several=several) for name in list(models)
+    rows = model_rows(space, space.presets if points is None else points)
+    sources = tuple(name for name in source_rows(space) if name != MEAN_OF_SCORES)
+    block, several = block_bytes(rows, banks, tables, memory), several_classes(banks)
+    models = models_of(rows, banks)
+    compared = {
+        name: compare(models.pop(name), tables, metrics, several=several, memory=block)
+        for name in list(models)
     }
+    figures = {name: compared[name] for name in rows}
     return Results(figures, banks.split.name, tuple(metrics), sources)

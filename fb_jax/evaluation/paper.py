@@ -43,7 +43,7 @@ def paper_figures(*tables: str) -> Figures:
     Raises:
         FreeBindError: The paper has no such table.
     """
-    known, found = _paper().tables, {}
+    known, found = _paper().tables, Figures()
     for number in tables:
         if number not in known:
             raise unknown("table of the paper with figures", number, known)

@@ -1,4 +1,4 @@
-"""Pictures: the losses of a training, and retrieval over the factors."""
+"""Pictures: the losses of a training, and what some queries find."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fb_jax import files
 from fb_jax.evaluation.queries import Changed
-from fb_jax.evaluation.sweep import Sweep
-from fb_jax.fusion import Factors
-from fb_jax.fusion.factors import CHOSEN
 
 RIGHT = "#b7e4c7"
 """Colour of items that belong to a query."""
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, atomically."""
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -64,37 +61,7 @@ def plot_losses(records: Iterable[Mapping[str, Any]], path: Path | str) -> None:
     if axes.lines:
         axes.legend(title="trained on pairs from", fontsize="small")
     axes.grid(alpha=0.3)
-    _save(figure, Path(path))
-
-
-def plot_sweep(swept: Sweep, presets: Mapping[str, Factors], title: str, path: Path | str) -> None:
-    """Draw the change of R@1 against the unified space over the first two factors (Figures 3-6).
-
-    All panels share one colour scale.
-
-    Args:
-        swept: The surfaces.
-        presets: Points to mark; ``chosen`` among them stands out, and other factors are its.
-        title: Above the panels.
-        path: The PNG file.
-    """
-    figure = Figure(figsize=(3.8 * len(swept.surfaces) + 1.2, 4.4), layout="constrained")
-    at = presets.get(CHOSEN) or next(iter(presets.values()), dict.fromkeys(swept.modalities, 0.5))
-    fixed = (f"{m} at {at[m]:g}" for m in swept.modalities[2:])
-    figure.suptitle(", ".join([title, *fixed]))
-    panels = figure.subplots(1, len(swept.surfaces), squeeze=False)[0]
-    changes = {pair: swept.plane(pair, at) - swept.unified[pair] for pair in swept.surfaces}
-    limit = max(*(np.abs(change).max() for change in changes.values()), 1e-6)
-    for axes, (pair, change) in zip(panels, changes.items(), strict=True):
-        colours = {"cmap": "RdBu", "vmin": -limit, "vmax": limit, "shading": "nearest"}
-        image = axes.pcolormesh(swept.grid, swept.grid, change, **colours)
-        for name, factors in presets.items():
-            _mark(axes, swept, name, factors)
-        names = [f"${chr(92)}{swept.symbol}$ {modality}" for modality in swept.modalities[:2]]
-        heading = f"{pair}: unified {swept.unified[pair]:.1f} %"
-        axes.set(title=heading, ylabel=names[0], xlabel=names[1], aspect="equal")
-    figure.colorbar(image, ax=list(panels), label="change of R@1, points", shrink=0.8)
-    _save(figure, Path(path))
+    save_png(figure, Path(path))
 
 
 def plot_queries(changed: Sequence[Changed], title: str, path: Path | str) -> None:
@@ -121,19 +88,9 @@ def plot_queries(changed: Sequence[Changed], title: str, path: Path | str) -> No
     table = axes.table(cells, colours, colLabels=heads, loc="upper center", cellLoc="left")
     table.auto_set_font_size(False)
     table.set_fontsize(9)
-    _save(figure, Path(path))
+    save_png(figure, Path(path))
 
 
 def _short(text: str, most: int = 40) -> str:
     text = " ".join(text.split()).replace("$", r"\$")  # one line, no mathematics
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def _mark(axes: Axes, swept: Sweep, name: str, factors: Factors) -> None:
-    first, second = swept.modalities[:2]
-    at = (factors[second], factors[first])
-    axes.plot(*at, "ko" if name == CHOSEN else "k*", markersize=9 if name == CHOSEN else 7)
-    below = -15 if name == CHOSEN else 8
-    axes.annotate(
-        name, at, textcoords="offset points", xytext=(0, below), ha="center", fontsize="small"
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +35,7 @@ def average_precisions(
         classes: ``[c, d]`` rows.
         labels: ``[p, 2]`` (item, class) rows.
         times: ``[n, b]`` how often each item counts.
-        memory: Bytes for the scores of some classes.
+        memory: Bytes for the scores of some classes, and for some weightings of a class.
 
     Returns:
         ``[b, c]``; NaN for a class without an item that counts.
@@ -45,7 +47,7 @@ def average_precisions(
         for number, own in enumerate(np.array(scores), start):
             positive = np.zeros(len(items), bool)
             positive[labels[labels[:, 1] == number, 0]] = True
-            found[:, number] = _average_precision(own, positive, times)
+            found[:, number] = _average_precision(own, positive, times, memory)
     return found
 
 
@@ -53,6 +55,7 @@ def _average_precision(
     scores: Float[np.ndarray, " n"],
     positive: Bool[np.ndarray, " n"],
     times: UInt8[np.ndarray, "n b"],
+    memory: int,
 ) -> Float[np.ndarray, " b"]:
     if not positive.any():
         return np.full(times.shape[1], np.nan)
@@ -60,9 +63,20 @@ def _average_precision(
     scores = np.where(np.isnan(scores), np.where(positive, -np.inf, np.inf), scores)
     order = np.argsort(-scores, kind="stable")
     at = np.flatnonzero(positive[order])
-    ranked = times[order[: at[-1] + 1]]
-    above = np.add.reduceat(ranked, np.append(0, at[:-1] + 1), axis=0, dtype=np.int64)
-    own, right = ranked[at], np.cumsum(ranked[at], axis=0, dtype=np.int64)
-    terms = own * right / np.maximum(np.cumsum(above, axis=0), 1)
-    with np.errstate(invalid="ignore"):
+    order = order[: at[-1] + 1]
+    block = max(1, memory // (len(order) + 40 * len(at)))  # weightings at a time
+    columns = range(0, times.shape[1], block)
+    return np.concatenate([_weighted(times[order, c : c + block], at) for c in columns])
+
+
+def _weighted(
+    times: UInt8[np.ndarray, "r b"], at: Integer[np.ndarray, " p"]
+) -> Float[np.ndarray, " b"]:
+    """Return average precisions of ranked items, from how often each counts and the right ones."""
+    own = times[at].astype(np.int64)
+    right = np.cumsum(own, axis=0)
+    ends = [0, *(at + 1).tolist()]
+    between = [times[low:high].sum(axis=0, dtype=np.int64) for low, high in pairwise(ends)]
+    terms = own * right / np.maximum(np.cumsum(between, axis=0), 1)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: none of its items counts
         return 100 * terms.sum(axis=0) / right[-1]

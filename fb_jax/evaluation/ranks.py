@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, Int, Integer
 SCORE_BYTES = 256 << 20
 """Memory for the scores of a block of queries."""
 
+CACHED_SCORES = 1 << 20
+"""Scores that are compared at a time."""
+
 Ranks = Int[np.ndarray, " asked"]
 
 
@@ -45,10 +48,17 @@ def _pair_ranks(
     target: Int[Array, " p"],
 ) -> Int[Array, " p"]:
     scores = jnp.matmul(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
-    own, row = scores[query_of, target][:, None], jnp.arange(len(gallery))
-    # Not "scores > own": a NaN must count against its query, not for it.
-    behind = (scores[query_of] < own) | ((scores[query_of] == own) & (row >= target[:, None]))
-    return (~behind).sum(axis=1)
+    row = jnp.arange(len(gallery))
+
+    def rank(query: Int[Array, ""], target: Int[Array, ""]) -> Int[Array, ""]:
+        own = scores[query, target]
+        # Not "scores > own": a NaN must count against its query, not for it.
+        behind = (scores[query] < own) | ((scores[query] == own) & (row >= target))
+        return (~behind).sum()
+
+    # A few pairs at a time, so that their scores stay in the processor's cache.
+    few = max(1, CACHED_SCORES // max(1, len(gallery)))
+    return jax.lax.map(lambda pair: rank(*pair), (query_of, target), batch_size=few)
 
 
 def positive_ranks(
@@ -66,14 +76,15 @@ def positive_ranks(
         queries: ``[q, d]``.
         gallery: ``[n, d]``; it is on the device as a whole.
         pairs: ``[p, 2]`` (query, gallery) rows that belong together, many-to-many.
-        memory: Bytes for the scores of a block; ranks do not depend on it.
+        memory: Bytes for a block of queries and its scores; ranks do not depend on it.
 
     Returns:
         Ranks from 0, in the order of the queries' rows; queries without a pair are left out.
     """
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     asked, query_of = np.unique(pairs[:, 0], return_inverse=True)
-    chunk = max(1, memory // (4 * max(1, len(gallery))))
+    a_query = 4 * len(gallery) + 8 * gallery.shape[1]  # its scores, and its row here and there
+    chunk = max(1, memory // a_query)
     blocks = [slice(start, start + chunk) for start in range(0, len(pairs), chunk)]
     most = max((np.ptp(query_of[block]) + 1 for block in blocks), default=0)
     on_device, ranks = jnp.asarray(gallery), np.empty(len(pairs), np.int64)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
+import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
+from fb_jax import files
 from fb_jax.evaluation.table import Cell, TaskTable
 from fb_jax.evaluation.tasks import Task
 
@@ -19,53 +24,71 @@ LATEX = re.compile(r"[&%$#_{}~^\\]")
 ESCAPES = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 
 
-def _parts(table: TaskTable, row: str, task: Task, metric: str) -> tuple[str, str, str, bool]:
-    """Return a cell as texts, value, interval and the paper's figure; and whether it is best."""
+class Texts(NamedTuple):
+    """A cell as texts, each "" if there is none.
+
+    Attributes:
+        value: The figure.
+        interval: Its interval, in square brackets.
+        paper: The paper's figure, in round brackets.
+        best: Whether the figure is the best of its column.
+    """
+
+    value: str = ""
+    interval: str = ""
+    paper: str = ""
+    best: bool = False
+
+    def joined(self, space: str, mark: Callable[[str], str], small: Callable[[str], str]) -> str:
+        """Return the parts that there are; ``mark`` is for the best value, ``small`` for others."""
+        value = mark(self.value) if self.best else self.value
+        interval = small(self.interval) if self.interval else ""
+        return space.join(part for part in (value, interval, self.paper) if part)
+
+
+def _texts(table: TaskTable, row: str, task: Task, metric: str) -> Texts:
     cell, theirs = table.cell(row, task, metric), table.paper_value(row, task, metric)
     paper = "" if theirs is None else f"({theirs:.2f})"
     if cell is None:
-        return "", "", paper, False
+        return Texts(paper=paper)
     interval = f"[{cell.low:.1f}, {cell.high:.1f}]" if cell.low < cell.high else ""
-    return f"{cell.value:.1f}", interval, paper, cell.value == table.best(task, metric)
+    return Texts(f"{cell.value:.1f}", interval, paper, cell.value == table.best(task, metric))
 
 
-def _lines(table: TaskTable) -> Iterator[tuple[str, list[tuple[str, str, str, bool]]]]:
+def _lines(table: TaskTable) -> Iterator[tuple[str, list[Texts]]]:
     for row in table.cells:
-        yield row, [_parts(table, row, task, metric) for task, metric in table.columns]
+        yield row, [_texts(table, row, task, metric) for task, metric in table.columns]
+
+
+def _heads(table: TaskTable) -> list[str]:
+    return ["model", *(f"{task.name} {metric}" for task, metric in table.columns)]
 
 
 def terminal_tables(table: TaskTable, width: int) -> list[Table]:
     """Return tables that fit a terminal, with as many columns each as it has room for."""
-    widest = max([12, *(len(row) for row in table.cells)])
+    widest = max([5, *map(len, table.cells)])
     room = max(1, (width - widest - 4) // 15)
-    lines, columns = list(_lines(table)), table.columns
-    found = []
+    lines, columns, found = list(_lines(table)), table.columns, []
     for start in range(0, len(columns), room):
-        part = Table(title=table.title if start == 0 else None, title_justify="left")
+        part = Table(title=None if start else escape(table.title), title_justify="left")
         part.add_column("model", overflow="fold")
         for task, metric in columns[start : start + room]:
-            part.add_column(f"{task.name}\n{metric}", justify="right")
+            part.add_column(f"{escape(task.name)}\n{escape(metric)}", justify="right")
         for row, cells in lines:
-            part.add_row(row, *(_stacked(*cell) for cell in cells[start : start + room]))
+            shown = (
+                cell.joined("\n", lambda value: f"[bold]{value}*[/bold]", escape)
+                for cell in cells[start : start + room]
+            )
+            part.add_row(escape(row), *shown)
         found.append(part)
     return found
 
 
-def _stacked(value: str, interval: str, paper: str, best: bool) -> str:
-    shown = f"[bold]{value}*[/bold]" if best else value
-    return "\n".join(part for part in (shown, interval.replace("[", r"\["), paper) if part)
-
-
 def markdown(table: TaskTable) -> str:
     """Return a Markdown table; the best value of a column is bold."""
-    heads = ["model", *(f"{task.name} {metric}" for task, metric in table.columns)]
-    lines = [_piped(heads), _piped(["---"] * len(heads))]
+    lines = [_piped(_heads(table)), _piped(["---"] * (1 + len(table.columns)))]
     for row, cells in _lines(table):
-        shown = [
-            " ".join(part for part in (f"**{v}**" if best else v, interval, paper) if part)
-            for v, interval, paper, best in cells
-        ]
-        lines.append(_piped([row, *shown]))
+        lines.append(_piped([row, *(c.joined(" ", lambda v: f"**{v}**", str) for c in cells)]))
     title = [f"**{table.title}**", ""] if table.title else []
     return "\n".join([*title, *lines, "", NOTE, ""])
 
@@ -76,25 +99,15 @@ def _piped(cells: list[str]) -> str:
 
 def latex(table: TaskTable) -> str:
     """Return a LaTeX tabular, without packages; the best value of a column is bold."""
-    heads = ["model", *(f"{task.name} {metric}" for task, metric in table.columns)]
-    lines = [" & ".join(map(_escaped, heads)) + r" \\", r"\hline"]
-    for row, cells in _lines(table):
-        shown = [
-            " ".join(
-                part
-                for part in (
-                    rf"\textbf{{{value}}}" if best else value,
-                    rf"{{\scriptsize {interval}}}" if interval else "",
-                    paper,
-                )
-                if part
-            )
-            for value, interval, paper, best in cells
-        ]
-        lines.append(" & ".join([_escaped(row), *shown]) + r" \\")
+    bold, small = r"\textbf{{{}}}".format, r"{{\scriptsize {}}}".format
+    rows = [
+        [_escaped(row), *(cell.joined(" ", bold, small) for cell in cells)]
+        for row, cells in _lines(table)
+    ]
+    lines = [" & ".join(cells) + r" \\" for cells in [list(map(_escaped, _heads(table))), *rows]]
     title = [f"% {line}" for line in f"{table.title}\n{NOTE}".splitlines() if line]
     begin = rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
-    return "\n".join([*title, begin, *lines, r"\end{tabular}", ""])
+    return "\n".join([*title, begin, lines[0], r"\hline", *lines[1:], r"\end{tabular}", ""])
 
 
 def _escaped(text: str) -> str:
@@ -102,15 +115,14 @@ def _escaped(text: str) -> str:
 
 
 def comma_separated(table: TaskTable) -> str:
-    """Return CSV with a line for each cell: row, task, metric, value, low, high, paper."""
+    """Return CSV with a line for each cell: model, task, metric, value, low, high, paper."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["model", "task", "metric", "value", "low", "high", "paper"])
     for row in table.cells:
         for task, metric in table.columns:
             cell, theirs = table.cell(row, task, metric), table.paper_value(row, task, metric)
-            numbers = ["", "", ""] if cell is None else list(cell)
-            lines.writerow([row, task.name, metric, *numbers, "" if theirs is None else theirs])
+            lines.writerow([row, task.name, metric, *(cell or [None] * 3), theirs])
     return text.getvalue()
 
 
@@ -124,9 +136,30 @@ def plain(table: TaskTable) -> dict[str, Any]:
             for row, by_task in table.cells.items()
         },
         "paper": {row: dict(by_task) for row, by_task in table.paper.items()},
+        "samples": {
+            row: {t.name: _written(by_task[t.name], t) for t in table.tasks if t.name in by_task}
+            for row, by_task in table.samples.items()
+        },
         "about": dict(table.about),
     }
 
 
 def _named(cell: Cell) -> dict[str, float]:
     return {name: round(value, 6) for name, value in cell._asdict().items()}
+
+
+def _written(samples: Mapping[str, np.ndarray], task: Task) -> dict[str, str]:
+    """Return the values on the resamples as text: one line for each metric."""
+    return {m: " ".join(f"{value:.4f}" for value in samples[m][1:]) for m in task.metrics}
+
+
+def _write(text: str, file: IO[bytes]) -> None:
+    file.write(text.encode())
+
+
+def write_table(folder: Path, table: TaskTable) -> None:
+    """Write table.md, table.csv, table.json and table.tex."""
+    texts = {"md": markdown(table), "csv": comma_separated(table), "tex": latex(table)}
+    for ending, text in texts.items():
+        files.write_atomic(folder / f"table.{ending}", partial(_write, text))
+    files.write_json(folder / "table.json", plain(table))

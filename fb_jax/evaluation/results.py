@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fb_jax.evaluation.metrics import RECALLS
+from fb_jax.evaluation.metrics import LEADING, RECALLS
 
 COLUMNS = 80
 CAPTION = (
@@ -57,7 +57,10 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         return self.figures
 
     def verdicts(self) -> list[str]:
-        """Return a sentence for every model that has a lower R@1 than a source in some pair."""
+        """Return a sentence for every model that is worse than a source in some pair.
+
+        What counts is R@1, or for classes top-1 or mAP.
+        """
         lines = []
         for model in (name for name in self if name not in (*self.sources, MEAN_OF_SCORES)):
             worse = [
@@ -70,12 +73,13 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         return lines
 
     def _beaten(self, model: str) -> Iterator[tuple[str, float, float, str]]:
-        """Yield the pairs in which a source has a higher R@1, and the best one."""
+        """Yield the pairs in which a source is better, and the best one."""
         for pair, figures in self[model].items():
-            known = {s: self[s].get(pair, {}).get("R@1", -1.0) for s in self.sources}
+            lead = next((name for name in LEADING if name in figures), "")
+            known = {s: self[s].get(pair, {}).get(lead, -1.0) for s in self.sources}
             source = max(known, key=known.__getitem__, default="")
-            if source and known[source] > figures.get("R@1", 100.0):
-                yield pair, figures["R@1"], known[source], source
+            if lead and source and known[source] > figures[lead]:
+                yield pair, figures[lead], known[source], source
 
     def table(self) -> Table:
         """Return a table of at most 80 columns: a row for each model."""
@@ -84,16 +88,20 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
         table = Table(title=shown.strip(), title_justify="left")
         table.add_column("model", overflow="fold")
         for pair in pairs:
-            table.add_column(pair, justify="right", no_wrap=True)
+            names = self._names(pair)
+            own = "" if names == self.metrics else "\n" + "/".join(names)
+            table.add_column(pair + own, justify="right", no_wrap=True)
         for model, by_pair in self.items():
-            table.add_row(model, *(self._cell(by_pair.get(pair)) for pair in pairs))
+            cells = ((by_pair.get(pair, {}), self._names(pair)) for pair in pairs)
+            table.add_row(
+                model, *("/".join(f"{own[m]:.1f}" for m in names if own) for own, names in cells)
+            )
         return table
 
-    def _cell(self, figures: Mapping[str, float] | None) -> str:
-        if not figures:
-            return ""
-        names = self.metrics if self.metrics[0] in figures else tuple(figures)
-        return "/".join(f"{figures[name]:.1f}" for name in names)
+    def _names(self, pair: str) -> tuple[str, ...]:
+        """Return the metrics that the table shows of a pair: for classes, all that they have."""
+        figures = next(by_pair[pair] for by_pair in self.values() if pair in by_pair)
+        return self.metrics if set(self.metrics) <= set(figures) else tuple(figures)
 
     def __str__(self) -> str:
         console = Console(width=COLUMNS, no_color=True, force_terminal=False)

@@ -137,8 +137,9 @@ def class_samples(
     measures = {"": {name: measure(name, positives) for name in ranked}}
     found = _sampled(measures, {"": np.arange(len(positives.best))}, bootstrap)[""]
     if MAP in metrics:
-        draws = [times.astype(np.uint8) for times in bootstrap.draws(len(items))]
-        times = np.ascontiguousarray(np.stack(draws, axis=1))
+        times = np.empty((len(items), 1 + bootstrap.resamples), np.uint8)
+        for number, draw in enumerate(bootstrap.draws(len(items))):
+            times[:, number] = draw
         found[MAP] = np.nanmean(average_precisions(items, classes, labels, times, memory), axis=1)
     return {name: found[name] for name in metrics}
 
@@ -150,11 +151,15 @@ def _sampled(
 ) -> dict[str, Samples]:
     """Return direction to metric to its samples; ``group_of`` has the group of every query."""
     count = 1 + max(int(of.max(initial=-1)) for of in group_of.values())
-    draws = list(bootstrap.draws(count)) if any(measures.values()) else []
+    values: dict[str, dict[str, list[float]]] = {
+        direction: {name: [] for name in own} for direction, own in measures.items()
+    }
+    for times in bootstrap.draws(count):
+        for direction, own in measures.items():
+            asked = times[group_of[direction]]
+            for name, one in own.items():
+                values[direction][name].append(one.of(asked))
     return {
-        direction: {
-            name: np.array([one.of(times[group_of[direction]]) for times in draws])
-            for name, one in own.items()
-        }
-        for direction, own in measures.items()
+        direction: {name: np.array(found) for name, found in own.items()}
+        for direction, own in values.items()
     }

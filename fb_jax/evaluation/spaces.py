@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32
@@ -22,7 +22,7 @@ Row: TypeAlias = FusedSpace | str | tuple[str, ...]
 the scores of several native spaces, by their names."""
 
 
-class LazySpace(Mapping[str, np.ndarray]):
+class LazySpace(Mapping[str, Any]):
     """A space whose rows are computed each time they are asked for.
 
     Args:
@@ -45,9 +45,21 @@ class LazySpace(Mapping[str, np.ndarray]):
         return len(self._makers)
 
 
+def in_blocks(count: int, read: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """Return ``[n, d]`` rows that are read block by block into one array."""
+    blocks = (slice(start, start + BLOCK_ROWS) for start in range(0, max(count, 1), BLOCK_ROWS))
+    first = read(next(blocks))
+    rows = np.empty((count, *first.shape[1:]), first.dtype)
+    rows[: len(first)] = first
+    for block in blocks:
+        rows[block] = read(block)
+    return rows
+
+
 def native_space(name: str, banks: BankSet) -> LazySpace:
     """Return a native space over a split, with classes if it has prompts of them."""
-    makers = {m: partial(banks[name, m].__getitem__, slice(None)) for m in banks.modalities(name)}
+    own = {m: banks[name, m] for m in banks.modalities(name)}
+    makers = {m: partial(in_blocks, len(bank), bank.__getitem__) for m, bank in own.items()}
     if TEXT in makers and has_prompts(banks):
         table = banks.pairs(CLASS, TEXT)
         makers[CLASS] = partial(class_rows, banks[name, TEXT], table)
@@ -60,21 +72,52 @@ def mean_of_scores(names: Sequence[str], banks: BankSet) -> LazySpace:
     That is all spaces side by side, with zeros where one lacks the modality; it exists for
     modalities of the first space that another one has.
     """
-    spaces = [(native_space(name, banks), banks.dim(name)) for name in names]
-    first = spaces[0][0] if spaces else {}
-    shared = [m for m in first if sum(m in space for space, _ in spaces) > 1]
-    return LazySpace({m: partial(_side_by_side, spaces, m) for m in shared})
+    spaces = {name: native_space(name, banks) for name in names}
+    first = spaces[names[0]] if names else ()
+    makers: dict[str, Callable[[], np.ndarray]] = {}
+    for m in (m for m in first if sum(m in space for space in spaces.values()) > 1):
+        sides = [_Side(space, banks, name, m) for name, space in spaces.items()]
+        read = partial(_side_by_side, sides)
+        count = len(banks.rows.get(m, ()))  # classes are few, and read at once
+        makers[m] = partial(in_blocks, count, read) if count else partial(read, slice(None))
+    return LazySpace(makers)
 
 
-def _side_by_side(spaces: Sequence[tuple[LazySpace, int]], modality: str) -> np.ndarray:
-    """Return unit rows of all spaces side by side, zeros for one that lacks the modality."""
-    rows = [space.get(modality) for space, _ in spaces]
-    count = next(len(own) for own in rows if own is not None)
-    blocks = [
-        np.zeros((count, dim), np.float32) if own is None else own
-        for own, (_, dim) in zip(rows, spaces, strict=True)
-    ]
-    return unit_rows(np.hstack(blocks))
+class _Side(NamedTuple):
+    """The rows of one space in a mean of scores; zeros if it lacks the modality."""
+
+    space: LazySpace
+    banks: BankSet
+    name: str
+    modality: str
+
+    def read(self, rows: slice) -> np.ndarray:
+        if self.modality == CLASS and CLASS in self.space:
+            return self.space[CLASS][rows]
+        if self.modality in self.space:
+            return self.banks[self.name, self.modality][rows]
+        return np.zeros((1, self.banks.dim(self.name)), np.float32)
+
+
+def _side_by_side(sides: Sequence[_Side], rows: slice) -> np.ndarray:
+    """Return unit rows of all spaces side by side."""
+    blocks = [side.read(rows) for side in sides]
+    count = max(map(len, blocks))
+    wide = [np.broadcast_to(block, (count, block.shape[1])) for block in blocks]
+    return unit_rows(np.hstack(wide))
+
+
+class _InBlocks(dict[int, Parts]):
+    """Parts of some rows by the first row, computed once and kept."""
+
+    def __init__(self, compute: Callable[[slice], Parts]) -> None:
+        self._compute = compute
+
+    def at(self, rows: slice) -> Parts:
+        """Return the parts of a block."""
+        if rows.start not in self:
+            self[rows.start] = self._compute(rows)
+        return self[rows.start]
 
 
 class FusedSpaces:
@@ -87,7 +130,7 @@ class FusedSpaces:
 
     def __init__(self, spaces: Mapping[str, FusedSpace], banks: BankSet) -> None:
         self._spaces, self._banks = spaces, banks
-        self._parts: dict[str, Parts] = {}
+        self._parts: dict[str, _InBlocks] = {}
         self._classes: dict[str, np.ndarray] = {}
 
     def models(self) -> dict[str, LazySpace]:
@@ -103,9 +146,9 @@ class FusedSpaces:
         return found
 
     def _rows(self, name: str, modality: str) -> np.ndarray:
-        if modality not in self._parts:
-            self._parts[modality] = self._parts_of(modality, slice(None))
-        return self._spaces[name].mix(modality, self._parts[modality])
+        count, space = len(self._banks.rows[modality]), self._spaces[name]
+        parts = self._parts.setdefault(modality, _InBlocks(partial(self._parts_of, modality)))
+        return in_blocks(count, lambda rows: space.mix(modality, parts.at(rows)))
 
     def _class_rows(self, name: str) -> np.ndarray:
         """Return the rows of the classes; prompts are fused block by block, for all spaces."""
@@ -127,7 +170,8 @@ class FusedSpaces:
 def models_of(rows: Mapping[str, Row], banks: BankSet) -> dict[str, LazySpace]:
     """Return every row of a table as a space over a split.
 
-    A native space that the banks lack has no modality, and is left out of a mean of scores.
+    Spaces of the same bonds are neighbours: their parts can go when the last of them has gone. A
+    native space that the banks lack has no modality, and is left out of a mean of scores.
     """
     fused = {name: row for name, row in rows.items() if isinstance(row, FusedSpace)}
     found: dict[str, LazySpace] = {}
@@ -139,7 +183,7 @@ def models_of(rows: Mapping[str, Row], banks: BankSet) -> dict[str, LazySpace]:
             found[name] = native_space(row, banks)
         elif isinstance(row, tuple):
             found[name] = mean_of_scores([one for one in row if one in here], banks)
-    return {name: found[name] for name in rows}
+    return found
 
 
 def _of_same_bonds(fused: Mapping[str, FusedSpace]) -> list[dict[str, FusedSpace]]:

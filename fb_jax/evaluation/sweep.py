@@ -1,36 +1,46 @@
-"""Sweeps over the factors: retrieval against the weights of the expert (Figures 3-6)."""
+"""Sweeps over the factors: every task against the weights of the expert (Figures 3-6)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet, Progress, no_progress
-from fb_jax.banks.directions import LEAST_NORM
-from fb_jax.evaluation.bilinear import Mixture, recall_surface
+from fb_jax.evaluation.bilinear import Mixture, norms_of, recall_surface
+from fb_jax.evaluation.class_surfaces import accuracy_surface, class_mixtures, precision_surface
+from fb_jax.evaluation.classes import CLASS, TEXT
+from fb_jax.evaluation.headline import MAP, R1, headline, metric_of
 from fb_jax.evaluation.models import tables_for, unified_rows
-from fb_jax.evaluation.retrieval import retrieval
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
 MOST_POINTS = 1 << 22
 """Maximum number of combinations of factors that are compared."""
 
 
+NO_FACTOR = "(no other factor)"
+"""The second axis of the plane of a space with one factor."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """R@1 over a grid of factors.
+    """The score of every task over a grid of factors.
+
+    A task is a pair of modalities (``audio-text``), or media and their classes (``audio-class``),
+    whose factor is that of the texts that name them. Tasks of several splits have the name of the
+    split in front (``audiocaps audio-text``).
 
     Attributes:
         modalities: Modalities with a factor.
         grid: Values that each factor takes.
-        surfaces: Pair of modalities (``audio-text``) to R@1 in percent, ``[g, g]``: the factor of
-            its first modality down the rows. A modality without a factor has one row or column.
-        unified: Pair of modalities to R@1 of the unified space, native or an earlier stage.
+        surfaces: Task to score in percent, ``[g, h]``: the factor of its first modality down the
+            rows. A modality without a factor has one row or column.
+        unified: Task to the score of the unified space, native or an earlier stage.
         symbol: The paper's name of a factor: lambda after a displacement, else sigma.
+        metrics: Task to what its score is: R@1 (also where it is missing), top-1 or mAP.
     """
 
     modalities: tuple[str, ...]
@@ -38,34 +48,47 @@ class Sweep:
     surfaces: dict[str, Float[np.ndarray, "_ _"]]
     unified: dict[str, float]
     symbol: str = "sigma"
+    metrics: dict[str, str] = field(default_factory=dict)
 
-    def over_factors(self, pair: str) -> Float[np.ndarray, ...]:
-        """Return the R@1 of a pair with one axis for every modality that has a factor.
+    def metric(self, task: str) -> str:
+        """Return what the score of a task is."""
+        return self.metrics.get(task, R1)
 
-        The axis of a modality that is not in the pair has length 1.
+    def over_factors(self, task: str) -> Float[np.ndarray, ...]:
+        """Return the score of a task with one axis for every modality that has a factor.
+
+        The axis of a modality that is not in the task has length 1.
         """
-        owners = [m for m in pair.split("-") if m in self.modalities]
-        surface = self.surfaces[pair].reshape([len(self.grid)] * len(owners))
+        owners = [m for m in owners_of(task) if m in self.modalities]
+        surface = self.surfaces[task].reshape([len(self.grid)] * len(owners))
         order = sorted(range(len(owners)), key=lambda i: self.modalities.index(owners[i]))
         shape = [len(self.grid) if m in owners else 1 for m in self.modalities]
         return surface.transpose(order).reshape(shape)
 
-    def plane(self, pair: str, at: Factors) -> Float[np.ndarray, "g h"]:
-        """Return the R@1 of a pair over the first two factors, the first one down the rows.
+    def plane(self, task: str, at: Factors) -> Float[np.ndarray, "g h"]:
+        """Return the score of a task over the first two factors, the first one down the rows.
+
+        With one factor, all columns are alike.
 
         Args:
-            pair: Pair of modalities.
+            task: Name of a surface.
             at: The other factors; the nearest of the grid is taken.
         """
-        swept = np.broadcast_to(self.over_factors(pair), [len(self.grid)] * len(self.modalities))
+        swept = np.broadcast_to(self.over_factors(task), [len(self.grid)] * len(self.modalities))
         for modality in reversed(self.modalities[2:]):
             nearest = np.abs(np.subtract(self.grid, at[modality])).argmin()
             swept = swept[..., int(nearest)]
-        return swept
+        return swept if swept.ndim == 2 else np.tile(swept[:, None], len(self.grid))
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Names of the factors of a plane; ``NO_FACTOR`` if there is only one."""
+        first, second = (*self.modalities[:2], NO_FACTOR)[:2]
+        return first, second
 
     def to_dict(self) -> dict[str, Any]:
         """Return the surfaces as JSON types."""
-        surfaces = {pair: surface.tolist() for pair, surface in self.surfaces.items()}
+        surfaces = {task: surface.tolist() for task, surface in self.surfaces.items()}
         own = {part.name: getattr(self, part.name) for part in fields(self)}
         modalities, grid = list(self.modalities), list(self.grid)
         return own | {"modalities": modalities, "surfaces": surfaces, "grid": grid}
@@ -77,10 +100,23 @@ class Sweep:
         return hash((self.modalities, tuple(self.grid), self.symbol))
 
     def __str__(self) -> str:
+        metrics = dict.fromkeys(map(self.metric, self.surfaces))
         return (
-            f"R@1 of {', '.join(self.surfaces)} at {len(self.grid)} values of "
+            f"{', '.join(metrics)} of {', '.join(self.surfaces)} at {len(self.grid)} values of "
             f"{self.symbol} of {', '.join(self.modalities)}"
         )
+
+
+def pair_of(task: str) -> tuple[str, str]:
+    """Return the two modalities of a task, without the name of its split."""
+    left, right = task.rsplit(" ", 1)[-1].split("-")
+    return left, right
+
+
+def owners_of(task: str) -> tuple[str, str]:
+    """Return the modalities whose factors a task depends on: of classes, those of their prompts."""
+    left, right = pair_of(task)
+    return left, TEXT if right == CLASS else right
 
 
 def sweep(
@@ -89,33 +125,51 @@ def sweep(
     grid: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> Sweep:
-    """Evaluate R@1 for every pair of modalities at every pair of factors.
+    """Evaluate every task of a split at every pair of factors.
 
     Args:
         space: The fused space.
-        banks: Its native spaces over a split with pairs. Choose factors on validation.
+        banks: Its native spaces over a split with pairs or labels. Choose factors on validation.
         grid: Values of a factor, 0 to 1; None: see ``grid_for``.
-        progress: Called with the number of pairs of modalities just done.
+        progress: Called with the number of tasks just done.
 
     Returns:
-        The surfaces, of the pairs of modalities that the unified space also has rows of.
+        The surfaces; the unified space has 0 where it lacks a modality.
 
     Raises:
         FreeBindError: The banks have no pairs of modalities that can be fused.
     """
     grid = grid_for(len(space.weighted)) if grid is None else grid
     mixtures = {m: mixture_of(space, m, part, grid) for m, part in parts_of(space, banks).items()}
-    surfaces, unified = {}, {}
+    surfaces, unified, metrics = {}, {}, {}
     before = unified_rows(space, banks)
-    for (left, right), table in tables_for(space, banks).items():
-        if not {left, right} <= mixtures.keys() & before.keys():
+    for pair, table in tables_for(space, banks).items():
+        task = "-".join(pair)
+        if not {*owners_of(task)} <= mixtures.keys():
             continue
-        surfaces[f"{left}-{right}"] = recall_surface(mixtures[left], mixtures[right], table)
-        found = retrieval(before[left], before[right], table, metrics=["R@1"])
-        unified[f"{left}-{right}"] = found["R@1"]
+        surfaces[task], metrics[task] = (
+            _surface(mixtures, pair, table, banks),
+            metric_of(pair, table),
+        )
+        known = {*pair} <= before.keys()  # experts may bring modalities
+        unified[task] = headline(before, pair, table) if known else 0.0
         progress(1)
     symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
-    return Sweep(space.weighted, grid, surfaces, unified, symbol)
+    return Sweep(space.weighted, grid, surfaces, unified, symbol, metrics)
+
+
+def _surface(
+    mixtures: Mapping[str, Mixture],
+    pair: tuple[str, str],
+    table: Integer[np.ndarray, "p 2"],
+    banks: BankSet,
+) -> Float[np.ndarray, "g h"]:
+    left, right = pair
+    if right != CLASS:
+        return recall_surface(mixtures[left], mixtures[right], table)
+    classes = class_mixtures(mixtures[TEXT], banks.pairs(CLASS, TEXT))
+    surface = precision_surface if metric_of(pair, table) == MAP else accuracy_surface
+    return surface(mixtures[left], classes, table)
 
 
 def mixture_of(space: FusedSpace, modality: str, parts: Parts, grid: Sequence[float]) -> Mixture:
@@ -123,10 +177,9 @@ def mixture_of(space: FusedSpace, modality: str, parts: Parts, grid: Sequence[fl
     stage = space.last
     components = np.stack(stage.components(parts))
     if len(components) == 1:
-        return Mixture(components, np.ones((1, 1), np.float32), np.ones_like(components[:, :, 0]))
+        return Mixture.fixed(components[0])
     shares = np.array([stage.shares(modality, factor) for factor in grid], np.float32)
-    squares = np.einsum("ind,jnd->ijn", components, components)
-    norms = np.sqrt(np.maximum(np.einsum("gi,gj,ijn->gn", shares, shares, squares), LEAST_NORM**2))
+    norms = norms_of(components, shares)
     return Mixture(components, shares, norms if stage.normalise else np.ones_like(norms))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.errors import unknown
 from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import CLASS
+from fb_jax.evaluation.memory import LIMIT, block_bytes
+from fb_jax.evaluation.metrics import require_metric
 from fb_jax.evaluation.models import pair_tables, samples_of
+from fb_jax.evaluation.origin import origin
 from fb_jax.evaluation.paper import MAIN, Figures, paper_figures, paper_row
-from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.retrieval import Samples
 from fb_jax.evaluation.spaces import Row, models_of
 from fb_jax.evaluation.table import Cell, Cells, TaskTable
@@ -24,10 +27,11 @@ def tabulate(
     sets: Mapping[str, BankSet],
     *,
     tasks: Iterable[str] | None = None,
+    metrics: Sequence[str] | None = None,
     title: str = "",
     paper: Mapping[str, str] | str | None = None,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008  (frozen)
-    memory: int = SCORE_BYTES,
+    memory: int = LIMIT,
     progress: Progress = no_progress,
 ) -> TaskTable:
     """Measure some models on every task that some splits have.
@@ -38,39 +42,52 @@ def tabulate(
         sets: Split to banks of the native spaces; all rows are measured on the items that they all
             have.
         tasks: Names of tasks to keep, in this order; None keeps all.
+        metrics: Metrics of retrieval; None takes those of the tasks, R@1 and R@5.
         title: Title of the table.
         paper: Row to the paper's row, or the number of a table of the paper whose rows have the
             names of ours; None finds the rows of Tables 3 and 4.
         bootstrap: Resampling of the items, for the intervals.
-        memory: Bytes for a block of scores.
+        memory: Bytes that the evaluation may take; figures do not depend on it.
         progress: Called with the number of rows just measured on a split.
 
     Returns:
         The table. Columns without any figure are left out, cells that cannot be measured are blank.
 
     Raises:
-        FreeBindError: There is no such task.
+        FreeBindError: There is no such task, or a split needs more memory.
     """
     found = {task.name: task for name in sets for task in tasks_on(name, sets[name])}
     for name in tasks or ():
         if name not in found:
             raise unknown("task", name, found, "these splits")
-    wanted = [found[name] for name in (tasks or found)]
+    for name in metrics or ():
+        require_metric(name)
+    wanted = [_with_metrics(found[name], metrics) for name in (tasks or found)]
     samples: dict[str, dict[str, Samples]] = {row: {} for row in rows}
-    items = {}
-    for split in dict.fromkeys(task.split for task in wanted):
-        own = [task for task in wanted if task.split == split]
+    items: dict[str, dict[str, int]] = {}
+    by_split = {name: [task for task in wanted if task.split == name] for name in sets}
+    by_split = {name: own for name, own in by_split.items() if own}
+    blocks = {
+        name: block_bytes(rows, sets[name], [task.pair for task in own], memory)
+        for name, own in by_split.items()
+    }
+    for split, own in by_split.items():
         tables = {task.pair: sets[split].pairs(*task.pair) for task in own}
-        metrics = {task.pair: task.metrics for task in own}
+        names = {task.pair: task.metrics for task in own}
         items |= {task.name: _asked(task, tables[task.pair]) for task in own}
         models = models_of(rows, sets[split])
-        for row in rows:
-            by_pair = samples_of(models.pop(row), tables, metrics, bootstrap, memory)
+        for row in list(models):
+            by_pair = samples_of(models.pop(row), tables, names, bootstrap, blocks[split])
             samples[row] |= {t.name: by_pair[t.pair] for t in own if t.pair in by_pair}
             progress(1)
     shown = tuple(task for task in wanted if any(task.name in own for own in samples.values()))
     theirs = _paper_rows(rows, paper)
-    return TaskTable(_cells(samples), shown, title, theirs, items, samples)
+    about = origin({name: sets[name] for name in by_split}, rows) | {"bootstrap": asdict(bootstrap)}
+    return TaskTable(_cells(samples), shown, title, theirs, items, samples, about)
+
+
+def _with_metrics(task: Task, metrics: Sequence[str] | None) -> Task:
+    return task if metrics is None or CLASS in task.pair else replace(task, metrics=tuple(metrics))
 
 
 def tasks_on(name: str, banks: BankSet) -> list[Task]:

@@ -78,10 +78,14 @@ def class_metrics(labels: Integer[np.ndarray, "p 2"], several: bool = False) -> 
     return (MAP,) if several else ACCURACIES
 
 
+def data_set(banks: BankSet) -> DataSet | None:
+    """Return what a split's ``dataset.json`` says; None if it has none."""
+    record = Path(banks.split.path) / "dataset.json"
+    return files.read_json(record, DataSet) if record.exists() else None
+
+
 def several_classes(banks: BankSet) -> bool:
     """Return whether a split is of a data set whose items may have several classes."""
-    record = Path(banks.split.path) / "dataset.json"
-    if not record.exists():
-        return False
-    task = PAPER_TASKS.get(files.read_json(record, DataSet).dataset)
+    known = data_set(banks)
+    task = PAPER_TASKS.get(known.dataset) if known else None
     return task is not None and task.metrics == (MAP,)

@@ -61,11 +61,12 @@ def require_base(
         dims: Its native spaces and their dimensions.
     """
     first = stage.bonds[0]
-    fits = first.dim("unified") == dim and set(first.modalities) <= set(modalities)
+    own = first.spec.unified_modalities
+    fits = first.dim("unified") == dim and set(own) <= set(modalities)
     if not fits or (name and name != first.unified):
         raise FreeBindError(
             "the base is not the unified space of these bonds",
-            expected=_signature(first.unified, first.dim("unified"), first.modalities),
+            expected=_signature(first.unified, first.dim("unified"), own),
             got=_signature(name or "a space without a name", dim, modalities),
             fix="give the fused space whose rows these bonds were trained on",
         )

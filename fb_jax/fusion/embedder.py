@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from fb_jax.banks import to_numpy
 from fb_jax.banks.directions import require_matrix
@@ -46,7 +46,8 @@ def find_encoder(space: str, device: str) -> ItemEncoder:
     """
     known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if space not in known:
-        raise unknown("encoder of", space, known, hint="pass one: Embedder(space, {name: encoder})")
+        hint = f"pass one: Embedder(space, {{{space!r}: encoder}}), or --encoder {space}=ENCODER"
+        raise unknown("encoder of", space, known, hint=hint)
     encoder: ItemEncoder = known[space].load()(weights=None, device=device)
     return encoder
 
@@ -93,15 +94,20 @@ class Embedder:
             raise FreeBindError(
                 "there is nothing to embed", expected="a list of captions or paths", got=repr(items)
             )
-        rows = {
-            name: self._encoded(name, modality, items) for name in self.space.spaces_of(modality)
-        }
+        rows = {name: self.encode(name, modality, items) for name in self.space.spaces_of(modality)}
         return self.space.fuse(modality, rows, self.precision)
 
-    def _encoded(self, space: str, modality: str, items: Sequence[str | Path]) -> np.ndarray:
+    def encoder(self, space: str) -> ItemEncoder:
+        """Return the encoder of a native space; one that is found by entry point is loaded now."""
         auto = "cuda" if platform() == "gpu" else "cpu"
         device = auto if self.device == "auto" else self.device
-        encoder = self.encoders[space] if space in self.encoders else find_encoder(space, device)
+        return self.encoders[space] if space in self.encoders else find_encoder(space, device)
+
+    def encode(
+        self, space: str, modality: str, items: Sequence[str | Path]
+    ) -> Float[np.ndarray, "n d"]:
+        """Return the rows of items in one native space, of any norm; see ``embed``."""
+        encoder = self.encoder(space)
         blocks = [items[start : start + self.batch] for start in range(0, len(items), self.batch)]
         return np.concatenate([_encode(encoder, space, modality, block) for block in blocks])
 

@@ -19,6 +19,9 @@ CHOSEN = "chosen"
 HALFWAY = "halfway"
 """The preset of experts of other kinds than the paper's: every factor is 0.5 [O]."""
 
+UNIFIED_ALONE = "unified_alone"
+"""The preset of experts that bring modalities: what the unified space has is its own alone."""
+
 EQUAL = "equal"
 """The preset of a direct sum: every space has the same weight, so that the scores of modalities
 that all spaces have are the mean of the spaces' scores [O]."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
@@ -18,11 +19,6 @@ from fb_jax.fusion.sums import FILL, DirectSum, make_stage
 from fb_jax.projector import Bond, BondSpec, Variables
 
 AGAIN = "get the folder again from where it came"
-LEAVES = {
-    "linear": ("params", ("kernel",)),
-    "norm": ("params", ("scale", "shift")),
-    "running": ("batch_stats", ("mean", "var")),
-}
 
 
 def digest(space: FusedSpace) -> str:
@@ -48,11 +44,10 @@ def stage_tensors(stage: Stage) -> dict[str, np.ndarray]:
     ``EXPERT.LAYER.NAME`` have a leading axis of members; ``basis`` are the directions of a cut.
     """
     tensors = {
-        f"{bond.expert}.{layer}.{name}": leaf
+        f"{bond.expert}.{name}": leaf
         for bond in stage.bonds
         for collection in jax.device_get(bond.variables) or ()
-        for layer, leaves in collection.items()
-        for name, leaf in leaves.items()
+        for name, leaf in flatten_dict(collection, sep=".").items()
     }
     tensors |= {"basis": stage.basis} if isinstance(stage, CutSum) else {}
     return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in tensors.items()}
@@ -115,16 +110,12 @@ def _read_bond(
     about: dict[str, Any], tensors: dict[str, np.ndarray], stage: int, where: object
 ) -> Bond:
     spec = BondSpec.from_json(about, where)
-    prefix, members = f"{stage}.{spec.expert}", len(spec.members)
-    widths = {"in": (spec.dim_in, spec.hidden), "out": (spec.hidden, spec.dim_out)}
-    collections: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for end, (rows, columns) in widths.items():
-        for kind, (collection, names) in LEAVES.items():
-            layer = f"{'norm' if kind == 'running' else kind}_{end}"
-            shape = (members, rows, columns) if kind == "linear" else (members, columns)
-            leaves = {n: _take(tensors, f"{prefix}.{layer}.{n}", shape, where) for n in names}
-            collections[collection][layer] = leaves
-    return Bond(spec, Variables(**collections))
+    shapes = jax.eval_shape(spec.init, jax.random.key(0))
+    read = lambda collection: {  # noqa: E731
+        name: _take(tensors, f"{stage}.{spec.expert}.{name}", leaf.shape, where)
+        for name, leaf in flatten_dict(collection, sep=".").items()
+    }
+    return Bond(spec, Variables(*(unflatten_dict(read(part), sep=".") for part in shapes)))
 
 
 def _take(

@@ -181,7 +181,8 @@ class FusedSpace:
 
         An item must have a row in the first of them; experts may lack it.
         """
-        names = [self.stages[0].unified]
+        first = self.stages[0].bonds[0]
+        names = [first.unified] if modality in first.spec.unified_modalities else []
         for stage in self.stages:
             if modality in stage.tuned_rows:
                 names = [stage.tuned_rows[modality]]
@@ -218,7 +219,7 @@ class FusedSpace:
         # Tuned rows replace what earlier stages fuse, so that their native rows are not needed.
         start = max((i for i, s in enumerate(self.stages) if modality in s.tuned_rows), default=0)
         fused = native.get(self.stages[0].unified, np.empty(0))
-        for stage in self.stages[start:-1]:
+        for stage in (s for s in self.stages[start:-1] if modality in s.modalities):
             fused = stage.mix(modality, stage.parts(modality, fused, native, precision))
         return self.last.parts(modality, fused, native, precision)
 

@@ -22,6 +22,7 @@ from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import CHOSEN, PRESETS, Factors
 from fb_jax.numerics import Precision
 from fb_jax.projector import Bond
+from fb_jax.pseudo import in_order
 
 NativeRows = Mapping[str, Float32[np.ndarray, "n _"]]
 """Native space to ``[n, d]`` unit rows of the same items."""
@@ -90,8 +91,8 @@ class Stage(ABC):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modalities of the result: those of the unified space."""
-        return self.bonds[0].modalities
+        """Modalities of the result: those of the unified space, and what experts bring."""
+        return in_order({m for bond in self.bonds for m in bond.modalities})
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -100,8 +101,9 @@ class Stage(ABC):
 
     @property
     def weighted(self) -> tuple[str, ...]:
-        """Modalities with an expert part, and so with a factor."""
-        return tuple(dict.fromkeys([*self.shared, *(m for b in self.bonds for m in b.weighted)]))
+        """Modalities with a unified and an expert part, and so with a factor."""
+        both = {m for bond in self.bonds for m in bond.weighted}
+        return tuple(m for m in dict.fromkeys([*self.shared, *self.modalities]) if m in both)
 
     @property
     @abstractmethod
@@ -191,7 +193,7 @@ class Stage(ABC):
     ) -> Float32[np.ndarray, "n d"]:
         """Return the unit rows Psi(x) of unified rows x, which an earlier stage may shorten."""
         unit = self._unit(modality, unified)
-        return self._unit(modality, bond.to_target("unified", unit, precision))
+        return self._unit(modality, bond.to_target("unified", modality, unit, precision))
 
     def _refuse_short(self, modality: str, norms: np.ndarray) -> None:
         fix = "choose other factors (or a cut of more dimensions), or leave these items out"
@@ -261,9 +263,10 @@ def _require_compatible(bonds: tuple[Bond, ...], direct: bool) -> None:
     if not bonds:
         raise FreeBindError("a fused space needs a bond", got="none")
     first, kinds = bonds[0], {bond.kind for bond in bonds}
-    ends = {(bond.unified, bond.modalities, bond.dim("unified")) for bond in bonds}
+    ends = {(b.unified, b.spec.unified_modalities, b.dim("unified")) for b in bonds}
     experts = [bond.expert for bond in bonds]
-    mixed = len(kinds) > 1 or "displacement" in kinds or len(ends) > 1
+    alone = any(bond.spec.route("unified", bond.modalities[0]) is not None for bond in bonds)
+    mixed = len(kinds) > 1 or (alone and not direct) or len(ends) > 1
     if len(bonds) > 1 and mixed:
         raise FreeBindError(
             "these bonds do not go into one space",

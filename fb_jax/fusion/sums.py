@@ -29,7 +29,7 @@ from jaxtyping import Float32
 from fb_jax.banks import unit_rows
 from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
-from fb_jax.fusion.factors import EQUAL, Factors, fitting, halfway
+from fb_jax.fusion.factors import EQUAL, UNIFIED_ALONE, Factors, fitting, halfway
 from fb_jax.fusion.stage import NativeRows, Parts, Stage
 from fb_jax.numerics import Precision
 from fb_jax.projector import Bond
@@ -50,21 +50,29 @@ class WeightedSum(Stage):
         return self.bonds[0].spec.dim_out
 
     def _fitting_presets(self) -> dict[str, Factors]:
-        """Return the presets for exactly the experts' modalities, or ``HALFWAY``."""
-        return fitting(self.presets, self.weighted)
+        """Return the presets for exactly the experts' modalities, or ``HALFWAY``.
+
+        If experts bring modalities that the unified space lacks, its own rows come first, as in the
+        authors' inference of C-MCR and Ex-MCR [C].
+        """
+        alone = {UNIFIED_ALONE: dict.fromkeys(self.weighted, 0.0)}
+        brought = any(bond.spec.lacking for bond in self.bonds)
+        return (alone if brought else {}) | fitting(self.presets, self.weighted)
 
     def _parts(
         self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
     ) -> Parts:
         """See ``Stage``. With n experts: unit(mean of all their members' unit outputs) [C]."""
-        if self.bonds[0].direction.source == "unified":
-            unified = self._projected(self.bonds[0], modality, unified, precision)
         outputs = [
-            bond.to_target("expert", native[bond.expert], precision)
+            bond.to_target("expert", modality, native[bond.expert], precision)
             for bond in self.bonds
             if bond.expert in native
         ]
         expert = self._unit(modality, np.mean(outputs, axis=0)) if outputs else None
+        if expert is not None and modality not in self.bonds[0].spec.unified_modalities:
+            return Parts(expert, None)  # the experts alone have it
+        if self.bonds[0].spec.route("unified", modality) is not None:
+            unified = self._projected(self.bonds[0], modality, unified, precision)
         return Parts(unified, expert)
 
     def shares(self, modality: str, factor: float) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from fb_jax import files
@@ -22,6 +23,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Stage, digest
 from fb_jax.interop.onnx_graph import Graph
 from fb_jax.projector import Bond
+from fb_jax.pseudo import Side
 
 MOST_BYTES = (1 << 31) - (1 << 20)
 """Maximum size of the projectors: Protobuf has no larger messages, and the graph needs room."""
@@ -53,7 +55,8 @@ def write_onnx(space: FusedSpace, path: Path | str) -> None:
 
 def _require_small(space: FusedSpace) -> None:
     bonds = [bond for stage in space.stages for bond in stage.bonds]
-    if (size := sum(array.nbytes for bond in bonds for array in bond.folded)) > MOST_BYTES:
+    numbers = jax.tree.leaves([bond.variables for bond in bonds])
+    if (size := sum(array.nbytes for array in numbers)) > MOST_BYTES:
         raise FreeBindError(
             "this space is too large for an ONNX file",
             where=space.title,
@@ -85,6 +88,8 @@ def _fused(graph: Graph, space: FusedSpace, modality: str) -> str:
     start = max((i for i, s in enumerate(space.stages) if modality in s.tuned_rows), default=0)
     fused = native.get(space.stages[0].unified, "")
     for number, stage in list(enumerate(space.stages))[start:]:
+        if modality not in stage.modalities:
+            continue
         factor = ""
         if (own := stage.factors.get(modality)) is not None:
             last = stage is space.last
@@ -114,7 +119,10 @@ class _Route:
         if isinstance(stage, DirectSum):
             mixed = self._direct_sum(stage, number, unified, factor)
         else:
-            if stage.bonds[0].direction.source == "unified":
+            spec = stage.bonds[0].spec
+            if self.modality not in spec.unified_modalities:
+                return self._expert(stage, number)
+            if spec.route("unified", self.modality) is not None:
                 unified = self._projected(stage.bonds[0], number, unified)
             if self.modality not in stage.shared:
                 return unified
@@ -123,17 +131,18 @@ class _Route:
 
     def _weighted_sum(self, stage: Stage, number: int, unified: str, factor: str) -> str:
         """Add ``(1 - s) * unified part + s * expert part``."""
-        graph = self.graph
+        graph, expert = self.graph, self._expert(stage, number)
+        rest = graph.add("Sub", graph.constant(1), factor)
+        return graph.total([graph.add("Mul", unified, rest), graph.add("Mul", expert, factor)])
+
+    def _expert(self, stage: Stage, number: int) -> str:
+        """Add the unit mean of the experts' outputs."""
         outputs = [
-            self._mixture(bond, number, self.native[bond.expert])
-            if bond.direction.source == "expert"
-            else self.native[bond.expert]
+            self._to_target(bond, "expert", number, self.native[bond.expert])
             for bond in stage.bonds
             if self.modality in bond.shared
         ]
-        expert = graph.unit(graph.total(outputs))
-        rest = graph.add("Sub", graph.constant(1), factor)
-        return graph.total([graph.add("Mul", unified, rest), graph.add("Mul", expert, factor)])
+        return self.graph.unit(self.graph.total(outputs))
 
     def _direct_sum(self, stage: DirectSum, number: int, unified: str, factor: str) -> str:
         """Add ``[sqrt(1 - w) u ; sqrt(w_1) e_1 ; ...]``, cut to the basis if there is one."""
@@ -153,7 +162,11 @@ class _Route:
         return rows
 
     def _projected(self, bond: Bond, number: int, unified: str) -> str:
-        return self.graph.unit(self._mixture(bond, number, self.graph.unit(unified)))
+        return self.graph.unit(self._to_target(bond, "unified", number, self.graph.unit(unified)))
 
-    def _mixture(self, bond: Bond, number: int, rows: str) -> str:
-        return self.graph.mixture(rows, bond.folded, f"{number}.{bond.expert}")
+    def _to_target(self, bond: Bond, side: Side, number: int, rows: str) -> str:
+        """Add what ``Bond.to_target`` computes."""
+        if (route := bond.spec.route(side, self.modality)) is None:
+            return rows
+        name = ".".join(filter(None, [str(number), bond.expert, route]))
+        return self.graph.mixture(rows, bond.folded(route), name)

@@ -78,12 +78,12 @@ class Graph:
 
     def mixture(self, rows: str, folded: Folded, name: str) -> str:
         """Return the mean of the members' unit outputs, as ``mean_output`` computes it."""
-        numbers = [
-            self.constant(array, f"{name}.{field}") for field, array in folded._asdict().items()
-        ]
-        hidden = self.add("Relu", self._affine(rows, *numbers[:2]))
-        outputs = self.unit(self._affine(hidden, *numbers[2:]))
-        return self.add("ReduceMean", outputs, self._axis(0), keepdims=0)
+        for layer, (weight, bias) in enumerate(zip(*folded, strict=True)):
+            numbers = (("weight", weight), ("bias", bias))
+            held = [self.constant(x, f"{name}.{kind}_{layer}") for kind, x in numbers]
+            rows = self._affine(rows, *held)
+            rows = rows if layer % 2 else self.add("Relu", rows)
+        return self.add("ReduceMean", self.unit(rows), self._axis(0), keepdims=0)
 
     def _affine(self, rows: str, weight: str, bias: str) -> str:
         return self.add("Add", self.add("MatMul", rows, weight), bias)

@@ -1,21 +1,23 @@
 """The projector, and the mixture of one projector for every subset of the starts."""
 
-from fb_jax.projector.bond import DIRECTIONS, Bond, BondKind, BondSpec, Direction, End
+from fb_jax.projector.bond import Bond
 from fb_jax.projector.fold import Folded, fold, mean_output
 from fb_jax.projector.mixture import (
     Subset,
     Variables,
     init_mixture,
     init_projector,
-    parameter_count,
     project_members,
     subset_name,
     subsets,
 )
+from fb_jax.projector.pipelines import PIPELINES, Pipeline, PipelineName
 from fb_jax.projector.projector import BatchNorm, Projector
+from fb_jax.projector.spec import DIRECTIONS, BondKind, BondSpec, Direction, End
 
 __all__ = [
     "DIRECTIONS",
+    "PIPELINES",
     "BatchNorm",
     "Bond",
     "BondKind",
@@ -23,6 +25,8 @@ __all__ = [
     "Direction",
     "End",
     "Folded",
+    "Pipeline",
+    "PipelineName",
     "Projector",
     "Subset",
     "Variables",
@@ -30,7 +34,6 @@ __all__ = [
     "init_mixture",
     "init_projector",
     "mean_output",
-    "parameter_count",
     "project_members",
     "subset_name",
     "subsets",

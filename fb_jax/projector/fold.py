@@ -9,7 +9,7 @@ In evaluation mode a BatchNorm is affine, so it and the Linear before it are one
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fb_jax.numerics import Precision, matmul, normalised
+from fb_jax.projector.mcr import GAP
 from fb_jax.projector.mixture import Variables
 from fb_jax.projector.projector import BatchNorm
 
@@ -25,51 +26,69 @@ MAX_ROWS, MIN_ROWS = 4096, 8
 
 
 class Folded(NamedTuple):
-    """The numbers of p members in evaluation mode: unit(relu(x W_in + b_in) W_out + b_out).
+    """The numbers of p members in evaluation mode, for one route.
+
+    ``unit(... relu(x W_0 + b_0) W_1 + b_1 ...)``: a ReLU follows every even layer.
 
     Attributes:
-        weight_in: ``[p, d_in, h]``.
-        bias_in: ``[p, 1, h]``.
-        weight_out: ``[p, h, d_out]``.
-        bias_out: ``[p, 1, d_out]``.
+        weights: ``[p, d, d']`` for each layer.
+        biases: ``[p, 1, d']`` for each layer.
     """
 
-    weight_in: Float[Array, "p d_in h"]
-    bias_in: Float[Array, "p 1 h"]
-    weight_out: Float[Array, "p h d_out"]
-    bias_out: Float[Array, "p 1 d_out"]
+    weights: tuple[Float[Array, "p _ _"], ...]
+    biases: tuple[Float[Array, "p 1 _"], ...]
 
 
-def fold(variables: Variables) -> Folded:
+def fold(variables: Variables, route: str = "") -> Folded:
     """Fold each BatchNorm into the Linear before it, in float64.
 
     Args:
         variables: Numbers of a mixture, leading axis p.
+        route: See ``fb_jax.projector.mcr``.
 
     Returns:
         The same functions, in the variables' dtype.
     """
-    layers = [_affine(variables, layer) for layer in ("in", "out")]
-    return Folded(*(jnp.asarray(array) for layer in layers for array in layer))
+    layers = [_affine(*mlp, layer) for mlp in _mlps(variables, route) for layer in ("in", "out")]
+    if route == GAP:  # a Linear before a Linear is one Linear
+        gap, (weight, bias) = variables.params[GAP], layers[0]
+        kernel, shift = (np.asarray(gap[name], np.float64) for name in ("kernel", "bias"))
+        layers[0] = kernel @ weight, shift[:, None] @ weight + bias
+    dtype = jax.tree.leaves(variables.params)[0].dtype
+    weights, biases = zip(*layers, strict=True)
+    return Folded(*(tuple(jnp.asarray(x, dtype) for x in side) for side in (weights, biases)))
 
 
-def _affine(variables: Variables, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    linear, norm = variables.params[f"linear_{layer}"], variables.params[f"norm_{layer}"]
-    running = variables.batch_stats[f"norm_{layer}"]
+def _mlps(variables: Variables, route: str) -> list[tuple[Any, Any]]:
+    """Return parameters and statistics of the MLPs on a route, in order."""
+    params, stats = variables
+    if "linear_in" in params:
+        return [(params, stats)]
+    names = ("first", "second") if "first" in params else (route,)
+    return [(params[name], stats[name]) for name in names]
+
+
+def _affine(params: Any, stats: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    linear, norm, running = (
+        params[f"linear_{layer}"],
+        params[f"norm_{layer}"],
+        stats[f"norm_{layer}"],
+    )
     leaves = (linear["kernel"], norm["scale"], norm["shift"], running["mean"], running["var"])
     kernel, scale, shift, mean, var = (np.asarray(leaf, np.float64) for leaf in leaves)
     gain = (scale / np.sqrt(var + BatchNorm.epsilon))[:, None]
-    dtype = linear["kernel"].dtype
-    return (kernel * gain).astype(dtype), (shift[:, None] - mean[:, None] * gain).astype(dtype)
+    return kernel * gain, shift[:, None] - mean[:, None] * gain
 
 
 @partial(jax.jit, static_argnums=2)
 def _mean_output(
     folded: Folded, x: Float[Array, "b d_in"], precision: Precision
 ) -> Float[Array, "b d_out"]:
-    hidden = jax.nn.relu(matmul(x[None], folded.weight_in, precision) + folded.bias_in)
-    outputs = matmul(hidden, folded.weight_out, precision) + folded.bias_out
-    return normalised(outputs).mean(axis=0)
+    rows = x[None]
+    for layer, (weight, bias) in enumerate(zip(*folded, strict=True)):
+        rows = matmul(rows, weight, precision) + bias
+        rows = rows if layer % 2 else jax.nn.relu(rows)
+    return normalised(rows).mean(axis=0)
 
 
 def mean_output(

@@ -7,11 +7,12 @@ loops over members.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -49,13 +50,25 @@ def subset_name(subset: Subset) -> str:
     return "+".join(subset)
 
 
-def init_projector(projector: Projector, key: Array, dim: int) -> Variables:
-    """Return the initial variables of one projector from a space of ``dim`` dimensions."""
-    variables = projector.init(key, jnp.zeros((2, dim)), train=True)
+def init_projector(projector: nn.Module, key: Array, dim: int | Mapping[str, int]) -> Variables:
+    """Return the initial variables of one projector.
+
+    Args:
+        projector: See ``BondSpec.projector``.
+        key: Of the random numbers.
+        dim: Dimension of the rows on each route; a number for a projector with one route.
+    """
+    dims = {"": dim} if isinstance(dim, int) else dim
+    every = lambda module: [  # noqa: E731
+        module(jnp.zeros((2, own)), train=True, route=route) for route, own in dims.items()
+    ]
+    variables = nn.init(every, projector)(key)
     return Variables(variables["params"], variables["batch_stats"])
 
 
-def init_mixture(projector: Projector, key: Array, dim: int, members: int) -> Variables:
+def init_mixture(
+    projector: nn.Module, key: Array, dim: int | Mapping[str, int], members: int
+) -> Variables:
     """Return the initial variables of a mixture: every leaf ``[members, ...]``, all different."""
     init = partial(init_projector, projector, dim=dim)
     return jax.vmap(init)(jax.random.split(key, members))
@@ -67,8 +80,3 @@ def project_members(
     """Return the unit outputs of every member, in evaluation mode."""
     member = lambda v: projector.apply(v.collections(), x)  # noqa: E731
     return jax.vmap(member)(variables)
-
-
-def parameter_count(dim_in: int, dim_out: int, hidden: int) -> int:
-    """Return the number of trained parameters: two kernels, two scales, two shifts."""
-    return dim_in * hidden + hidden * dim_out + 2 * (hidden + dim_out)

@@ -81,21 +81,24 @@ class Projector(nn.Module):
         dim: Dimension of the target space.
         hidden: Width of the hidden layer, 2048 in the authors' released weights [C].
         precision: Precision of the matrix products; the parameters do not depend on it.
+        unit: L2-normalise the output; False for a part of a larger projector.
     """
 
     dim: int
     hidden: int = 2048
     precision: Precision = "float32"
+    unit: bool = True
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b d_in"], *, train: bool = False
+        self, x: Float[Array, "b d_in"], *, train: bool = False, route: str = ""
     ) -> Float[Array, "b d_out"]:
         """Project rows.
 
         Args:
             x: ``[b, d_in]`` unit rows of one modality.
             train: See ``BatchNorm``.
+            route: Of no use here: all rows take one way. See ``fb_jax.projector.mcr``.
 
         Returns:
             ``[b, dim]`` unit rows.
@@ -103,4 +106,5 @@ class Projector(nn.Module):
         x = Linear(self.hidden, self.precision, name="linear_in")(x)
         x = nn.relu(BatchNorm(name="norm_in")(x, train=train))
         x = Linear(self.dim, self.precision, name="linear_out")(x)
-        return normalised(BatchNorm(name="norm_out")(x, train=train))
+        x = BatchNorm(name="norm_out")(x, train=train)
+        return normalised(x) if self.unit else x

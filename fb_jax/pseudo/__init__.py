@@ -11,6 +11,7 @@ from fb_jax.pseudo.plans import (
     Ref,
     Side,
     anchor_of,
+    bridge_of,
     in_order,
     plan_for,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Side",
     "aggregate",
     "anchor_of",
+    "bridge_of",
     "build_pairs",
     "complete",
     "in_order",

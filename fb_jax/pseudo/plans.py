@@ -16,6 +16,15 @@ audio-text expert Eq. 11-13, hop by hop:
 The paper's two tables differ because one expert has the anchor and the other has not. The rule
 treats all modalities except the anchor alike: an audio-image expert has the plan of an image-text
 expert with text and audio exchanged.
+
+An expert may also bring modalities that the unified space lacks [O]: the *bridge* is a modality
+that both have. Then
+
+    3. an embedding that no space can score from the start takes its last hop from the soft bridge,
+       in its own space.
+
+For CLIP (image, text) and CLAP (audio, text) this is the chain of Ex-MCR: from audio to text in
+CLAP, the same weights over the texts in CLIP, and from there to images.
 """
 
 from __future__ import annotations
@@ -88,55 +97,83 @@ def anchor_of(unified: Iterable[str]) -> str:
     return "image" if "image" in known else known[0]
 
 
-def plan_for(unified: Iterable[str], expert: Iterable[str], anchor: str | None = None) -> Plan:
-    """Return the plan for an expert that covers some or all modalities of a unified space.
+def bridge_of(unified: Iterable[str], expert: Iterable[str], anchor: str | None = None) -> str:
+    """Return the modality of both spaces that connects the others: the anchor, or the first [O]."""
+    shared = set(unified) & set(expert)
+    anchor = anchor_of(unified) if anchor is None else anchor
+    return anchor if anchor in shared else in_order(shared)[0]
 
-    An expert with one modality is refused: it links nothing that the unified space could learn
-    from. An expert with all modalities of the unified space is accepted: every item then has a
-    native embedding in both, and the expert's scores retrieve what the unified space does not link.
+
+def plan_for(unified: Iterable[str], expert: Iterable[str], anchor: str | None = None) -> Plan:
+    """Return the plan for an expert that shares a modality with a unified space.
+
+    A space with one modality is refused: it links nothing that the other one could learn from. An
+    expert with all modalities of the unified space is accepted: every item then has a native
+    embedding in both, and the expert's scores retrieve what the unified space does not link.
 
     Args:
-        unified: Modalities of the unified space.
-        expert: Modalities of the expert, two or more of the unified space's.
+        unified: Modalities of the unified space, two or more.
+        expert: Modalities of the expert, two or more; one of them at least is the unified space's.
         anchor: The modality that the unified space was trained around; None: see ``anchor_of``.
 
+    Returns:
+        The hops from every modality that one of the spaces has.
+
     Raises:
-        FreeBindError: The expert has one modality only, or one that the unified space lacks, or
-            there is no such anchor.
+        FreeBindError: A space has one modality only, they share none, or there is no such anchor.
     """
     unified, expert = frozenset(unified), frozenset(expert)
-    if len(expert) < 2 or not expert <= unified:
+    if min(len(unified), len(expert)) < 2 or not unified & expert:
         raise FreeBindError(
             "these spaces have no plan of pseudo pairs",
-            expected="an expert with two or more of the unified space's modalities",
+            expected="two or more modalities in each space, and one that both have",
             got=f"unified: {', '.join(sorted(unified))}; expert: {', '.join(sorted(expert))}",
         )
     anchor = anchor_of(unified) if anchor is None else anchor
     if anchor not in unified:
         raise unknown("anchor among the unified space's modalities", anchor, unified)
-    return {start: _hops(start, unified, expert, anchor) for start in in_order(unified)}
+    spaces = _Spaces(unified, expert, anchor, bridge_of(unified, expert, anchor))
+    return {start: spaces.hops(start) for start in in_order(unified | expert)}
 
 
-def _hops(
-    start: str, unified: frozenset[str], expert: frozenset[str], anchor: str
-) -> tuple[Hop, ...]:
-    """Return the hops from a start; the soft anchor comes before the hops that it queries."""
-    hops = [
-        _hop(start, Ref(side, modality), expert, anchor)
-        for modality in in_order(unified - {start})
-        for side in (("expert", "unified") if modality in expert else ("unified",))
-    ]
-    return tuple(sorted(hops, key=lambda hop: (hop.query.soft, hop.values.modality not in expert)))
+class _Spaces(NamedTuple):
+    """What the rule above knows of both spaces."""
 
+    unified: frozenset[str]
+    expert: frozenset[str]
+    anchor: str
+    bridge: str
 
-def _hop(start: str, values: Ref, expert: frozenset[str], anchor: str) -> Hop:
-    """Return the hop to an embedding, by the rule above."""
-    ends = {start, values.modality}
-    links = {"expert": ends <= expert, "unified": anchor in ends}
-    for side in sorted(SIDES, key=lambda side: side != values.side):
-        if links[side]:
-            return Hop(Ref(side, start), Ref(side, values.modality), values)
-    return Hop(Ref("unified", anchor, soft=True), Ref("unified", values.modality), values)
+    def hops(self, start: str) -> tuple[Hop, ...]:
+        """Return the hops from a start, each after the one whose output it queries."""
+        hops = [
+            self._hop(start, Ref(side, modality))
+            for modality in in_order((self.unified | self.expert) - {start})
+            for side in ("expert", "unified")
+            if modality in getattr(self, side)
+        ]
+        known = {hop.output: hop for hop in hops}
+
+        def order(hop: Hop) -> tuple[int, bool]:
+            before = 1 + order(known[hop.query])[0] if hop.query.soft else 0
+            return before, hop.values.modality not in self.expert
+
+        return tuple(sorted(hops, key=order))
+
+    def _hop(self, start: str, values: Ref) -> Hop:
+        """Return the hop to an embedding, by the rule above."""
+        ends = {start, values.modality}
+        links = {
+            "expert": ends <= self.expert,
+            "unified": ends <= self.unified and self.anchor in ends,
+        }
+        for side in sorted(SIDES, key=lambda side: side != values.side):
+            if links[side]:
+                return Hop(Ref(side, start), Ref(side, values.modality), values)
+        if values.modality not in self.unified:  # rule 3, in the expert
+            return Hop(Ref("expert", self.bridge, soft=True), values, values)
+        way = self.bridge if values.modality == self.anchor else self.anchor
+        return Hop(Ref("unified", way, soft=True), Ref("unified", values.modality), values)
 
 
 def native(plan: Plan, start: str) -> tuple[Ref, ...]:

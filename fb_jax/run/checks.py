@@ -100,8 +100,9 @@ def preflight(config: RunConfig, progress: Progress = no_progress) -> Job:
     banks = open_banks(config.data, config.pool, spaces=config.spaces)
     pairs = PairSpec(banks, *config.spaces, config.pairs)
     config = replace(config, training=config.training.resolved(config.bond, pairs.ranges))
-    schedule = config.training.schedule(config.bond, pairs.ranges)
-    bond = describe_bond(pairs, config.bond, config.training.hidden)
+    own = config.training
+    bond = describe_bond(pairs, config.bond, own.hidden, own.pipeline)
+    schedule = own.schedule(bond, pairs.ranges)
     space = FusedSpace.of(Bond(bond))
     _require_dim(config, space)
     job = Job(config, pairs, bond, schedule, *_evaluation_splits(config, space, banks))

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from fb_jax import files
 from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import FusedSpace
-from fb_jax.projector import Bond, subset_name
+from fb_jax.projector import PIPELINES, Bond, subset_name
 from fb_jax.run import default
 from fb_jax.run.checks import Job
 from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
 from fb_jax.run.options import RunConfig
-from fb_jax.training import Training
 from fb_jax.training.settings import PAPER_BATCH
 
 FLOAT16 = 2
@@ -30,12 +29,12 @@ def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
     name = default.shipped(config.data)
     if name is None:
         return ""
-    own = config.training
+    own, paper = config.training, PIPELINES["freebind"].hidden
     return f"""Data: the {name.replace("_", " ")} ({default.SHIPPED[name]}), in
 {default.home(name)}.
 Small encoders trained on such data play the parts of {", ".join(spaces)}.
 They are not ImageBind, CLAP or InternVL, and no figure below is about those.
-Batch {own.batch}, hidden width {own.hidden} (the paper: {PAPER_BATCH}, {Training.hidden}).
+Batch {own.batch}, hidden width {own.hidden} (the paper: {PAPER_BATCH}, {paper}).
 
 """
 

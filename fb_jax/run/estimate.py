@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fb_jax.projector import BondSpec, parameter_count
+from fb_jax.projector import BondSpec
 from fb_jax.pseudo import PairSpec
 from fb_jax.training import Schedule
 
@@ -42,7 +42,7 @@ def estimate(spec: PairSpec, bond: BondSpec, schedule: Schedule) -> Estimate:
     direction, hidden, batch = bond.direction, bond.hidden, schedule.batch
     source, target = spec.modalities(direction.source), spec.modalities(direction.target)
     dim_out = bond.dim_out
-    parameters = parameter_count(bond.dim_in, dim_out, hidden)
+    parameters = bond.parameters
     state = 3 * FLOAT * parameters * len(schedule.members)  # weights and Adam's two moments
     row = spec.table_bytes() // sum(map(len, spec.ranges.values()))
     terms = len(source) * len(target)

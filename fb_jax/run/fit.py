@@ -65,8 +65,9 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     spec = PairSpec(pool, *names, retrieval or Retrieval())
     training = training or Training()
     best = Aim.parse(aim)
-    steps = len(training.schedule(kind, spec.ranges))
-    planned = FusedSpace.of(Bond(describe_bond(spec, kind, training.hidden)))
+    described = describe_bond(spec, kind, training.hidden, training.pipeline)
+    steps = len(training.schedule(described, spec.ranges))
+    planned = FusedSpace.of(Bond(described))
     _require_pairs(validation, planned, best)
     pairs_at, bond_at = (folder and Path(folder) / part for part in ("pairs", "bond"))
     with reporter.task("pseudo pairs", sum(map(len, spec.ranges.values()))) as advance:

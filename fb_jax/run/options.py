@@ -40,7 +40,9 @@ class RunConfig:
 
     bond: BondKind = "combination"
     """combination projects the expert into the unified space; displacement projects the unified
-    space into the expert; direct_sum puts both side by side and fills in what the expert lacks."""
+    space into the expert; direct_sum puts both side by side and fills in what the expert lacks;
+    cmcr projects both into a new space, and exmcr extends the unified space, as C-MCR and Ex-MCR
+    do. An expert may bring modalities that the unified space lacks."""
 
     unified: str | None = None
     """Name of the unified space. By default the only one that has every modality of the pool."""

@@ -152,7 +152,9 @@ def _planned(
         unified = End(stage.unified, base.modalities, base.dim)
     plan_for(unified.modalities, pool.modalities(expert), config.pairs.anchor)  # refuses misfits
     theirs = End(expert, pool.modalities(expert), pool.dim(expert))
-    return BondSpec.between(stage.bond or "combination", unified, theirs, config.training.hidden)
+    how = config.training
+    kind, anchor = stage.bond or "combination", config.pairs.anchor
+    return BondSpec.between(kind, unified, theirs, how.hidden, how.pipeline, anchor)
 
 
 def _tuned(stage: Product, base: FusedSpace) -> FusedSpace:

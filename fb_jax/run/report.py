@@ -13,6 +13,7 @@ from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import notice_once
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
+from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.models import can_evaluate
 from fb_jax.evaluation.queries import changed_queries
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
@@ -131,7 +132,7 @@ def _plot_changes(
     gains = {
         pair: after[pair].get("R@1", 0.0) - before[pair].get("R@1", 0.0)
         for pair in after
-        if pair in before
+        if pair in before and not pair.endswith(f"-{CLASS}")
     }
     pair = max(gains, key=gains.__getitem__, default="")
     left, _, right = pair.partition("-")

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 from fb_jax.banks import Rows
 from fb_jax.pseudo import Column
+from fb_jax.training.objective import Batch
 from fb_jax.training.schedule import Schedule
-from fb_jax.training.step import Batch
 
 READ_THREADS = 4
 Table = Mapping[Column, Float[Array, "n _"]]

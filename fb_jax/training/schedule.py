@@ -66,16 +66,25 @@ class Schedule:
         batch: Pairs in a batch.
         epochs: Passes of every member over its own pairs.
         seed: Seed of the shuffling.
+        members: The starts of each member; None: every subset.
 
     Raises:
         FreeBindError: A batch is larger than a subset.
     """
 
-    def __init__(self, starts: Mapping[str, range], *, batch: int, epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        starts: Mapping[str, range],
+        *,
+        batch: int,
+        epochs: int,
+        seed: int,
+        members: tuple[Subset, ...] | None = None,
+    ) -> None:
         self.starts = starts
         self.batch = batch
         self.seed = seed
-        self.members: tuple[Subset, ...] = subsets(tuple(starts))
+        self.members = members or subsets(tuple(starts))
         self.epoch_steps = [self.size(subset) // batch for subset in self.members]
         self._require_batches()
         self.steps = [epochs * steps for steps in self.epoch_steps]

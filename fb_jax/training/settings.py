@@ -6,15 +6,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
-from fb_jax.errors import notice_once, require_range, unknown
+from fb_jax.errors import FreeBindError, notice_once, require_range, unknown
 from fb_jax.numerics import Precision, require_precision
-from fb_jax.projector import DIRECTIONS, BondKind
+from fb_jax.projector import DIRECTIONS, PIPELINES, BondKind, BondSpec, PipelineName
 from fb_jax.registry import LOSSES
-from fb_jax.training.loss import TEMPERATURE
 from fb_jax.training.schedule import Schedule
 from fb_jax.training.step import LaneExecution
 
 PAPER_BATCH, EPOCH_STEPS = 4096, 8
+RANGES = (
+    ("hidden", 1, 1 << 16),
+    ("learning_rate", 1e-8, 1.0),
+    ("temperature", 1e-4, 100.0),
+    ("noise", 0.0, 1.0),
+    ("intra", 0.0, 1000.0),
+)
+"""Lowest and highest value of settings that may be left out."""
+
 MOST_LEFT_OUT = 1 / EPOCH_STEPS
 """Share of a projector's pairs that an epoch may leave out without a notice."""
 
@@ -37,10 +45,18 @@ class Training:
             modality of the pool has 8 batches, else the largest power of two that it has 8 of.
         epochs: Passes over a projector's own pairs, 1 to 100000. By default the paper's: 5 for a
             displacement or a direct sum, 20 for a combination.
-        hidden: Width of the projectors' hidden layer, 1 to 65536.
+        pipeline: What the projectors are and what they minimise: freebind, or its rivals in the
+            paper's Table 9, cmcr and exmcr. By default the bond's own.
+        hidden: Width of the projectors' hidden layer, 1 to 65536. By default the pipeline's: 2048,
+            or 1024 for cmcr and exmcr.
         loss: Name of the loss: info_nce, or your own as module:function.
         learning_rate: Learning rate of Adam, 1e-08 to 1.
-        temperature: Temperature of the loss, 0.0001 to 100; the paper's is 1/50.
+        temperature: Temperature of the loss, 0.0001 to 100. By default the pipeline's: 1/50, 1/100
+            for cmcr, 1/20 for exmcr.
+        noise: Variance of the Gaussian noise on every embedding, 0 to 1. By default the pipeline's:
+            0, or 0.004 for cmcr and exmcr.
+        intra: Weight of the distance between the modalities of one space, 0 to 1000. By default the
+            pipeline's: 0, or 0.1 for cmcr and exmcr, which alone know it.
         symmetric: Use InfoNCE in both directions.
         precision: Precision of the matrix products: float32, tf32 (on a GPU) or bf16.
         seed: Seed of the initial weights and of the shuffling, 0 to 4294967295.
@@ -48,10 +64,13 @@ class Training:
 
     batch: int | None = None
     epochs: int | None = None
-    hidden: int = 2048
+    pipeline: PipelineName | None = None
+    hidden: int | None = None
     loss: str = "info_nce"
     learning_rate: float = 1e-3
-    temperature: float = TEMPERATURE
+    temperature: float | None = None
+    noise: float | None = None
+    intra: float | None = None
     symmetric: bool = True
     precision: Precision = "float32"
     seed: int = 0
@@ -61,27 +80,61 @@ class Training:
             require_range("training", 2, 1 << 20, batch=self.batch)
         if self.epochs is not None:
             require_range("training", 1, 100_000, epochs=self.epochs)
-        require_range("training", 1, 1 << 16, hidden=self.hidden)
-        require_range("training", 1e-8, 1.0, learning_rate=self.learning_rate)
-        require_range("training", 1e-4, 100.0, temperature=self.temperature)
+        for name, low, high in RANGES:
+            if getattr(self, name) is not None:
+                require_range("training", low, high, **{name: getattr(self, name)})
+        if self.pipeline not in (None, *PIPELINES):
+            raise unknown("pipeline", str(self.pipeline), PIPELINES)
         require_range("training", 0, (1 << 32) - 1, seed=self.seed)  # JAX drops higher bits
         require_precision(self.precision)
 
     def resolved(self, kind: BondKind, starts: Mapping[str, range]) -> Training:
-        """Return the settings with epochs and batch filled in, for pairs with these starts."""
-        epochs = DIRECTIONS[kind].epochs if self.epochs is None else self.epochs
-        smallest = min(map(len, starts.values()))
-        return replace(self, epochs=epochs, batch=self.batch or batch_for(smallest))
+        """Return the settings with all that has a default filled in, for pairs with these starts.
 
-    def schedule(self, kind: BondKind, starts: Mapping[str, range]) -> Schedule:
+        Raises:
+            FreeBindError: A setting is of no use in the pipeline.
+        """
+        pipeline = self.pipeline or DIRECTIONS[kind].pipeline
+        defaults = vars(PIPELINES[pipeline])
+        smallest = min(map(len, starts.values()))
+        known = {"epochs": DIRECTIONS[kind].epochs, "batch": batch_for(smallest)}
+        known |= {n: defaults[n] for n in ("hidden", "temperature", "noise", "intra")}
+        missing: dict[str, Any] = {n: x for n, x in known.items() if getattr(self, n) is None}
+        whole = replace(self, pipeline=pipeline, **missing)
+        whole._require_of_use()
+        return whole
+
+    def _require_of_use(self) -> None:
+        """Raise a FreeBindError for a setting that the pipeline does not know."""
+        if self.pipeline == "freebind" and self.intra:
+            raise FreeBindError(
+                "FreeBind has no distance inside a space",
+                where="--training.intra",
+                fix="leave it out, or use --training.pipeline cmcr or exmcr",
+            )
+        if self.pipeline != "freebind" and self.loss != "info_nce":
+            raise FreeBindError(
+                f"{self.pipeline} has a loss of its own",
+                where="--training.loss",
+                got=self.loss,
+                fix="leave it out, or use --training.pipeline freebind",
+            )
+
+    def schedule(self, bond: BondSpec, starts: Mapping[str, range]) -> Schedule:
         """Return the steps of training a bond on pairs with these starts.
 
         A notice says so if an epoch leaves out more than an eighth of a projector's pairs.
         """
-        whole = self.resolved(kind, starts)
+        whole = self.resolved(bond.kind, starts)
         assert whole.epochs is not None
         assert whole.batch is not None
-        schedule = Schedule(starts, batch=whole.batch, epochs=whole.epochs, seed=self.seed)
+        schedule = Schedule(
+            starts,
+            batch=whole.batch,
+            epochs=whole.epochs,
+            seed=self.seed,
+            members=bond.members,
+        )
         if schedule.left_out > MOST_LEFT_OUT:
             less = "; a smaller batch uses more" if whole.batch > 2 else ""
             notice_once(
@@ -91,8 +144,13 @@ class Training:
         return schedule
 
     def identity(self) -> dict[str, Any]:
-        """Return what distinguishes a result with these settings, as JSON: also the loss's code."""
-        return {**asdict(self), "loss": LOSSES.identity(self.loss)}
+        """Return what distinguishes a result with these settings, as JSON: also the loss's code.
+
+        What earlier versions did not know is left out where it is FreeBind's.
+        """
+        later = {"pipeline": "freebind", "noise": 0.0, "intra": 0.0}
+        known = {name: x for name, x in asdict(self).items() if later.get(name, ...) != x}
+        return {**known, "loss": LOSSES.identity(self.loss)}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -11,73 +9,11 @@ import jax
 import optax
 from jaxtyping import Array, Float, Int
 
-from fb_jax.numerics import normalised
-from fb_jax.projector import BondSpec, Direction, Projector, Variables, init_mixture
-from fb_jax.pseudo import Column
-from fb_jax.training.loss import TEMPERATURE, Loss, bond_loss
-
-Batch = Mapping[Column, Float[Array, "*lanes b _"]]
-"""Pseudo pairs: (side, modality) to unit rows."""
+from fb_jax.projector import BondSpec, Variables
+from fb_jax.training.objective import Batch, Objective
 
 LaneExecution = Literal["map", "vmap"]
 """Run the lanes one after another, or batched. Both give the same numbers up to rounding."""
-
-
-def adam(learning_rate: float) -> optax.GradientTransformation:
-    """Return Adam as the paper uses it: betas (0.9, 0.999), epsilon 1e-8 (torch's defaults)."""
-    return optax.adam(learning_rate)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a member minimises, and with which settings.
-
-    Attributes:
-        projector: The member's module; the loss uses its precision too.
-        direction: Which side is projected into which.
-        source: Modalities of the projected side, in the order that BatchNorm sees them [O].
-        target: Modalities of the target side.
-        learning_rate: Learning rate of Adam, 1e-3 [P].
-        temperature: Temperature of the loss, 1/50 [P].
-        symmetric: True for InfoNCE in both directions [O].
-        criterion: The loss.
-        code: Digest of its code, so that no step compiled from other code is used.
-    """
-
-    projector: Projector
-    direction: Direction
-    source: tuple[str, ...]
-    target: tuple[str, ...]
-    learning_rate: float = 1e-3
-    temperature: float = TEMPERATURE
-    symmetric: bool = True
-    criterion: Loss = bond_loss
-    code: str = ""
-
-    def loss(self, variables: Variables, batch: Batch) -> tuple[Float[Array, ""], Any]:
-        """Return a member's loss (Eq. 7, 8) on a batch ``[b, d]`` and its new statistics.
-
-        BatchNorm sees one modality at a time [C] and updates its running statistics after each.
-        """
-        stats, projected = variables.batch_stats, {}
-        for modality in self.source:
-            projected[modality], updated = self.projector.apply(
-                variables._replace(batch_stats=stats).collections(),
-                batch[self.direction.source, modality],
-                train=True,
-                mutable=["batch_stats"],
-            )
-            stats = updated["batch_stats"]
-        rows = {modality: batch[self.direction.target, modality] for modality in self.target}
-        target = {modality: normalised(x) for modality, x in rows.items()}
-        value = self.criterion(
-            projected,
-            target,
-            temperature=self.temperature,
-            symmetric=self.symmetric,
-            precision=self.projector.precision,
-        )
-        return value, stats
 
 
 class TrainState(NamedTuple):
@@ -95,8 +31,8 @@ class TrainState(NamedTuple):
 @partial(jax.jit, static_argnames="spec")
 def init_state(spec: BondSpec, key: Array) -> TrainState:
     """Return the state of a bond's mixture before the first step."""
-    variables = init_mixture(spec.projector(), key, spec.dim_in, len(spec.members))
-    return TrainState(variables, jax.vmap(adam(1e-3).init)(variables.params))
+    variables = spec.init(key)
+    return TrainState(variables, jax.vmap(Objective(spec, (), ()).optimiser.init)(variables.params))
 
 
 def member_step(
@@ -114,12 +50,19 @@ def member_step(
     """
 
     def loss(params: Any) -> tuple[Float[Array, ""], Any]:
-        return objective.loss(state.variables._replace(params=params), batch)
+        variables = state.variables._replace(params=params)
+        return objective.loss(variables, batch, _steps_taken(state.optimiser))
 
     (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(state.variables.params)
-    updates, optimiser = adam(objective.learning_rate).update(gradients, state.optimiser)
-    params = optax.apply_updates(state.variables.params, updates)
+    params = state.variables.params
+    updates, optimiser = objective.optimiser.update(gradients, state.optimiser, params)
+    params = optax.apply_updates(params, updates)
     return TrainState(Variables(params, stats), optimiser), value
+
+
+def _steps_taken(optimiser: Any) -> Array:
+    """Return the count of Adam, which is the first one of any optimiser here."""
+    return optax.tree.get_all_with_path(optimiser, "count")[0][1]
 
 
 @partial(jax.jit, static_argnames=("objective", "execution"), donate_argnames="state")

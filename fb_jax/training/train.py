@@ -10,7 +10,7 @@ from typing import Any
 
 from fb_jax import files
 from fb_jax.numerics import platform, require_supported, single_precision
-from fb_jax.projector import DIRECTIONS, Bond, BondKind, BondSpec, End
+from fb_jax.projector import Bond, BondKind, BondSpec, End, PipelineName
 from fb_jax.pseudo import PairSet, PairSpec
 from fb_jax.registry import LOSSES
 from fb_jax.training.bond_folder import checkpoints_of, claim_folder, first_state
@@ -18,42 +18,49 @@ from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
 from fb_jax.training.log import Logger, Loggers, open_loggers, require_loggers
 from fb_jax.training.loop import Loop, StepProgress
+from fb_jax.training.mcr import OBJECTIVES
+from fb_jax.training.objective import Objective
 from fb_jax.training.schedule import Schedule
 from fb_jax.training.settings import Runtime, Training
-from fb_jax.training.step import LaneExecution, Objective, TrainState, lanes_step
+from fb_jax.training.step import LaneExecution, TrainState, lanes_step
 
 
-def describe_bond(pairs: PairSpec, kind: BondKind, hidden: int) -> BondSpec:
+def describe_bond(
+    pairs: PairSpec,
+    kind: BondKind,
+    hidden: int | None = None,
+    pipeline: PipelineName | None = None,
+) -> BondSpec:
     """Return the description of a bond that is trained on some pairs.
 
     Args:
         pairs: The pseudo pairs.
         kind: Its direction.
-        hidden: Width of the projectors.
+        hidden: Width of the projectors; None: the pipeline's.
+        pipeline: What the projectors are; None: the bond's own.
 
     Raises:
-        FreeBindError: There is no such kind of bond.
+        FreeBindError: There is no such kind of bond, or it does not fit the spaces.
     """
     unified, expert = (
         End(name, pairs.banks.modalities(name), pairs.banks.dim(name))
         for name in (pairs.unified, pairs.expert)
     )
-    return BondSpec.between(kind, unified, expert, hidden)
+    return BondSpec.between(kind, unified, expert, hidden, pipeline, pairs.anchor)
 
 
-def objective_for(pairs: PairSet, spec: BondSpec, training: Training) -> Objective:
-    """Return what the members of a bond minimise on some pairs."""
-    direction = DIRECTIONS[spec.kind]
-    return Objective(
-        projector=spec.projector(training.precision),
-        direction=direction,
-        source=pairs.spec.modalities(direction.source),
-        target=pairs.spec.modalities(direction.target),
-        learning_rate=training.learning_rate,
-        temperature=training.temperature,
-        symmetric=training.symmetric,
+def objective_for(pairs: PairSet, spec: BondSpec, training: Training, steps: int = 1) -> Objective:
+    """Return what the members of a bond minimise on some pairs, with resolved settings."""
+    source, target = spec.direction.source, spec.direction.target
+    names = ("learning_rate", "temperature", "noise", "intra", "symmetric", "precision", "seed")
+    return OBJECTIVES[spec.pipeline](
+        spec=spec,
+        source=pairs.spec.modalities(source),
+        target=pairs.spec.modalities(target),
+        steps=steps,
         criterion=LOSSES.get(training.loss),
         code=LOSSES.identity(training.loss)["code"],
+        **{name: getattr(training, name) for name in names},
     )
 
 
@@ -89,11 +96,11 @@ def train_bond(
             the disk is full.
     """
     training, runtime = training or Training(), runtime or Runtime()
-    spec = describe_bond(pairs.spec, kind, training.hidden)
+    spec = describe_bond(pairs.spec, kind, training.hidden, training.pipeline)
     training = training.resolved(kind, pairs.spec.ranges)
     require_supported(training.precision)
     require_loggers(runtime.loggers)
-    schedule = training.schedule(kind, pairs.spec.ranges)
+    schedule = training.schedule(spec, pairs.spec.ranges)
     work = _Work(pairs, spec, training, runtime, schedule, progress, loggers)
     if folder is None:
         return Bond(spec, work.in_memory().variables)
@@ -146,7 +153,7 @@ class _Work:
         log: Loggers,
         checkpoints: Checkpoints | None,
     ) -> TrainState:
-        objective = objective_for(self.pairs, self.spec, self.training)
+        objective = objective_for(self.pairs, self.spec, self.training, len(self.schedule))
         execution = self.runtime.lane_execution or default_execution()
         advance = partial(lanes_step, objective=objective, execution=execution)
         loop = Loop(self.schedule, feed, advance, checkpoints, log, self.runtime, self.progress)

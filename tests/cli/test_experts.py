@@ -142,3 +142,19 @@ def test_another_anchor_is_another_plan_and_pairs_of_its_own(must, data):
         assert f"; anchor {anchor}\n" in re.sub(" +\n", "\n", told)
         folders |= set(re.findall(r"in (runs/pairs/\S+)", told))
     assert len(folders) == 3
+
+
+@pytest.mark.parametrize("kind", ["cmcr", "exmcr"])
+def test_an_expert_brings_a_modality_from_banks_to_search(must, data, tmp_path, kind):
+    """Without a space that has all: internvl has image and text, audio_image audio and image."""
+    names = ["--unified", "internvl", "--expert", "audio_image", "--bond", kind]
+    run = tmp_path / "runs" / f"internvl-{kind}-audio_image"
+    must(freebind, "train", "--data", data, *names, *QUICK, "--out", run)
+    found = require_same_figures(must, run, "--sigma-image", 0.2)
+    assert set(found["unified_alone"]) == {"audio-image", "audio-text", "image-text"}
+    assert set(found["unified"]) == {"image-text"}
+    must(freebind, "fuse", "--run", run, "--split", "val", "--out", "made", "--name", "all")
+    fused = open_banks("made", "val", spaces=["all"])
+    assert fused.modalities("all") == ("audio", "image", "text")
+    like = ["--in", "audio", "--like", "text", "--row", 0]
+    must(freebind, "search", "--root", "made", "--split", "val", "--space", "all", *like)

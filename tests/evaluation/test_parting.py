@@ -51,6 +51,34 @@ def test_rows_are_those_of_the_items_and_the_parts_are_always_the_same():
     assert val.rows["text"].tolist() != [0, 1, 2]  # drawn, not the first ones
 
 
+LABELS = np.stack([np.arange(10), np.arange(10) % 2], axis=1)
+PROMPTS = np.array([[0, 0], [0, 1], [1, 2], [1, 3]])
+
+
+def test_labelled_items_are_parted_and_their_classes_stay_whole():
+    tables = {("audio", "class"): LABELS, ("class", "text"): PROMPTS}
+    rows = np.random.default_rng(0).normal(size=(10, 3))
+    whole = BankSet.from_arrays({"house": {"audio": rows, "text": rows[:4]}}, tables, "test")
+    val, rest = part_by_item(whole, 0.3)
+    assert (len(val.rows["audio"]), len(rest.rows["audio"])) == (3, 7)
+    assert not items(val, "audio") & items(rest, "audio")
+    for part in (val, rest):
+        assert part.pairs("class", "text").tolist() == PROMPTS.tolist()
+        kept = part.pairs("audio", "class")
+        np.testing.assert_array_equal(kept[:, 0], np.arange(len(part.rows["audio"])))
+        np.testing.assert_array_equal(kept[:, 1], LABELS[part.rows["audio"], 1])
+
+
+def test_captions_are_parted_and_prompts_among_them_are_not():
+    captions = np.stack([np.arange(10), 4 + np.arange(10)], axis=1)
+    tables = {("audio", "text"): captions, ("audio", "class"): LABELS, ("class", "text"): PROMPTS}
+    rows = np.random.default_rng(0).normal(size=(14, 3))
+    whole = BankSet.from_arrays({"house": {"audio": rows[:10], "text": rows}}, tables, "test")
+    val, rest = part_by_item(whole, 0.5)
+    assert items(val, "text") & items(rest, "text") == {0, 1, 2, 3}
+    assert len(val.pairs("audio", "text")) == len(rest.pairs("audio", "text")) == 5
+
+
 def test_items_without_a_pair_are_in_the_rest():
     val, rest = part_by_item(bank_set(10, {("audio", "text"): np.array([[0, 0], [1, 1]])}), 0.5)
     assert (len(val.rows["audio"]), len(rest.rows["audio"])) == (1, 9)

@@ -46,6 +46,23 @@ def test_a_table_fits_80_columns():
     assert table.count(" 100.0/100.0/100.0 ") == 9
 
 
+CLASSES = {
+    "unified": {"audio-class": {"top-1": 60.0, "top-5": 90.0}, "image-class": {"mAP": 20.0}},
+    "expert": {"audio-class": {"top-1": 70.0, "top-5": 80.0}},
+    "a model": {"audio-class": {"top-1": 69.0, "top-5": 95.0}, "image-class": {"mAP": 21.0}},
+}
+
+
+def test_classes_name_their_metrics_and_are_compared_by_the_first():
+    results = Results(CLASSES, "test", sources=("unified", "expert"))
+    heads = str(results).splitlines()[2:4]
+    assert heads[1].split() == ["┃", "model", "┃", "top-1/top-5", "┃", "mAP", "┃"]
+    assert "│ a model │   69.0/95.0 │        21.0 │" in str(results)
+    assert results.verdicts() == [
+        "test: a model is worse than a space alone: audio-class 69.0 against 70.0 of expert"
+    ]
+
+
 def test_results_read_compare_and_pickle_like_the_figures_they_hold():
     assert RESULTS["unified"]["audio-text"]["R@1"] == 9.24
     assert RESULTS == METRICS == RESULTS.to_dict()

@@ -1,66 +1,13 @@
-from importlib import import_module
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fb_jax.evaluation import KS, best_ranks, retrieval
-from fb_jax.registry import METRICS
-
-MODULE = import_module("fb_jax.evaluation.retrieval")  # the package has a function of this name
+from fb_jax.evaluation import KS, Bootstrap, retrieval
+from fb_jax.evaluation.metrics import MAP
+from fb_jax.evaluation.retrieval import class_samples, classification, retrieval_samples
 
 
 def rows(*values) -> np.ndarray:
     return np.array(values, np.float32)
-
-
-AXES = np.eye(4, dtype=np.float32)
-FALLING = rows([4, 3, 2, 1])  # a query that finds the axes in their order
-
-
-# By hand
-
-
-@pytest.mark.parametrize("place", range(4))
-def test_the_rank_of_a_positive_is_the_number_of_better_rows(place):
-    assert best_ranks(FALLING, AXES, np.array([[0, place]])).tolist() == [place]
-
-
-@pytest.mark.parametrize(("positives", "rank"), [([3, 1], 1), ([1, 3], 1), ([3, 2], 2)])
-def test_of_several_positives_the_best_one_counts(positives, rank):
-    pairs = np.array([[0, positive] for positive in positives])
-    assert best_ranks(FALLING, AXES, pairs).tolist() == [rank]
-
-
-def test_of_equal_scores_the_lower_row_ranks_first():
-    gallery = np.ones((4, 1), np.float32)
-    for place in range(4):
-        assert best_ranks(rows([1]), gallery, np.array([[0, place]])).tolist() == [place]
-    assert best_ranks(rows([1]), gallery, np.array([[0, 3], [0, 1]])).tolist() == [1]
-
-
-def test_a_query_without_positives_is_not_asked():
-    queries = np.concatenate([FALLING, FALLING, FALLING])
-    assert best_ranks(queries, AXES, np.array([[2, 3], [0, 1]])).tolist() == [1, 3]
-
-
-def test_nothing_is_asked_without_pairs():
-    assert best_ranks(FALLING, AXES, np.empty((0, 2), int)).tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("R@1", 25.0),
-        ("R@5", 75.0),
-        ("R@10", 100.0),
-        ("median rank", 3.5),
-        ("MRR", 100 * (1 + 1 / 2 + 1 / 5 + 1 / 10) / 4),
-    ],
-)
-def test_metrics_of_ranks_by_hand(name, value):
-    assert METRICS.get(name)(np.array([0, 1, 4, 9])) == pytest.approx(value)
 
 
 LEFT = rows([1, 0], [0, 1], [1, 1])
@@ -80,53 +27,86 @@ def test_many_to_many_pairs_are_read_from_either_side():
     assert retrieval(RIGHT, LEFT, PAIRS[:, ::-1], ("b", "a")) == forth
 
 
-# Against a naive twin, with many ties
+def test_precision_of_both_directions_by_hand():
+    found = retrieval(LEFT, RIGHT, PAIRS, ("a", "b"), ["mAP@10"])
+    forth = ((1 / 2) + (1 / 2) + (1 / 2 + 2 / 3) / 2) / 3  # everybody's best is nobody's pair
+    back = ((1 + 1) / 2 + (1 + 1) / 2) / 2
+    assert found["mAP@10 a->b"] == pytest.approx(100 * forth)
+    assert found["mAP@10 b->a"] == pytest.approx(100 * back)
+    assert found["mAP@10"] == pytest.approx(50 * (forth + back))
 
 
-def naive_ranks(queries, gallery, pairs):
-    ranks = []
-    for query, scores in enumerate(queries @ gallery.T):
-        order = sorted(range(len(gallery)), key=lambda row: (-scores[row], row))
-        ranks.append([order.index(row) for asked, row in pairs if asked == query])
-    return [min(places) for places in ranks if places]
+# Resamples
 
 
-def small_integers(count):
-    values = st.lists(st.integers(-1, 1), min_size=2 * count, max_size=2 * count)
-    return values.map(lambda numbers: rows(*numbers).reshape(count, 2))
+def captions(count, each, seed=0):
+    """Recordings with captions, and a space that matches some of them."""
+    rng = np.random.default_rng(seed)
+    left = rng.normal(size=(count, 4)).astype(np.float32)
+    right = np.repeat(left, each, axis=0) + 1.5 * rng.normal(size=(count * each, 4))
+    pairs = np.stack([np.repeat(np.arange(count), each), np.arange(count * each)], axis=1)
+    return left, right.astype(np.float32), pairs
 
 
-tables = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 4))).map(
-    lambda pairs: np.array(list(pairs), int).reshape(-1, 2)
-)
+def test_a_recording_is_drawn_with_its_captions_and_the_gallery_stays():
+    left, right, pairs = captions(7, 3)
+    bootstrap = Bootstrap(resamples=20, seed=3)
+    found = retrieval_samples(left, right, pairs, ("a", "t"), ["R@1", "median rank"], bootstrap)
+    scores = left @ right.T
+    own = scores[np.repeat(np.arange(7), 3), np.arange(21)].reshape(7, 3)
+    forth = (scores > own.max(axis=1, keepdims=True)).sum(axis=1)
+    back = (scores > own.ravel()[None, :].reshape(1, -1)).sum(axis=0).reshape(7, 3)
+    for number, times in enumerate(bootstrap.draws(7)):
+        sides = np.repeat(forth, times), np.repeat(back, times, axis=0).ravel()
+        recalls = [100 * np.mean(side < 1) for side in sides]
+        medians = [np.median(side) + 1 for side in sides]
+        assert found["R@1"][number] == pytest.approx(np.mean(recalls))
+        assert found["R@1 a->t"][number] == pytest.approx(recalls[0])
+        assert found["median rank"][number] == pytest.approx(np.mean(medians))
 
 
-@settings(deadline=None, max_examples=60)
-@given(small_integers(4), small_integers(5), tables, st.sampled_from([1, 3, 4, 99]))
-def test_ranks_equal_their_naive_twin_in_chunks_of_any_size(queries, gallery, pairs, chunk):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODULE, "SCORE_BYTES", 4 * len(gallery) * chunk)
-        assert best_ranks(queries, gallery, pairs).tolist() == naive_ranks(queries, gallery, pairs)
+def test_the_first_sample_is_the_figure_and_samples_of_one_seed_are_the_same():
+    sides, names = captions(9, 2), ("a", "t")
+    one, two, other = (
+        retrieval_samples(*sides, names, ["R@1"], Bootstrap(30, seed))["R@1"] for seed in (1, 1, 2)
+    )
+    assert one[0] == retrieval(*sides, names, ["R@1"])["R@1"]
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one[1:], other[1:])
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 60])
-def test_real_embeddings_give_the_same_ranks_in_chunks(test_banks, monkeypatch, chunk):
-    audio, text = (test_banks["imagebind", modality][:] for modality in ("audio", "text"))
-    whole, sizes = best_ranks(audio, text, test_banks.pairs("audio", "text")), []
-    record = lambda queries, *args: sizes.append(len(queries)) or ranks(queries, *args)  # noqa: E731
-    ranks = MODULE._best_ranks
-    monkeypatch.setattr(MODULE, "_best_ranks", record)
-    monkeypatch.setattr(MODULE, "SCORE_BYTES", 4 * len(text) * (chunk + 1) - 1)
-    np.testing.assert_array_equal(best_ranks(audio, text, test_banks.pairs("audio", "text")), whole)
-    assert sizes == [chunk] * (60 // chunk) + [60 % chunk] * (60 % chunk > 0)
+# Classes
 
 
-def test_memory_for_less_than_one_row_of_scores_does_row_by_row(monkeypatch):
-    monkeypatch.setattr(MODULE, "SCORE_BYTES", 1)
-    assert best_ranks(LEFT, RIGHT, PAIRS).tolist() == naive_ranks(LEFT, RIGHT, PAIRS)
+def test_accuracies_are_those_of_sklearn():
+    from sklearn.metrics import top_k_accuracy_score
+
+    rng = np.random.default_rng(0)
+    items, classes = (rng.normal(size=(n, 5)).astype(np.float32) for n in (80, 9))
+    labels = rng.integers(9, size=80)
+    found = classification(items, classes, np.stack([np.arange(80), labels], axis=1))
+    for k in (1, 5):
+        wanted = top_k_accuracy_score(labels, items @ classes.T, k=k, labels=np.arange(9))
+        assert found[f"top-{k}"] == pytest.approx(100 * wanted)
 
 
-def test_a_score_that_is_no_number_never_ranks_first():
-    nothing = np.full((2, 4), np.nan, np.float32)
-    assert best_ranks(nothing, AXES, np.array([[0, 0], [1, 1]])).tolist() == [4, 4]
-    assert best_ranks(AXES[:2], nothing, np.array([[0, 0], [1, 1]])).tolist() == [2, 2]
+def test_resampled_items_count_in_accuracy_and_in_precision():
+    from sklearn.metrics import average_precision_score, top_k_accuracy_score
+
+    rng = np.random.default_rng(1)
+    items, classes = (rng.normal(size=(n, 5)).astype(np.float32) for n in (30, 7))
+    labels = np.stack([np.arange(30), rng.integers(7, size=30)], axis=1)
+    bootstrap, scores = Bootstrap(10), items @ classes.T
+    found = class_samples(items, classes, labels, ["top-1", MAP], bootstrap)
+    right = np.zeros((30, 7), int)
+    right[labels[:, 0], labels[:, 1]] = 1
+    for number, times in enumerate(bootstrap.draws(30)):
+        hits = top_k_accuracy_score(
+            labels[:, 1], scores, k=1, labels=np.arange(7), sample_weight=times
+        )
+        assert found["top-1"][number] == pytest.approx(100 * hits)
+        there = np.flatnonzero(times @ right)  # a class that is not drawn is left out
+        precisions = [
+            average_precision_score(right[:, c], scores[:, c], sample_weight=times) for c in there
+        ]
+        assert found[MAP][number] == pytest.approx(100 * np.mean(precisions))

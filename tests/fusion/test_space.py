@@ -72,7 +72,9 @@ def test_precision_belongs_to_the_computation_and_reaches_every_bond(product, on
     rows = native_rows(product, "audio")
     half = product.parts("audio", rows, "bf16")
     unified = bonds.pop("internvl").project(rows["imagebind"], "bf16")
-    outputs = [bond.to_target("expert", rows[name], "bf16") for name, bond in bonds.items()]
+    outputs = [
+        bond.to_target("expert", "audio", rows[name], "bf16") for name, bond in bonds.items()
+    ]
     np.testing.assert_array_equal(half.unified, unified)
     np.testing.assert_array_equal(half.expert, unit_rows(np.mean(outputs, axis=0)))
     for fused, modality in ((product, "audio"), (product, "image"), (one, "image")):

@@ -64,7 +64,7 @@ def test_one_member_by_hand():
         "norm_out": {"mean": leaf(4), "var": leaf(16 - 1e-5)},
     }
     folded = fold(Variables(params, stats))
-    affine = [np.asarray(leaf).item() for leaf in folded]
+    affine = [np.asarray(x).item() for layer in zip(*folded, strict=True) for x in layer]
     np.testing.assert_allclose(affine, [2 * 1.5, 0.5 - 1.5, -0.25, 1 - 1], atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from twin import PARITY, error, load, named, numbers, to_torch
 
-from fb_jax.projector import BatchNorm, Projector, fold, init_projector, parameter_count
+from fb_jax.projector import BatchNorm, BondSpec, End, Projector, fold, init_projector
 from fb_jax.projector.fold import _mean_output
 
 D_IN, HIDDEN, D_OUT = 12, 24, 10
@@ -120,4 +120,5 @@ def test_parameters_are_two_kernels_two_scales_and_two_shifts(d_in, hidden, d_ou
         *("linear_out.kernel", "norm_out.scale", "norm_out.shift")
     }
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-    assert parameter_count(d_in, d_out, hidden) == count
+    ends = End("u", ("text", "image"), d_in), End("e", ("text", "image"), d_out)
+    assert BondSpec.between("displacement", *ends, hidden).parameters == count

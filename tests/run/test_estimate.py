@@ -39,7 +39,7 @@ def paper(request, tmp_path_factory) -> PairSpec:
 def needs(spec, **options):
     config = RunConfig(data=spec.banks.split.path.parent, **options)
     bond = describe_bond(spec, config.bond, config.training.hidden)
-    return estimate(spec, bond, config.training.schedule(config.bond, spec.ranges))
+    return estimate(spec, bond, config.training.schedule(bond, spec.ranges))
 
 
 # The paper's scale, by hand

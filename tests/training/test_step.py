@@ -8,18 +8,17 @@ import pytest
 import torch
 from twin import PARITY, error, load, named, numbers, to_torch, train
 
-from fb_jax.projector import DIRECTIONS, BondSpec, Projector, subsets
 from fb_jax.projector.mixture import project_members
-from fb_jax.training import Schedule
+from fb_jax.training import Schedule, Training, describe_bond
 from fb_jax.training.step import (
-    Objective,
     init_state,
     lanes_step,
     put_members,
     take_members,
 )
+from fb_jax.training.train import objective_for
 
-DIMS, HIDDEN, BATCH = {"unified": 64, "expert": 48}, 16, 8
+HIDDEN, BATCH = 16, 8
 STEPS = {"combination": 50, "displacement": 20}
 SEED = 14
 """Where an activation is next to nothing, rounding decides on which side of ReLU it comes out, and
@@ -40,31 +39,19 @@ def schedule(pairs):
 @pytest.fixture(scope="module")
 def objective(pairs):
     """What to minimise, by the kind of bond."""
+    how = Training(batch=BATCH, hidden=HIDDEN)
     return {
-        kind: Objective(
-            projector=Projector(DIMS[direction.target], HIDDEN),
-            direction=direction,
-            source=pairs.spec.modalities(direction.source),
-            target=pairs.spec.modalities(direction.target),
-        )
-        for kind, direction in DIRECTIONS.items()
+        kind: objective_for(pairs, described(pairs, kind), how.resolved(kind, pairs.spec.ranges))
+        for kind in STEPS
     }
 
 
+def described(pairs, kind):
+    return describe_bond(pairs.spec, kind, HIDDEN)
+
+
 def first_state(objective):
-    starts, projector = ("text", "image", "audio"), objective.projector
-    spec = BondSpec(
-        kind=next(kind for kind, known in DIRECTIONS.items() if known == objective.direction),
-        unified="imagebind",
-        expert="clap_general",
-        modalities=starts,
-        shared=("text", "audio"),
-        members=subsets(starts),
-        dim_in=DIMS[objective.direction.source],
-        dim_out=projector.dim,
-        hidden=projector.hidden,
-    )
-    return init_state(spec, jax.random.key(0))
+    return init_state(objective.spec, jax.random.key(0))
 
 
 def run(objective, table, schedule, steps, *, members=range(7), execution="map", dtype="float32"):
@@ -86,7 +73,7 @@ def train_twin(objective, table, schedule, steps, member, dtype):
         return [to_torch(table[side, modality][rows].astype(dtype)) for modality in modalities]
 
     projector = load(named(first_state(objective).variables, member))
-    source, target = objective.direction.source, objective.direction.target
+    source, target = objective.spec.direction.source, objective.spec.direction.target
     batches = (
         (batch(step, source, objective.source), batch(step, target, objective.target))
         for step in range(steps)
@@ -99,8 +86,8 @@ def test_training_all_members_is_training_each_with_torch(table, schedule, objec
     """Losses, weights, running statistics and outputs, tensor by tensor and member by member."""
     objective, steps = objective[kind], STEPS[kind]
     state, losses = run(objective, table, schedule, steps, dtype=dtype)
-    rows = table[objective.direction.source, "text"].astype(dtype)
-    outputs = project_members(objective.projector, state.variables, jnp.asarray(rows))
+    rows = table[objective.spec.direction.source, "text"].astype(dtype)
+    outputs = project_members(objective.spec.projector(), state.variables, jnp.asarray(rows))
     for member in range(7):
         projector, wanted = train_twin(objective, table, schedule, steps, member, dtype)
         assert error(losses[:, member], wanted) < PARITY[dtype]
@@ -150,7 +137,7 @@ def test_settings_of_the_loss_reach_it(objective, table):
     settings = {"temperature": 0.5, "symmetric": False, "precision": "bf16"}
     combination = replace(
         objective["combination"],
-        projector=Projector(DIMS["unified"], HIDDEN, "bf16"),
+        precision="bf16",
         temperature=0.5,
         symmetric=False,
         criterion=lambda *rows, **given: jnp.float32(given == settings),

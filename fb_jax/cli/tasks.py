@@ -1,0 +1,137 @@
+"""``freebind eval --tasks``: a product, its sources and baselines beside the paper's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.markup import escape
+from tyro.conf import arg
+
+from fb_jax import files
+from fb_jax.banks import BankSet
+from fb_jax.cli.source import Source
+from fb_jax.console import ConsoleReporter, console
+from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.evaluation import Bootstrap, TaskTable, tabulate
+from fb_jax.evaluation.comparing import compare_results, require_comparable, stored_table
+from fb_jax.evaluation.models import model_rows
+from fb_jax.evaluation.origin import origin
+from fb_jax.evaluation.rendering import NOTE, plain, terminal_tables, write_table
+from fb_jax.evaluation.tabulating import tasks_on
+from fb_jax.evaluation.tasks import PAPER_TASKS, Task
+from fb_jax.fusion import Factors
+from fb_jax.run.choosing import as_chosen
+
+ALL, BEST = "all", "best single source"
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Tasks, and tables of them."""
+
+    product: Annotated[str | None, arg(metavar="NAME")] = None
+    """Product that freebind train made, in runs/word_world or runs; instead of --run."""
+
+    tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ()
+    """Print one table of these tasks, beside the paper's figures: all, or names of splits such as
+    audiocaps, clotho, vggss, flickrnet, coco, flickr30k, esc50, audioset, imagenet, test."""
+
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """With --tasks: also write table.md, table.csv, table.json and table.tex there."""
+
+    against: Annotated[Path | None, arg(metavar="table.json")] = None
+    """With --tasks: also print the differences from these earlier results; refused if data,
+    protocol or templates differ."""
+
+    memory_gb: Annotated[float, arg(name="memory-gb")] = 8.0
+    """Memory that the evaluation may take, in GB (10^9 bytes); figures do not depend on it."""
+
+    resamples: int = 1000
+    """With --tasks: number of resamples of the items, for the 95 % intervals; 0 leaves them out."""
+
+    seed: int = 0
+    """With --tasks: seed of the resampling."""
+
+    @property
+    def memory(self) -> int:
+        """Memory in bytes."""
+        require_range("evaluation", 0.0, 1e6, memory_gb=self.memory_gb)
+        return round(self.memory_gb * 1e9)
+
+    def require_fitting(self, split: str | None) -> None:
+        """Raise a FreeBindError if options are set that do not go together."""
+        alone = {"--out": self.out, "--against": self.against}
+        stray = [name for name, value in alone.items() if value is not None and not self.tasks]
+        if stray:
+            raise FreeBindError(f"{stray[0]} is for a table of tasks", fix="add --tasks all")
+        if self.tasks and split is not None:
+            raise FreeBindError("--tasks names splits itself", got=f"--split {split}")
+
+
+def show_tasks(
+    source: Source,
+    points: Mapping[str, Factors],
+    options: TaskOptions,
+    metrics: Sequence[str] | None = None,
+) -> TaskTable:
+    """Print the table of a space on some tasks; write it and compare it, if that is asked for.
+
+    Raises:
+        FreeBindError: There is no such task, too little memory, or results that do not compare.
+    """
+    before = files.read_json(options.against) if options.against else None
+    every = as_chosen(source.every_split(), source.chosen)
+    tasks = chosen_tasks(every, options.tasks)
+    sets = {name: every[name] for name in every if name in {task.split for task in tasks}}
+    if before is not None:  # not after all the work
+        earlier = stored_table(before, options.against).about
+        require_comparable(origin(sets, {}), earlier, options.against)
+    known = model_rows(source.space, points)
+    rows = {str(row) if name == "unified" else name: row for name, row in known.items()}
+    natives = [name for name, row in rows.items() if isinstance(row, str)]
+    with ConsoleReporter().task(source.space.title, len(rows) * len(sets)) as advance:
+        table = tabulate(
+            rows,
+            sets,
+            tasks=[task.name for task in tasks],
+            metrics=metrics,
+            title=source.space.title,
+            bootstrap=Bootstrap(options.resamples, options.seed),
+            memory=options.memory,
+            progress=advance,
+        )
+    table = table.with_best_of(natives, BEST)
+    _show(table)
+    if options.out is not None:
+        write_table(options.out, table)
+    if before is not None:
+        for difference in compare_results(plain(table), before, options.against):
+            console.print(escape(str(difference)), highlight=False)
+    return table
+
+
+def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[Task]:
+    """Return the wanted tasks, or all tasks of wanted splits: the paper's first.
+
+    Raises:
+        FreeBindError: There is no such task or split.
+    """
+    tasks = {task.name: task for name in sets for task in tasks_on(name, sets[name])}
+    order = dict.fromkeys([*(name for name in PAPER_TASKS if name in tasks), *tasks])
+    for name in wanted:
+        if name not in (known := [ALL, *tasks, *sets]):
+            raise unknown("task", name, known)
+    kept = (name for name in order if {ALL, name, tasks[name].split}.intersection(wanted))
+    return [tasks[name] for name in kept]
+
+
+def _show(table: TaskTable) -> None:
+    for part in terminal_tables(table, console.width):
+        console.print(part)
+    print(NOTE)
+    for task in table.tasks:
+        counts = ", ".join(f"{count} {m}" for m, count in table.items[task.name].items())
+        print(f"{task.name}: {counts}" + (f" (paper: {task.paper})" if task.paper else ""))
