@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-from jaxtyping import Float32, Integer
+from jaxtyping import Integer
 
-from fb_jax.evaluation.bilinear import Mixture
-from fb_jax.evaluation.class_surfaces import precision_surface
+from fb_jax.banks import BankSet
 from fb_jax.evaluation.classes import CLASS
-from fb_jax.evaluation.retrieval import classification, retrieval
+from fb_jax.evaluation.models import compare
+from fb_jax.evaluation.spaces import Space
+from fb_jax.evaluation.tasks import class_metrics, several_classes
 
-R1, TOP1, MAP = "R@1", "top-1", "mAP"
+R1 = "R@1"
 
 
-def metric_of(pair: tuple[str, str], table: Integer[np.ndarray, "p 2"]) -> str:
-    """Return R@1; of media and classes top-1, or mAP if an item has several labels (Table 1)."""
-    if pair[1] != CLASS:
-        return R1
-    return TOP1 if len(np.unique(table[:, 0])) == len(table) else MAP
+def metric_of(pair: tuple[str, str], table: Integer[np.ndarray, "p 2"], banks: BankSet) -> str:
+    """Return R@1; of media and classes top-1, or mAP if items may have several labels (Table 1)."""
+    return class_metrics(table, several_classes(banks))[0] if pair[1] == CLASS else R1
 
 
 def headline(
-    model: Mapping[str, Float32[np.ndarray, "n d"]],
-    pair: tuple[str, str],
-    table: Integer[np.ndarray, "p 2"],
+    model: Space, pair: tuple[str, str], table: Integer[np.ndarray, "p 2"], banks: BankSet
 ) -> float:
     """Return the value in percent of the metric of a task.
 
@@ -33,11 +28,7 @@ def headline(
         model: Modality, or "class", to rows ``[n, d]``.
         pair: Two of them.
         table: ``[p, 2]`` rows of both that belong together.
+        banks: The split that they are of.
     """
-    left, right = (model[m] for m in pair)
-    metric = metric_of(pair, table)
-    if metric == R1:
-        return retrieval(left, right, table, metrics=[R1])[R1]
-    if metric == TOP1:
-        return classification(left, right, table)[TOP1]
-    return float(precision_surface(Mixture.fixed(left), [Mixture.fixed(right)], table)[0, 0])
+    figures = compare(model, {pair: table}, [R1], several=several_classes(banks))
+    return figures["-".join(pair)][metric_of(pair, table, banks)]

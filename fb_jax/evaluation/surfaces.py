@@ -77,7 +77,7 @@ def _levels(space: FusedSpace, banks: BankSet) -> Levels:
     sources = sources_and_baseline(space, banks)
     return {
         "-".join(pair): {
-            source: headline(model, pair, table)
+            source: headline(model, pair, table, banks)
             for source, model in sources.items()
             if {*pair} <= model.keys()
         }

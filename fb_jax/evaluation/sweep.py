@@ -13,7 +13,8 @@ from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.evaluation.bilinear import Mixture, norms_of, recall_surface
 from fb_jax.evaluation.class_surfaces import accuracy_surface, class_mixtures, precision_surface
 from fb_jax.evaluation.classes import CLASS, TEXT
-from fb_jax.evaluation.headline import MAP, R1, headline, metric_of
+from fb_jax.evaluation.headline import R1, headline, metric_of
+from fb_jax.evaluation.metrics import MAP
 from fb_jax.evaluation.models import tables_for, unified_rows
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
@@ -147,12 +148,10 @@ def sweep(
         task = "-".join(pair)
         if not {*owners_of(task)} <= mixtures.keys():
             continue
-        surfaces[task], metrics[task] = (
-            _surface(mixtures, pair, table, banks),
-            metric_of(pair, table),
-        )
+        metrics[task] = metric_of(pair, table, banks)
+        surfaces[task] = _surface(mixtures, pair, table, banks, metrics[task])
         known = {*pair} <= before.keys()  # experts may bring modalities
-        unified[task] = headline(before, pair, table) if known else 0.0
+        unified[task] = headline(before, pair, table, banks) if known else 0.0
         progress(1)
     symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
     return Sweep(space.weighted, grid, surfaces, unified, symbol, metrics)
@@ -163,12 +162,13 @@ def _surface(
     pair: tuple[str, str],
     table: Integer[np.ndarray, "p 2"],
     banks: BankSet,
+    metric: str,
 ) -> Float[np.ndarray, "g h"]:
     left, right = pair
     if right != CLASS:
         return recall_surface(mixtures[left], mixtures[right], table)
     classes = class_mixtures(mixtures[TEXT], banks.pairs(CLASS, TEXT))
-    surface = precision_surface if metric_of(pair, table) == MAP else accuracy_surface
+    surface = precision_surface if metric == MAP else accuracy_surface
     return surface(mixtures[left], classes, table)
 
 
