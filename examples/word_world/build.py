@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ from examples.word_world.recipe import (
     RECIPES,
     TUNED_PRODUCTS,
     Recipe,
+    SpacesRecipe,
 )
 from examples.word_world.results import write_results
 from fb_jax import files
@@ -93,26 +94,32 @@ def build(config: BuildConfig) -> None:
     folder, recipe = config.folder, RECIPES[config.recipe]
     with files.locked(folder):
         files.claim(folder / "world.json", _identity(config), "words")
-        with _timed("corpus"):
-            make_corpus(folder / "corpus", recipe, config.seed, _print_count, config.workers)
-        with _timed("spaces"):
-            make_spaces(config, recipe)
-        with _timed("banks"):
+        with timed("corpus"):
+            make_corpus(folder / "corpus", recipe, config.seed, print_count, config.workers)
+        with timed("spaces"):
+            make_spaces(
+                folder,
+                recipe,
+                partial(make_space, folder=folder, recipe=recipe, seed=config.seed),
+                config.workers,
+            )
+        with timed("banks"):
             make_banks(folder, recipe)
-        with _timed("scores of the spaces"):
+        with timed("scores of the spaces"):
             scores = targets.score_spaces(folder, recipe)
             if config.recipe == "full" and not config.despite_targets:
                 targets.require_targets(scores, folder)
-        with _timed("bonds"):
+        with timed("bonds"):
             make_bonds(config)
-        with _timed("tuning"):
+        with timed("tuning"):
             make_tuned(config)
-        with _timed("results"):
+        with timed("results"):
             write_results(folder, recipe, config.seed)
     print(f"the world is in {folder}")
 
 
-def _print_count(folder: str, count: int) -> None:
+def print_count(folder: str, count: int) -> None:
+    """Print a folder that was made."""
     print(f"  {folder}: {count} files", flush=True)
 
 
@@ -128,20 +135,22 @@ def _identity(config: BuildConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _timed(title: str) -> Iterator[None]:
+def timed(title: str) -> Iterator[None]:
+    """Print a title, and the seconds that the block took."""
     print(f"{title} ...", flush=True)
     start = time.monotonic()
     yield
     print(f"{title}: {time.monotonic() - start:.0f} s", flush=True)
 
 
-def make_spaces(config: BuildConfig, recipe: Recipe) -> None:
+def make_spaces(
+    folder: Path, recipe: SpacesRecipe, make: Callable[[str], str], workers: int
+) -> None:
     """Train the encoders of every space that has none yet, each space in one process."""
-    spaces = config.folder / "spaces"
+    spaces = folder / "spaces"
     spaces.mkdir(exist_ok=True)
     missing = [name for name in recipe.spaces if not (spaces / f"{name}.safetensors").exists()]
-    make = partial(make_space, folder=config.folder, recipe=recipe, seed=config.seed)
-    with ProcessPoolExecutor(config.workers, get_context("spawn")) as executor:
+    with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
         for name in executor.map(make, missing):
             print(f"  {name}", flush=True)
 

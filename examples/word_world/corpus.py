@@ -13,7 +13,7 @@ val_general/text.txt  val_general/audio/  ...
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from jaxtyping import Float32
+from PIL import Image
 from scipy.signal import lfilter
 
 from examples.word_world.pictures import draw, find_fonts
@@ -43,6 +44,15 @@ def require_packages() -> None:
     """
     if not DICTIONARY.exists():
         raise FreeBindError("a word list is missing", where=DICTIONARY, fix="apt install wamerican")
+    require_voices_and_fonts()
+
+
+def require_voices_and_fonts() -> None:
+    """Check that espeak-ng and the fonts are installed.
+
+    Raises:
+        FreeBindError: One is missing; the error names it.
+    """
     Speaker()
     find_fonts()
 
@@ -112,7 +122,7 @@ def plan(recipe: Recipe, seed: int) -> tuple[dict[str, list[str]], list[MediaFol
 
 def media_name(row: int, word: str) -> str:
     """Return a file's name without its suffix; names sort in the order of the rows."""
-    return f"{row:05d}-{word}"
+    return f"{row:05d}-{word.replace(', ', '-')}"
 
 
 def make_corpus(
@@ -129,6 +139,27 @@ def make_corpus(
     """
     require_packages()
     texts, folders = plan(recipe, seed)
+    write_corpus(root, texts, folders, partial(draw, noise=recipe.image_noise), progress, workers)
+
+
+def write_corpus(
+    root: Path,
+    texts: Mapping[str, Sequence[str]],
+    folders: Sequence[MediaFolder],
+    picture: Callable[..., Image.Image],
+    progress: Callable[[str, int], None],
+    workers: int,
+) -> None:
+    """Write text files, and every folder of media that is missing.
+
+    Args:
+        root: Folder of the corpus.
+        texts: Path to lines.
+        folders: Folders of media.
+        picture: Draws a word; takes the word, ``fonts`` and ``rng``.
+        progress: Called with each folder and its number of files.
+        workers: Number of processes.
+    """
     for name, lines in texts.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,11 +168,13 @@ def make_corpus(
     # One process for each folder: espeak-ng's noise depends on everything it said before.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1)
     with pool as executor:
-        for media in executor.map(partial(_make_folder, root=root, recipe=recipe), missing):
+        for media in executor.map(partial(_make_folder, root=root, picture=picture), missing):
             progress(media.folder, len(media.words))
 
 
-def _make_folder(media: MediaFolder, root: Path, recipe: Recipe) -> MediaFolder:
+def _make_folder(
+    media: MediaFolder, root: Path, picture: Callable[..., Image.Image]
+) -> MediaFolder:
     rng = np.random.default_rng(media.seed)
     unfinished = root / f"{media.folder}.partial"
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -154,8 +187,7 @@ def _make_folder(media: MediaFolder, root: Path, recipe: Recipe) -> MediaFolder:
     else:
         fonts = find_fonts()
         for row, word in enumerate(media.words):
-            image = draw(word, fonts, recipe.image_noise, rng)
-            image.save(unfinished / f"{media_name(row, word)}.png")
+            picture(word, fonts=fonts, rng=rng).save(unfinished / f"{media_name(row, word)}.png")
     unfinished.rename(root / media.folder)
     return media
 

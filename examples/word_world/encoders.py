@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -34,63 +36,6 @@ SHAPES = {"audio": (FRAMES, BANDS), "image": (WIDTH, HEIGHT), "text": (MAX_LETTE
 PATCHES = {"audio": 2, "image": 3, "text": 1}
 
 
-def build_towers(recipe: SpaceRecipe) -> nn.ModuleDict:
-    """Return the towers of a space, with random weights."""
-    return nn.ModuleDict(
-        {m: Tower(*SHAPES[m], PATCHES[m], recipe.dim, recipe.width) for m in recipe.modalities}
-    )
-
-
-def save_towers(path: Path, towers: nn.ModuleDict, name: str, recipe: SpaceRecipe) -> None:
-    """Write the weights of towers, and the space that they belong to."""
-    about = {
-        "name": f"word-world {name}: small conv towers that play the part of {recipe.plays}",
-        "dim": recipe.dim,
-        "width": recipe.width,
-        "modalities": recipe.modalities,
-    }
-    partial = path.with_suffix(".partial")
-    save_file(towers.state_dict(), partial, {"word_world": json.dumps(about)})
-    partial.rename(path)
-
-
-class WordEncoder(TorchEncoder):
-    """The encoder of one space, in the interface of ``encoders_torch.export``.
-
-    Args:
-        weights: File from ``save_towers``.
-        device: Device of torch.
-    """
-
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
-        with safe_open(weights, framework="pt") as file:
-            about = json.loads(file.metadata()["word_world"])
-        dim, width, modalities = about["dim"], about["width"], about["modalities"]
-        towers = nn.ModuleDict({m: Tower(*SHAPES[m], PATCHES[m], dim, width) for m in modalities})
-        towers.load_state_dict(load_file(weights))
-        super().__init__(
-            towers,
-            device=device,
-            name=about["name"],
-            dim=dim,
-            modalities=modalities,
-            weights_sha256=files.sha256_of(weights),
-            licence=LICENCE,
-        )
-
-    def tower(self, modality: str) -> nn.Module:
-        """Return the tower of a modality; it turns a batch of features into unit rows."""
-        return self.model[modality]
-
-    def read(self, modality: str, item: str | Path | Media) -> Float32[np.ndarray, "t f"]:
-        """Return one item's features."""
-        return READERS[modality](item)
-
-    def forward(self, modality: str, batch: Float32[Tensor, "b t f"]) -> Float32[Tensor, "b d"]:
-        """Return unit rows."""
-        return self.model[modality](batch)
-
-
 def read_text(word: str | Path | Media) -> Float32[np.ndarray, "12 26"]:
     """Return a word's letters, one-hot.
 
@@ -109,18 +54,21 @@ def read_text(word: str | Path | Media) -> Float32[np.ndarray, "12 26"]:
     return one_hot
 
 
-def read_picture(item: str | Path | Media) -> Float32[np.ndarray, "96 24"]:
+def read_picture(
+    item: str | Path | Media, size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> Float32[np.ndarray, "width height"]:
     """Return the columns of a picture, shifted to zero mean and scaled to unit deviation."""
-    pixels = np.asarray(read_image(item, "L").resize((WIDTH, HEIGHT)), np.float32).T
+    pixels = np.asarray(read_image(item, "L").resize(size), np.float32).T
     return (pixels - pixels.mean()) / (pixels.std() + 1)
 
 
-def read_speech(item: str | Path | Media) -> Float32[np.ndarray, "72 40"]:
-    """Return ``FRAMES`` log-mel frames of a recording, cut or padded, shifted to zero mean."""
-    wave = read_audio(item, SAMPLE_RATE)[: WINDOW + HOP * (FRAMES - 1)]
-    wave = np.pad(wave, (0, WINDOW + HOP * (FRAMES - 1) - len(wave)))
-    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
-    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2
+def read_speech(item: str | Path | Media, frames: int = FRAMES) -> Float32[np.ndarray, "frames 40"]:
+    """Return log-mel frames of a recording, cut or padded, shifted to zero mean."""
+    samples = WINDOW + HOP * (frames - 1)
+    wave = read_audio(item, SAMPLE_RATE)[:samples]
+    wave = np.pad(wave, (0, samples - len(wave)))
+    windows = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
+    power = np.abs(np.fft.rfft(windows * np.hanning(WINDOW))) ** 2
     log_mel = np.log(power @ mel_filters() + 1e-3)
     return ((log_mel - log_mel.mean()) / 3).astype(np.float32)
 
@@ -136,4 +84,73 @@ def mel_filters() -> Float32[np.ndarray, "bins bands"]:
     return np.minimum(rise, fall).clip(0).astype(np.float32)
 
 
-READERS = {"audio": read_speech, "image": read_picture, "text": read_text}
+Readers = Mapping[str, Callable[[Any], np.ndarray]]
+READERS: Readers = {"audio": read_speech, "image": read_picture, "text": read_text}
+
+
+class WordEncoder(TorchEncoder):
+    """The encoder of one space, in the interface of ``encoders_torch.export``.
+
+    Args:
+        weights: File from ``save``.
+        device: Device of torch.
+
+    Attributes:
+        world: Name of the world.
+        shapes: Modality to rows and columns of an item's features.
+        patches: Modality to the number of rows that a tower's first layer joins into one.
+        readers: Modality to the function that reads an item's features.
+    """
+
+    world: ClassVar[str] = "word-world"
+    shapes: ClassVar[Mapping[str, tuple[int, int]]] = SHAPES
+    patches: ClassVar[Mapping[str, int]] = PATCHES
+    readers: ClassVar[Readers] = READERS
+
+    @classmethod
+    def towers(cls, modalities: Sequence[str], dim: int, width: int) -> nn.ModuleDict:
+        """Return the towers of a space, with random weights."""
+        return nn.ModuleDict(
+            {m: Tower(*cls.shapes[m], cls.patches[m], dim, width) for m in modalities}
+        )
+
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
+        with safe_open(weights, framework="pt") as file:
+            about = json.loads(file.metadata()["word_world"])
+        dim, modalities = about["dim"], about["modalities"]
+        towers = self.towers(modalities, dim, about["width"])
+        towers.load_state_dict(load_file(weights))
+        super().__init__(
+            towers,
+            device=device,
+            name=about["name"],
+            dim=dim,
+            modalities=modalities,
+            weights_sha256=files.sha256_of(weights),
+            licence=LICENCE,
+        )
+
+    @classmethod
+    def save(cls, path: Path, towers: nn.ModuleDict, name: str, recipe: SpaceRecipe) -> None:
+        """Write the weights of towers, and the space and the world that they belong to."""
+        about = {
+            "name": f"{cls.world} {name}: small conv towers that play the part of {recipe.plays}",
+            "dim": recipe.dim,
+            "width": recipe.width,
+            "modalities": recipe.modalities,
+        }
+        partial = path.with_suffix(".partial")
+        save_file(towers.state_dict(), partial, {"word_world": json.dumps(about)})
+        partial.rename(path)
+
+    def tower(self, modality: str) -> nn.Module:
+        """Return the tower of a modality; it turns a batch of features into unit rows."""
+        return self.model[modality]
+
+    def read(self, modality: str, item: str | Path | Media) -> Float32[np.ndarray, "t f"]:
+        """Return one item's features."""
+        return self.readers[modality](item)
+
+    def forward(self, modality: str, batch: Float32[Tensor, "b t f"]) -> Float32[Tensor, "b d"]:
+        """Return unit rows."""
+        return self.model[modality](batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,61 +12,70 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from examples.word_world.corpus import media_name
-from examples.word_world.encoders import READERS, build_towers, save_towers
-from examples.word_world.recipe import Fit, Recipe, SpaceRecipe
+from examples.word_world.encoders import WordEncoder
+from examples.word_world.recipe import Fit, SpaceRecipe, SpacesRecipe
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 FIRST_TEMPERATURE = 0.07
 REPORT_STEPS = 50
 
+Items = Callable[[Path, Fit, str], list[str | Path]]
+"""Corpus, fit and modality to the items of the fit: captions or paths."""
+
+
+def training_items(corpus: Path, fit: Fit, modality: str) -> list[str | Path]:
+    """Return the items of a fit; item i is the same word in every modality."""
+    words, rows = (corpus / "train/words.txt").read_text().splitlines(), range(*fit.words)
+    if modality == "text":
+        return [words[i] for i in rows]
+    if modality == "image":
+        return [corpus / f"train/image/{media_name(i, words[i])}.png" for i in rows]
+    domain = lambda i: fit.domains[i % len(fit.domains)]  # noqa: E731
+    return [corpus / f"train/{domain(i)}/{media_name(i, words[i])}.wav" for i in rows]
+
 
 def fit_space(
-    corpus: Path,
-    recipe: Recipe,
     space: SpaceRecipe,
+    batch: int,
     seed: int,
+    encoder: type[WordEncoder],
+    items: Callable[[Fit, str], list[str | Path]],
     report: Callable[[str], None],
 ) -> nn.ModuleDict:
     """Train the towers of a space.
 
     Args:
-        corpus: Folder of the corpus.
-        recipe: Recipe of the world.
         space: Recipe of the space.
+        batch: Pairs in a step.
         seed: Seed of initial weights and batches.
+        encoder: Builds the towers, and reads items.
+        items: Returns the items of a fit and a modality; see ``training_items``.
         report: Called with a line of text every ``REPORT_STEPS`` steps.
     """
     torch.manual_seed(seed)
-    towers = build_towers(space)
+    towers = encoder.towers(space.modalities, space.dim, space.width)
     for fit in space.fits:
-        data = {m: training_items(corpus, fit, m) for m in fit.modalities}
-        _fit(towers, data, fit, recipe.batch, report)
+        data = {m: np.stack([*map(encoder.readers[m], items(fit, m))]) for m in fit.modalities}
+        _fit(towers, {m: torch.from_numpy(rows) for m, rows in data.items()}, fit, batch, report)
     return towers
 
 
-def make_space(name: str, folder: Path, recipe: Recipe, seed: int) -> str:
+def make_space(
+    name: str,
+    folder: Path,
+    recipe: SpacesRecipe,
+    seed: int,
+    encoder: type[WordEncoder] = WordEncoder,
+    items: Items = training_items,
+) -> str:
     """Train the towers of one space of a world, and write them; return the space's name."""
     torch.set_num_threads(1)  # the matrices are small: two threads are slower than one
     report = lambda line: print(f"  {name}: {line}", flush=True)  # noqa: E731
-    towers = fit_space(folder / "corpus", recipe, recipe.spaces[name], seed, report)
-    save_towers(folder / "spaces" / f"{name}.safetensors", towers, name, recipe.spaces[name])
+    space, of_corpus = recipe.spaces[name], partial(items, folder / "corpus")
+    towers = fit_space(space, recipe.batch, seed, encoder, of_corpus, report)
+    encoder.save(folder / "spaces" / f"{name}.safetensors", towers, name, space)
     return name
-
-
-def training_items(corpus: Path, fit: Fit, modality: str) -> Tensor:
-    """Return the features ``[n, t, f]`` of a fit; row i is the same word in every modality."""
-    words = (corpus / "train/words.txt").read_text().split()
-    read, rows = READERS[modality], range(*fit.words)
-    if modality == "text":
-        features = [read(words[i]) for i in rows]
-    elif modality == "image":
-        features = [read(corpus / f"train/image/{media_name(i, words[i])}.png") for i in rows]
-    else:
-        domain = lambda i: fit.domains[i % len(fit.domains)]  # noqa: E731
-        names = [f"train/{domain(i)}/{media_name(i, words[i])}.wav" for i in rows]
-        features = [read(corpus / name) for name in names]
-    return torch.from_numpy(np.stack(features))
 
 
 def _fit(

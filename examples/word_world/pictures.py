@@ -66,5 +66,11 @@ def draw(word: str, fonts: list[Path], noise: float, rng: np.random.Generator) -
     image = Image.new("L", (WIDTH, HEIGHT), dark)
     ImageDraw.Draw(image).text((x, y), word, fill=light, font=font)
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.0)))
-    pixels = np.asarray(image, np.float32) + 255 * noise * rng.standard_normal((HEIGHT, WIDTH))
+    return add_noise(image, noise, rng)
+
+
+def add_noise(image: Image.Image, noise: float, rng: np.random.Generator) -> Image.Image:
+    """Return a grey image with pixel noise of a standard deviation, as a share of full scale."""
+    grey = np.asarray(image, np.float32)
+    pixels = grey + 255 * noise * rng.standard_normal(grey.shape)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -82,8 +82,21 @@ class SpaceRecipe:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A whole world.
+class SpacesRecipe:
+    """The spaces of a world.
+
+    Attributes:
+        batch: Pairs in a step of an encoder's training.
+        spaces: Name to recipe.
+    """
+
+    batch: int
+    spaces: dict[str, SpaceRecipe]
+
+
+@dataclass(frozen=True)
+class Recipe(SpacesRecipe):
+    """A whole world; see also ``SpacesRecipe``.
 
     Attributes:
         train_words: Number of words that encoders are trained on.
@@ -91,8 +104,6 @@ class Recipe:
         pool_items: Items drawn from them for each modality, independently.
         gallery: Words of the validation split, and of the test split.
         image_noise: Standard deviation of the pixel noise, as a share of full scale.
-        batch: Pairs in a step of an encoder's training.
-        spaces: Name to recipe.
     """
 
     train_words: int
@@ -100,8 +111,6 @@ class Recipe:
     pool_items: int
     gallery: int
     image_noise: float
-    batch: int
-    spaces: dict[str, SpaceRecipe]
 
     @property
     def words(self) -> int:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,12 @@ from fb_jax.errors import FreeBindError
 from fb_jax.process import run_command
 from fb_jax.run import default
 
-MOST_BYTES = 25_000_000
 PACKAGES = ("pillow", "scipy", "soundfile", "soxr")
 DEBIAN = (
-    *("wamerican", "libespeak-ng1", "espeak-ng-data"),
+    *("libespeak-ng1", "espeak-ng-data"),
     *("fonts-dejavu-core", "fonts-dejavu-extra", "fonts-liberation", "fonts-freefont-ttf"),
 )
 LICENCES = {
-    "wamerican (words)": "public domain and permissive: /usr/share/doc/wamerican/copyright",
     "espeak-ng (voices)": "GPL-3.0-or-later; does not cover the speech that it makes",
     "DejaVu fonts": "Bitstream Vera licence, changes in the public domain",
     "Liberation fonts": "GPL-2.0 with font exception, as in Debian 12",
@@ -38,66 +37,100 @@ LICENCES = {
 
 
 @dataclass(frozen=True)
-class ShipConfig:
-    """Replace the banks that come with the package."""
+class Shipment:
+    """A world that comes with the package.
 
-    world: Path
-    """Folder of a finished world, such as build/word_world/seed-0."""
+    Attributes:
+        name: Its name in the package and in ``examples``.
+        what: What its banks hold.
+        targets: File with the targets of its spaces.
+        most_bytes: Most bytes of its banks.
+        debian: Debian packages that it was made with.
+        licences: Ingredient to licence.
+    """
 
-    out: Path = default.HOME
-    """Folder of the word world in the package."""
+    name: str
+    what: str
+    targets: Path
+    most_bytes: int
+    debian: tuple[str, ...] = DEBIAN
+    licences: Mapping[str, str] = field(default_factory=lambda: LICENCES)
 
 
-def main() -> None:
+WORDS = Shipment(
+    default.DEFAULT,
+    "embeddings of words written, drawn and spoken, by small encoders",
+    TARGETS,
+    25_000_000,
+    ("wamerican", *DEBIAN),
+    {
+        "wamerican (words)": "public domain and permissive: /usr/share/doc/wamerican/copyright",
+        **LICENCES,
+    },
+)
+
+
+def main(shipment: Shipment = WORDS) -> None:
     """Run the command."""
-    run_command(lambda: ship(tyro.cli(ShipConfig)))
+    name = shipment.name
+
+    def command(world: Path, out: Path | None = None) -> None:
+        """Replace the banks that come with the package.
+
+        Args:
+            world: Folder of a finished world, such as build/WORLD/seed-0.
+            out: Folder of the world; by default the one in the package.
+        """
+        ship(world, out or default.home(name), shipment)
+
+    run_command(lambda: tyro.cli(command, prog=f"python -m examples.{name}.ship"))
 
 
-def ship(config: ShipConfig) -> None:
+def ship(folder: Path, out: Path, shipment: Shipment = WORDS) -> None:
     """Copy the banks, and record their origin in ``about.json``.
 
     Raises:
         FreeBindError: The world is unfinished, too large, or not of the full recipe.
     """
-    world, source = files.read_json(config.world / "world.json"), config.world / "banks"
-    about = _about(world, files.read_json(config.world / "metrics.json"))
+    world, source = files.read_json(folder / "world.json"), folder / "banks"
+    about = _about(shipment, world, files.read_json(folder / "metrics.json"))
     size = files.folder_bytes(source)
-    if size > MOST_BYTES or world["name"] != "full":
+    if size > shipment.most_bytes or world["name"] != "full":
         raise FreeBindError(
             "this world cannot be shipped",
-            where=config.world,
-            expected=f"the full recipe, at most {files.gigabytes(MOST_BYTES)}",
+            where=folder,
+            expected=f"the full recipe, at most {files.gigabytes(shipment.most_bytes)}",
             got=f"{world['name']}, {files.gigabytes(size)}",
         )
     for name in splits(source):
         verify_split(open_split(source, name))
-    copy = config.out / "banks.partial"
+    copy = out / "banks.partial"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*"))
-    shutil.rmtree(config.out / "banks", ignore_errors=True)
-    copy.rename(config.out / "banks")
-    files.write_json(config.out / "about.json", about)
-    print(f"{files.gigabytes(size)} in {config.out / 'banks'}")
+    shutil.rmtree(out / "banks", ignore_errors=True)
+    copy.rename(out / "banks")
+    files.write_json(out / "about.json", about)
+    print(f"{files.gigabytes(size)} in {out / 'banks'}")
 
 
-def _about(world: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+def _about(shipment: Shipment, world: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
     return {
-        "what": "embeddings of words written, drawn and spoken, by small encoders",
-        "made_by": f"python -m examples.word_world --seed {world['seed']}",
+        "what": shipment.what,
+        "made_by": f"python -m examples.{shipment.name} --seed {world['seed']}",
         "seed": world["seed"],
         "versions": metrics["versions"] | {name: version(name) for name in PACKAGES},
-        "debian": _debian_versions(),
-        "licences": LICENCES,
-        "targets": files.read_json(TARGETS),
+        "debian": _debian_versions(shipment.debian),
+        "licences": dict(shipment.licences),
+        "targets": files.read_json(shipment.targets),
         "scores": metrics["spaces"],
         "recipe": world["recipe"],
         "voices": world["voices"],
     }
 
 
-def _debian_versions() -> dict[str, str]:
-    """Return the versions of the Debian packages, from dpkg."""
-    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n", *DEBIAN]
+def _debian_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of Debian packages, from dpkg."""
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n", *packages]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return dict(line.split() for line in listed.splitlines())
 

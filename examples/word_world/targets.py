@@ -74,13 +74,13 @@ def missed(scores: Scores, targets: dict[str, Any]) -> list[str]:
     return outside + too_close
 
 
-def require_targets(scores: Scores, folder: Path) -> None:
-    """Raise a FreeBindError unless all scores meet their targets."""
-    if lines := missed(scores, files.read_json(TARGETS)):
+def require_targets(scores: Scores, folder: Path, targets: Path = TARGETS) -> None:
+    """Raise a FreeBindError unless all scores meet the targets in a file."""
+    if lines := missed(scores, files.read_json(targets)):
         raise FreeBindError(
             "the spaces miss their targets",
             where=folder / "scores.json",
-            expected=f"the ranges in {TARGETS}",
+            expected=f"the ranges in {targets}",
             got="; ".join(lines),
             fix="change the recipe before a bond is trained; for each space that misses, delete "
             "spaces/NAME.safetensors and the folders NAME in banks and domains",

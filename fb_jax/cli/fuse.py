@@ -18,7 +18,7 @@ from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, Missing, digest, fusable, write_fused
 from fb_jax.run import Device
-from fb_jax.run.default import is_default
+from fb_jax.run.default import shipped
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _beside(banks: BankSet, folder: Path) -> Path:
     """Return the default bank root to write: the one that is read, unless it is the package's."""
     root = Path(banks.split.path).parent
     home = folder.parent if folder.name == "space" else folder
-    return home / "fused" if is_default(root) else root
+    return home / "fused" if shipped(root) else root
 
 
 def _require_same_or_none(split: Split, name: str, space: FusedSpace) -> None:

@@ -149,6 +149,10 @@ def _run(args: list[str]) -> None:
     require_address_space(address_space(computes=command.computes))
     module, function = command.home.split(":")
     target = getattr(import_module(f"fb_jax.cli.{module}"), function)
+    if any(arg.startswith("--data") for arg in rest):  # else light commands need no ``run``
+        from fb_jax.run.default import with_bank_roots
+
+        rest = with_bank_roots(rest)
     if command.parses:
         target(rest, f"freebind {name}", command.example)
         return

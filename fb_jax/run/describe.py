@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fb_jax import files
+from fb_jax.evaluation.models import pair_tables
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import PIPELINES, Bond, subset_name
 from fb_jax.run import default
@@ -19,18 +20,19 @@ NO_TABLE = "training only: no split has pairs, so no table is possible"
 
 
 def introduce(config: RunConfig, spaces: Sequence[str]) -> str:
-    """Return what the word world is and is not; nothing for a run on other data.
+    """Return what data of the package are and are not; nothing for a run on other data.
 
     Args:
         config: The run.
         spaces: Its native spaces.
     """
-    if not default.is_default(config.data):
+    name = default.shipped(config.data)
+    if name is None:
         return ""
     own, paper = config.training, PIPELINES["freebind"].hidden
-    return f"""Data: the word world (words written, drawn and spoken), in
-{default.HOME}.
-Small encoders trained on such words play the parts of {", ".join(spaces)}.
+    return f"""Data: the {name.replace("_", " ")} ({default.SHIPPED[name]}), in
+{default.home(name)}.
+Small encoders trained on such data play the parts of {", ".join(spaces)}.
 They are not ImageBind, CLAP or InternVL, and no figure below is about those.
 Batch {own.batch}, hidden width {own.hidden} (the paper: {PAPER_BATCH}, {paper}).
 
@@ -46,7 +48,7 @@ def describe(job: Job) -> dict[str, str]:
     resident = needs.table_memory <= config.runtime.resident_bytes
     missing = max(0, needs.pairs_disk - files.folder_bytes(job.pairs_folder))
     evaluation = ", ".join(
-        f"{name} ({', '.join('-'.join(pair) for pair in banks.paired())})"
+        f"{name} ({', '.join('-'.join(pair) for pair in pair_tables(list(banks.rows), banks))})"
         for name, banks in job.evaluation.items()
     )
     fused = config.dim or FusedSpace.of(Bond(job.bond)).dim

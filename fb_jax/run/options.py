@@ -13,7 +13,7 @@ from fb_jax.evaluation import RECALLS
 from fb_jax.projector import BondKind
 from fb_jax.pseudo import Retrieval
 from fb_jax.run.choosing import Choosing
-from fb_jax.run.default import is_default, word_world
+from fb_jax.run.default import shipped, word_world
 from fb_jax.run.device import Device
 from fb_jax.training import Runtime, Training
 
@@ -30,7 +30,8 @@ class RunConfig:
     data: Annotated[Path, arg(metavar="BANK_ROOT", help_behavior_hint=DEFAULT_DATA)] = field(
         default_factory=word_world
     )
-    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md)."""
+    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md); or data that
+    come with the package, by name: word_world, class_world."""
 
     product: Annotated[str | None, arg(metavar="NAME|FILE.yaml")] = None
     """Make a product of several bonds: imagebind_pp, internvl_ib, internvl_ib_pp,
@@ -93,7 +94,7 @@ class RunConfig:
     @property
     def home(self) -> Path:
         """The folder of all runs without ``out``, and of products."""
-        default = Path("runs/word_world") if is_default(self.data) else Path("runs")
+        default = Path("runs") / (shipped(self.data) or "")
         return self.out if self.product and self.out else default
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from fb_jax import files
 from fb_jax.arguments import parse
 from fb_jax.errors import FreeBindError
-from fb_jax.run.default import config_file
+from fb_jax.run.default import DATA, DEFAULT, config_file, shipped, with_bank_roots
 from fb_jax.run.options import RunConfig
 
 PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
@@ -18,7 +18,8 @@ PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
 def parse_config(args: Sequence[str], prog: str = "freebind train", example: str = "") -> RunConfig:
     """Read a run from command-line arguments and the YAML file that they name.
 
-    If neither names data, the run is one of the word world, whose options are the defaults.
+    If neither names data, the run is one of the word world. The options that come with data of the
+    package are the defaults.
 
     Args:
         args: Arguments.
@@ -36,10 +37,11 @@ def parse_config(args: Sequence[str], prog: str = "freebind train", example: str
     from_file = [] if path is None else _yaml_args(Path(path))
     if path is not None:  # alone first, so that its errors carry its name
         parse(RunConfig, from_file, path)
-    given = [*from_file, *args]
+    given = with_bank_roots([*from_file, *args])
     _require_one_way(given)
-    if _value("--data", given) is None:
-        given = [*_yaml_args(config_file()), *given]
+    data = _value(DATA, given)
+    if name := DEFAULT if data is None else shipped(Path(data)):
+        given = [*_yaml_args(config_file(name)), *given]
     return parse(RunConfig, given, prog, example)
 
 
@@ -54,12 +56,14 @@ def _require_one_way(args: Sequence[str]) -> None:
 
 
 def _value(option: str, args: Sequence[str]) -> str | None:
+    """Return the last value of an option, which counts."""
+    value = None
     for i, given in enumerate(args):
         if given == option and i + 1 < len(args):
-            return args[i + 1]
-        if given.startswith(f"{option}="):
-            return given.removeprefix(f"{option}=")
-    return None
+            value = args[i + 1]
+        elif given.startswith(f"{option}="):
+            value = given.removeprefix(f"{option}=")
+    return value
 
 
 def _yaml_args(path: Path) -> list[str]:

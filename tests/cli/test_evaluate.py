@@ -8,7 +8,7 @@ from fb_jax import files
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.main import main as freebind
 from fb_jax.fusion.factors import as_text
-from fb_jax.run import Run
+from fb_jax.run import Run, default
 
 
 @pytest.fixture
@@ -48,6 +48,13 @@ def test_one_split_is_evaluated_when_it_is_named(invoke, run_folder, recorded, t
     assert done.status == 0
     assert "test: imagebind" not in done.out
     assert files.read_json(tmp_path / "out.json")["retrieval"] == {"val": recorded["val"]}
+
+
+def test_data_of_the_package_are_evaluated_by_name(must, run_folder, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(default, "PACKAGE", tmp_path / "package")
+    shutil.copytree(root / "val", tmp_path / "package/class_world/banks/mine")
+    out = must(freebind, "eval", "--run", run_folder, "--data", "class_world", "--split", "mine")
+    assert "mine: imagebind+clap_general" in out
 
 
 def test_other_banks_are_evaluated_when_they_are_named(invoke, run_folder, root, tmp_path):

@@ -184,9 +184,10 @@ def test_a_dry_run_tells_pairs_steps_memory_and_disk_and_writes_nothing(invoke, 
 
 
 def test_a_run_without_data_begins_with_what_the_word_world_is(invoke, root, tmp_path, monkeypatch):
-    (tmp_path / "banks").symlink_to(root)
-    (tmp_path / "config.yaml").write_text("training: {batch: 10, hidden: 32}")
-    monkeypatch.setattr(default, "HOME", tmp_path)
+    (tmp_path / "word_world").mkdir()
+    (tmp_path / "word_world/banks").symlink_to(root)
+    (tmp_path / "word_world/config.yaml").write_text("training: {batch: 10, hidden: 32}")
+    monkeypatch.setattr(default, "PACKAGE", tmp_path)
     done = invoke(freebind, "train", "--bond", "displacement", "--expert", "internvl", "--dry-run")
     assert (done.status, done.err) == (0, "")
     assert "\nData: the word world " in done.out

@@ -48,11 +48,11 @@ def test_the_banks_that_ship_are_whole_and_small():
     for name in splits(root):
         found = verify_split(open_split(root, name))
         assert len([line for line in found if "word-world" in line]) == 10
-    assert files.folder_bytes(default.HOME) <= MOST_BYTES
+    assert files.folder_bytes(default.home(default.DEFAULT)) <= MOST_BYTES
 
 
 def test_what_ships_says_what_it_was_made_from():
-    about = files.read_json(default.HOME / "about.json")
+    about = files.read_json(default.home(default.DEFAULT) / "about.json")
     assert about["made_by"] == f"python -m examples.word_world --seed {about['seed']}"
     for key in ("versions", "licences", "recipe", "voices", "scores"):
         assert about[key]

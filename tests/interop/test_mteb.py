@@ -19,7 +19,7 @@ from sklearn.metrics import ndcg_score
 
 from encoders_torch.queries import load_encoders
 from examples.word_world.corpus import media_name, speak
-from examples.word_world.encoders import WordEncoder, build_towers, save_towers
+from examples.word_world.encoders import WordEncoder
 from examples.word_world.exports import export_media, text_and_folders
 from examples.word_world.pictures import draw, find_fonts
 from examples.word_world.recipe import TINY
@@ -37,7 +37,7 @@ from fb_jax.interop.mteb_banks import bank_model, bank_tasks
 from fb_jax.interop.mteb_items import as_items
 from fb_jax.interop.mteb_judge import TABLE_1, can_judge, find_tasks, judge
 from tests.encoders_torch.conftest import Toy, offline  # noqa: F401
-from tests.examples.word_world.conftest import debian  # noqa: F401
+from tests.examples.conftest import debian  # noqa: F401
 
 SPACES = ("imagebind", "clap_general")
 WORDS = ("apple", "bridge", "candle", "dolphin", "engine", "forest", "garden", "hammer")
@@ -165,7 +165,8 @@ def world(debian, tmp_path_factory):  # noqa: F811
     (home / "media/text.txt").write_text("\n".join(WORDS) + "\n")
     for name in SPACES:
         recipe = TINY.spaces[name]
-        save_towers(home / f"{name}.safetensors", build_towers(recipe), name, recipe)
+        towers = WordEncoder.towers(recipe.modalities, recipe.dim, recipe.width)
+        WordEncoder.save(home / f"{name}.safetensors", towers, name, recipe)
         media = text_and_folders(home / "media", recipe.modalities)
         weights = home / f"{name}.safetensors"
         export_media(home / "banks", "test", name, WordEncoder, weights, media)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from encoders_torch.encoder import FrozenEncoder
 from encoders_torch.loading import load_encoder
-from examples.word_world.encoders import SHAPES, build_towers, mel_filters, save_towers
+from examples.word_world.encoders import SHAPES, WordEncoder, mel_filters
 from examples.word_world.recipe import TINY
 from fb_jax.errors import FreeBindError
 
@@ -15,7 +15,8 @@ from fb_jax.errors import FreeBindError
 def encoder(tmp_path) -> FrozenEncoder:
     torch.manual_seed(0)
     recipe = TINY.spaces["imagebind"]
-    save_towers(tmp_path / "w.safetensors", build_towers(recipe), "imagebind", recipe)
+    towers = WordEncoder.towers(recipe.modalities, recipe.dim, recipe.width)
+    WordEncoder.save(tmp_path / "w.safetensors", towers, "imagebind", recipe)
     return load_encoder(
         "examples.word_world.encoders:WordEncoder", tmp_path / "w.safetensors", "cpu"
     )
