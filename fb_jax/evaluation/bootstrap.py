@@ -78,6 +78,17 @@ class Bootstrap:
             yield np.bincount(rng.integers(count, size=count), minlength=count)
 
 
+def around(value: float, samples: Float[np.ndarray, " b"]) -> tuple[float, float]:
+    """Return the percentile interval of some samples, moved so that their mean is the value.
+
+    Resamples repeat items, and a repeated item ranks beside itself: without moving it, the interval
+    of an average precision of few items lies above its value.
+    """
+    low, high = bounds(samples)
+    bias = float(np.nanmean(samples)) - value
+    return low - bias, high - bias
+
+
 def bounds(samples: Float[np.ndarray, " b"]) -> tuple[float, float]:
     """Return the percentile interval of some samples; resamples without a value do not count."""
     tail = (1 - LEVEL) / 2

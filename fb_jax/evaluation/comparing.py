@@ -10,7 +10,7 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.bootstrap import bounds
+from fb_jax.evaluation.bootstrap import around
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _differences(mine: StoredTable, other: StoredTable, paired: bool) -> Iterato
             continue
         sides = [_samples(one, row, task, metric) for one in (mine, other)]
         both = paired and len(sides[0]) == len(sides[1]) > 0
-        low, high = bounds(sides[0] - sides[1]) if both else (None, None)
+        low, high = around(ours - theirs, sides[0] - sides[1]) if both else (None, None)
         yield Difference(row, task, metric, ours, theirs, low, high)
 
 

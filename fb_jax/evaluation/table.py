@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from fb_jax.evaluation.bootstrap import bounds
+from fb_jax.evaluation.bootstrap import around
 from fb_jax.evaluation.tasks import Task
 
 
@@ -23,7 +23,8 @@ class Cell(NamedTuple):
     @classmethod
     def of(cls, samples: Float[np.ndarray, " b"]) -> Cell:
         """Return the cell of a value followed by its values on resamples."""
-        return cls(float(samples[0]), *bounds(samples[1:] if len(samples) > 1 else samples))
+        value, resampled = float(samples[0]), samples[1:]
+        return cls(value, *(around(value, resampled) if len(resampled) else (value, value)))
 
 
 Cells = Mapping[str, Mapping[str, Mapping[str, Cell]]]

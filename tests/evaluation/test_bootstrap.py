@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from fb_jax.evaluation import paired_bootstrap
+from fb_jax.evaluation.bootstrap import around
 
 RNG = np.random.default_rng(0)
 
@@ -25,6 +26,13 @@ def test_samples_weigh_alike_and_spread_by_themselves():
     sample = RNG.normal(size=900)
     one, four = paired_bootstrap([sample]), paired_bootstrap([sample] * 4)
     assert (four.high - four.low) / (one.high - one.low) == pytest.approx(0.5, abs=0.03)
+
+
+def test_an_interval_lies_around_its_value_whatever_the_bias_of_the_resamples():
+    samples = RNG.normal(7.0, 1.0, 10_000)  # of something whose value is 5
+    low, high = around(5.0, samples)
+    assert (low, high) == (pytest.approx(3.04, abs=0.1), pytest.approx(6.96, abs=0.1))
+    assert around(5.0, np.append(samples, np.nan)) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_the_same_seed_gives_the_same_interval():

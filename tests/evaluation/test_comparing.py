@@ -6,6 +6,7 @@ import pytest
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Bootstrap, tabulate
+from fb_jax.evaluation.bootstrap import around
 from fb_jax.evaluation.comparing import compare_results
 from fb_jax.evaluation.rendering import plain
 
@@ -31,7 +32,7 @@ def test_differences_have_an_interval_over_the_same_resamples(ours, theirs):
     by_name = {(d.row, d.task, d.metric): d for d in found}
     mine = by_name["mine", "test audio-text", "R@1"]
     sides = [t.samples["mine"]["test audio-text"]["R@1"][1:] for t in (ours, theirs)]
-    wanted = np.quantile(np.round(sides[0], 4) - np.round(sides[1], 4), [0.025, 0.975])
+    wanted = around(mine.ours - mine.theirs, np.round(sides[0], 4) - np.round(sides[1], 4))
     assert (mine.low, mine.high) == pytest.approx(wanted)
     assert mine.ours > mine.theirs
     assert str(mine) == (

@@ -5,6 +5,7 @@ from labelled import write_labelled
 from fb_jax.banks import BankSet, Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Bootstrap, tabulate
+from fb_jax.evaluation.bootstrap import around
 from fb_jax.evaluation.paper import paper_figures, paper_row
 from fb_jax.evaluation.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS
@@ -47,11 +48,13 @@ def test_cells_are_the_figures_of_evaluate(table, metrics):
     assert list(table.cells["clap_general"]) == ["test audio-text"]
 
 
-def test_intervals_are_percentiles_of_the_resamples(table):
+def test_intervals_are_percentiles_of_the_resamples_around_the_figure(table):
     samples = table.samples["imagebind"]["test audio-text"]["R@1"]
     cell = table.cells["imagebind"]["test audio-text"]["R@1"]
     assert len(samples) == 51
-    assert (cell.low, cell.high) == tuple(np.quantile(samples[1:], [0.025, 0.975]))
+    assert (cell.low, cell.high) == around(cell.value, samples[1:])
+    width = np.subtract(*np.quantile(samples[1:], [0.975, 0.025]))
+    assert cell.high - cell.low == pytest.approx(width)
     assert cell.low < cell.value < cell.high
 
 
