@@ -1,0 +1,138 @@
+"""Where a bond helps and where it hurts, predicted before training and without pairs [O].
+
+Which of two spaces links two modalities better cannot be known without pairs, so the premise of
+FreeBind is taken as given: the expert is better at its own modalities. The expected gain of a pair
+of modalities (m, n) is
+
+    gain(m, n) = weight x carried x news
+
+weight   the mean of both modalities' factors; 0 for a modality that the expert lacks.
+carried  how much of the expert a projector can bring over: see ``carried``.
+news     what the expert knows that the unified space does not.
+         Expert has m and n: the share of the k nearest items on which the two spaces do not agree,
+         1 - ``neighbours.overlap``, mean of both directions.
+         Expert has m only: it reaches n over another modality b that it has. The round trips of the
+         unified space between b and n, less those between m and n; the best b counts. Negative
+         if the unified space links m with n more sharply than it links b with n.
+         Expert has neither: 0.
+
+The scale is arbitrary: the order of pairs, and the sign, are the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float
+
+from fb_jax.banks import BankSet, unit_rows
+from fb_jax.evaluation.diagnosis.neighbours import between, overlap, round_trips
+from fb_jax.evaluation.diagnosis.sample import Sampling, halves
+from fb_jax.fusion import Factors
+
+RIDGE = 1e-3
+"""Ridge, as a share of the mean square of the coordinates of the projected rows."""
+
+
+def linear_map(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "d e"]:
+    """Return the ridge regression of rows on others, W = (X^T X + ridge I)^-1 X^T Y."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    gram = x.T @ x
+    ridge = RIDGE * np.trace(gram) / len(gram)
+    return np.linalg.solve(gram + ridge * np.eye(len(gram)), x.T @ y)
+
+
+def carried(banks: BankSet, unified: str, expert: str, sampling: Sampling) -> dict[str, float]:
+    """Return how much of the expert a linear map can bring into the unified space, by modality.
+
+    The map is fitted on the rows of half of the items, of all shared modalities together. It is
+    applied to the rows of the other half, and an item is carried if it is among the k nearest items
+    to its own image, in its own modality. Both halves take turns. Row i must be the same item in
+    both spaces, as in every pool; no pairs between modalities are needed.
+
+    Returns:
+        Modality to the share of items that are carried, 0 to 1.
+    """
+    shared = [m for m in banks.modalities(unified) if m in banks.modalities(expert)]
+    halved = halves(banks, sampling.seed)
+    turns = []
+    for fit, held in (halved, halved[::-1]):
+        x, y = (np.concatenate([fit[space, m][:] for m in shared]) for space in (expert, unified))
+        matrix = linear_map(x, y)
+        turns.append([_found(held, unified, expert, m, matrix, sampling.neighbours) for m in shared])
+    return dict(zip(shared, np.mean(turns, axis=0).tolist(), strict=True))
+
+
+def _found(
+    held: BankSet, unified: str, expert: str, modality: str, matrix: np.ndarray, k: int
+) -> float:
+    image = unit_rows(held[expert, modality][:] @ matrix)
+    lists = between(image, held[unified, modality][:], k)
+    return float((lists == np.arange(len(lists))[:, None]).any(axis=1).mean())
+
+
+def agreement(
+    banks: BankSet, first: str, second: str, start: str, end: str, k: int
+) -> float:
+    """Return the share of the k nearest items of another modality that two spaces have in common.
+
+    Chance is about k / n. Two spaces that agree far above chance are both right about many items.
+    """
+    lists = [between(banks[s, start][:], banks[s, end][:], k) for s in (first, second)]
+    return float(overlap(*lists).mean())
+
+
+def expected_gain(
+    banks: BankSet,
+    unified: str,
+    expert: str,
+    points: Mapping[str, Factors],
+    sampling: Sampling,
+) -> dict[str, dict[str, float]]:
+    """Return the expected gain of every pair of modalities at some factors: see above.
+
+    Args:
+        banks: A sample of both spaces: see ``sample``.
+        unified: Name of the unified space.
+        expert: Name of the expert.
+        points: Name to factors of the modalities that the expert has.
+        sampling: k, and the seed of the halves.
+
+    Returns:
+        Name of the factors to pair of modalities (``audio-text``) to expected gain.
+    """
+    share = carried(banks, unified, expert, sampling)
+    pairs = list(combinations(sorted(banks.modalities(unified)), 2))
+    trips = {p: round_trips(*(banks[unified, m][:] for m in p)) for p in pairs}
+    news = {p: _news(banks, unified, expert, p, trips, sampling.neighbours) for p in pairs}
+    gains = {}
+    for name, factors in points.items():
+        gains[name] = {
+            f"{m}-{n}": np.mean([factors.get(m, 0.0), factors.get(n, 0.0)])
+            * np.mean([share[o] for o in (m, n) if o in share] or [0.0])
+            * news[m, n]
+            for m, n in pairs
+        }
+    return {name: {p: float(gain) for p, gain in by.items()} for name, by in gains.items()}
+
+
+def _news(
+    banks: BankSet,
+    unified: str,
+    expert: str,
+    pair: tuple[str, str],
+    trips: Mapping[tuple[str, str], float],
+    k: int,
+) -> float:
+    known = banks.modalities(expert)
+    shared = [m for m in pair if m in known]
+    if len(shared) == 2:
+        both = (pair, pair[::-1])
+        return 1 - float(np.mean([agreement(banks, unified, expert, *way, k) for way in both]))
+    if not shared:
+        return 0.0
+    other = next(m for m in pair if m not in known)
+    bridges = [tuple(sorted((b, other))) for b in known if b != shared[0]]
+    return max(trips[b] for b in bridges) - trips[pair]  # type: ignore[index]
