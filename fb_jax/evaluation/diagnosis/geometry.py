@@ -12,7 +12,9 @@ def cka(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "n e"]) -> fl
     |Y^T X|^2 / (|X^T X| |Y^T Y|) in Frobenius norms, of centred X and Y: 1 if the spaces are equal
     up to rotation and scale, towards 0 if they are unrelated.
     """
-    x, y = (rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64) for rows in (first, second))
+    x, y = (
+        rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64) for rows in (first, second)
+    )
     norm = lambda a, b: float(np.linalg.norm(a.T @ b))  # noqa: E731
     scale = norm(x, x) * norm(y, y)
     return norm(y, x) ** 2 / scale if scale else 0.0

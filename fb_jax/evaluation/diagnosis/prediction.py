@@ -30,13 +30,16 @@ from jaxtyping import Float
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.evaluation.diagnosis.neighbours import between, overlap, round_trips
 from fb_jax.evaluation.diagnosis.sample import Sampling, halves
+from fb_jax.evaluation.models import Space
 from fb_jax.fusion import Factors
 
 RIDGE = 1e-3
 """Ridge, as a share of the mean square of the coordinates of the projected rows."""
 
 
-def linear_map(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "d e"]:
+def linear_map(
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]
+) -> Float[np.ndarray, "d e"]:
     """Return the ridge regression of rows on others, W = (X^T X + ridge I)^-1 X^T Y."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     gram = x.T @ x
@@ -61,7 +64,9 @@ def carried(banks: BankSet, unified: str, expert: str, sampling: Sampling) -> di
     for fit, held in (halved, halved[::-1]):
         x, y = (np.concatenate([fit[space, m][:] for m in shared]) for space in (expert, unified))
         matrix = linear_map(x, y)
-        turns.append([_found(held, unified, expert, m, matrix, sampling.neighbours) for m in shared])
+        turns.append(
+            [_found(held, unified, expert, m, matrix, sampling.neighbours) for m in shared]
+        )
     return dict(zip(shared, np.mean(turns, axis=0).tolist(), strict=True))
 
 
@@ -73,14 +78,12 @@ def _found(
     return float((lists == np.arange(len(lists))[:, None]).any(axis=1).mean())
 
 
-def agreement(
-    banks: BankSet, first: str, second: str, start: str, end: str, k: int
-) -> float:
-    """Return the share of the k nearest items of another modality that two spaces have in common.
+def agreement(first: Space, second: Space, start: str, end: str, k: int) -> float:
+    """Return the share of the k nearest items of another modality that two spaces both find.
 
     Chance is about k / n. Two spaces that agree far above chance are both right about many items.
     """
-    lists = [between(banks[s, start][:], banks[s, end][:], k) for s in (first, second)]
+    lists = [between(rows[start], rows[end], k) for rows in (first, second)]
     return float(overlap(*lists).mean())
 
 
@@ -104,35 +107,30 @@ def expected_gain(
         Name of the factors to pair of modalities (``audio-text``) to expected gain.
     """
     share = carried(banks, unified, expert, sampling)
-    pairs = list(combinations(sorted(banks.modalities(unified)), 2))
-    trips = {p: round_trips(*(banks[unified, m][:] for m in p)) for p in pairs}
-    news = {p: _news(banks, unified, expert, p, trips, sampling.neighbours) for p in pairs}
-    gains = {}
-    for name, factors in points.items():
-        gains[name] = {
-            f"{m}-{n}": np.mean([factors.get(m, 0.0), factors.get(n, 0.0)])
-            * np.mean([share[o] for o in (m, n) if o in share] or [0.0])
-            * news[m, n]
-            for m, n in pairs
-        }
-    return {name: {p: float(gain) for p, gain in by.items()} for name, by in gains.items()}
+    rows = [{m: banks[s, m][:] for m in banks.modalities(s)} for s in (unified, expert)]
+    known = news(*rows, sampling.neighbours)
+    gains: dict[str, dict[str, float]] = {name: {} for name in points}
+    for (m, n), new in known.items():
+        brought = np.mean([share[o] for o in (m, n) if o in share] or [0.0])
+        for name, factors in points.items():
+            weight = np.mean([factors.get(m, 0.0), factors.get(n, 0.0)])
+            gains[name][f"{m}-{n}"] = float(weight * brought * new)
+    return gains
 
 
-def _news(
-    banks: BankSet,
-    unified: str,
-    expert: str,
-    pair: tuple[str, str],
-    trips: Mapping[tuple[str, str], float],
-    k: int,
-) -> float:
-    known = banks.modalities(expert)
-    shared = [m for m in pair if m in known]
-    if len(shared) == 2:
-        both = (pair, pair[::-1])
-        return 1 - float(np.mean([agreement(banks, unified, expert, *way, k) for way in both]))
-    if not shared:
-        return 0.0
-    other = next(m for m in pair if m not in known)
-    bridges = [tuple(sorted((b, other))) for b in known if b != shared[0]]
-    return max(trips[b] for b in bridges) - trips[pair]  # type: ignore[index]
+def news(unified: Space, expert: Space, k: int) -> dict[tuple[str, str], float]:
+    """Return what an expert knows that the unified space does not, by pair of modalities."""
+    pairs = list(combinations(sorted(unified), 2))
+    trips = {frozenset(pair): round_trips(*(unified[m] for m in pair)) for pair in pairs}
+    found = {}
+    for pair in pairs:
+        shared, lacking = (sorted(m for m in pair if (m in expert) == has) for has in (True, False))
+        if not lacking:
+            ways = (pair, pair[::-1])
+            found[pair] = 1 - float(np.mean([agreement(unified, expert, *w, k) for w in ways]))
+        elif shared:
+            bridges = [frozenset((b, *lacking)) for b in expert if b not in pair]
+            found[pair] = max(trips[bridge] for bridge in bridges) - trips[frozenset(pair)]
+        else:
+            found[pair] = 0.0
+    return found

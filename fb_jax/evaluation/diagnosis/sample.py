@@ -17,8 +17,8 @@ class Sampling:
     """How many items are measured. The memory of a diagnosis depends on nothing else.
 
     Attributes:
-        items: Items of each modality that spaces are compared on, 20 to 1000000.
-        queries: Items of each start that run the hops over the whole pool, 1 to 1000000.
+        items: Items of each modality that spaces are compared on, 20 to 100000.
+        queries: Items of each start that run the hops over the whole pool, 1 to 10000.
         neighbours: Number k of nearest items that count as near, 1 to 1000.
         seed: Seed of the sample, 0 to 4294967295.
     """
@@ -29,8 +29,8 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_range("diagnosis", 20, 10**6, items=self.items)
-        require_range("diagnosis", 1, 10**6, queries=self.queries)
+        require_range("diagnosis", 20, 10**5, items=self.items)
+        require_range("diagnosis", 1, 10**4, queries=self.queries)
         require_range("diagnosis", 1, 1000, neighbours=self.neighbours)
         require_range("diagnosis", 0, (1 << 32) - 1, seed=self.seed)
 

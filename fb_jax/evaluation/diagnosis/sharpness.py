@@ -30,6 +30,14 @@ class Spread(NamedTuple):
     beyond: float
     keys: int
 
+    @property
+    def share(self) -> float:
+        """The effective number as a share of the keys."""
+        return self.effective / self.keys
+
+    def __str__(self) -> str:
+        return f"{self.effective:,.{0 if self.effective > 100 else 1}f} of {self.keys:,} keys"
+
 
 class _Sums(NamedTuple):
     """The running state of ``q`` queries: see ``_add``."""
@@ -41,9 +49,7 @@ class _Sums(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="temperature")
-def _add(
-    sums: _Sums, queries: Float[Array, "q d"], block: KeyBlock, temperature: float
-) -> _Sums:
+def _add(sums: _Sums, queries: Float[Array, "q d"], block: KeyBlock, temperature: float) -> _Sums:
     """Return the state after one more block of keys.
 
     It holds the largest score, the sums of exp(score - peak) and of its square, and the k largest
@@ -100,13 +106,11 @@ def sharpness(spec: PairSpec, sampling: Sampling) -> dict[str, dict[str, Spread]
     Returns:
         Start to ``query; keys`` to its spread. Hops with the same query and keys share it.
     """
-    banks = {ref.column: spec.bank(ref.column) for refs in _keys(spec) for ref in refs}
+    hops = [hop for hops in spec.plan.values() for hop in hops]
+    columns = {ref.column for hop in hops for ref in (hop.keys, hop.values)}
+    banks = {column: spec.bank(column) for column in columns}
     stream = BankStream(banks, block_rows=spec.retrieval.chunks.keys)
     return {start: _of_start(spec, start, stream, sampling) for start in spec.starts}
-
-
-def _keys(spec: PairSpec) -> list[tuple[Ref, Ref]]:
-    return [(hop.keys, hop.values) for hops in spec.plan.values() for hop in hops]
 
 
 def _of_start(
@@ -119,9 +123,7 @@ def _of_start(
     known |= complete(_first(hops), known, stream, spec.retrieval)
     found = {}
     for query, keys in shared_scores(hops):
-        effective, beyond = spread_of(
-            known[query], stream, keys, temperature, sampling.neighbours
-        )
+        effective, beyond = spread_of(known[query], stream, keys, temperature, sampling.neighbours)
         spread = Spread(
             float(np.median(effective)), float(np.median(beyond)), len(spec.bank(keys.column))
         )

@@ -1,0 +1,5 @@
+"""Figures of docs/diagnosis.md, from the results of ``benchmarks.robustness``."""
+
+
+def draw(results, folder):
+    pass
