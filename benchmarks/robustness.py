@@ -1,10 +1,10 @@
 """What corrupted pools cost a bond, and how well gains are predicted without pairs.
 
-python -m benchmarks.robustness [--worlds BANK_ROOT ...]: bonds on the word world, on noisy, shuffled
-and smaller pools and on pools of one domain. Each result is written to the JSON file when it is
-there, so that the command continues where it stopped. ``--figures FOLDER`` draws docs/diagnosis.md's
-figures from the file; without ``--worlds`` nothing is trained. Factors are chosen on val; test is
-only read.
+python -m benchmarks.robustness [--worlds BANK_ROOT ...]: bonds on the word world, on noisy,
+shuffled and smaller pools and on pools of one domain. Each result is written to the JSON file when
+it is there, so that the command continues where it stopped. Without ``--worlds`` nothing is
+trained. It prints the correlations, and ``--figures docs`` draws the figures of docs/diagnosis.md.
+Factors are chosen on val; test is only read.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import tyro
 
-from benchmarks.robustness_figures import draw
+from benchmarks.robustness_report import correlations, draw
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, unit_rows
 from fb_jax.console import ConsoleReporter
@@ -31,10 +32,11 @@ from fb_jax.evaluation.diagnosis.sharpness import sharpness
 from fb_jax.evaluation.models import fused_rows
 from fb_jax.fusion import Factors, FusedSpace
 from fb_jax.fusion.factors import halfway
-from fb_jax.projector import Bond, BondKind
+from fb_jax.projector import Bond, BondKind, init_mixture
 from fb_jax.pseudo import PairSpec, build_pairs
-from fb_jax.training import Training, train_bond
+from fb_jax.training import Training, describe_bond, train_bond
 
+RESULTS = Path(__file__).with_suffix(".json")
 UNIFIED, CLAPS, VISION = "imagebind", ("clap_general", "clap_music"), "internvl"
 TRAINING = Training(batch=256, hidden=256, epochs=5)
 DOMAINS = ("general", "music")
@@ -49,7 +51,7 @@ class Options:
     worlds: list[Path] = field(default_factory=list)
     """Bank roots of worlds, seed by seed; corrupted pools are made of the first."""
 
-    out: Path = Path(__file__).with_suffix(".json")
+    out: Path = RESULTS
     """JSON file with the results."""
 
     figures: Path | None = None
@@ -111,6 +113,13 @@ def bond_of(pool: BankSet, expert: str, kind: BondKind = "combination") -> Bond:
     steps = len(TRAINING.schedule(kind, pairs.spec.ranges))
     with ConsoleReporter().task(f"{kind} of {expert}", steps) as advance:
         return train_bond(pairs, kind, None, TRAINING, progress=advance)
+
+
+def untrained(pool: BankSet, expert: str) -> Bond:
+    """Return a bond with initial numbers: what is gained without any link between the spaces."""
+    spec = describe_bond(PairSpec(pool, UNIFIED, expert), "combination", TRAINING.hidden)
+    key, count = jax.random.key(TRAINING.seed), len(spec.members)
+    return Bond(spec, init_mixture(spec.projector(), key, dim=spec.dim_in, members=count))
 
 
 def record_of(space: FusedSpace, pool: BankSet, root: Path) -> Record:
@@ -191,7 +200,7 @@ def clean(root: Path) -> Iterator[tuple[str, Record]]:
 
 def study(options: Options) -> Record:
     """Return all results, computing what the file lacks."""
-    out = files.read_json(options.out) if options.out.exists() else {}
+    out = files.read_json(options.out, dict[str, Any]) if options.out.exists() else {}
 
     def keep(name: str, record: Record) -> None:
         out[name] = json.loads(json.dumps(record), parse_float=lambda text: round(float(text), 4))
@@ -208,6 +217,11 @@ def study(options: Options) -> Record:
             pool = CORRUPTIONS[corruption][0](pool, level)
             record = record_of(FusedSpace.of(bond_of(pool, expert)), pool, options.worlds[0])
             keep(name, record | {"corruption": corruption, "level": level})
+    for expert in (CLAPS[0], VISION) if options.worlds else ():
+        if (name := f"untrained, {expert}") not in out:
+            pool = open_banks(options.worlds[0], spaces=[UNIFIED, expert])
+            record = record_of(FusedSpace.of(untrained(pool, expert)), pool, options.worlds[0])
+            keep(name, record | {"corruption": "untrained", "level": 0})
     return out
 
 
@@ -222,6 +236,7 @@ def corrupted() -> Iterator[tuple[str, float, str]]:
 
 def main(options: Options) -> None:
     results = study(options)
+    print(*correlations(results), sep="\n")
     if options.figures is not None:
         draw(results, options.figures)
 

@@ -41,8 +41,8 @@ def diagnose(
 ) -> None:
     """Measure spaces without pairs: before a bond, or with --run after it.
 
-    It prints how sharp soft retrieval is, how well spaces agree on the same items, whether they have
-    hubs, and where a bond can be expected to help and to hurt.
+    It prints how sharp soft retrieval is, how well spaces agree on the same items, whether they
+    have hubs, and where a bond can be expected to help and to hurt.
 
     Args:
         sampling: How many items are measured.
@@ -104,8 +104,8 @@ def _show(found: Diagnosis) -> None:
     _print(f"Soft retrieval over {found.split}: medians", heads, _hops(found))
     _print("Pseudo pairs", ("expert", "start", "trust", "why"), _trust(found))
     _print("Each space", ("of", "measure", *found.spaces), _each(found))
-    heads = ("spaces", "of", f"{k} nearest in common", "CKA")
-    _print("Two spaces on the same items", heads, _agreement(found))
+    common = f"{k} nearest in common"
+    _print("Two spaces on the same items", ("spaces", "of", common, "CKA"), _agreement(found))
     pairs = list(found.links[found.spaces[0]])
     title = "Expected gain, without pairs: order and sign count (docs/diagnosis.md)"
     _print(title, ("expert", "factors", *pairs), _expected(found, pairs))
@@ -149,9 +149,11 @@ def _each(found: Diagnosis) -> Iterator[Sequence[str]]:
 
 def _agreement(found: Diagnosis) -> Iterator[Sequence[str]]:
     for both, modalities in found.likeness.items():
+        ways = found.retrieval[both].items()
         rows = [(m, f"{100 * x.neighbours:.0f} %", f"{x.cka:.2f}") for m, x in modalities.items()]
-        rows += [(way, f"{100 * share:.0f} %", "") for way, share in found.retrieval[both].items()]
-        yield from ((both if i == 0 else "", *row) for i, row in enumerate(rows))
+        rows += [(way, f"{100 * share:.0f} %", "") for way, share in ways]
+        for i, cells in enumerate(rows):
+            yield "" if i else both, *cells
 
 
 def _expected(found: Diagnosis, pairs: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -12,9 +12,9 @@ from fb_jax.evaluation.diagnosis.geometry import cka, gap
 from fb_jax.evaluation.diagnosis.neighbours import between, hubness, overlap, round_trips, within
 from fb_jax.evaluation.diagnosis.prediction import agreement, expected_gain
 from fb_jax.evaluation.diagnosis.report import Diagnosis, Likeness, Link
-from fb_jax.evaluation.diagnosis.sample import Sampling, sample
+from fb_jax.evaluation.diagnosis.sample import ByModality, Sampling, sample
 from fb_jax.evaluation.diagnosis.sharpness import sharpness
-from fb_jax.evaluation.models import Space, fused_rows
+from fb_jax.evaluation.models import fused_rows
 from fb_jax.fusion import PRESETS, FusedSpace
 from fb_jax.fusion.factors import fitting
 from fb_jax.numerics import single_precision
@@ -52,7 +52,7 @@ def diagnose(
     for spec in specs.values():
         assert spec.plan  # raises before long work
     some = sample(banks, sampling)
-    rows: dict[str, Space] = {
+    rows: dict[str, ByModality] = {
         space: {m: some[space, m][:] for m in some.modalities(space)}
         for space in (unified, *experts)
     }
@@ -89,22 +89,22 @@ def _counted(progress: Progress, measure: Callable[..., Measured], *args: Any) -
     return found
 
 
-def links(rows: Space, k: int) -> dict[str, Link]:
+def links(rows: ByModality, k: int) -> dict[str, Link]:
     """Return how a space links every pair of its modalities."""
     found = {}
     for left, right in combinations(sorted(rows), 2):
         both = (rows[left], rows[right]), (rows[right], rows[left])
-        hubs_of = [hubness(between(a, b, k), len(b)) for a, b in both]
-        found[f"{left}-{right}"] = Link(round_trips(*both[0]), gap(*both[0]), tuple(hubs_of))
+        forth, back = (hubness(between(a, b, k), len(b)) for a, b in both)
+        found[f"{left}-{right}"] = Link(round_trips(*both[0]), gap(*both[0]), (forth, back))
     return found
 
 
-def hubs(rows: Space, k: int) -> dict[str, float]:
+def hubs(rows: ByModality, k: int) -> dict[str, float]:
     """Return the hubness within every modality of a space."""
     return {modality: hubness(within(own, k), len(own)) for modality, own in rows.items()}
 
 
-def likeness(first: Space, second: Space, k: int) -> dict[str, Likeness]:
+def likeness(first: ByModality, second: ByModality, k: int) -> dict[str, Likeness]:
     """Return how two spaces agree on the same items of every modality that both have."""
     found = {}
     for modality in (m for m in first if m in second):
@@ -114,7 +114,7 @@ def likeness(first: Space, second: Space, k: int) -> dict[str, Likeness]:
     return found
 
 
-def retrieved(first: Space, second: Space, k: int) -> dict[str, float]:
+def retrieved(first: ByModality, second: ByModality, k: int) -> dict[str, float]:
     """Return how two spaces agree on retrieval between modalities that both have."""
     shared = [m for m in first if m in second]
     return {f"{m}->{n}": agreement(first, second, m, n, k) for m, n in permutations(shared, 2)}

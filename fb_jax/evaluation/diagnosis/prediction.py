@@ -22,6 +22,7 @@ The scale is arbitrary: the order of pairs, and the sign, are the prediction.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -29,8 +30,7 @@ from jaxtyping import Float
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.evaluation.diagnosis.neighbours import between, overlap, round_trips
-from fb_jax.evaluation.diagnosis.sample import Sampling, halves
-from fb_jax.evaluation.models import Space
+from fb_jax.evaluation.diagnosis.sample import ByModality, Sampling, halves
 from fb_jax.fusion import Factors
 
 RIDGE = 1e-3
@@ -63,22 +63,21 @@ def carried(banks: BankSet, unified: str, expert: str, sampling: Sampling) -> di
     turns = []
     for fit, held in (halved, halved[::-1]):
         x, y = (np.concatenate([fit[space, m][:] for m in shared]) for space in (expert, unified))
-        matrix = linear_map(x, y)
-        turns.append(
-            [_found(held, unified, expert, m, matrix, sampling.neighbours) for m in shared]
-        )
+        found = partial(_found, held, unified, expert, linear_map(x, y), sampling.neighbours)
+        turns.append([found(modality) for modality in shared])
     return dict(zip(shared, np.mean(turns, axis=0).tolist(), strict=True))
 
 
 def _found(
-    held: BankSet, unified: str, expert: str, modality: str, matrix: np.ndarray, k: int
+    held: BankSet, unified: str, expert: str, matrix: np.ndarray, k: int, modality: str
 ) -> float:
+    """Return the share of items among the k nearest unified rows of their expert rows' images."""
     image = unit_rows(held[expert, modality][:] @ matrix)
     lists = between(image, held[unified, modality][:], k)
     return float((lists == np.arange(len(lists))[:, None]).any(axis=1).mean())
 
 
-def agreement(first: Space, second: Space, start: str, end: str, k: int) -> float:
+def agreement(first: ByModality, second: ByModality, start: str, end: str, k: int) -> float:
     """Return the share of the k nearest items of another modality that two spaces both find.
 
     Chance is about k / n. Two spaces that agree far above chance are both right about many items.
@@ -107,8 +106,8 @@ def expected_gain(
         Name of the factors to pair of modalities (``audio-text``) to expected gain.
     """
     share = carried(banks, unified, expert, sampling)
-    rows = [{m: banks[s, m][:] for m in banks.modalities(s)} for s in (unified, expert)]
-    known = news(*rows, sampling.neighbours)
+    first, second = ({m: banks[s, m][:] for m in banks.modalities(s)} for s in (unified, expert))
+    known = news(first, second, sampling.neighbours)
     gains: dict[str, dict[str, float]] = {name: {} for name in points}
     for (m, n), new in known.items():
         brought = np.mean([share[o] for o in (m, n) if o in share] or [0.0])
@@ -118,7 +117,7 @@ def expected_gain(
     return gains
 
 
-def news(unified: Space, expert: Space, k: int) -> dict[tuple[str, str], float]:
+def news(unified: ByModality, expert: ByModality, k: int) -> dict[tuple[str, str], float]:
     """Return what an expert knows that the unified space does not, by pair of modalities."""
     pairs = list(combinations(sorted(unified), 2))
     trips = {frozenset(pair): round_trips(*(unified[m] for m in pair)) for pair in pairs}

@@ -106,7 +106,8 @@ class Diagnosis:
             return "unchecked", "sharp, but only the unified space links it"
         way, share = min(ways.items(), key=lambda w: w[1])
         chance = self.sampling.neighbours / self.items[way.split("->")[1]]
-        why = f"{way}: both spaces share {100 * share:.1f} % of the nearest, chance is {100 * chance:.1f} %"
+        percent = f"{100 * share:.1f} % of the nearest, chance is {100 * chance:.1f} %"
+        why = f"{way}: both spaces share {percent}"
         return ("yes" if share > ABOVE_CHANCE * chance else "no"), why
 
     def _starts(self) -> Iterator[str]:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import require_range
+
+ByModality = Mapping[str, Float[np.ndarray, "_ _"]]
+"""Modality to rows ``[n, d]`` of one space; modalities may differ in n, and spaces in d."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float
 
 from fb_jax.evaluation.diagnosis.sample import Sampling, drawn
 from fb_jax.numerics import matmul
-from fb_jax.pseudo import PairSpec
-from fb_jax.pseudo.execute import BankStream, KeyBlock, complete
+from fb_jax.pseudo import BankStream, KeyBlock, PairSpec, complete
 from fb_jax.pseudo.plans import Hop, Ref, native, shared_scores
 
 
