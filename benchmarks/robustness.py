@@ -26,7 +26,7 @@ from fb_jax.console import ConsoleReporter
 from fb_jax.evaluation import direction_ranks, evaluate, sweep
 from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.diagnosis.neighbours import between, overlap
-from fb_jax.evaluation.diagnosis.prediction import carried, expected_gain
+from fb_jax.evaluation.diagnosis.prediction import carried, expected_gain, news
 from fb_jax.evaluation.diagnosis.sample import Sampling, drawn, restricted, sample
 from fb_jax.evaluation.diagnosis.sharpness import sharpness
 from fb_jax.evaluation.models import fused_rows
@@ -154,13 +154,16 @@ def measures(pool: BankSet, experts: Sequence[str], at: Mapping[str, Factors]) -
     """Return the prediction, the mean over the experts, and measures of the pool."""
     sampling = Sampling()
     some = sample(pool, sampling)
-    expected = [expected_gain(some, UNIFIED, e, at, sampling) for e in experts]
+    rows = {s: {m: some[s, m][:] for m in some.modalities(s)} for s in (UNIFIED, *experts)}
+    shares = {e: carried(some, UNIFIED, e, sampling) for e in experts}
+    new = {e: news(rows[UNIFIED], rows[e], sampling.neighbours) for e in experts}
+    expected = [expected_gain(shares[e], new[e], at) for e in experts]
     mean = lambda name, pair: round(float(np.mean([e[name][pair] for e in expected])), 5)  # noqa: E731
     spreads = [sharpness(PairSpec(pool, UNIFIED, e), sampling) for e in experts]
     every = [x for by_start in spreads for by in by_start.values() for x in by.values()]
     return {
         "expected": {name: {pair: mean(name, pair) for pair in expected[0][name]} for name in at},
-        "carried": {e: carried(some, UNIFIED, e, sampling) for e in experts},
+        "carried": shares,
         "spread": max(x.effective / x.keys for x in every),
     }
 

@@ -106,6 +106,9 @@ def _show(found: Diagnosis) -> None:
     _print("Each space", ("of", "measure", *found.spaces), _each(found))
     common = f"{k} nearest in common"
     _print("Two spaces on the same items", ("spaces", "of", common, "CKA"), _agreement(found))
+    for expert, share in found.carried.items():
+        text = ", ".join(f"{modality} {100 * part:.0f} %" for modality, part in share.items())
+        print(f"{expert}: items that a linear map carries into {found.spaces[0]}: {text}")
     pairs = list(found.links[found.spaces[0]])
     title = "Expected gain, without pairs: order and sign count (docs/diagnosis.md)"
     _print(title, ("expert", "factors", *pairs), _expected(found, pairs))

@@ -47,5 +47,5 @@ def test_after_a_bond_the_fused_space_stands_beside_the_others(must, run_folder,
 def test_mistakes_are_named(invoke, root, run_folder, args, message):
     named = {"RUN": run_folder, "ROOT": root}
     done = invoke(freebind, "diagnose", *(named.get(arg, arg) for arg in args))
-    assert done.status == 1
+    assert done.status == 2
     assert message in done.err

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.evaluation.diagnosis.geometry import cka, gap
 from fb_jax.evaluation.diagnosis.neighbours import between, hubness, overlap, round_trips, within
-from fb_jax.evaluation.diagnosis.prediction import agreement, expected_gain
+from fb_jax.evaluation.diagnosis.prediction import agreement, carried, expected_gain, news
 from fb_jax.evaluation.diagnosis.report import Diagnosis, Likeness, Link
 from fb_jax.evaluation.diagnosis.sample import ByModality, Sampling, sample
 from fb_jax.evaluation.diagnosis.sharpness import sharpness
@@ -60,7 +60,7 @@ def diagnose(
         rows[fused.title] = fused_rows(fused, some)
     k, couples = sampling.neighbours, list(combinations(rows, 2))
     counted = partial(_counted, progress)
-    points = {expert: fitting(PRESETS, some.modalities(expert)) for expert in experts}
+    shares = {e: counted(carried, some, unified, e, sampling) for e in experts}
     return Diagnosis(
         split=str(banks.split.path),
         sampling=sampling,
@@ -71,8 +71,12 @@ def diagnose(
         hubs={space: counted(hubs, own, k) for space, own in rows.items()},
         likeness={f"{a}, {b}": counted(likeness, rows[a], rows[b], k) for a, b in couples},
         retrieval={f"{a}, {b}": counted(retrieved, rows[a], rows[b], k) for a, b in couples},
+        carried=shares,
         expected={
-            e: counted(expected_gain, some, unified, e, points[e], sampling) for e in experts
+            e: expected_gain(
+                shares[e], news(rows[unified], rows[e], k), fitting(PRESETS, some.modalities(e))
+            )
+            for e in experts
         },
     )
 

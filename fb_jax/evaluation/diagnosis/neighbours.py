@@ -20,8 +20,8 @@ def within(rows: Float[np.ndarray, "n d"], k: int) -> Lists:
     ]
 
 
-def between(queries: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "n d"], k: int) -> Lists:
-    """Return the k nearest items of another modality, at most n."""
+def between(queries: Float[np.ndarray, "n d"], gallery: Float[np.ndarray, "m d"], k: int) -> Lists:
+    """Return the k nearest items of another modality, at most m."""
     return nearest(queries, gallery, k)[1]
 
 

@@ -36,6 +36,9 @@ from fb_jax.fusion import Factors
 RIDGE = 1e-3
 """Ridge, as a share of the mean square of the coordinates of the projected rows."""
 
+News = dict[tuple[str, str], float]
+"""Pair of modalities to what an expert knows of it that the unified space does not."""
+
 
 def linear_map(
     x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]
@@ -86,42 +89,11 @@ def agreement(first: ByModality, second: ByModality, start: str, end: str, k: in
     return float(overlap(*lists).mean())
 
 
-def expected_gain(
-    banks: BankSet,
-    unified: str,
-    expert: str,
-    points: Mapping[str, Factors],
-    sampling: Sampling,
-) -> dict[str, dict[str, float]]:
-    """Return the expected gain of every pair of modalities at some factors: see above.
-
-    Args:
-        banks: A sample of both spaces: see ``sample``.
-        unified: Name of the unified space.
-        expert: Name of the expert.
-        points: Name to factors of the modalities that the expert has.
-        sampling: k, and the seed of the halves.
-
-    Returns:
-        Name of the factors to pair of modalities (``audio-text``) to expected gain.
-    """
-    share = carried(banks, unified, expert, sampling)
-    first, second = ({m: banks[s, m][:] for m in banks.modalities(s)} for s in (unified, expert))
-    known = news(first, second, sampling.neighbours)
-    gains: dict[str, dict[str, float]] = {name: {} for name in points}
-    for (m, n), new in known.items():
-        brought = np.mean([share[o] for o in (m, n) if o in share] or [0.0])
-        for name, factors in points.items():
-            weight = np.mean([factors.get(m, 0.0), factors.get(n, 0.0)])
-            gains[name][f"{m}-{n}"] = float(weight * brought * new)
-    return gains
-
-
-def news(unified: ByModality, expert: ByModality, k: int) -> dict[tuple[str, str], float]:
+def news(unified: ByModality, expert: ByModality, k: int) -> News:
     """Return what an expert knows that the unified space does not, by pair of modalities."""
     pairs = list(combinations(sorted(unified), 2))
     trips = {frozenset(pair): round_trips(*(unified[m] for m in pair)) for pair in pairs}
-    found = {}
+    found: News = {}
     for pair in pairs:
         shared, lacking = (sorted(m for m in pair if (m in expert) == has) for has in (True, False))
         if not lacking:
@@ -133,3 +105,25 @@ def news(unified: ByModality, expert: ByModality, k: int) -> dict[tuple[str, str
         else:
             found[pair] = 0.0
     return found
+
+
+def expected_gain(
+    share: Mapping[str, float], known: News, points: Mapping[str, Factors]
+) -> dict[str, dict[str, float]]:
+    """Return the expected gain of every pair of modalities at some factors: see above.
+
+    Args:
+        share: How much of the expert is carried: see ``carried``.
+        known: What the expert knows: see ``news``.
+        points: Name to factors of the modalities that the expert has.
+
+    Returns:
+        Name of the factors to pair of modalities (``audio-text``) to expected gain.
+    """
+    gains: dict[str, dict[str, float]] = {name: {} for name in points}
+    for (m, n), new in known.items():
+        brought = np.mean([share[o] for o in (m, n) if o in share] or [0.0])
+        for name, factors in points.items():
+            weight = np.mean([factors.get(m, 0.0), factors.get(n, 0.0)])
+            gains[name][f"{m}-{n}"] = float(weight * brought * new)
+    return gains

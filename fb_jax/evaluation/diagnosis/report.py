@@ -18,6 +18,9 @@ ABOVE_CHANCE = 3.0
 CONTRADICT = 0.1
 """Experts that share fewer of the nearest items contradict each other."""
 
+CARRIED = 0.1
+"""If a linear map carries a smaller share of the items, the two spaces may hold other items."""
+
 HUBS = 3.0
 """A larger skewness of k-occurrence means hubs."""
 
@@ -60,6 +63,8 @@ class Diagnosis:
         hubs: Space to modality to hubness within it.
         likeness: Two spaces (``a, b``) to modality to how they agree.
         retrieval: Two spaces to ``audio->text`` to the share of nearest items that both find.
+        carried: Expert to modality to the share of items that a linear map carries into the unified
+            space: see ``prediction.carried``.
         expected: Expert to preset to pair of modalities to expected gain: see ``expected_gain``.
     """
 
@@ -72,6 +77,7 @@ class Diagnosis:
     hubs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     likeness: Mapping[str, Mapping[str, Likeness]] = field(default_factory=dict)
     retrieval: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    carried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     expected: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,7 +86,13 @@ class Diagnosis:
 
     def verdicts(self) -> list[str]:
         """Return what follows from the measures, a sentence each."""
-        parts = (self._starts(), self._contradictions(), self._hubs(), self._expectations())
+        parts = (
+            self._starts(),
+            self._carried(),
+            self._contradictions(),
+            self._hubs(),
+            self._expectations(),
+        )
         return [sentence for part in parts for sentence in part]
 
     def trust(self, expert: str) -> dict[str, tuple[str, str]]:
@@ -115,6 +127,16 @@ class Diagnosis:
             for start, (word, why) in self.trust(expert).items():
                 if word == "no":
                     yield f"{expert}, start {start}: {why}; do not trust pseudo pairs from {start}"
+
+    def _carried(self) -> Iterator[str]:
+        for expert, modalities in self.carried.items():
+            for modality, share in modalities.items():
+                if share < CARRIED:
+                    yield (
+                        f"{expert}, {modality}: a linear map finds {100 * share:.0f} % of the "
+                        f"items again in {self.spaces[0]}; row i may not be the same item in both "
+                        "spaces, or the rows are noise"
+                    )
 
     def _contradictions(self) -> Iterator[str]:
         experts = set(self.hops)

@@ -82,7 +82,7 @@ def test_a_space_that_is_no_expert_is_refused_before_long_work(pool):
 
 
 def told(**fields) -> list[str]:
-    nothing = {"hops": {}, "retrieval": {}}
+    nothing = {"hops": {}, "retrieval": {"u, e": {}, "u, f": {}}}
     spaces = ("u", "e", "f")
     return Diagnosis("pool", Sampling(), spaces, {"text": 1000}, **nothing | fields).verdicts()
 
@@ -92,11 +92,11 @@ def hops(effective):
 
 
 def test_a_start_whose_retrieval_spreads_is_not_trusted():
-    assert told(hops=hops(900.0), retrieval={"u, e": {}}) == [
+    assert told(hops=hops(900.0)) == [
         "e, start image: soft retrieval (image^u; text^u) spreads over 900 of 6,000 keys; "
         "do not trust pseudo pairs from image"
     ]
-    assert told(hops=hops(600.0), retrieval={"u, e": {}}) == []
+    assert told(hops=hops(600.0)) == []
 
 
 @pytest.mark.parametrize(("share", "trust"), [(0.029, "no"), (0.031, "yes")])
@@ -122,6 +122,14 @@ def test_experts_that_share_few_neighbours_contradict_each_other():
     )
     assert told(hops=both, likeness=likeness) == [sentence]
     assert told(hops={"e": {}}, likeness=likeness) == []
+
+
+def test_rows_that_may_be_of_other_items_are_named():
+    found = told(carried={"e": {"audio": 0.012, "text": 0.4}})
+    assert found == [
+        "e, audio: a linear map finds 1 % of the items again in u; row i may not be the same item "
+        "in both spaces, or the rows are noise"
+    ]
 
 
 def test_hubs_are_named():

@@ -88,9 +88,9 @@ def test_of_several_bridges_the_best_counts_and_strangers_learn_nothing(unified)
 
 def test_the_expected_gain_is_the_product_of_weight_carried_and_news(unified, turned):
     other = {"audio": turned["audio"], "text": rows(60, 6, 8)}
-    some = banks(unified, other)
-    gains = expected_gain(some, "u", "e", {"versatile": FACTORS, "none": {}}, SAMPLING)
-    share, new = carried(some, "u", "e", SAMPLING), news(unified, other, 3)
+    share = carried(banks(unified, other), "u", "e", SAMPLING)
+    new = news(unified, other, 3)
+    gains = expected_gain(share, new, {"versatile": FACTORS, "none": {}})
     wanted = 0.3 * np.mean(list(share.values())) * new["audio", "text"]
     assert gains["versatile"]["audio-text"] == pytest.approx(wanted, rel=1e-5)
     wanted = 0.25 * share["audio"] * new["audio", "image"]
