@@ -27,16 +27,33 @@ def correlation(records: Sequence[Record], at: str, pairs: Sequence[str]) -> lis
 
     The interval is a percentile bootstrap over bonds: the points of one bond stay together.
     """
-    expected = np.array([[r["expected"][at][p] for p in pairs] for r in records])
-    gains = np.array([[r["gains"][at][p] for p in pairs] for r in records])
+    expected, gains = columns(records, at, pairs)
     rng = np.random.default_rng(0)
-    rho = lambda rows: spearmanr(expected[rows].ravel(), gains[rows].ravel()).statistic  # noqa: E731
-    with warnings.catch_warnings():  # a resample may hold one bond only
-        warnings.simplefilter("ignore", ConstantInputWarning)
-        drawn = [rho(rng.integers(len(records), size=len(records))) for _ in range(RESAMPLES)]
+    drawn = (rng.integers(len(records), size=len(records)) for _ in range(RESAMPLES))
+    rhos = [spearman(expected[rows], gains[rows]) for rows in drawn]
     tail = (1 - LEVEL) / 2
-    interval = np.nanquantile(drawn, [tail, 1 - tail])
-    return [float(rho(slice(None))), *map(float, interval), float(gains.size)]
+    interval = np.nanquantile(rhos, [tail, 1 - tail])
+    return [spearman(expected, gains), *map(float, interval), float(gains.size)]
+
+
+def columns(records: Sequence[Record], at: str, pairs: Sequence[str]) -> list[np.ndarray]:
+    """Return expected and real gains, bonds x pairs."""
+    kinds = ("expected", "gains")
+    return [np.array([[r[kind][at][p] for p in pairs] for r in records]) for kind in kinds]
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the rank correlation over all entries; NaN if all of one side are equal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)
+        return float(spearmanr(x.ravel(), y.ravel()).statistic)
+
+
+def plain_rule(records: Sequence[Record], at: str, pairs: Sequence[str]) -> float:
+    """Return the correlation of gains with a rule without measures: the expert has both, or not."""
+    known = [set(next(iter(r["carried"].values()))) for r in records]
+    has = [[set(pair.split("-")) <= modalities for pair in pairs] for modalities in known]
+    return spearman(np.array(has), columns(records, at, pairs)[1])
 
 
 def signs(records: Sequence[Record], at: str, pairs: Sequence[str]) -> tuple[int, int]:
@@ -53,24 +70,23 @@ def trained(results: Records) -> list[Record]:
 
 def correlations(results: Records) -> Iterable[str]:
     """Yield the rows of a Markdown table."""
-    yield "| bonds | pairs | factors | Spearman | 95 % interval | points | sign right |"
-    yield "|---|---|---|---|---|---|---|"
+    heads = "bonds", "pairs", "factors", "Spearman", "95 % interval", "points", "sign right"
+    yield f"| {' | '.join(heads)} | plain rule |"
+    yield "|---|---|---|---|---|---|---|---|"
     bonds = trained(results)
-    groups = {
-        "all": bonds,
-        "clean pools": [r for r in bonds if r["corruption"] == "none"],
-        "corrupted pools": [r for r in bonds if r["corruption"] != "none"],
-    }
-    for name, records in groups.items():
-        for pairs in (PAIRS, *((p,) for p in PAIRS)):
-            for at in ("preset", "chosen"):
-                rho, low, high, count = correlation(records, at, pairs)
-                right, clear = signs(records, at, pairs)
-                cells = (name, "all" if pairs == PAIRS else pairs[0], at, f"{rho:.2f}")
-                yield (
-                    f"| {' | '.join(cells)} | {low:.2f} to {high:.2f} | {count:.0f} "
-                    f"| {right} of {clear} |"
-                )
+    groups = [("all", bonds, PAIRS), *(("all", bonds, (pair,)) for pair in PAIRS)]
+    clean = [r for r in bonds if r["corruption"] == "none"]
+    groups += [("clean pools", clean, PAIRS)]
+    groups += [("corrupted pools", [r for r in bonds if r not in clean], PAIRS)]
+    for name, records, pairs in groups:
+        for at in ("preset", "chosen"):
+            rho, low, high, count = correlation(records, at, pairs)
+            right, clear = signs(records, at, pairs)
+            yield (
+                f"| {name} | {'all' if pairs == PAIRS else pairs[0]} | {at} | {rho:.2f} "
+                f"| {low:.2f} to {high:.2f} | {count:.0f} | {right} of {clear} "
+                f"| {plain_rule(records, at, pairs):.2f} |".replace("nan", "none")
+            )
 
 
 def draw(results: Records, folder: Path) -> None:

@@ -93,7 +93,8 @@ def _of_run(
     source = source_of(run, None, data)
     banks, space = source.open(split), source.space
     known = set(banks.modalities(space.spaces[0]))
-    experts = [s for s in space.spaces[1:] if len(known & set(banks.modalities(s))) > 1]
+    has = {s: banks.modalities(s) for s in space.spaces[1:]}  # a tuned encoder has one modality
+    experts = [s for s, modalities in has.items() if known & set(modalities) and modalities[1:]]
     return banks, (space.spaces[0], *experts), space
 
 
@@ -140,7 +141,7 @@ def _each(found: Diagnosis) -> Iterator[Sequence[str]]:
     for modality in found.items:
         cells = (own.get(modality) for own in found.hubs.values())
         yield modality, "hubness", *("" if x is None else f"{x:.1f}" for x in cells)
-    for pair in found.links[found.spaces[0]]:
+    for pair in dict.fromkeys(pair for own in found.links.values() for pair in own):
         left, right = pair.split("-")
         links = [own.get(pair) for own in found.links.values()]
         yield pair, "round trips", *(f"{100 * x.trips:.0f} %" if x else "" for x in links)

@@ -38,7 +38,7 @@ def diagnose(
     Args:
         banks: All native spaces over a split, usually the pool.
         unified: Name of the unified space.
-        experts: Names of the experts; each has two or more modalities of the unified space.
+        experts: Names of the experts; each shares a modality with the unified space.
         fused: Also measure this fused space: after a bond.
         sampling: How many items are measured.
         retrieval: Settings of the soft retrieval.
@@ -74,7 +74,7 @@ def diagnose(
         carried=shares,
         expected={
             e: expected_gain(
-                shares[e], news(rows[unified], rows[e], k), fitting(PRESETS, some.modalities(e))
+                shares[e], news(rows[unified], rows[e], k), fitting(PRESETS, list(shares[e]))
             )
             for e in experts
         },

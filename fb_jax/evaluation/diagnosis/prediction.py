@@ -14,7 +14,9 @@ news     what the expert knows that the unified space does not.
          Expert has m only: it reaches n over another modality b that it has. The round trips of the
          unified space between b and n, less those between m and n; the best b counts. Negative
          if the unified space links m with n more sharply than it links b with n.
-         Expert has neither: 0.
+         Expert has neither, or no such b: 0.
+
+A modality that only the expert has is new to the unified space, so that there is no gain to expect.
 
 The scale is arbitrary: the order of pairs, and the sign, are the prediction.
 """
@@ -100,8 +102,9 @@ def news(unified: ByModality, expert: ByModality, k: int) -> News:
             ways = (pair, pair[::-1])
             found[pair] = 1 - float(np.mean([agreement(unified, expert, *w, k) for w in ways]))
         elif shared:
-            bridges = [frozenset((b, *lacking)) for b in expert if b not in pair]
-            found[pair] = max(trips[bridge] for bridge in bridges) - trips[frozenset(pair)]
+            bridges = [frozenset((b, *lacking)) for b in expert if b in unified and b not in pair]
+            direct = trips[frozenset(pair)]
+            found[pair] = max((trips[bridge] for bridge in bridges), default=direct) - direct
         else:
             found[pair] = 0.0
     return found

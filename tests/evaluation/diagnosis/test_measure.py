@@ -75,6 +75,15 @@ def test_after_a_bond_the_fused_space_stands_beside_the_others(pool, space):
     assert len(parts) == steps(1, True)
 
 
+def test_an_expert_may_bring_a_modality(pool):
+    two = {m: pool["imagebind", m][:] for m in ("text", "image")}
+    clap = {m: pool["clap_general", m][:] for m in ("text", "audio")}
+    found = diagnose(BankSet.from_arrays({"u": two, "e": clap}), "u", ("e",), sampling=SMALL)
+    assert found.expected["e"] == {"halfway": {"image-text": 0.0}}
+    assert set(found.links["e"]) == {"audio-text"}
+    assert set(found.hops["e"]) == {"text", "image", "audio"}
+
+
 def test_a_space_that_is_no_expert_is_refused_before_long_work(pool):
     arrays = {"u": {"text": pool["imagebind", "text"][:]}, "e": {"text": np.eye(130, 7) + 1}}
     with pytest.raises(FreeBindError, match="no plan of pseudo pairs"):
