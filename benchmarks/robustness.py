@@ -197,7 +197,7 @@ def clean(root: Path) -> Iterator[tuple[str, Record]]:
     both = FusedSpace.of(*bonds.values())
     yield "both", record_of(both, pool, root) | {"conflict": conflict(both, root)}
     for kind in ("combination", "displacement"):
-        bond = bond_of(pool, VISION, kind)  # type: ignore[arg-type]
+        bond = bond_of(pool, VISION, kind)
         yield f"{VISION} {kind}", record_of(FusedSpace.of(bond), pool, root)
 
 

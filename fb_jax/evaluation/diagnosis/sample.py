@@ -9,7 +9,10 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet
-from fb_jax.errors import require_range
+from fb_jax.errors import FreeBindError, require_range
+
+LEAST = 4
+"""Fewest items of a modality that can be measured: each half has two."""
 
 ByModality = Mapping[str, Float[np.ndarray, "_ _"]]
 """Modality to rows ``[n, d]`` of one space; modalities may differ in n, and spaces in d."""
@@ -45,7 +48,19 @@ def drawn(count: int, most: int, seed: int) -> Integer[np.ndarray, " n"]:
 
 
 def sample(banks: BankSet, sampling: Sampling) -> BankSet:
-    """Return some items of each modality in memory; a row is the same item in every space."""
+    """Return some items of each modality in memory; a row is the same item in every space.
+
+    Raises:
+        FreeBindError: A modality has fewer than ``LEAST`` items.
+    """
+    counts = {modality: len(rows) for modality, rows in banks.rows.items()}
+    if min(counts.values()) < LEAST:
+        raise FreeBindError(
+            "there are too few items to measure",
+            where=banks.split.path,
+            expected=f"{LEAST} or more of each modality",
+            got=", ".join(f"{count} {modality}" for modality, count in counts.items()),
+        )
     rows = {m: drawn(len(kept), sampling.items, sampling.seed) for m, kept in banks.rows.items()}
     spaces: dict[str, dict[str, np.ndarray]] = {}
     for (space, modality), bank in banks.banks.items():

@@ -28,6 +28,18 @@ def test_a_sample_has_the_same_items_in_every_space(pool):
         np.testing.assert_allclose(some[space, "text"][:], pool[space, "text"][rows], atol=1e-6)
 
 
+def test_too_few_items_are_refused(pool):
+    few = {m: pool["imagebind", m][:3] for m in ("text", "audio")}
+    with pytest.raises(FreeBindError, match=r"too few items to measure[\s\S]*3 text, 3 audio"):
+        sample(BankSet.from_arrays({"u": few}), SMALL)
+
+
+def test_four_items_of_each_are_enough(pool):
+    few = {s: {m: pool[s, m][:4] for m in ("text", "audio")} for s in ("imagebind", "clap_general")}
+    found = diagnose(BankSet.from_arrays(few), "imagebind", ONE, sampling=SMALL)
+    assert np.isfinite(list(found.expected["clap_general"]["versatile"].values())).all()
+
+
 def test_halves_share_no_item_and_have_all(pool):
     first, second = halves(sample(pool, SMALL), 0)
     for modality in ("text", "audio"):
