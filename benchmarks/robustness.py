@@ -110,7 +110,8 @@ CORRUPTIONS: Mapping[str, tuple[Corruption, tuple[float, ...]]] = {
 def bond_of(pool: BankSet, expert: str, kind: BondKind = "combination") -> Bond:
     """Train a small bond."""
     pairs = build_pairs(PairSpec(pool, UNIFIED, expert))
-    steps = len(TRAINING.schedule(kind, pairs.spec.ranges))
+    described = describe_bond(pairs.spec, kind, TRAINING.hidden)
+    steps = len(TRAINING.schedule(described, pairs.spec.ranges))
     with ConsoleReporter().task(f"{kind} of {expert}", steps) as advance:
         return train_bond(pairs, kind, None, TRAINING, progress=advance)
 
