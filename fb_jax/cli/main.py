@@ -43,6 +43,11 @@ COMMANDS = {
         "Print the table of a run or a product, at any factors.",
         "--run runs/word_world/imagebind-combination-clap_general --sigma-audio 0.3",
     ),
+    "diagnose": Command(
+        "diagnose:diagnose",
+        "Measure spaces without pairs, before or after a bond.",
+        "--data data/mine --expert clap_general clap_music",
+    ),
     "fuse": Command(
         "fuse:fuse",
         "Write the fused rows of a split as banks.",
