@@ -126,6 +126,9 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
     assert preflight(same).identity() == identity
     for other in (
         replace(config, training=replace(config.training, seed=1)),
+        replace(config, training=replace(config.training, pipeline="cmcr")),
+        replace(config, training=replace(config.training, noise=0.1)),
+        replace(config, bond="exmcr"),
         replace(config, bond="displacement"),
         replace(config, pairs=Retrieval(dtype="float32")),
         replace(config, pairs=Retrieval(anchor="text")),
@@ -136,7 +139,7 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         "format": "freebind-run",
         "version": 1,
         "bond": "combination",
-        "training": config.training.identity(),
+        "training": preflight(config).config.training.identity(),
         "pairs": preflight(config).pairs.identity(),
     }
 
