@@ -7,7 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import disturb
 import jax
@@ -17,8 +20,13 @@ from hub_server import Hub, serving
 from made import random_bond
 
 from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
+from fb_jax.evaluation import Results
+from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond, BondKind
 from fb_jax.pseudo import Chunks, PairSet, PairSpec, Retrieval, build_pairs
+from fb_jax.run import Job, Reporter
+from fb_jax.run.choosing import Sets
+from fb_jax.run.report import Report
 
 # Where transformers copies a model folder's own code to; it looks when it is first imported.
 os.environ.setdefault("HF_MODULES_CACHE", tempfile.mkdtemp())
@@ -123,6 +131,34 @@ def make_bond() -> Callable[[BondKind], Bond]:
         return random_bond(kind, ("imagebind", 64), ("clap_general", 48), ("text", "audio"))
 
     return make_bond
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Let random numbers, drawn by ``seed``, stand for the trained ones of products.
+
+    It notes what is trained and reported; every product is at ``choice`` if there is one.
+    """
+    trained = SimpleNamespace(seed=0, runs=[], reports=[], choice=None)
+    module = import_module("fb_jax.run.product")
+
+    def train(job: Job, _: Reporter) -> Bond:
+        trained.runs.append(job.config)
+        spec = job.bond
+        ends = [(getattr(spec, end), Bond(spec).dim(end)) for end in ("unified", "expert")]
+        return random_bond(spec.kind, *ends, spec.shared, trained.seed)
+
+    def report_space(space: FusedSpace, evaluation: Sets, folder: Path, *options: Any) -> Report:
+        _, metrics, how = options
+        trained.reports.append((space.title, list(evaluation), folder, metrics, how.aim))
+        space = space.choosing(trained.choice) if trained.choice else space
+        figures = {"unified": {"audio-text": {"MRR": 1.0}}}
+        return Report(space, {"val": Results(figures, "val", metrics)})
+
+    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(module, "report", lambda *_: None)
+    monkeypatch.setattr(module, "report_space", report_space)
+    return trained
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from fb_jax.banks import unit_rows
+from fb_jax.banks import Synthetic, unit_rows, write_synthetic
+from fb_jax.banks.synthetic import NOISE
 from fb_jax.fusion import FusedSpace, with_basis
 from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, init_mixture
 
@@ -124,3 +126,10 @@ def native_rows(
     rng = np.random.default_rng([seed, space.modalities.index(modality)])
     spaces = space.spaces_of(modality)
     return {name: unit_rows(rng.normal(size=(count, space.dims[name]))) for name in spaces}
+
+
+def write_all_spaces(root: Path, pool: dict[str, int], evaluation: dict[str, int]) -> None:
+    """Write a bank root with imagebind (64), internvl (56) and two CLAPs (48)."""
+    noise = NOISE | {"clap_music": NOISE["clap_general"]}
+    dims = {"imagebind": 64, "internvl": 56, "clap_general": 48, "clap_music": 48}
+    write_synthetic(root, Synthetic(pool=pool, evaluation=evaluation, noise=noise, dims=dims))

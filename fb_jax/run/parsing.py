@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fb_jax import files
 from fb_jax.arguments import parse
@@ -12,6 +12,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.run.default import DATA, DEFAULT, config_file, shipped, with_bank_roots
 from fb_jax.run.options import RunConfig
 
+Options = TypeVar("Options")
 PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
 
 
@@ -33,16 +34,23 @@ def parse_config(args: Sequence[str], prog: str = "freebind train", example: str
         FreeBindError: The YAML file is missing or is no mapping, or options exclude each other.
         SystemExit: See ``fb_jax.arguments.parse``.
     """
+    return parse_options(RunConfig, args, prog, example)
+
+
+def parse_options(
+    target: type[Options], args: Sequence[str], prog: str, example: str = ""
+) -> Options:
+    """Read options of long work, one of which is ``--data``; see ``parse_config``."""
     path = _value("--config", args)
     from_file = [] if path is None else _yaml_args(Path(path))
     if path is not None:  # alone first, so that its errors carry its name
-        parse(RunConfig, from_file, path)
+        parse(target, from_file, path)
     given = with_bank_roots([*from_file, *args])
     _require_one_way(given)
     data = _value(DATA, given)
     if name := DEFAULT if data is None else shipped(Path(data)):
         given = [*_yaml_args(config_file(name)), *given]
-    return parse(RunConfig, given, prog, example)
+    return parse(target, given, prog, example)
 
 
 def _require_one_way(args: Sequence[str]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from disturb import At
+from made import write_all_spaces
 
 from fb_jax import files
-from fb_jax.banks import Split, Synthetic, open_banks, splits, write_synthetic
-from fb_jax.banks.synthetic import NOISE
+from fb_jax.banks import Split, open_banks, splits
 from fb_jax.cli.main import main as freebind
 from fb_jax.fusion import FusedSpace, parts_of
 from fb_jax.importing import import_bank
@@ -28,10 +28,7 @@ pytestmark = pytest.mark.slow
 def data(tmp_path_factory):
     """imagebind (64), internvl (56), two CLAPs (48). Read only."""
     root = tmp_path_factory.mktemp("banks")
-    noise = NOISE | {"clap_music": NOISE["clap_general"]}
-    dims = {"imagebind": 64, "internvl": 56, "clap_general": 48, "clap_music": 48}
-    what = Synthetic(pool=POOL, evaluation={"val": 50, "test": 60}, noise=noise, dims=dims)
-    write_synthetic(root, what)
+    write_all_spaces(root, POOL, {"val": 50, "test": 60})
     return root
 
 

@@ -3,18 +3,14 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made import random_bond
 
 from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation import Results
 from fb_jax.fusion import FusedSpace, digest
-from fb_jax.projector import Bond
 from fb_jax.run import Silent, make_product, read_product
 from fb_jax.run.report import Report
 
@@ -27,30 +23,6 @@ FILES = {
     "fill: 0.2}",
 }
 RUNS = {"base": "imagebind-displacement-internvl", "mine": "base-combination-clap_general"}
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Let random numbers, drawn by ``seed``, stand for trained ones, and note what is reported."""
-    trained = SimpleNamespace(seed=0, runs=[], reports=[], choice=None)
-
-    def train(job, _):
-        trained.runs.append(job.config)
-        spec = job.bond
-        ends = [(getattr(spec, end), Bond(spec).dim(end)) for end in ("unified", "expert")]
-        return random_bond(spec.kind, *ends, spec.shared, trained.seed)
-
-    monkeypatch.setattr(module, "train", train)
-
-    def report_space(space, evaluation, folder, _, metrics, how):
-        trained.reports.append((space.title, list(evaluation), folder, metrics, how.aim))
-        space = space.choosing(trained.choice) if trained.choice else space
-        figures = {"unified": {"audio-text": {"MRR": 1.0}}}
-        return Report(space, {"val": Results(figures, "val", metrics)})
-
-    monkeypatch.setattr(module, "report", lambda *_: None)
-    monkeypatch.setattr(module, "report_space", report_space)
-    return trained
 
 
 @pytest.fixture
