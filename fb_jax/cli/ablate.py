@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
+from rich.markdown import Markdown
 from rich.table import Table
 from tyro.conf import arg
 
@@ -19,8 +20,8 @@ from fb_jax.pseudo import Retrieval
 from fb_jax.run import Device, Job, RunConfig, Silent, computing_on, introduce, word_world
 from fb_jax.run.ablation import ROWS, Planned, Roles, plan
 from fb_jax.run.ablation_record import Ablation
+from fb_jax.run.ablation_results import TABLE, make_results, require_results
 from fb_jax.run.ablation_rows import BondState, bond_states, require_plans
-from fb_jax.run.ablation_table import make_results
 from fb_jax.run.options import DEFAULT_DATA
 from fb_jax.run.parsing import parse_options
 from fb_jax.training import Runtime, Training
@@ -103,6 +104,7 @@ def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
     rows = _rows(table, roles, config)
     require_plans(rows, config)
     ablation = Ablation.of(table, rows, config)
+    require_results(ablation)
     print(introduce(config, ablation.natives), end="", flush=True)
     if config.dry_run:
         _show_plan(list(bond_states(rows, config, Silent())))
@@ -112,7 +114,8 @@ def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
             print("nothing has changed since these results were written")
         else:
             make_results(ablation, ConsoleReporter(), _announce)
-    show_results(ablation)
+    if ablation.number:
+        console.print(Markdown((ablation.folder / TABLE).read_text()))
     print(f"\nresults are in {ablation.folder}")
 
 
@@ -138,10 +141,14 @@ def _announce(title: str, job: Job) -> None:
 
 
 def _show_plan(bonds: Sequence[BondState]) -> None:
-    shown = Table("bond", "in", "state", "pairs", "steps")
+    shown = Table()
+    shown.add_column("bond", overflow="fold")
+    shown.add_column("state")
+    for name in ("pairs", "steps"):
+        shown.add_column(name, justify="right")
     for bond in bonds:
         counts = (f"{n:,}" if n is not None else "" for n in (bond.pairs, bond.steps))
-        shown.add_row(bond.config.title, str(bond.config.folder), bond.state, *counts)
+        shown.add_row(str(bond.config.folder), bond.state, *counts)
     console.print(shown)
     missing = {folder: count for bond in bonds for folder, count in bond.missing.items()}
     steps = sum(bond.steps or 0 for bond in bonds if bond.state != "trained")

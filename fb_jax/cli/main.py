@@ -48,6 +48,12 @@ COMMANDS = {
         "Measure spaces without pairs, before or after a bond.",
         "--data data/mine --expert clap_general clap_music",
     ),
+    "ablate": Command(
+        "ablate:ablate",
+        "Make a table of the paper's ablations, or its figures.",
+        "table5 --dry-run",
+        parses=True,
+    ),
     "fuse": Command(
         "fuse:fuse",
         "Write the fused rows of a split as banks.",

@@ -1,6 +1,6 @@
 """What the results of an ablation were computed from, so that unchanged ones are only read.
 
-OUT/ablations/TABLE/...          the table in several formats, or the figures
+OUT/ablations/TABLE/table.*      the table in several formats; or PRODUCT.*, the figures
 OUT/ablations/TABLE/record.json  what they were computed from, and their digests
 """
 
@@ -57,8 +57,7 @@ class Ablation:
     @property
     def sets(self) -> Sets:
         """The splits to evaluate: the one to choose factors on only if there is no other."""
-        others = {name: banks for name, banks in self.splits.items() if name != self.config.val}
-        return others or self.splits
+        return without_val(self.splits, self.config.val)
 
     @property
     def folder(self) -> Path:
@@ -110,6 +109,11 @@ class _Record:
 
     computed_from: dict[str, Any]
     results: dict[str, str]
+
+
+def without_val(sets: Sets, val: str) -> Sets:
+    """Return evaluation splits without the one to choose factors on, if there are others."""
+    return {name: banks for name, banks in sets.items() if name != val} or sets
 
 
 def _natives(rows: Iterable[Planned], config: RunConfig) -> list[str]:
