@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
-from rich.markdown import Markdown
 from rich.table import Table
 from tyro.conf import arg
 
@@ -105,6 +104,8 @@ def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
     require_plans(rows, config)
     ablation = Ablation.of(table, rows, config)
     require_results(ablation)
+    if roles != Roles():
+        print(roles)
     print(introduce(config, ablation.natives), end="", flush=True)
     if config.dry_run:
         _show_plan(list(bond_states(rows, config, Silent())))
@@ -115,7 +116,7 @@ def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
         else:
             make_results(ablation, ConsoleReporter(), _announce)
     if ablation.number:
-        console.print(Markdown((ablation.folder / TABLE).read_text()))
+        print((ablation.folder / TABLE).read_text(), end="")
     print(f"\nresults are in {ablation.folder}")
 
 

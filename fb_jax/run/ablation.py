@@ -23,14 +23,14 @@ class Row:
         label: Its name in the paper.
         recipe: Product of the package, at its own factors; "" for the unified space alone.
         member: Starts of the one projector that is used instead of the mixture; () for the mixture.
-        pipeline: How its bonds are trained; see ``Training``.
+        pipeline: How its bonds are trained; "" as the options say. See ``Training``.
         tuned: Product that takes its place where rows of the tuned audio encoder are.
     """
 
     label: str
     recipe: str = ""
     member: Subset = ()
-    pipeline: str = FREEBIND
+    pipeline: str = ""
     tuned: str = ""
 
 
@@ -96,6 +96,11 @@ class Roles:
                 where="--audio-text",
                 got=" ".join(self.audio_text) or "none",
             )
+
+    def __str__(self) -> str:
+        parts = zip(("CLAP general", "CLAP music"), self.audio_text, strict=False)
+        audio_text = "".join(f", {name} {part}" for part, name in parts)
+        return f"{self.unified} plays ImageBind, {self.image_text} InternVL{audio_text}"
 
     @property
     def names(self) -> dict[str, str]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import IO
 
+from rich.console import Console
+
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import (
@@ -19,7 +21,15 @@ from fb_jax.evaluation import (
     write_surfaces,
 )
 from fb_jax.evaluation.paper import paper_figures
-from fb_jax.evaluation.rendering import comma_separated, latex, markdown, plain
+from fb_jax.evaluation.rendering import (
+    NOTE,
+    comma_separated,
+    latex,
+    markdown,
+    plain,
+    terminal_tables,
+)
+from fb_jax.evaluation.results import COLUMNS
 from fb_jax.evaluation.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS
 from fb_jax.extras import import_extra
@@ -29,13 +39,6 @@ from fb_jax.run.ablation_rows import Model, make_rows
 from fb_jax.run.product import Announce
 from fb_jax.run.report import evaluation_banks, points_for
 from fb_jax.run.reporter import Reporter
-
-TABLE = "table.md"
-TEXTS: Mapping[str, Callable[[TaskTable], str]] = {
-    TABLE: markdown,
-    "table.csv": comma_separated,
-    "table.tex": latex,
-}
 
 
 def require_results(ablation: Ablation) -> None:
@@ -59,33 +62,65 @@ def tasks_of(ablation: Ablation) -> list[str]:
     Raises:
         FreeBindError: No split has any.
     """
-    figures = paper_figures(ablation.number)
-    papers = {task for by_task in figures.values() for task in by_task}
+    papers = _tasks_of_paper(ablation.number)
     found = [task.name for name, banks in ablation.sets.items() for task in tasks_on(name, banks)]
     kept = [name for name in found if name in papers or name not in PAPER_TASKS]
     if not kept:
         raise FreeBindError(
             f"no split has a task of {ablation.table}",
             where=ablation.config.data,
-            expected=f"{', '.join(sorted(papers))}, or pairs or labels in splits of your own",
+            expected=f"{', '.join(papers)}, or pairs or labels in splits of your own",
             got=", ".join(found) or "none",
         )
     return kept
 
 
+def _tasks_of_paper(number: str) -> list[str]:
+    by_task = paper_figures(number).values()
+    return list(dict.fromkeys(task for tasks in by_task for task in tasks))
+
+
 def _write_table(ablation: Ablation, models: Mapping[str, Model], reporter: Reporter) -> list[str]:
-    """Measure the rows, each task by its first metric as in the paper, and write every format."""
+    """Measure the rows and write them in every format; return the names of the files."""
     sets, tasks, number = ablation.sets, tasks_of(ablation), ablation.number
     with reporter.task(f"evaluation of {ablation.table}", len(sets) * len(models)) as advance:
         advance(0)
         options = {"title": f"Table {number}", "paper": number, "progress": advance}
         table = tabulate(models, sets, tasks=tasks, **options)
-    first = tuple(replace(task, metrics=task.metrics[:1]) for task in table.tasks)
-    table = replace(table, tasks=first, about=ablation.computed_from())
+    table = replace(as_in_paper(table, number), about=ablation.computed_from())
     for name, render in TEXTS.items():
         files.write_atomic(ablation.folder / name, partial(_write, render(table)))
     files.write_json(ablation.folder / "table.json", plain(table))
     return [*TEXTS, "table.json"]
+
+
+def as_in_paper(table: TaskTable, number: str) -> TaskTable:
+    """Return a table with the paper's columns: a metric for each task, and the tasks it lacks.
+
+    Columns of tasks that these data do not have hold the paper's figures alone.
+    """
+    here = [task.name for task in table.tasks]
+    lacking = [PAPER_TASKS[name] for name in _tasks_of_paper(number) if name not in here]
+    tasks = (*table.tasks, *lacking)
+    return replace(table, tasks=tuple(replace(task, metrics=task.metrics[:1]) for task in tasks))
+
+
+def terminal_text(table: TaskTable) -> str:
+    """Return a table as text of at most 80 columns."""
+    console = Console(width=COLUMNS, no_color=True, force_terminal=False)
+    with console.capture() as capture:
+        for part in terminal_tables(table, COLUMNS):
+            console.print(part)
+    return f"{capture.get()}{NOTE}\n"
+
+
+TABLE = "table.txt"
+TEXTS: Mapping[str, Callable[[TaskTable], str]] = {
+    TABLE: terminal_text,
+    "table.md": markdown,
+    "table.csv": comma_separated,
+    "table.tex": latex,
+}
 
 
 def _write(text: str, file: IO[bytes]) -> None:

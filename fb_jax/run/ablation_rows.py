@@ -29,11 +29,11 @@ def config_for(planned: Planned, config: RunConfig) -> RunConfig:
     Bonds of another pipeline are other bonds, in a folder of their own.
     """
     pipeline = planned.row.pipeline
-    named = replace(config, product=planned.key[0], out=config.home)
-    if pipeline == FREEBIND:
-        return named
-    training: Any = replace(config.training, **{"pipeline": pipeline})
-    return replace(named, training=training, out=config.home / pipeline)
+    home = config.home if pipeline in ("", FREEBIND) else config.home / pipeline
+    training: Any = config.training
+    if pipeline:
+        training = replace(training, **{"pipeline": pipeline})
+    return replace(config, product=planned.key[0], out=home, training=training)
 
 
 def require_plans(rows: Iterable[Planned], config: RunConfig) -> None:

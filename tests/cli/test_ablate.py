@@ -1,0 +1,193 @@
+"""freebind ablate: with random numbers in place of trained ones; the slow tests train."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from disturb import At
+from made import write_all_spaces
+
+from fb_jax import files
+from fb_jax.banks import Split, open_banks, splits
+from fb_jax.cli import ablate
+from fb_jax.cli.main import main as freebind
+from fb_jax.errors import Interrupted
+from fb_jax.importing import import_bank
+
+QUICK = ["--training.batch", 10, "--training.epochs", 1, "--training.hidden", 8]
+PAIRS = ("audio-image", "audio-text", "image-text")
+PAPER = ("audiocaps", "clotho", "vggss", "flickrnet", "coco", "flickr30k")
+FILES = {"table.txt", "table.md", "table.csv", "table.tex", "table.json"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four spaces, 30 unpaired items of each modality. Read only."""
+    root = tmp_path_factory.mktemp("banks")
+    write_all_spaces(root, {"text": 30, "image": 30, "audio": 30}, {"val": 11, "test": 12})
+    return root
+
+
+@pytest.fixture
+def make(must, data):
+    """Make a table in runs/; return what was printed."""
+
+    def make(table, *options):
+        return must(freebind, "ablate", table, "--data", data, *QUICK, *options)
+
+    return make
+
+
+def results(table="table5"):
+    return Path("runs/ablations") / table
+
+
+def lines(table="table5"):
+    return (results(table) / "table.csv").read_text().splitlines()
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_table_is_printed_and_written_in_every_format(make):
+    told = make("table5")
+    folder = results()
+    assert {path.name for path in folder.iterdir()} == {*FILES, "record.json", ".lock"}
+    assert (folder / "table.txt").read_text() in told
+    assert "combination of internvl and imagebind, in runs/imagebind-combination-" in told
+    table = files.read_json(folder / "table.json")
+    assert list(table["figures"]) == ["ImageBind", "+Cr(InternVL)", "+Dr(InternVL)"]
+    assert set(table["figures"]["ImageBind"]) == {f"test {p}" for p in PAIRS}  # val is no column
+    assert table["paper"]["+Cr(InternVL)"]["coco"] == {"R@1": 58.9}
+    assert [task["name"] for task in table["tasks"]] == [*(f"test {p}" for p in PAIRS), *PAPER]
+    assert all(task["metrics"] == ["R@1"] for task in table["tasks"])
+    assert table["about"]["training"]["hidden"] == 8
+    assert "+Cr(InternVL),coco,R@1,,,,58.9" in lines()
+
+
+def test_an_unchanged_table_is_read_and_a_changed_one_is_made_again(make, trained):
+    make("table5")
+    before = len(trained.runs)
+    told = make("table5")
+    assert "nothing has changed since" in told
+    assert (results() / "table.txt").read_text() in told
+    (results() / "table.csv").write_text("")  # by hand
+    assert "nothing has changed" not in make("table5")
+    assert len(lines()) > 3
+    make("table5", "--val", "test")  # factors chosen on other pairs; val is a column now
+    assert lines()[1].startswith("ImageBind,val audio-image,R@1,")
+    assert len(trained.runs) == before + 4
+
+
+@pytest.mark.usefixtures("trained")
+def test_an_interrupted_table_goes_on_to_the_same_files(make, invoke, data, monkeypatch):
+    make("table5", "--out", "whole")
+
+    def stop(title, _):
+        if title.startswith("displacement"):
+            raise Interrupted("interrupted: training")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ablate, "_announce", stop)
+        done = invoke(freebind, "ablate", "table5", "--data", data, *QUICK)
+    assert (done.status, "interrupted" in done.err) == (130, True), done
+    assert not (results() / "record.json").exists()
+    make("table5")
+    for name in ("table.txt", "table.md", "table.csv", "table.tex"):
+        assert (results() / name).read_bytes() == (
+            Path("whole/ablations/table5") / name
+        ).read_bytes()
+
+
+@pytest.mark.usefixtures("trained")
+def test_other_names_of_spaces_and_a_missing_one(make, must, data, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(data, own)
+    for split in splits(own):
+        spaces = own / split / "embeddings"
+        shutil.rmtree(spaces / "clap_music")
+        for bank in (spaces / "internvl").iterdir():
+            rows = open_banks(own, split, spaces="internvl")["internvl", bank.name][:]
+            np.save("rows.npy", rows)
+            import_bank(Split(own / split), "siglip", bank.name, Path("rows.npy"))
+        shutil.rmtree(spaces / "internvl")
+    told = must(freebind, "ablate", "table5", "--data", own, *QUICK, "--image-text", "siglip")
+    assert "imagebind plays ImageBind, siglip InternVL, clap_general CLAP general" in told
+    assert Path("runs/internvl_ib_with_siglip/space").is_dir()
+    assert lines()[-1].startswith("+Dr(InternVL),flickr30k")
+    told = must(freebind, "ablate", "table7", "--data", own, *QUICK)
+    assert f"without +music: no clap_music in {own}" in told
+    assert {line.split(",")[0] for line in lines("table7")[1:]} == {"ImageBind", "+general"}
+
+
+@pytest.mark.usefixtures("trained")
+def test_figures_are_a_picture_a_page_and_numbers_for_each_space(must, data):
+    # One space of the three, so that the test is fast: the second CLAP is not named.
+    told = must(
+        freebind, "ablate", "figures", "--data", data, *QUICK, "--audio-text", "clap_general"
+    )
+    assert "without ImageBind++: no second expert of audio and text" in told
+    assert {path.name for path in results("figures").iterdir()} == {
+        *(f"internvl_ib.{kind}" for kind in ("png", "html", "json")),
+        *("record.json", ".lock"),
+    }
+    swept = files.read_json(results("figures") / "internvl_ib.json")
+    assert (swept["symbol"], swept["modalities"]) == ("lambda", ["text", "image"])
+    assert set(swept["surfaces"]) == {f"test {pair}" for pair in PAIRS}
+
+
+def test_a_dry_run_trains_nothing_and_options_may_stand_in_a_file(must, data):
+    Path("small.yaml").write_text(
+        f"{{data: {data}, training: {{batch: 10, hidden: 8, epochs: 2}}}}"
+    )
+    told = must(freebind, "ablate", "table6", "--config", "small.yaml", "--dry-run")
+    assert "runs/imagebind-displacement-internvl" in told
+    assert "to train, after internvl_ib" in told
+    assert (
+        "still to do, without bonds on rows that do not exist yet: 72 steps"
+    )  # 4 bonds, 2 epochs of 9 in told
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["table4"], "there is no table of the ablations 'table4'"),
+        ([], "there is no table of the ablations ''"),
+        (["table5", "--unified", "house"], "no row of table5 can be made"),
+        (["table5", "--audio-text", "a", "b", "c"], "one or two experts of audio and text"),
+        (["table5", "--unified", "internvl"], "internvl"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, words, says):
+    done = invoke(freebind, "ablate", *words, "--data", data, *QUICK)
+    assert (done.status, says in done.err) == (2, True), done
+    assert not Path("runs").exists()
+
+
+def test_a_table_without_tasks_is_refused_before_any_work(invoke, data, tmp_path):
+    own = shutil.copytree(data, tmp_path / "own")
+    for split in ("val", "test"):
+        shutil.rmtree(own / split)
+    done = invoke(freebind, "ablate", "table5", "--data", own, *QUICK)
+    assert (done.status, "no split has a task of table5" in done.err) == (2, True), done
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_every_table_from_one_set_of_bonds_and_killed_between_rows(python, make, data, tmp_path):
+    words = ["-m", "fb_jax.cli.main", "ablate", "table5", "--data", data, *QUICK]
+    code = f"import sys; sys.argv = {['freebind', *map(str, words[2:])]}; "
+    code += "from fb_jax.cli.main import main; main()"
+    at = At("os.replace", on=r"imagebind-displacement-internvl/run\.json$")
+    killed = python(code, cwd=tmp_path, at=[at])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert Path("runs/imagebind_internvl/space").is_dir()
+    told = "".join(make(table) for table in ("table5", "table6", "table7", "table8", "figures"))
+    trained = [line for line in told.splitlines() if line.startswith("training:")]
+    new = [line for line in trained if "of them before" not in line]
+    assert len(new) == 7  # of 8; one was trained before the process was killed
+    assert len(list(Path("runs").glob("*-*/bond"))) == 8
+    assert "+Dr(InternVL)" in lines()[-1]
+    assert make("table5", "--out", "whole")
+    assert lines() == (Path("whole/ablations/table5/table.csv").read_text().splitlines())
