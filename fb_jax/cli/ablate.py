@@ -20,7 +20,7 @@ from fb_jax.run import Device, Job, RunConfig, Silent, computing_on, introduce, 
 from fb_jax.run.ablation import ROWS, Planned, Roles, plan
 from fb_jax.run.ablation_record import Ablation
 from fb_jax.run.ablation_results import TABLE, make_results, require_results
-from fb_jax.run.ablation_rows import BondState, bond_states, require_plans
+from fb_jax.run.ablation_rows import BondState, bond_states
 from fb_jax.run.options import DEFAULT_DATA
 from fb_jax.run.parsing import parse_options
 from fb_jax.training import Runtime, Training
@@ -101,7 +101,6 @@ def ablate(args: Sequence[str], prog: str, example: str = "") -> None:
 
 def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
     rows = _rows(table, roles, config)
-    require_plans(rows, config)
     ablation = Ablation.of(table, rows, config)
     require_results(ablation)
     if roles != Roles():

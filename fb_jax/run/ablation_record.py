@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, open_split, splits
 from fb_jax.banks.bankset import NothingShared
+from fb_jax.evaluation.origin import origin
 from fb_jax.run.ablation import FIGURES, Planned
 from fb_jax.run.ablation_rows import config_for
 from fb_jax.run.choosing import Sets, in_order
@@ -89,16 +89,13 @@ class Ablation:
         config, rows = self.config, self.rows
         pool = open_banks(config.data, config.pool, spaces=self.natives)
         found = {
-            "version": version("freebind-jax"),
             "rows": [[asdict(row.row), row.key, _weights(row, config)] for row in rows],
             "unified": config.unified,
             "training": config.training.identity(),
             "pairs": asdict(config.pairs),
+            "pool": pool.fingerprints(),
             "val": config.val,
-            "banks": {
-                config.pool: pool.fingerprints(),
-                **{name: _fingerprints(banks) for name, banks in self.splits.items()},
-            },
+            "evaluation": origin(self.splits, {}),
         }
         return dict(files.json_types(found))
 
@@ -144,10 +141,3 @@ def _splits(natives: Iterable[str], config: RunConfig) -> Sets:
             with suppress(NothingShared):
                 found[name] = open_banks(config.data, name, spaces=known)
     return in_order({n: banks for n, banks in found.items() if banks.split.paired()}, config.val)
-
-
-def _fingerprints(banks: BankSet) -> dict[str, str]:
-    """Return the digests of banks and of all pair tables of their split, labels as well."""
-    split = banks.split
-    tables = {f"pairs/{'-'.join(pair)}": split.pairs_digest(*pair) for pair in split.paired()}
-    return banks.fingerprints() | tables

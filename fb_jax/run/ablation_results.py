@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from typing import IO
 
 from rich.console import Console
 
@@ -20,33 +18,40 @@ from fb_jax.evaluation import (
     tabulate,
     write_surfaces,
 )
+from fb_jax.evaluation.headline import R1
 from fb_jax.evaluation.paper import paper_figures
-from fb_jax.evaluation.rendering import (
-    NOTE,
-    comma_separated,
-    latex,
-    markdown,
-    plain,
-    terminal_tables,
-)
+from fb_jax.evaluation.rendering import NOTE, terminal_tables, write_table
 from fb_jax.evaluation.results import COLUMNS
 from fb_jax.evaluation.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace
 from fb_jax.run.ablation_record import Ablation, without_val
-from fb_jax.run.ablation_rows import Model, make_rows
+from fb_jax.run.ablation_rows import Model, make_rows, plan_rows
 from fb_jax.run.product import Announce
 from fb_jax.run.report import evaluation_banks, points_for
 from fb_jax.run.reporter import Reporter
 
+TABLE = "table.txt"
+"""The table as a command prints it."""
+
 
 def require_results(ablation: Ablation) -> None:
-    """Raise a FreeBindError if results would be impossible, before any bond is trained."""
+    """Raise a FreeBindError if some result would be impossible, before any bond is trained."""
+    config = ablation.config
+    plans = plan_rows(ablation.rows, config)
     if ablation.number:
         tasks_of(ablation)
-    else:
-        import_extra("plotly.graph_objects", "plots", "interactive pages of surfaces")
+        return
+    import_extra("plotly.graph_objects", "plots", "interactive pages of surfaces")
+    for label, space in plans.items():
+        if not evaluation_banks(space, config.data, config.pool):
+            raise FreeBindError(
+                f"there are no surfaces of {label}",
+                where=config.data,
+                expected=f"a split with pairs or labels, and rows of {', '.join(space.spaces)}",
+                got=", ".join(ablation.splits) or "none",
+            )
 
 
 def make_results(ablation: Ablation, reporter: Reporter, announce: Announce) -> None:
@@ -82,27 +87,32 @@ def _tasks_of_paper(number: str) -> list[str]:
 
 def _write_table(ablation: Ablation, models: Mapping[str, Model], reporter: Reporter) -> list[str]:
     """Measure the rows and write them in every format; return the names of the files."""
-    sets, tasks, number = ablation.sets, tasks_of(ablation), ablation.number
+    sets, number, folder = ablation.sets, ablation.number, ablation.folder
     with reporter.task(f"evaluation of {ablation.table}", len(sets) * len(models)) as advance:
         advance(0)
-        options = {"title": f"Table {number}", "paper": number, "progress": advance}
-        table = tabulate(models, sets, tasks=tasks, **options)
-    table = replace(as_in_paper(table, number), about=ablation.computed_from())
-    for name, render in TEXTS.items():
-        files.write_atomic(ablation.folder / name, partial(_write, render(table)))
-    files.write_json(ablation.folder / "table.json", plain(table))
-    return [*TEXTS, "table.json"]
+        table = tabulate(
+            models,
+            sets,
+            tasks=tasks_of(ablation),
+            metrics=[R1],
+            title=f"Table {number}",
+            paper=number,
+            progress=advance,
+        )
+    about = {**table.about, "ablation": ablation.computed_from()}
+    table = replace(with_papers_tasks(table, number), about=about)
+    write_table(folder, table)
+    text = terminal_text(table).encode()
+    files.write_atomic(folder / TABLE, lambda file: file.write(text))
+    return [TABLE, *(f"table.{ending}" for ending in ("md", "csv", "tex", "json"))]
 
 
-def as_in_paper(table: TaskTable, number: str) -> TaskTable:
-    """Return a table with the paper's columns: a metric for each task, and the tasks it lacks.
-
-    Columns of tasks that these data do not have hold the paper's figures alone.
-    """
+def with_papers_tasks(table: TaskTable, number: str) -> TaskTable:
+    """Return a table with the tasks of the paper's that these data lack, with its figures alone."""
     here = [task.name for task in table.tasks]
     lacking = [PAPER_TASKS[name] for name in _tasks_of_paper(number) if name not in here]
-    tasks = (*table.tasks, *lacking)
-    return replace(table, tasks=tuple(replace(task, metrics=task.metrics[:1]) for task in tasks))
+    tasks = [*table.tasks, *(replace(task, metrics=task.metrics[:1]) for task in lacking)]
+    return replace(table, tasks=tuple(tasks))
 
 
 def terminal_text(table: TaskTable) -> str:
@@ -112,19 +122,6 @@ def terminal_text(table: TaskTable) -> str:
         for part in terminal_tables(table, COLUMNS):
             console.print(part)
     return f"{capture.get()}{NOTE}\n"
-
-
-TABLE = "table.txt"
-TEXTS: Mapping[str, Callable[[TaskTable], str]] = {
-    TABLE: terminal_text,
-    "table.md": markdown,
-    "table.csv": comma_separated,
-    "table.tex": latex,
-}
-
-
-def _write(text: str, file: IO[bytes]) -> None:
-    file.write(text.encode())
 
 
 def _write_figures(

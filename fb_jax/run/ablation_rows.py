@@ -36,11 +36,17 @@ def config_for(planned: Planned, config: RunConfig) -> RunConfig:
     return replace(config, product=planned.key[0], out=home, training=training)
 
 
-def require_plans(rows: Iterable[Planned], config: RunConfig) -> None:
-    """Check everything that can be checked before any work; see ``plan_product``."""
-    for planned in rows:
-        if planned.product is not None:
-            plan_product(planned.product, config_for(planned, config))
+def plan_rows(rows: Iterable[Planned], config: RunConfig) -> dict[str, FusedSpace]:
+    """Check everything that can be checked before any work; see ``plan_product``.
+
+    Returns:
+        Label to the space of planned bonds, for every row that has bonds.
+    """
+    return {
+        planned.row.label: plan_product(planned.product, config_for(planned, config))
+        for planned in rows
+        if planned.product is not None
+    }
 
 
 def make_rows(

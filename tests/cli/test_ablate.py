@@ -165,12 +165,16 @@ def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, words, say
     assert not Path("runs").exists()
 
 
-def test_a_table_without_tasks_is_refused_before_any_work(invoke, data, tmp_path):
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [("table5", "no split has a task of table5"), ("figures", "no surfaces of ImageBind++")],
+)
+def test_data_without_pairs_are_refused_before_any_work(invoke, data, tmp_path, table, says):
     own = shutil.copytree(data, tmp_path / "own")
     for split in ("val", "test"):
         shutil.rmtree(own / split)
-    done = invoke(freebind, "ablate", "table5", "--data", own, *QUICK)
-    assert (done.status, "no split has a task of table5" in done.err) == (2, True), done
+    done = invoke(freebind, "ablate", table, "--data", own, *QUICK)
+    assert (done.status, says in done.err) == (2, True), done
     assert not Path("runs").exists()
 
 
