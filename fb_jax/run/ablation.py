@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import product as every
 
 from fb_jax.errors import FreeBindError
-from fb_jax.projector import Subset
+from fb_jax.projector import PipelineName, Subset
 from fb_jax.run.recipe import Product, read_product
 
-FREEBIND = "freebind"
 FIGURES = "figures"
 T, V, A = "text", "image", "audio"
 
@@ -23,21 +22,25 @@ class Row:
         label: Its name in the paper.
         recipe: Product of the package, at its own factors; "" for the unified space alone.
         member: Starts of the one projector that is used instead of the mixture; () for the mixture.
-        pipeline: How its bonds are trained; "" as the options say. See ``Training``.
+        pipeline: How its bonds are trained; None: as the options say. See ``Training``.
         tuned: Product that takes its place where rows of the tuned audio encoder are.
     """
 
     label: str
     recipe: str = ""
     member: Subset = ()
-    pipeline: str = ""
+    pipeline: PipelineName | None = None
     tuned: str = ""
 
 
 UNIFIED = Row("ImageBind")
 COMBINED, DISPLACED = "imagebind_internvl", "internvl_ib"
 MEMBERS = {"A": (A,), "V": (V,), "T": (T,), "AT": (T, A), "VA": (V, A), "VT": (T, V)}
-PIPELINES = {"C-MCR": "cmcr", "Ex-MCR": "exmcr", "FreeBind": FREEBIND}
+PIPELINES: Mapping[str, PipelineName] = {
+    "C-MCR": "cmcr",
+    "Ex-MCR": "exmcr",
+    "FreeBind": "freebind",
+}
 BONDS = {"combination": COMBINED, "displacement": DISPLACED}
 
 ROWS: Mapping[str, Sequence[Row]] = {
@@ -141,7 +144,7 @@ class Planned:
     product: Product | None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, PipelineName | None]:
         """What is made once for all rows with this key."""
         return self.product.name if self.product else "", self.row.pipeline
 

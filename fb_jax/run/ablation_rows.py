@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fb_jax import files
 from fb_jax.fusion import FusedSpace
-from fb_jax.run.ablation import FREEBIND, Planned
+from fb_jax.projector import PipelineName
+from fb_jax.run.ablation import Planned
 from fb_jax.run.bond import prepare
 from fb_jax.run.checks import Job
 from fb_jax.run.estimate import estimate
@@ -19,6 +19,7 @@ from fb_jax.run.recipe import Product
 from fb_jax.run.reporter import Reporter
 from fb_jax.training import is_trained
 
+FREEBIND: PipelineName = "freebind"
 Model = FusedSpace | str
 """A fused space at its factors, or the name of a native space."""
 
@@ -28,12 +29,12 @@ def config_for(planned: Planned, config: RunConfig) -> RunConfig:
 
     Bonds of another pipeline are other bonds, in a folder of their own.
     """
-    pipeline = planned.row.pipeline
-    home = config.home if pipeline in ("", FREEBIND) else config.home / pipeline
-    training: Any = config.training
-    if pipeline:
-        training = replace(training, **{"pipeline": pipeline})
-    return replace(config, product=planned.key[0], out=home, training=training)
+    named, pipeline = replace(config, product=planned.key[0], out=config.home), planned.row.pipeline
+    if pipeline is None:
+        return named
+    training = replace(config.training, pipeline=pipeline)
+    home = config.home if pipeline == FREEBIND else config.home / pipeline
+    return replace(named, training=training, out=home)
 
 
 def plan_rows(rows: Iterable[Planned], config: RunConfig) -> dict[str, FusedSpace]:
@@ -57,7 +58,7 @@ def make_rows(
     Returns:
         Label to the space of a row, at its factors.
     """
-    made: dict[tuple[str, str], FusedSpace] = {}
+    made: dict[tuple[str, PipelineName | None], FusedSpace] = {}
     models: dict[str, Model] = {}
     for planned in rows:
         row, product, key = planned.row, planned.product, planned.key

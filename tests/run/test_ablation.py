@@ -39,6 +39,8 @@ def test_table_9_trains_both_bonds_in_three_ways():
     rows, _ = plan("table9", Roles(), WORLD)
     assert len({row.key for row in rows}) == 6
     assert [row.row.pipeline for row in rows[:3]] == ["cmcr", "exmcr", "freebind"]
+    table8, _ = plan("table8", Roles(), WORLD)
+    assert {row.row.pipeline for row in table8} == {None}  # as the options say
 
 
 def test_without_tuned_rows_the_untuned_product_is_taken():

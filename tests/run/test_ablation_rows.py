@@ -1,11 +1,14 @@
 """The rows of ablations, made with random numbers in place of trained ones."""
 
+from dataclasses import replace
+
 import pytest
 from made import write_all_spaces
 
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import RunConfig, Silent
 from fb_jax.run.ablation import Planned, Roles, Row, plan
+from fb_jax.run.ablation_record import Ablation, without_val
 from fb_jax.run.ablation_rows import bond_states, make_rows
 from fb_jax.run.recipe import Product
 from fb_jax.training import Training
@@ -67,6 +70,22 @@ def test_all_tables_together_need_eight_bonds(config):
     }
 
 
+def test_bonds_of_another_pipeline_lie_apart(config):
+    rows, _ = plan("table9", Roles(), SPACES)
+    states = list(bond_states(rows, config, Silent()))
+    found = [
+        (state.config.training.pipeline, str(state.config.folder.relative_to(config.home)))
+        for state in states
+    ]
+    bonds = ("imagebind-combination-internvl", "imagebind-displacement-internvl")
+    assert found == [
+        (pipeline, folder + bond)
+        for bond in bonds
+        for pipeline, folder in (("cmcr", "cmcr/"), ("exmcr", "exmcr/"), ("freebind", ""))
+    ]
+    assert {state.job.bond.pipeline for state in states} == {"cmcr", "exmcr", "freebind"}
+
+
 def test_a_row_is_at_the_factors_of_its_recipe_or_else_at_chosen_ones(config, trained):
     trained.choice = {"image": 0.2, "text": 0.3}
     recipe = Product("free", "imagebind", "displacement", ("internvl",))
@@ -91,3 +110,12 @@ def test_a_dry_run_knows_what_is_there(config):
     assert sum(before[0].missing.values()) > 0
     assert (before[1].pairs, before[1].steps, before[1].missing) == (None, None, {})
     assert not config.home.exists()
+
+
+def test_the_split_to_choose_on_is_in_no_table_if_there_are_others(data, config):
+    rows, _ = plan("table5", Roles(), SPACES)
+    ablation = Ablation.of("table5", rows, config)
+    assert (list(ablation.splits), list(ablation.sets)) == (["val", "test"], ["test"])
+    assert list(replace(ablation, config=replace(config, val="test")).sets) == ["val"]
+    alone = {"val": ablation.splits["val"]}
+    assert without_val(alone, "val") == alone
