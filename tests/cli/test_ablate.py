@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from disturb import At
+from labelled import write_labelled
 from made import write_all_spaces
 
 from fb_jax import files
@@ -25,9 +26,12 @@ FILES = {"table.txt", "table.md", "table.csv", "table.tex", "table.json"}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Four spaces, 30 unpaired items of each modality. Read only."""
+    """Four spaces, 30 unpaired items of each modality; val, test, and labels. Read only."""
     root = tmp_path_factory.mktemp("banks")
     write_all_spaces(root, {"text": 30, "image": 30, "audio": 30}, {"val": 11, "test": 12})
+    claps = {name: {"text": 48, "audio": 48} for name in ("clap_general", "clap_music")}
+    spaces = {"imagebind": {"text": 64, "audio": 64}, "internvl": {"text": 56}, **claps}
+    write_labelled(Split(root / "esc50"), spaces)
     return root
 
 
@@ -58,9 +62,10 @@ def test_a_table_is_written_in_every_format_and_read_again_if_nothing_changed(ma
     assert "combination of internvl and imagebind, in runs/imagebind-combination-" in told
     table = files.read_json(folder / "table.json")
     assert list(table["figures"]) == ["ImageBind", "+Cr(InternVL)", "+Dr(InternVL)"]
-    assert set(table["figures"]["ImageBind"]) == {f"test {p}" for p in PAIRS}  # val is no column
+    assert set(table["figures"]["ImageBind"]) == {f"test {p}" for p in PAIRS}
     assert table["paper"]["+Cr(InternVL)"]["coco"] == {"R@1": 58.9}
     assert [task["name"] for task in table["tasks"]] == [*(f"test {p}" for p in PAIRS), *PAPER]
+    # val is no column, and the paper's Table 5 has no ESC-50
     assert all(task["metrics"] == ["R@1"] for task in table["tasks"])
     assert table["about"]["ablation"]["training"]["hidden"] == 8
     assert "+Cr(InternVL),coco,R@1,,,,58.9" in lines()
@@ -95,7 +100,7 @@ def test_other_names_of_spaces_and_a_missing_one(make, must, data, tmp_path):
     for split in splits(own):
         spaces = own / split / "embeddings"
         shutil.rmtree(spaces / "clap_music")
-        for bank in (spaces / "internvl").iterdir():
+        for bank in sorted((spaces / "internvl").iterdir()):
             rows = open_banks(own, split, spaces="internvl")["internvl", bank.name][:]
             np.save("rows.npy", rows)
             import_bank(Split(own / split), "siglip", bank.name, Path("rows.npy"))
@@ -107,6 +112,9 @@ def test_other_names_of_spaces_and_a_missing_one(make, must, data, tmp_path):
     told = must(freebind, "ablate", "table7", "--data", own, *QUICK)
     assert f"without +music: no clap_music in {own}" in told
     assert {line.split(",")[0] for line in lines("table7")[1:]} == {"ImageBind", "+general"}
+    (labels,) = [line for line in lines("table7") if line.startswith("+general,esc50,top-1,")]
+    assert labels.endswith(",86.65")
+    assert float(labels.split(",")[3]) > 50
 
 
 @pytest.mark.usefixtures("trained")
@@ -122,7 +130,7 @@ def test_figures_are_a_picture_a_page_and_numbers_for_each_space(must, data):
     }
     swept = files.read_json(results("figures") / "internvl_ib.json")
     assert (swept["symbol"], swept["modalities"]) == ("lambda", ["text", "image"])
-    assert set(swept["surfaces"]) == {f"test {pair}" for pair in PAIRS}
+    assert set(swept["surfaces"]) == {*(f"test {pair}" for pair in PAIRS), "esc50 audio-class"}
 
 
 def test_a_dry_run_trains_nothing_and_options_may_stand_in_a_file(must, data):
@@ -160,7 +168,7 @@ def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, words, say
 )
 def test_data_without_pairs_are_refused_before_any_work(invoke, data, tmp_path, table, says):
     own = shutil.copytree(data, tmp_path / "own")
-    for split in ("val", "test"):
+    for split in set(splits(own)) - {"pool"}:
         shutil.rmtree(own / split)
     done = invoke(freebind, "ablate", table, "--data", own, *QUICK)
     assert (done.status, says in done.err) == (2, True), done
