@@ -122,9 +122,8 @@ def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
 def _rows(table: str, roles: Roles, config: RunConfig) -> list[Planned]:
     """Return the rows of a table that can be made; say which cannot, and why."""
     here = open_split(config.data, config.pool).spaces()
-    rows, left_out = plan(table, roles, here)
-    for label, why in left_out.items():
-        print(f"without {label}: {why} in {config.data}")
+    rows, notes = plan(table, roles, here)
+    print("".join(f"{note}\n" for note in notes), end="")
     if all(planned.product is None for planned in rows):
         raise FreeBindError(
             f"no row of {table} can be made",

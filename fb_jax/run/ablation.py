@@ -149,25 +149,27 @@ class Planned:
         return self.product.name if self.product else "", self.row.pipeline
 
 
-def plan(table: str, roles: Roles, here: Collection[str]) -> tuple[list[Planned], dict[str, str]]:
-    """Return the rows of a table that can be made; and for each of the others, why not.
+def plan(table: str, roles: Roles, here: Collection[str]) -> tuple[list[Planned], list[str]]:
+    """Return the rows of a table that can be made; and what to say of the others, in words.
 
     Args:
         table: One of ``ROWS``.
         roles: The spaces that play the parts.
         here: Native spaces of the pool.
     """
-    planned, left_out = [], {}
+    planned, notes, encoder = [], [], roles.names["imagebind_tuned"]
     for row in ROWS[table]:
-        tuned = row.tuned and roles.names["imagebind_tuned"] in here
+        tuned = row.tuned and encoder in here
         recipe = row.tuned if tuned else row.recipe
         product = roles.cast(read_product(recipe)) if recipe else None
         natives = product.natives if product else (roles.unified,)
         if lacking := [name for name in natives if name not in here]:
-            left_out[row.label] = _why(lacking)
-        else:
-            planned.append(Planned(row, product))
-    return planned, left_out
+            notes.append(f"without {row.label}: {_why(lacking)}")
+            continue
+        planned.append(Planned(row, product))
+        if product and row.tuned and not tuned:
+            notes.append(f"{row.label}: {product.name}, as there are no rows of {encoder}")
+    return planned, notes
 
 
 def _why(lacking: Sequence[str]) -> str:

@@ -110,7 +110,7 @@ def test_other_names_of_spaces_and_a_missing_one(make, must, data, tmp_path):
     assert Path("runs/internvl_ib_with_siglip/space").is_dir()
     assert lines()[-1].startswith("+Dr(InternVL),flickr30k")
     told = must(freebind, "ablate", "table7", "--data", own, *QUICK)
-    assert f"without +music: no clap_music in {own}" in told
+    assert "without +music: no clap_music" in told
     assert {line.split(",")[0] for line in lines("table7")[1:]} == {"ImageBind", "+general"}
     (labels,) = [line for line in lines("table7") if line.startswith("+general,esc50,top-1,")]
     assert labels.endswith(",86.65")
@@ -140,6 +140,9 @@ def test_a_dry_run_trains_nothing_and_options_may_stand_in_a_file(must, data):
     told = must(freebind, "ablate", "table6", "--config", "small.yaml", "--dry-run")
     assert "runs/imagebind-displacement-internvl" in told
     assert "to train, after internvl_ib" in told
+    assert (
+        "sequential and parallel: internvl_ib_pp, as there are no rows of imagebind_tuned" in told
+    )
     assert (
         "still to do, without bonds on rows that do not exist yet: 72 steps"
     )  # 4 bonds, 2 epochs of 9 in told
@@ -186,6 +189,6 @@ def test_tables_share_what_was_trained_before_a_process_was_killed(python, make,
     told = "".join(map(make, ("table5", "table7", "table8", "table9")))
     assert len(re.findall(r"^training: .* done in .* of them before$", told, re.MULTILINE)) == 6
     assert len(re.findall(r"^training: .* done in [0-9.]+ s$", told, re.MULTILINE)) == 1 + 2 + 4
-    assert lines("table9")[-1].startswith("FreeBind, displacement,")
+    assert lines("table9")[-1].startswith('"FreeBind, displacement",')
     make("table5", "--out", "whole")
     assert lines() == Path("whole/ablations/table5/table.csv").read_text().splitlines()

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from fb_jax.arguments import parse
+from fb_jax.cli.ablate import AblateOptions
 from fb_jax.cli.main import COMMANDS, main
-from fb_jax.run import parse_config
+from fb_jax.run import RunConfig
+from fb_jax.run.ablation import ROWS
+from fb_jax.run.parsing import parse_options
 
 INTERNAL = re.compile(r"None|\[[PCO]\]|``|\bSTR\b|\bINT\b|\bFLOAT\b|fb_jax|default: \)")
 TEXT_0 = ("--in", "text", "--like", "text", "--row", 0)
@@ -40,7 +43,8 @@ def test_help_is_for_people_and_ends_with_an_example(must, name):
 def test_examples_have_only_options_that_exist(name):
     command = COMMANDS[name]
     if command.parses:
-        parse_config(shlex.split(command.example))
+        words = [word for word in shlex.split(command.example) if word not in ROWS]
+        parse_options(AblateOptions if name == "ablate" else RunConfig, words, name)
         return
     module, function = command.home.split(":")
     target = getattr(import_module(f"fb_jax.cli.{module}"), function)

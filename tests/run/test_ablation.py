@@ -16,9 +16,9 @@ RECIPES = {
 
 @pytest.mark.parametrize("table", ROWS)
 def test_every_row_is_a_product_of_the_package(table):
-    rows, left_out = plan(table, Roles(), WORLD)
+    rows, notes = plan(table, Roles(), WORLD)
     assert [row.key[0] for row in rows] == RECIPES[table]
-    assert not left_out
+    assert not notes
 
 
 def test_table_5_combines_at_the_papers_factors_and_table_7_at_versatile():
@@ -44,17 +44,22 @@ def test_table_9_trains_both_bonds_in_three_ways():
 
 
 def test_without_tuned_rows_the_untuned_product_is_taken():
-    rows, left_out = plan("table6", Roles(), WORLD[:4])
-    assert (rows[-1].key[0], left_out) == ("internvl_ib_pp", {})
+    rows, (note,) = plan("table6", Roles(), WORLD[:4])
+    assert rows[-1].key[0] == "internvl_ib_pp"
+    assert note == (
+        "sequential and parallel: internvl_ib_pp, as there are no rows of imagebind_tuned"
+    )
 
 
 def test_a_row_whose_spaces_are_missing_is_left_out():
-    rows, left_out = plan("table7", Roles(), ("imagebind", "clap_general"))
+    rows, notes = plan("table7", Roles(), ("imagebind", "clap_general"))
     assert [row.row.label for row in rows] == ["ImageBind", "+general"]
-    assert left_out == {"+music": "no clap_music", "both": "no clap_music"}
-    rows, left_out = plan("table7", Roles(audio_text=("clap_general",)), WORLD)
+    assert notes == ["without +music: no clap_music", "without both: no clap_music"]
+    rows, notes = plan("table7", Roles(audio_text=("clap_general",)), WORLD)
     assert [row.row.label for row in rows] == ["ImageBind", "+general"]
-    assert set(left_out.values()) == {"no second expert of audio and text"}
+    assert notes == [
+        f"without {row}: no second expert of audio and text" for row in ("+music", "both")
+    ]
 
 
 def test_other_spaces_play_the_parts_under_names_of_their_own():
