@@ -82,7 +82,7 @@ class AblateOptions:
         return Roles(self.unified, self.image_text, self.audio_text)
 
     def run_config(self, table: str) -> RunConfig:
-        """Return the options of all runs."""
+        """Return the options of all runs; those of a product, so that ``out`` is their home."""
         shared = {part.name for part in fields(RunConfig)} & {part.name for part in fields(self)}
         return RunConfig(**{name: getattr(self, name) for name in shared}, product=table)
 
