@@ -38,7 +38,8 @@ class AblateOptions:
     data: Annotated[Path, arg(metavar="BANK_ROOT", help_behavior_hint=DEFAULT_DATA)] = field(
         default_factory=word_world
     )
-    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md)."""
+    """Bank root: a pool, and evaluation splits such as val and test (docs/banks.md); or data that
+    come with the package, by name: word_world, class_world."""
 
     unified: str = Roles.unified
     """Space that plays ImageBind."""
@@ -58,7 +59,7 @@ class AblateOptions:
 
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of all products and runs, and of the tables in its folder ablations; by default runs,
-    and runs/word_world on the word world."""
+    and runs/NAME on data that come with the package."""
 
     store: Path = RunConfig.store
     """Folder of the pseudo pairs; they serve any bond between the same spaces."""
