@@ -18,7 +18,6 @@ from fb_jax.evaluation import (
     tabulate,
     write_surfaces,
 )
-from fb_jax.evaluation.headline import R1
 from fb_jax.evaluation.paper import paper_figures
 from fb_jax.evaluation.rendering import NOTE, terminal_tables, write_table
 from fb_jax.evaluation.results import COLUMNS
@@ -94,25 +93,27 @@ def _write_table(ablation: Ablation, models: Mapping[str, Model], reporter: Repo
             models,
             sets,
             tasks=tasks_of(ablation),
-            metrics=[R1],
             title=f"Table {number}",
             paper=number,
             progress=advance,
         )
     about = {**table.about, "ablation": ablation.computed_from()}
-    table = replace(with_papers_tasks(table, number), about=about)
+    table = replace(as_in_paper(table, number), about=about)
     write_table(folder, table)
     text = terminal_text(table).encode()
     files.write_atomic(folder / TABLE, lambda file: file.write(text))
     return [TABLE, *(f"table.{ending}" for ending in ("md", "csv", "tex", "json"))]
 
 
-def with_papers_tasks(table: TaskTable, number: str) -> TaskTable:
-    """Return a table with the tasks of the paper's that these data lack, with its figures alone."""
+def as_in_paper(table: TaskTable, number: str) -> TaskTable:
+    """Return a table with the first metric of each task, and with the paper's tasks that it lacks.
+
+    These hold the paper's figures alone.
+    """
     here = [task.name for task in table.tasks]
     lacking = [PAPER_TASKS[name] for name in _tasks_of_paper(number) if name not in here]
-    tasks = [*table.tasks, *(replace(task, metrics=task.metrics[:1]) for task in lacking)]
-    return replace(table, tasks=tuple(tasks))
+    tasks = (*table.tasks, *lacking)
+    return replace(table, tasks=tuple(replace(task, metrics=task.metrics[:1]) for task in tasks))
 
 
 def terminal_text(table: TaskTable) -> str:

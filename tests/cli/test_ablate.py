@@ -115,6 +115,7 @@ def test_other_names_of_spaces_and_a_missing_one(make, must, data, tmp_path):
     (labels,) = [line for line in lines("table7") if line.startswith("+general,esc50,top-1,")]
     assert labels.endswith(",86.65")
     assert float(labels.split(",")[3]) > 50
+    assert "top-5" not in "".join(lines("table7"))
 
 
 @pytest.mark.usefixtures("trained")
