@@ -74,7 +74,7 @@ def _make(product: Product, config: RunConfig, reporter: Reporter, announce: Ann
         with files.locked(build.folder):
             base = build.space(base, data, announce)
             made = build.finish(base)
-            if not stage.factors:  # of the recipe: without them, a stage builds on chosen ones
+            if stage.builds_on_chosen:
                 base = made.space
             if following is not None and following.bond:
                 data = write_rows(base, config, reporter)
@@ -217,7 +217,8 @@ class _Stage:
     def _built_on(self) -> Factors | None:
         """Return the factors of the rows that a later stage was built on, if they were chosen."""
         folders = [self.folder / name for name in ("banks", "space")]
-        if self.product.factors or not all(folder.exists() for folder in folders):
+        built = self.product.builds_on_chosen and all(folder.exists() for folder in folders)
+        if not built:
             return None
         return FusedSpace.load(self.folder / "space").factors
 

@@ -70,6 +70,14 @@ class Product:
         experts = [expert for stage in self.stages for expert in stage.experts]
         return (self.stages[0].unified, *dict.fromkeys(experts))
 
+    @property
+    def builds_on_chosen(self) -> bool:
+        """Whether a later stage takes the factors that were chosen for this one.
+
+        It does not if the recipe has factors; a tuned stage has those of its base [P].
+        """
+        return not (self.factors or self.tuned)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of its file, as plain types."""
         return {

@@ -178,6 +178,7 @@ def test_a_tuned_product_stops_with_the_commands_that_tune_and_then_goes_on(invo
     assert tuned[point]["audio-image"] != plain[point]["audio-image"]
     last = FusedSpace.load("runs/internvl_ib_tuned_pp/space")
     assert last.spaces_of("audio") == ("imagebind_tuned", "clap_music", "clap_general")
+    assert last.base.factors == {"image": 0.9, "text": 0.9}  # as InternVL_IB's, not chosen ones
     assert Run(Path("runs/internvl_ib_tuned-combination-clap_music")).bond.dim("unified") == 56
 
 

@@ -35,7 +35,14 @@ def file(tmp_path):
 def test_defaults_are_the_papers(bond, epochs):
     config = parse_config(["--data", "banks", "--bond", bond])
     assert config.training.resolved(bond, {"text": range(32768)}) == Training(
-        batch=4096, epochs=epochs, hidden=2048, learning_rate=1e-3, temperature=0.02
+        batch=4096,
+        epochs=epochs,
+        pipeline="freebind",
+        hidden=2048,
+        learning_rate=1e-3,
+        temperature=0.02,
+        noise=0.0,
+        intra=0.0,
     )
     assert config.pairs.temperature == 0.01
     assert config.pool == "pool"
