@@ -26,7 +26,7 @@ from benchmarks.memory import peak
 from fb_jax.banks import BankSet
 from fb_jax.evaluation import Bootstrap, tabulate
 from fb_jax.evaluation.memory import bytes_for_rows
-from fb_jax.evaluation.tabulating import tasks_on
+from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.files import gigabytes
 
 Pairs = dict[tuple[str, str], np.ndarray]

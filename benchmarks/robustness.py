@@ -24,12 +24,12 @@ from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, unit_rows
 from fb_jax.console import ConsoleReporter
 from fb_jax.evaluation import direction_ranks, evaluate, sweep
-from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.diagnosis.neighbours import between, overlap
 from fb_jax.evaluation.diagnosis.prediction import carried, expected_gain, news
 from fb_jax.evaluation.diagnosis.sample import Sampling, drawn, restricted, sample
 from fb_jax.evaluation.diagnosis.sharpness import sharpness
 from fb_jax.evaluation.models import fused_rows
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import Factors, FusedSpace
 from fb_jax.fusion.factors import halfway
 from fb_jax.projector import Bond, BondKind, init_mixture

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fb_jax.banks import BankSet, open_banks, write_synthetic
     from fb_jax.errors import FreeBindError, Interrupted
     from fb_jax.evaluation import Results, evaluate, nearest
-    from fb_jax.evaluation.sweep import sweep
+    from fb_jax.evaluation.surfaces.sweep import sweep
     from fb_jax.fusion import Embedder, FusedSpace, write_fused
     from fb_jax.importing import import_bank
     from fb_jax.projector import Bond

@@ -14,8 +14,8 @@ from examples.word_world.results import PACKAGES, SPACES
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks
 from fb_jax.evaluation import Cell, TaskTable, tabulate
-from fb_jax.evaluation.rendering import markdown, plain
 from fb_jax.evaluation.spaces import Row
+from fb_jax.evaluation.tables.rendering import markdown, plain
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run
 

@@ -16,7 +16,6 @@ from examples.word_world.targets import score_domains
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks
 from fb_jax.evaluation import KS, direction_ranks, plot_sweep, sweep
-from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.models import (
     Tables,
     compare,
@@ -26,6 +25,7 @@ from fb_jax.evaluation.models import (
     sources_and_baseline,
 )
 from fb_jax.evaluation.spaces import Space
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import Factors, FusedSpace, cut, parts_of
 from fb_jax.projector import Bond, subset_name
 from fb_jax.run import points_for

@@ -16,7 +16,7 @@ from fb_jax.cli.tables import show_results
 from fb_jax.cli.tasks import TaskOptions, show_tasks
 from fb_jax.evaluation import RECALLS, evaluate
 from fb_jax.evaluation.models import model_rows
-from fb_jax.evaluation.origin import origin
+from fb_jax.evaluation.tables.origin import origin
 from fb_jax.fusion.factors import as_text
 from fb_jax.run import Device, points_for
 from fb_jax.run.choosing import as_chosen

@@ -16,11 +16,11 @@ from fb_jax.cli.source import Source
 from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.evaluation import Bootstrap, TaskTable, tabulate
-from fb_jax.evaluation.comparing import compare_results, require_comparable, stored_table
 from fb_jax.evaluation.models import model_rows
-from fb_jax.evaluation.origin import origin
-from fb_jax.evaluation.rendering import NOTE, plain, terminal_tables, write_table
-from fb_jax.evaluation.tabulating import tasks_on
+from fb_jax.evaluation.tables.comparing import compare_results, require_comparable, stored_table
+from fb_jax.evaluation.tables.origin import origin
+from fb_jax.evaluation.tables.rendering import NOTE, plain, terminal_tables, write_table
+from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS, Task
 from fb_jax.fusion import Factors
 from fb_jax.run.choosing import as_chosen

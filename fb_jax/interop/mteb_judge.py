@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.evaluation.paper import MAIN, paper_figures, paper_row
+from fb_jax.evaluation.tables.paper import MAIN, paper_figures, paper_row
 from fb_jax.extras import import_extra
 from fb_jax.interop.mteb import EXTRA, MtebModel
 

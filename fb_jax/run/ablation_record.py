@@ -15,7 +15,7 @@ from typing import Any
 from fb_jax import files
 from fb_jax.banks import BankSet, open_banks, open_split, splits
 from fb_jax.banks.bankset import NothingShared
-from fb_jax.evaluation.origin import origin
+from fb_jax.evaluation.tables.origin import origin
 from fb_jax.run.ablation import FIGURES, Planned
 from fb_jax.run.ablation_rows import config_for
 from fb_jax.run.choosing import Sets, in_order

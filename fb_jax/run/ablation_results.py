@@ -18,10 +18,10 @@ from fb_jax.evaluation import (
     tabulate,
     write_surfaces,
 )
-from fb_jax.evaluation.paper import paper_figures
-from fb_jax.evaluation.rendering import NOTE, terminal_tables, write_table
 from fb_jax.evaluation.results import COLUMNS
-from fb_jax.evaluation.tabulating import tasks_on
+from fb_jax.evaluation.tables.paper import paper_figures
+from fb_jax.evaluation.tables.rendering import NOTE, terminal_tables, write_table
+from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace

@@ -10,9 +10,9 @@ from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress, open_banks, open_split, since, splits
 from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import FreeBindError, require_range
-from fb_jax.evaluation.choosing import Aim
 from fb_jax.evaluation.metrics import require_metric
 from fb_jax.evaluation.models import can_evaluate, pair_tables
+from fb_jax.evaluation.surfaces.choosing import Aim
 from fb_jax.fusion import FusedSpace
 from fb_jax.limits import address_space, require_address_space
 from fb_jax.numerics import require_supported

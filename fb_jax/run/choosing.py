@@ -9,9 +9,9 @@ from typing import Any
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.errors import FreeBindError, notice_once, unknown
-from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.parting import part_by_item
-from fb_jax.evaluation.sweep import Sweep, sweep
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
+from fb_jax.evaluation.surfaces.sweep import Sweep, sweep
 from fb_jax.files.kinds import Weight
 from fb_jax.fusion import Factors, FusedSpace
 from fb_jax.fusion.factors import as_text

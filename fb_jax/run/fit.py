@@ -9,8 +9,8 @@ from typing import Any
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import sweep
-from fb_jax.evaluation.choosing import Aim, choose
 from fb_jax.evaluation.models import tables_for
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.numerics import single_precision
 from fb_jax.projector import Bond, BondKind

@@ -8,7 +8,7 @@ from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import sweep
-from fb_jax.evaluation.choosing import Aim, choose
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import RunConfig, Silent
 from fb_jax.run.choosing import Choosing, as_chosen, part_off, parted

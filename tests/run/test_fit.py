@@ -6,7 +6,7 @@ import pytest
 from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate, sweep
-from fb_jax.evaluation.choosing import Aim, choose
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.pseudo import Retrieval
 from fb_jax.run import Silent, fit

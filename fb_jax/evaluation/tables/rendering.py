@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fb_jax import files
-from fb_jax.evaluation.table import Cell, TaskTable
+from fb_jax.evaluation.tables.table import Cell, TaskTable
 from fb_jax.evaluation.tasks import Task
 
 NOTE = "In square brackets: 95 % interval over resampled items. In round ones: the paper's figure."

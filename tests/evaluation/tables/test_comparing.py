@@ -7,8 +7,8 @@ from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Bootstrap, tabulate
 from fb_jax.evaluation.bootstrap import around
-from fb_jax.evaluation.comparing import compare_results
-from fb_jax.evaluation.rendering import plain
+from fb_jax.evaluation.tables.comparing import compare_results
+from fb_jax.evaluation.tables.rendering import plain
 
 
 def table(space, banks, resamples=40, name="test", preset="versatile"):

@@ -8,7 +8,7 @@ from made import random_product
 
 from fb_jax.banks import open_banks
 from fb_jax.evaluation import Sweep, evaluate, plot_sweep, sweep
-from fb_jax.evaluation.sweep import grid_for
+from fb_jax.evaluation.surfaces.sweep import grid_for
 from fb_jax.fusion import FusedSpace, cut
 from fb_jax.projector import Bond
 

@@ -12,7 +12,7 @@ from fb_jax.evaluation import (
     sweep,
     sweep_sets,
 )
-from fb_jax.evaluation.choosing import Aim, choose
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 
 GRID = (0.0, 0.5)

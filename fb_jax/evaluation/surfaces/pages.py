@@ -11,8 +11,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from fb_jax import files
-from fb_jax.evaluation.heat_maps import plot_sweep
-from fb_jax.evaluation.panels import (
+from fb_jax.evaluation.surfaces.heat_maps import plot_sweep
+from fb_jax.evaluation.surfaces.panels import (
     COLOUR_MAP,
     Panel,
     colours_of,
@@ -21,7 +21,7 @@ from fb_jax.evaluation.panels import (
     panels_of,
     places_for,
 )
-from fb_jax.evaluation.sweep import Sweep
+from fb_jax.evaluation.surfaces.sweep import Sweep
 from fb_jax.extras import import_extra
 from fb_jax.fusion import Factors
 

@@ -6,8 +6,8 @@ from fb_jax.banks import BankSet, Split, open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Bootstrap, tabulate
 from fb_jax.evaluation.bootstrap import around
-from fb_jax.evaluation.paper import paper_figures, paper_row
-from fb_jax.evaluation.tabulating import tasks_on
+from fb_jax.evaluation.tables.paper import paper_figures, paper_row
+from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS
 
 FEW = Bootstrap(50)

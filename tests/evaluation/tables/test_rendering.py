@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fb_jax import files
 from fb_jax.evaluation import Cell, Task, TaskTable
-from fb_jax.evaluation.rendering import (
+from fb_jax.evaluation.tables.rendering import (
     NOTE,
     comma_separated,
     latex,

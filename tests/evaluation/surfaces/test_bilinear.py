@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fb_jax.banks import unit_rows
-from fb_jax.evaluation import bilinear, retrieval
-from fb_jax.evaluation.bilinear import Mixture, recall_surface
+from fb_jax.evaluation import retrieval
+from fb_jax.evaluation.surfaces import bilinear
+from fb_jax.evaluation.surfaces.bilinear import Mixture, recall_surface
 
 GRID = np.array([0.0, 0.25, 0.5, 1.0], np.float32)
 

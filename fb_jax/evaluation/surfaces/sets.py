@@ -10,9 +10,9 @@ import numpy as np
 
 from fb_jax.banks import BankSet, Progress, no_progress
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.headline import headline
 from fb_jax.evaluation.models import sources_and_baseline, tables_for
-from fb_jax.evaluation.sweep import Sweep, pair_of, sweep
+from fb_jax.evaluation.surfaces.headline import headline
+from fb_jax.evaluation.surfaces.sweep import Sweep, pair_of, sweep
 from fb_jax.fusion import FusedSpace
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fb_jax.evaluation.panels import (
+from fb_jax.evaluation.plots import save_png
+from fb_jax.evaluation.surfaces.panels import (
     COLOUR_MAP,
     Panel,
     colours_of,
@@ -22,8 +23,7 @@ from fb_jax.evaluation.panels import (
     panels_of,
     places_for,
 )
-from fb_jax.evaluation.plots import save_png
-from fb_jax.evaluation.sweep import NO_FACTOR, Sweep
+from fb_jax.evaluation.surfaces.sweep import NO_FACTOR, Sweep
 from fb_jax.fusion import Factors
 from fb_jax.fusion.factors import CHOSEN
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Float64, Integer
 
-from fb_jax.evaluation.bilinear import Mixture, mixed, norms_of, recall
 from fb_jax.evaluation.classes import class_rows
 from fb_jax.evaluation.ranks import SCORE_BYTES
+from fb_jax.evaluation.surfaces.bilinear import Mixture, mixed, norms_of, recall
 
 
 def class_mixtures(prompts: Mixture, table: Integer[np.ndarray, "p 2"]) -> Iterator[Mixture]:

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation import Sweep, heat_maps, plot_sweep, write_surfaces
-from fb_jax.evaluation.pages import surfaces_figure
-from fb_jax.evaluation.panels import panels_of
+from fb_jax.evaluation import Sweep, plot_sweep, write_surfaces
+from fb_jax.evaluation.surfaces import heat_maps
+from fb_jax.evaluation.surfaces.pages import surfaces_figure
+from fb_jax.evaluation.surfaces.panels import panels_of
 
 GRID = (0.0, 0.5, 1.0)
 AUDIO_TEXT = np.array([[10.0, 20.0, 30.0], [20.0, 40.0, 60.0], [10.0, 25.0, 30.0]])

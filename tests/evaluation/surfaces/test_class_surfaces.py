@@ -6,10 +6,11 @@ from sklearn.metrics import average_precision_score
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation import class_surfaces, evaluate, sweep
-from fb_jax.evaluation.bilinear import Mixture, norms_of
-from fb_jax.evaluation.choosing import Aim, choose
-from fb_jax.evaluation.class_surfaces import (
+from fb_jax.evaluation import evaluate, sweep
+from fb_jax.evaluation.surfaces import class_surfaces
+from fb_jax.evaluation.surfaces.bilinear import Mixture, norms_of
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
+from fb_jax.evaluation.surfaces.class_surfaces import (
     accuracy_surface,
     average_precisions,
     class_mixtures,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.choosing import Aim, choose
-from fb_jax.evaluation.sweep import Sweep
+from fb_jax.evaluation.surfaces.choosing import Aim, choose
+from fb_jax.evaluation.surfaces.sweep import Sweep
 
 AUDIO_TEXT = np.array([[10.0, 20.0, 30.0], [10.0, 50.0, 60.0], [10.0, 50.0, 70.0]])
 SWEPT = Sweep(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from fb_jax.evaluation.choosing import ROUNDING, middle
-from fb_jax.evaluation.sweep import Sweep
+from fb_jax.evaluation.surfaces.choosing import ROUNDING, middle
+from fb_jax.evaluation.surfaces.sweep import Sweep
 from fb_jax.fusion import Factors
 from fb_jax.fusion.factors import CHOSEN
 

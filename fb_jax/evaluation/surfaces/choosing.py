@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from fb_jax import files
 from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.evaluation.classes import CLASS
-from fb_jax.evaluation.sweep import Sweep
+from fb_jax.evaluation.surfaces.sweep import Sweep
 
 MEAN, KEPT, WITHIN = "mean", "others no worse than unified", "others within 1 of unified"
 ROUNDING = 1e-6

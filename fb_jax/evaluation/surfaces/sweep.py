@@ -10,12 +10,16 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet, Progress, no_progress
-from fb_jax.evaluation.bilinear import Mixture, norms_of, recall_surface
-from fb_jax.evaluation.class_surfaces import accuracy_surface, class_mixtures, precision_surface
 from fb_jax.evaluation.classes import CLASS, TEXT
-from fb_jax.evaluation.headline import R1, headline, metric_of
 from fb_jax.evaluation.metrics import MAP
 from fb_jax.evaluation.models import tables_for, unified_rows
+from fb_jax.evaluation.surfaces.bilinear import Mixture, norms_of, recall_surface
+from fb_jax.evaluation.surfaces.class_surfaces import (
+    accuracy_surface,
+    class_mixtures,
+    precision_surface,
+)
+from fb_jax.evaluation.surfaces.headline import R1, headline, metric_of
 from fb_jax.fusion import Factors, FusedSpace, Parts, parts_of
 
 MOST_POINTS = 1 << 22

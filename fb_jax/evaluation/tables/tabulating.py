@@ -14,11 +14,11 @@ from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.memory import LIMIT, block_bytes
 from fb_jax.evaluation.metrics import require_metric
 from fb_jax.evaluation.models import pair_tables, samples_of
-from fb_jax.evaluation.origin import origin
-from fb_jax.evaluation.paper import MAIN, Figures, paper_figures, paper_row
 from fb_jax.evaluation.retrieval import Samples
 from fb_jax.evaluation.spaces import Row, models_of
-from fb_jax.evaluation.table import Cell, Cells, TaskTable
+from fb_jax.evaluation.tables.origin import origin
+from fb_jax.evaluation.tables.paper import MAIN, Figures, paper_figures, paper_row
+from fb_jax.evaluation.tables.table import Cell, Cells, TaskTable
 from fb_jax.evaluation.tasks import PAPER_TASKS, RETRIEVAL, Task, class_metrics, several_classes
 
 

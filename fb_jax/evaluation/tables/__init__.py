@@ -1,0 +1,1 @@
+"""Tables of models on tasks, with intervals, beside the paper's figures."""
