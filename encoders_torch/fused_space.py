@@ -55,7 +55,8 @@ class Fused(InputModule):
     @property
     def modalities(self) -> list[str]:
         """Modalities of the space."""
-        return list(self.space["stages"][-1]["bonds"][0]["modalities"])
+        bonds = self.space["stages"][-1]["bonds"]
+        return list(dict.fromkeys(m for bond in bonds for m in bond["modalities"]))
 
     def get_embedding_dimension(self) -> int:
         """Return the dimension of the fused rows."""

@@ -26,36 +26,68 @@ def unit(rows: Tensor) -> Tensor:
 
 
 class Mixture(nn.Module):
-    """The projectors of a bond, each BatchNorm folded into the Linear before it."""
+    """The projectors of a bond for one side, each BatchNorm folded into the Linear before it."""
 
-    weight_in: nn.Parameter
-    bias_in: nn.Parameter
-    weight_out: nn.Parameter
-    bias_out: nn.Parameter
-
-    def __init__(self, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], mlps: Sequence[str]) -> None:
         super().__init__()
-        for end in ("in", "out"):
-            kernel, scale, shift, mean, var = (
-                tensors[f"{prefix}.{name}"].double()
-                for name in (
-                    f"linear_{end}.kernel",
-                    *(f"norm_{end}.{leaf}" for leaf in ("scale", "shift", "mean", "var")),
-                )
-            )
-            gain = (scale / (var + EPSILON).sqrt())[:, None]
-            setattr(self, f"weight_{end}", _frozen(kernel * gain))
-            setattr(self, f"bias_{end}", _frozen(shift[:, None] - mean[:, None] * gain))
+        layers = [_affine(tensors, mlp, end) for mlp in mlps for end in ("in", "out")]
+        self.weights, self.biases = map(nn.ParameterList, zip(*layers, strict=True))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return the mean of the members' unit outputs: ``[n, d_in]`` to ``[n, d_out]``."""
-        hidden = torch.relu(rows @ self.weight_in + self.bias_in)
-        outputs = hidden @ self.weight_out + self.bias_out
-        return nn.functional.normalize(outputs, dim=-1, eps=1e-12).mean(dim=0)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            rows = rows @ weight + bias
+            rows = rows if layer % 2 else torch.relu(rows)
+        return nn.functional.normalize(rows, dim=-1, eps=1e-12).mean(dim=0)
+
+
+def _affine(tensors: Mapping[str, Tensor], mlp: str, end: str) -> tuple[nn.Parameter, ...]:
+    kernel, scale, shift, mean, var = (
+        tensors[f"{mlp}.{name}"].double()
+        for name in (
+            f"linear_{end}.kernel",
+            *(f"norm_{end}.{leaf}" for leaf in ("scale", "shift", "mean", "var")),
+        )
+    )
+    gain = (scale / (var + EPSILON).sqrt())[:, None]
+    return _frozen(kernel * gain), _frozen(shift[:, None] - mean[:, None] * gain)
 
 
 def _frozen(numbers: Tensor) -> nn.Parameter:
     return nn.Parameter(numbers.float(), requires_grad=False)
+
+
+class Projection(nn.Module):
+    """The projectors of a bond: what ``fb_jax.projector.Bond.to_target`` computes.
+
+    C-MCR has some for either side, other bonds for the side that they project. Ex-MCR has a Linear
+    before them, for modalities that the other side lacks. ``bond`` is an entry of space.json.
+    """
+
+    def __init__(self, bond: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> None:
+        super().__init__()
+        lacking, kind = bond.get("lacking", ()), bond["kind"]
+        self.unified_modalities = [m for m in bond["modalities"] if m not in lacking]
+        source = "unified" if kind in ("displacement", "direct_sum") else "expert"
+        extension = bond.get("pipeline") == "exmcr"
+        mlps = {source: [f"{name}.first", f"{name}.second"] if extension else [name]}
+        if kind == "cmcr":
+            mlps = {side: [f"{name}.{side}"] for side in ("unified", "expert")}
+        self.sides = nn.ModuleDict({side: Mixture(tensors, names) for side, names in mlps.items()})
+        others = bond["shared"] if source == "unified" else self.unified_modalities
+        self.far = [m for m in bond["modalities"] if extension and m not in others]
+        leaves = [tensors[f"{name}.gap.{leaf}"] for leaf in ("kernel", "bias")] if extension else []
+        self.gap = nn.ParameterList(map(_frozen, leaves))
+
+    def forward(self, side: str, modality: str, rows: Tensor) -> Tensor:
+        """Return rows in the target space, ``[n, d]`` to ``[n, d_out]``; see ``Mixture``."""
+        if side not in self.sides:
+            return rows
+        if modality in self.far:
+            kernel, bias = self.gap
+            rows = rows @ kernel + bias[:, None]
+        projected: Tensor = self.sides[side](rows)
+        return projected
 
 
 class Stage(nn.Module):
@@ -65,8 +97,9 @@ class Stage(nn.Module):
         super().__init__()
         self.about, self.bonds = about, about["bonds"]
         self.kind = self.bonds[0]["kind"]
-        names = [f"{number}.{bond['expert']}" for bond in self.bonds]
-        self.mixtures = nn.ModuleList(Mixture(tensors, name) for name in names)
+        self.projections = nn.ModuleList(
+            Projection(bond, tensors, f"{number}.{bond['expert']}") for bond in self.bonds
+        )
         self.basis = _frozen(tensors[f"{number}.basis"]) if about.get("cut") else None
 
     def forward(
@@ -82,23 +115,27 @@ class Stage(nn.Module):
         """
         if modality in self.about["given"]:
             return native[self.about["given"][modality]]
+        if not any(modality in bond["modalities"] for bond in self.bonds):
+            return unified  # a later stage brings it
         mix = self._direct_sum if self.kind == "direct_sum" else self._weighted_sum
         return mix(modality, unified, native, factor)
 
     def _weighted_sum(
         self, modality: str, unified: Tensor, native: Mapping[str, Tensor], factor: float
     ) -> Tensor:
-        displaced = self.kind == "displacement"
-        if displaced:
-            unified = unit(self.mixtures[0](unit(unified)))
         outputs = [
-            native[bond["expert"]] if displaced else mixture(native[bond["expert"]])
-            for bond, mixture in zip(self.bonds, self.mixtures, strict=True)
+            projection("expert", modality, native[bond["expert"]])
+            for bond, projection in zip(self.bonds, self.projections, strict=True)
             if modality in bond["shared"]
         ]
-        if not outputs:
+        expert = unit(torch.stack(outputs).mean(dim=0)) if outputs else None
+        first = self.projections[0]
+        if expert is not None and modality not in first.unified_modalities:
+            return expert
+        if "unified" in first.sides:
+            unified = unit(first("unified", modality, unit(unified)))
+        if expert is None:
             return unified
-        expert = unit(torch.stack(outputs).mean(dim=0))
         return self._normalised((1 - factor) * unified + factor * expert)
 
     def _direct_sum(
@@ -106,8 +143,8 @@ class Stage(nn.Module):
     ) -> Tensor:
         shared = [modality in bond["shared"] for bond in self.bonds]
         blocks = [
-            native[bond["expert"]] if own else unit(mixture(unit(unified)))
-            for bond, mixture, own in zip(self.bonds, self.mixtures, shared, strict=True)
+            native[bond["expert"]] if own else unit(project("unified", modality, unit(unified)))
+            for bond, project, own in zip(self.bonds, self.projections, shared, strict=True)
         ]
         norms = [1.0 if own else self.about["fill"] for own in shared]
         weight = factor * sum(norms) / len(norms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from fb_jax.banks import Synthetic, unit_rows, write_synthetic
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.fusion import FusedSpace, with_basis
-from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, init_mixture
+from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables
 
 
 def random_bond(
@@ -21,15 +22,16 @@ def random_bond(
     expert: tuple[str, int],
     shared: tuple[str, ...],
     seed: int = 0,
+    own: tuple[str, ...] = ("text", "image", "audio"),
+    **options: Any,
 ) -> Bond:
-    """Return a bond of two spaces, name and dimension, with random numbers: never trained."""
-    ends = (
-        End(unified[0], ("text", "image", "audio"), unified[1]),
-        End(expert[0], shared, expert[1]),
-    )
-    spec = BondSpec.between(kind, *ends, hidden=8)
-    init = partial(init_mixture, spec.projector(), dim=spec.dim_in, members=7)
-    shapes, rng = jax.eval_shape(init, jax.random.key(0)), np.random.default_rng(seed)
+    """Return a bond of two spaces, name and dimension, with random numbers: never trained.
+
+    ``shared`` are the expert's modalities, ``own`` the unified space's.
+    """
+    ends = End(unified[0], own, unified[1]), End(expert[0], shared, expert[1])
+    spec = BondSpec.between(kind, *ends, hidden=8, **options)
+    shapes, rng = jax.eval_shape(spec.init, jax.random.key(0)), np.random.default_rng(seed)
     draw = lambda low, leaf: rng.uniform(low, 1.5, leaf.shape).astype(np.float32)  # noqa: E731
     variables = Variables(
         params=jax.tree.map(partial(draw, -1.5), shapes.params),
@@ -75,6 +77,27 @@ def every_kind() -> dict[str, FusedSpace]:
             product,
             stages=(replace(product.stages[0], tuned_rows={"audio": "tuned"}), product.last),
         ),
+        **_every_kind_that_brings_a_modality(),
+    }
+
+
+def _every_kind_that_brings_a_modality() -> dict[str, FusedSpace]:
+    """Return spaces whose unified space lacks modalities of the experts."""
+    clip, own = ("clip", 56), ("text", "image")
+    clap, ulip = (("clap", 48), ("text", "audio")), (("ulip", 40), ("image", "points"))
+    base = FusedSpace.of(random_bond("combination", clip, *clap, own=own), name="clip_clap")
+    extended = random_bond("exmcr", ("clip_clap", 56), *ulip)
+    return {
+        "a combination that brings audio": base,
+        "cmcr": FusedSpace.of(random_bond("cmcr", clip, *clap, own=own), at={"text": 0.4}),
+        "exmcr": FusedSpace.of(
+            *(random_bond("exmcr", clip, *expert, own=own) for expert in (clap, ulip)),
+            at={"text": 0.4, "image": 0.3},
+        ),
+        "a displacement of Ex-MCR's projector": FusedSpace.of(
+            random_bond("displacement", clip, *clap, own=own, pipeline="exmcr")
+        ),
+        "two stages, the last brings points": FusedSpace.of(extended, base=base),
     }
 
 
