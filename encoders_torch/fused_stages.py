@@ -66,15 +66,13 @@ class Projection(nn.Module):
 
     def __init__(self, bond: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> None:
         super().__init__()
-        lacking, kind = bond.get("lacking", ()), bond["kind"]
-        self.unified_modalities = [m for m in bond["modalities"] if m not in lacking]
-        source = "unified" if kind in ("displacement", "direct_sum") else "expert"
+        source = "unified" if bond["kind"] in ("displacement", "direct_sum") else "expert"
         extension = bond.get("pipeline") == "exmcr"
         mlps = {source: [f"{name}.first", f"{name}.second"] if extension else [name]}
-        if kind == "cmcr":
+        if bond["kind"] == "cmcr":
             mlps = {side: [f"{name}.{side}"] for side in ("unified", "expert")}
         self.sides = nn.ModuleDict({side: Mixture(tensors, names) for side, names in mlps.items()})
-        others = bond["shared"] if source == "unified" else self.unified_modalities
+        others = bond["shared"] if source == "unified" else _unified_modalities(bond)
         self.far = [m for m in bond["modalities"] if extension and m not in others]
         leaves = [tensors[f"{name}.gap.{leaf}"] for leaf in ("kernel", "bias")] if extension else []
         self.gap = nn.ParameterList(map(_frozen, leaves))
@@ -88,6 +86,10 @@ class Projection(nn.Module):
             rows = rows @ kernel + bias[:, None]
         projected: Tensor = self.sides[side](rows)
         return projected
+
+
+def _unified_modalities(bond: Mapping[str, Any]) -> list[str]:
+    return [m for m in bond["modalities"] if m not in bond.get("lacking", ())]
 
 
 class Stage(nn.Module):
@@ -129,11 +131,10 @@ class Stage(nn.Module):
             if modality in bond["shared"]
         ]
         expert = unit(torch.stack(outputs).mean(dim=0)) if outputs else None
-        first = self.projections[0]
-        if expert is not None and modality not in first.unified_modalities:
+        if expert is not None and modality not in _unified_modalities(self.bonds[0]):
             return expert
-        if "unified" in first.sides:
-            unified = unit(first("unified", modality, unit(unified)))
+        if self.kind in ("displacement", "cmcr"):
+            unified = unit(self.projections[0]("unified", modality, unit(unified)))
         if expert is None:
             return unified
         return self._normalised((1 - factor) * unified + factor * expert)

@@ -8,7 +8,7 @@ from pathlib import Path
 from encoders_torch.clap.published import GENERAL, HUB, MUSIC
 from encoders_torch.imagebind.weights import URL
 from encoders_torch.released import FILE
-from fb_jax.projector.released import FOLDERS
+from fb_jax.projector.layouts import FOLDERS
 
 FILES: dict[str, tuple[str, ...]] = {
     "imagebind": ("imagebind_huge.pth",),

@@ -132,7 +132,7 @@ COMMANDS = {
     ),
     "released import": Command(
         "released:import_",
-        "Import the authors' checkpoints as fused spaces.",
+        "Import the checkpoints of FreeBind, C-MCR or Ex-MCR as fused spaces.",
         "THEIRS --out spaces --licence imagebind CC-BY-NC-SA-4.0",
     ),
     "released export": Command(

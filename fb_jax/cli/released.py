@@ -1,4 +1,4 @@
-"""``freebind released``: the authors' checkpoints in and out; their ``.pt`` files need torch."""
+"""``freebind released``: released checkpoints in and out; their ``.pt`` files need torch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from fb_jax.fusion.released import FAMILIES, families_to_released, products_from
 
 @on_device
 def import_(
-    folder: Annotated[Path, Positional],
+    checkpoints: Annotated[Path, Positional],
     out: Path,
     licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
 ) -> None:
-    """Import the authors' checkpoints as fused spaces, one for each product.
+    """Import the checkpoints of FreeBind, C-MCR or Ex-MCR as fused spaces, one for each product.
 
     Args:
-        folder: Folder with IB_PP_G_Proj, InternVL_IB_Proj and so on, as released.
+        checkpoints: Folder with IB_PP_G_Proj, InternVL_IB_Proj and so on, as released; or with
+            clap_clip.pt, ulip_clip.pt, ex_clap.pt or ex_ulip.pt; or one of these files.
         out: Folder for the spaces: OUT/imagebind_pp and so on.
         licence: Licences of the encoders' weights, for the model cards.
     """
     import_extra("torch", "encoders")
     from encoders_torch.released import read_families
 
-    spaces = products_from_released(read_families(folder, FAMILIES), licence)
+    spaces = products_from_released(read_families(checkpoints, FAMILIES), licence)
     for name, space in spaces.items():
         space.save(out / name)
         print(f"{out / name}: {space.dim} dimensions, from {', '.join(space.spaces)}")
@@ -42,7 +43,7 @@ def export(space: Annotated[Path, Positional], out: Path) -> None:
 
     Args:
         space: Fused space that freebind export-space wrote.
-        out: Folder for the families.
+        out: Folder for the families: a folder each, or a file for C-MCR and Ex-MCR.
     """
     import_extra("torch", "encoders")
     from encoders_torch.released import write_families

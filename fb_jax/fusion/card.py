@@ -145,11 +145,18 @@ def _stages(space: FusedSpace) -> Iterable[str]:
 
 
 def _bond(bond: Bond) -> str:
-    direction, names = bond.direction, {"unified": bond.unified, "expert": bond.expert}
+    spec, direction = bond.spec, bond.direction
+    ends = {
+        "unified": f"{bond.unified} ({bond.dim('unified')})",
+        "expert": f"{bond.expert} ({bond.dim('expert')})",
+    }
+    what = f"{ends[direction.source]} is projected into {ends[direction.target]}"
+    if direction.new:
+        what = f"{' and '.join(ends.values())} are projected into a new space, each"
+    own = "" if spec.pipeline == "freebind" else f"{spec.pipeline} "
     return (
-        f"- {bond.kind}: {names[direction.source]} ({bond.spec.dim_in}) is projected into"
-        f" {names[direction.target]} ({bond.spec.dim_out}) by {len(bond.members)} projectors of"
-        f" hidden width {bond.spec.hidden}, trained on {', '.join(map(subset_name, bond.members))}"
+        f"- {bond.kind}: {what} by {len(bond.members)} {own}projector{'s'[len(bond.members) < 2 :]}"
+        f" of hidden width {spec.hidden}, trained on {', '.join(map(subset_name, bond.members))}"
     )
 
 

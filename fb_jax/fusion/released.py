@@ -1,49 +1,55 @@
-"""The authors' released checkpoints as fused spaces, and fused spaces as such checkpoints [C]."""
+"""Released checkpoints as fused spaces, and fused spaces as such checkpoints [C].
+
+Those of FreeBind, and of its rivals C-MCR (arXiv 2305.14381) and Ex-MCR (arXiv 2310.08884).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
+from flax.traverse_util import flatten_dict
+
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion.space import FusedSpace
-from fb_jax.projector import Bond, BondKind, BondSpec
-from fb_jax.projector.released import (
-    FOLDERS,
-    State,
-    mixture_from_released,
-    mixture_to_released,
-)
+from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables
+from fb_jax.projector.layouts import CMCR, CMCR_HALF, EXMCR, FREEBIND, Layout
+from fb_jax.projector.released import State, mixture_from_released, mixture_to_released
 
-DIMS = {
-    "imagebind": 1024,
-    "internvl": 768,
-    "clap_general": 512,
-    "clap_music": 512,
-    "internvl_ib": 768,
-    "internvl_ib_tuned": 768,
+ALL = ("text", "image", "audio")
+SPACES: Mapping[str, End] = {
+    name: End(name, modalities, dim)
+    for name, modalities, dim in (
+        ("imagebind", ALL, 1024),
+        ("internvl", ("text", "image"), 768),
+        ("clap_general", ("text", "audio"), 512),
+        ("clap_music", ("text", "audio"), 512),
+        ("internvl_ib", ALL, 768),
+        ("internvl_ib_tuned", ALL, 768),
+        ("clip", ("text", "image"), 512),
+        ("clap", ("text", "audio"), 512),
+        ("ulip", ("image", "points"), 512),
+    )
 }
-SHARED = {
-    "internvl": ("text", "image"),
-    "clap_general": ("text", "audio"),
-    "clap_music": ("text", "audio"),
-}
-MODALITIES = ("text", "image", "audio")
+"""Space to its name, modalities and dimension."""
 
 
 class Family(NamedTuple):
-    """The bond of a released folder of seven projectors.
+    """The bond of a released folder of seven projectors, or of a file.
 
     Attributes:
         kind: Direction of the bond.
         unified: Name of the unified space.
         expert: Name of the expert.
+        layout: Layout of its projectors.
     """
 
     kind: BondKind
     unified: str
     expert: str
+    layout: Layout = FREEBIND
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -54,14 +60,23 @@ FAMILIES: Mapping[str, Family] = {
     "InternVL_IB_PP_M_Proj": Family("combination", "internvl_ib", "clap_music"),
     "InternVL_IB_FTPP_G_Proj": Family("combination", "internvl_ib_tuned", "clap_general"),
     "InternVL_IB_FTPP_M_Proj": Family("combination", "internvl_ib_tuned", "clap_music"),
+    "clap_clip": Family("cmcr", "clip", "clap", CMCR),
+    "ulip_clip": Family("cmcr", "clip", "ulip", CMCR_HALF),
+    "ex_clap": Family("exmcr", "clip", "clap", EXMCR),
+    "ex_ulip": Family("exmcr", "clip", "ulip", EXMCR),
 }
+"""Folder, or file without its suffix, to family: FreeBind's, then C-MCR's and Ex-MCR's."""
+
 PRODUCTS: Mapping[str, tuple[str, ...]] = {
     "imagebind_pp": ("IB_PP_M_Proj", "IB_PP_G_Proj"),
     "internvl_ib": ("InternVL_IB_Proj",),
     "internvl_ib_pp": ("InternVL_IB_PP_M_Proj", "InternVL_IB_PP_G_Proj"),
     "internvl_ib_tuned_pp": ("InternVL_IB_FTPP_M_Proj", "InternVL_IB_FTPP_G_Proj"),
+    "cmcr_clap": ("clap_clip",),
+    "cmcr_ulip": ("ulip_clip",),
+    "exmcr": ("ex_clap", "ex_ulip"),
 }
-"""Product to the families in its last stage (Table 2)."""
+"""Product to the families in its last stage (Table 2), and the rivals of Table 3."""
 
 BASES: Mapping[str, str] = {
     "internvl_ib_pp": "internvl_ib",
@@ -79,36 +94,49 @@ def bond_from_released(name: str, states: Mapping[str, State]) -> Bond:
 
     Args:
         name: Of the family.
-        states: Folder of a member to its state dict.
+        states: Name of a member, see ``Layout.names``, to its state dict.
 
     Raises:
         FreeBindError: See ``mixture_from_released``; or its spaces have other dimensions.
     """
-    family, variables = FAMILIES[name], mixture_from_released(states, name)
-    kernel_in, kernel_out = (variables.params[f"linear_{end}"]["kernel"] for end in ("in", "out"))
-    spec = BondSpec(
-        kind=family.kind,
-        unified=family.unified,
-        expert=family.expert,
-        modalities=MODALITIES,
-        shared=SHARED[family.expert],
-        members=tuple(FOLDERS),
-        dim_in=kernel_in.shape[1],
-        dim_out=kernel_out.shape[2],
-        hidden=kernel_in.shape[2],
-    )
-    bond = Bond(spec, variables)
-    _require_dims(name, bond)
-    return bond
+    family = FAMILIES[name]
+    variables = mixture_from_released(states, name, family.layout)
+    return Bond(_spec(name, variables), variables)
+
+
+def _spec(name: str, variables: Variables) -> BondSpec:
+    """Return the description of a family's bond.
+
+    Raises:
+        FreeBindError: Numbers have other shapes than the dimensions of the spaces give them.
+    """
+    family, found = FAMILIES[name], _shapes(variables)
+    hidden = next(shape for key, shape in found.items() if key.endswith("linear_in.kernel"))[-1]
+    spec = BondSpec.between(family.kind, SPACES[family.unified], SPACES[family.expert], hidden)
+    for key, shape in _shapes(jax.eval_shape(spec.init, jax.random.key(0))).items():
+        if found.get(key) != shape:
+            raise FreeBindError(
+                "these are not the dimensions of the released layout",
+                where=f"{name}: {key}",
+                expected=list(shape),
+                got=list(found.get(key, ())),
+            )
+    return spec
+
+
+def _shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter of one member."""
+    params = flatten_dict(variables.params, sep=".")
+    return {key: leaf.shape[1:] for key, leaf in params.items()}
 
 
 def products_from_released(
     families: Mapping[str, Mapping[str, State]], licences: Mapping[str, str] | None = None
 ) -> dict[str, FusedSpace]:
-    """Return the products of Table 2 that some released families give, at their first preset.
+    """Return the products that some released families give, at their first preset.
 
     Args:
-        families: Family to folder of a member to state dict.
+        families: Family to name of a member to state dict.
         licences: Native space to licence.
 
     Returns:
@@ -144,45 +172,30 @@ def _product(product: str, bonds: list[Bond], spaces: Mapping[str, FusedSpace]) 
 
 
 def families_to_released(space: FusedSpace) -> dict[str, dict[str, State]]:
-    """Return a space in the released layout: family to folder to state dict.
+    """Return a space in the released layout: family to name of a member to state dict.
 
     Raises:
         FreeBindError: A bond is none of the released families, or has other dimensions or members.
     """
     return {
-        name: mixture_to_released(bond.variables, bond.members)  # type: ignore[arg-type]
+        name: mixture_to_released(bond.variables, bond.members, FAMILIES[name].layout)  # type: ignore[arg-type]
         for stage in space.stages
         for name, bond in zip(map(_family_of, stage.bonds), stage.bonds, strict=True)
     }
 
 
 def _family_of(bond: Bond) -> str:
-    wanted = Family(bond.kind, bond.unified, bond.expert)
+    wanted = bond.kind, bond.unified, bond.expert
     for name, family in FAMILIES.items():
-        if family == wanted:
-            _require_dims(name, bond)
+        if family[:3] == wanted:
+            _spec(name, bond.variables)  # type: ignore[arg-type]
             return name
     raise FreeBindError(
         "the authors released no such bond",
-        expected="; ".join(_described(family) for family in FAMILIES.values()),
-        got=_described(wanted),
+        expected="; ".join(_described(*family[:3]) for family in FAMILIES.values()),
+        got=_described(*wanted),
     )
 
 
-def _described(family: Family) -> str:
-    return f"{family.kind} of {family.expert} and {family.unified}"
-
-
-def _require_dims(name: str, bond: Bond) -> None:
-    found = {bond.unified: bond.dim("unified"), bond.expert: bond.dim("expert")}
-    if found != (wanted := {space: DIMS[space] for space in found}):
-        raise FreeBindError(
-            "these are not the dimensions of the released layout",
-            where=name,
-            expected=_listed(wanted.items()),
-            got=_listed(found.items()),
-        )
-
-
-def _listed(dims: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{space} {dim}" for space, dim in dims)
+def _described(kind: str, unified: str, expert: str) -> str:
+    return f"{kind} of {expert} and {unified}"

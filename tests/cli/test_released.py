@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from twin.released import random_projector
+from twin.released import clap_clip, extension, random_projector, ulip_clip
 
 from fb_jax.cli.main import main
 from fb_jax.fusion import FusedSpace, digest
-from fb_jax.projector.released import FOLDERS
+from fb_jax.projector.layouts import FOLDERS
 
 
 @pytest.fixture
@@ -38,6 +38,25 @@ def test_released_checkpoints_come_in_go_out_and_come_back(invoke, theirs):
     assert invoke(main, "released", "import", "ours", "--out", "again").status == 0
     again = FusedSpace.load("again/internvl_ib_pp")
     assert digest(again) == digest(first)
+
+
+def test_files_of_c_mcr_and_ex_mcr_come_in_go_out_and_come_back(invoke, tmp_path):
+    made = {"clap_clip": clap_clip(0), "ulip_clip": ulip_clip(1), "ex_clap": extension(2)}
+    (tmp_path / "checkpoints").mkdir()
+    for name, module in made.items():
+        torch.save(module.state_dict(), tmp_path / "checkpoints" / f"{name}.pt")
+    done = invoke(main, "released", "import", "checkpoints", "--out", "spaces")
+    assert (done.status, done.err) == (0, "")
+    assert "spaces/exmcr: 512 dimensions, from clip, clap\n" in done.out
+    done = invoke(main, "released", "import", "checkpoints/ulip_clip.pt", "--out", "alone")
+    assert done.out == "alone/cmcr_ulip: 512 dimensions, from clip, ulip\n"
+    assert [path.name for path in Path("alone").iterdir()] == ["cmcr_ulip"]
+    for name, family in {"cmcr_clap": "clap_clip", "exmcr": "ex_clap"}.items():
+        assert invoke(main, "released", "export", f"spaces/{name}", "--out", "ours").status == 0
+        done = invoke(main, "released", "import", f"ours/{family}.pt", "--out", "again")
+        again, first = (FusedSpace.load(f"{root}/{name}") for root in ("again", "spaces"))
+        assert digest(again) == digest(first)
+    assert sorted(path.name for path in Path("ours").iterdir()) == ["clap_clip.pt", "ex_clap.pt"]
 
 
 def test_a_folder_that_holds_none_is_refused(invoke, tmp_path):

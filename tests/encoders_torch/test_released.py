@@ -51,7 +51,30 @@ def test_what_is_written_is_read_by_torch_and_by_us(tmp_path, state):
     np.testing.assert_equal(read_families(tmp_path, [FAMILY]), {FAMILY: {"mix": arrays}})
 
 
+def test_files_of_one_member_are_read_from_a_folder_or_alone(tmp_path, state):
+    arrays = {key: tensor.numpy() for key, tensor in state.items()}
+    write_families(tmp_path, {"ex_clap": {"": arrays}, FAMILY: {"mix": arrays}})
+    torch.save(state, tmp_path / "clap.pt")  # an encoder's
+    known = [FAMILY, "ex_clap", "ex_ulip"]
+    found = read_families(tmp_path, known)
+    np.testing.assert_equal(found, {FAMILY: {"mix": arrays}, "ex_clap": {"": arrays}})
+    np.testing.assert_equal(
+        read_families(tmp_path / "ex_clap.pt", known), {"ex_clap": {"": arrays}}
+    )
+
+
 # What is refused
+
+
+def test_a_file_of_another_name_and_one_that_is_not_there_are_refused(tmp_path, state):
+    torch.save(state, tmp_path / "mine.pt")
+    with pytest.raises(FreeBindError, match=r"no released family(.|\n)*mine.pt(.|\n)*ex_clap"):
+        read_families(tmp_path / "mine.pt", [FAMILY, "ex_clap"])
+    with pytest.raises(FreeBindError, match=r"ex_clap.pt"):
+        read_families(tmp_path / "ex_clap.pt", [FAMILY, "ex_clap"])
+    torch.save(state, tmp_path / "ex_clap.pt")
+    with pytest.raises(FreeBindError, match=r"there already\n.*ex_clap.pt"):
+        write_families(tmp_path, {"ex_clap": {"": {}}})
 
 
 def test_a_folder_without_a_family_is_refused(tmp_path):

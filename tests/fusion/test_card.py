@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import random_product
+from made import every_kind, random_product
 
 from fb_jax.fusion.card import model_card
 
@@ -61,6 +61,20 @@ def test_the_card_says_how_spaces_are_fused_and_its_example_runs(request, which,
     names: dict = {}
     exec(example.replace("FOLDER", str(tmp_path / "kept")), names)
     assert names["fused"].shape == (1, space.dim)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("cmcr", "clip (56) and clap (48) are projected into a new space, each by 1 cmcr project"),
+        ("exmcr", "ulip (40) is projected into clip (56) by 1 exmcr projector of hidden width 8"),
+    ],
+)
+def test_the_card_names_what_is_projected_by_another_pipeline(kind, line):
+    card = model_card(every_kind()[kind])
+    assert f"- {kind}: {line}" in card
+    assert "| clip | 56 | text, image | unknown |" in card
+    assert "| clap | 48 | text, audio | unknown |" in card
 
 
 def test_the_card_shows_whatever_metrics_there_are(product):

@@ -25,11 +25,15 @@ LICENCES = {"u": "CC-BY-NC-SA-4.0", "e": "CC0-1.0", "f": "unknown"}
 CONTENT = {"text": "caption", "image": "path", "audio": "path"}
 
 
-def random_space(kind: BondKind, experts: Sequence[str] = ("e",)) -> FusedSpace:
-    """A space of u and experts for audio and text; never trained."""
+def random_space(
+    kind: BondKind,
+    experts: Sequence[str] = ("e",),
+    own: tuple[str, ...] = ("text", "image", "audio"),
+) -> FusedSpace:
+    """A space of u, with its own modalities, and experts for audio and text; never trained."""
     shared = ("text", "audio")
     bonds = [
-        random_bond(kind, ("u", DIMS["u"]), (name, DIMS[name]), shared, seed)
+        random_bond(kind, ("u", DIMS["u"]), (name, DIMS[name]), shared, seed, own)
         for seed, name in enumerate(experts)
     ]
     return FusedSpace.of(*bonds)
@@ -43,6 +47,8 @@ def spaces() -> dict[str, FusedSpace]:
         "both": random_space("combination", ("e", "f")),
         "displacement": random_space("displacement"),
         "direct_sum": random_space("direct_sum", ("e", "f")),
+        "cmcr": random_space("cmcr", own=("text", "image")),
+        "exmcr": random_space("exmcr", ("e", "f"), ("text", "image")),
     }
 
 

@@ -11,7 +11,7 @@ from fb_jax.evaluation import nearest
 from fb_jax.fusion import with_basis
 from fb_jax.interop import BlockQuery, block_contents
 
-KINDS = ("both", "displacement", "direct_sum")
+KINDS = ("both", "displacement", "direct_sum", "cmcr", "exmcr")
 FACTORS = (None, {"text": 0.0, "audio": 1.0}, {"text": 1.0, "audio": 0.5}, {"text": 0.37})
 
 
@@ -21,7 +21,8 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(
     spaces, banks_of, fused_items, kind, factors
 ):
     space, banks = spaces[kind], banks_of(spaces[kind])
-    fused = space.with_factors(**(factors or {}))
+    factors = {m: factor for m, factor in (factors or {}).items() if m in space.weighted}
+    fused = space.with_factors(**factors)
     query = BlockQuery(space, factors)
     for gallery in block_contents(space, [banks]).galleries:
         stored, cosines = gallery.read(slice(None))

@@ -7,7 +7,8 @@ from twin.released import ReleasedProjector, mixed, random_projector
 
 from fb_jax.errors import FreeBindError
 from fb_jax.projector import Projector, fold, mean_output, project_members, subsets
-from fb_jax.projector.released import FOLDERS, mixture_from_released, mixture_to_released
+from fb_jax.projector.layouts import FOLDERS
+from fb_jax.projector.released import mixture_from_released, mixture_to_released
 
 D_IN, HIDDEN, D_OUT = 12, 24, 10
 
