@@ -12,7 +12,7 @@ from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.factors import as_text
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.sums import DirectSum
-from fb_jax.projector import Bond, subset_name
+from fb_jax.projector import Bond, PipelineName, subset_name
 
 Figures = dict[str, dict[str, dict[str, float | None]]]
 """Model to pair of modalities to metric to value; None if it is not a number."""
@@ -38,6 +38,13 @@ HUB_LICENCES = (
 )
 """Licences of encoders that the Hugging Face hub has an identifier for."""
 
+METHODS: Mapping[PipelineName, str] = {
+    "freebind": "FreeBind (Wang et al., ICML 2024, arXiv:2405.04883)",
+    "cmcr": "C-MCR (Wang et al., NeurIPS 2023, arXiv:2305.14381)",
+    "exmcr": "Ex-MCR (Zhang, Wang et al., NeurIPS 2024, arXiv:2310.08884)",
+}
+"""What to cite for the projectors of a pipeline."""
+
 ON_THE_HUB = re.compile(r"(?:st|hf):([\w.-]+/[\w.-]+)", re.ASCII)
 """Name of an encoder that is a model on the hub."""
 
@@ -56,8 +63,7 @@ def model_card(
         f"---\n{_header(space, metrics or {}, modules)}---",
         f"# {space.title}",
         f"A fused embedding space of {space.dim} dimensions for {', '.join(space.modalities)},"
-        f" fused from {', '.join(space.spaces)} by FreeBind (Wang et al., ICML 2024,"
-        " arXiv:2405.04883)."
+        f" fused from {', '.join(space.spaces)} by {_methods(space)}."
         " It holds projectors between frozen spaces, not the encoders.",
         "## Spaces\n\n" + _spaces(space),
         "## How they are fused\n\n" + "\n".join(_stages(space)),
@@ -68,6 +74,11 @@ def model_card(
         " embeddings.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _methods(space: FusedSpace) -> str:
+    pipelines = (bond.spec.pipeline for stage in space.stages for bond in stage.bonds)
+    return " and ".join(dict.fromkeys(METHODS[pipeline] for pipeline in pipelines))
 
 
 def _header(space: FusedSpace, metrics: Mapping[str, Any], modules: bool) -> str:

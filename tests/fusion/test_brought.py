@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+from made import random_bond
 
-from fb_jax.banks import BankSet
+from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate
-from fb_jax.fusion import FusedSpace, digest
+from fb_jax.fusion import FusedSpace, digest, sources, write_fused
 from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo import PairSpec, build_pairs
 from fb_jax.training import Training, train_bond
 
+POOL = {"text": 5, "image": 5, "audio": 5}
 KINDS = ("cmcr", "exmcr", "combination", "displacement")
 HOW = Training(batch=16, epochs=20, hidden=16, learning_rate=1e-2)
 
@@ -101,6 +103,21 @@ def test_retrieval_between_modalities_that_no_space_links_emerges(spaces, test_b
     assert set(found["clap"]) == {"audio-text"}
     assert set(found["unified_alone"]) == {"audio-image", "audio-text", "image-text"}
     assert found["unified_alone"]["audio-image"]["R@1"] > 3 * 100 / 40  # chance: 1 of 40
+
+
+@pytest.mark.parametrize("kind", ["cmcr", "exmcr", "combination"])
+def test_banks_of_the_space_hold_what_it_fuses(kind, tmp_path):
+    noise = {name: dict.fromkeys(modalities, 0.3) for name, modalities in HAVE.items()}
+    write_synthetic(tmp_path, Synthetic(POOL, {"val": 30}, dims=DIMS, noise=noise))
+    ends = [(name, DIMS[name]) for name in ("clip", "clap")]
+    space = FusedSpace.of(random_bond(kind, *ends, HAVE["clap"], own=HAVE["clip"]))
+    banks = open_banks(tmp_path, "val", spaces=space.spaces)
+    counts = write_fused(space, banks, tmp_path, "fused", dtype="float32")
+    assert counts == {"text": 30, "image": 30, "audio": 30}
+    fused = open_banks(tmp_path, "val", spaces=["fused"])
+    for modality in space.modalities:
+        wanted = space.fuse(modality, sources(space, banks, modality))
+        np.testing.assert_allclose(fused["fused", modality][:], wanted, atol=1e-6)
 
 
 def test_a_direct_sum_cannot_fill_in_what_the_unified_space_lacks():

@@ -72,6 +72,7 @@ def test_the_card_says_how_spaces_are_fused_and_its_example_runs(request, which,
 )
 def test_the_card_names_what_is_projected_by_another_pipeline(kind, line):
     card = model_card(every_kind()[kind])
+    assert {"cmcr": "by C-MCR (Wang", "exmcr": "by Ex-MCR (Zhang"}[kind] in card
     assert f"- {kind}: {line}" in card
     assert "| clip | 56 | text, image | unknown |" in card
     assert "| clap | 48 | text, audio | unknown |" in card
