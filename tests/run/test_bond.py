@@ -137,7 +137,7 @@ def test_settings_and_device_reach_the_pairs_and_the_training(config, monkeypatc
     assert found["data"] == str(config.data)
     assert devices == ["cpu"] * 5
     assert calls["pairs"] == (job.pairs, job.pairs_folder, 99)
-    settings = replace(config.training, epochs=2)
+    settings = config.training.resolved("displacement", job.pairs.ranges)
     assert calls["training"] == ("displacement", job.paths.bond, settings, runtime)
 
 

@@ -155,7 +155,6 @@ def test_a_run_is_told_from_others_by_what_its_result_depends_on(config):
         ({"pool": "pol"}, "no split 'pol'\n|did you mean 'pool'"),
         ({"expert": "imagebind"}, "a space cannot be its own expert|two spaces|imagebind"),
         ({"pairs": Retrieval(anchor="imag")}, "no anchor|'imag'|did you mean 'image'"),
-        ({"unified": "internvl"}, "no plan of pseudo pairs|unified: image, text"),
         ({"training": Training(batch=91)}, "larger than a subset|subset image|at most 90|got: +91"),
         ({"training": Training(batch=10, loss="info_nec")}, "no loss 'info_nec'|mean 'info_nce'"),
         ({"training": Training(batch=10, loss="os:system")}, "a loss does not fit|os:system"),
