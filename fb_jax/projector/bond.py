@@ -44,7 +44,7 @@ class Bond:
     kind = property(lambda self: self.spec.kind, doc="See ``BondSpec``, as for those below.")
     unified = property(lambda self: self.spec.unified, doc="Name of the unified space.")
     expert = property(lambda self: self.spec.expert, doc="Name of the expert space.")
-    modalities = property(lambda self: self.spec.modalities, doc="Those of the unified space.")
+    modalities = property(lambda self: self.spec.modalities, doc="Those of either space.")
     shared = property(lambda self: self.spec.shared, doc="Modalities of the expert.")
     members = property(lambda self: self.spec.members, doc="The starts of each projector.")
     direction = property(lambda self: self.spec.direction, doc="Which side is projected.")
