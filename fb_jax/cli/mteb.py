@@ -16,7 +16,7 @@ from fb_jax.cli.factors import ExpertFactors
 from fb_jax.cli.source import space_in
 from fb_jax.cli.typed import load_encoders
 from fb_jax.console import ConsoleReporter, console
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, require_range
 from fb_jax.fusion import Embedder, FusedSpace
 from fb_jax.fusion.factors import as_text
 from fb_jax.interop.mteb import MtebModel, fused_model, native_model
@@ -84,11 +84,12 @@ def judge_space(
         out: Folder of mteb's results, as JSON. Tasks that are there are not run again.
         device: Device to compute on.
     """
-    if space is None:
+    asked = bool(tasks) + (data is not None)
+    if space is None and not asked:
         _list_matches()
         return
-    if bool(tasks) == (data is not None):
-        raise FreeBindError("there is nothing to judge on", expected="either --tasks or --data")
+    _require_something(space, asked)
+    require_range("mteb", 1, 1 << 20, batch=encoders.batch)
     fused, label = _at(space_in(space), preset, factors.chosen())
     if data is not None:
         models, judged = _on_banks(fused, label, data, split, sources)
@@ -100,6 +101,14 @@ def judge_space(
     figures = {t.metadata.name: _judged(models, t, out, encoders.batch) for t in judged}
     _show(figures, list(models))
     print(f"results of mteb: {out}")
+
+
+def _require_something(space: Path | None, asked: int) -> None:
+    """Raise a FreeBindError unless there is a space, and one kind of tasks."""
+    if space is None:
+        raise FreeBindError("there is nothing to judge", expected="--space FOLDER")
+    if asked != 1:
+        raise FreeBindError("there is nothing to judge on", expected="either --tasks or --data")
 
 
 def _at(

@@ -18,10 +18,11 @@ treats all modalities except the anchor alike: an audio-image expert has the pla
 expert with text and audio exchanged.
 
 An expert may also bring modalities that the unified space lacks [O]: the *bridge* is a modality
-that both have. Then
+that both have, the anchor if they share it. Then, where no space links an embedding with the start,
 
-    3. an embedding that no space can score from the start takes its last hop from the soft bridge,
-       in its own space.
+    3. what the unified space lacks takes its last hop from the soft bridge, with the expert's
+       scores; and so does the anchor, with unified scores, from a start that the unified space
+       lacks. All else takes its last hop from the soft anchor, as in 2.
 
 For CLIP (image, text) and CLAP (audio, text) this is the chain of Ex-MCR: from audio to text in
 CLAP, the same weights over the texts in CLIP, and from there to images.

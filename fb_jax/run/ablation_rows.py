@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fb_jax import files
+from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import PipelineName
 from fb_jax.run.ablation import Planned
@@ -42,12 +43,28 @@ def plan_rows(rows: Iterable[Planned], config: RunConfig) -> dict[str, FusedSpac
 
     Returns:
         Label to the space of planned bonds, for every row that has bonds.
+
+    Raises:
+        FreeBindError: A product cannot be made, its bonds have no such projector, or a row has a
+            pipeline of its own and the options have one, too.
     """
-    return {
-        planned.row.label: plan_product(planned.product, config_for(planned, config))
-        for planned in rows
-        if planned.product is not None
-    }
+    plans = {}
+    for planned in rows:
+        if planned.product is not None:
+            _require_one_pipeline(planned, config)
+            space = plan_product(planned.product, config_for(planned, config))
+            plans[planned.row.label] = _member(space, planned)
+    return plans
+
+
+def _require_one_pipeline(planned: Planned, config: RunConfig) -> None:
+    if planned.row.pipeline and config.training.pipeline:
+        raise FreeBindError(
+            "this table trains by every pipeline",
+            where="--training.pipeline",
+            got=config.training.pipeline,
+            fix="leave it out",
+        )
 
 
 def make_rows(

@@ -54,7 +54,7 @@ def lines(table="table5"):
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_table_is_written_in_every_format_and_read_again_if_nothing_changed(make):
+def test_a_table_is_written_in_every_format_and_read_again_if_nothing_changed(make, invoke, data):
     told = make("table5")
     folder = results()
     assert {path.name for path in folder.iterdir()} == {*FILES, "record.json", ".lock"}
@@ -75,6 +75,8 @@ def test_a_table_is_written_in_every_format_and_read_again_if_nothing_changed(ma
     (folder / "table.csv").write_text("")  # by hand
     assert "nothing has changed" not in make("table5")
     assert len(lines()) > 3
+    other = invoke(freebind, "ablate", "table5", "--data", data, *QUICK, "--training.seed", 1)
+    assert "nothing has changed" not in other.out  # but made anew, or refused
 
 
 @pytest.mark.usefixtures("trained")
@@ -144,9 +146,8 @@ def test_a_dry_run_trains_nothing_and_options_may_stand_in_a_file(must, data):
     assert (
         "sequential and parallel: internvl_ib_pp, as there are no rows of imagebind_tuned" in told
     )
-    assert (
-        "still to do, without bonds on rows that do not exist yet: 72 steps"
-    )  # 4 bonds, 2 epochs of 9 in told
+    # 4 bonds, 2 epochs of 9
+    assert "still to do, without bonds on rows that do not exist yet: 72 steps" in told
     assert not Path("runs").exists()
 
 
@@ -158,6 +159,8 @@ def test_a_dry_run_trains_nothing_and_options_may_stand_in_a_file(must, data):
         (["table5", "--unified", "house"], "no row of table5 can be made"),
         (["table5", "--audio-text", "a", "b", "c"], "one or two experts of audio and text"),
         (["table5", "--unified", "internvl"], "internvl"),
+        (["table8", "--training.pipeline", "exmcr"], "no projector trained on 'audio'"),
+        (["table9", "--training.pipeline", "cmcr"], "this table trains by every pipeline"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, words, says):

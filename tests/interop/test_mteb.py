@@ -407,6 +407,7 @@ def test_the_command_sets_the_papers_figures_beside_those_of_mteb(freebind, worl
         (("--tasks", "VGGSoundAVA2VRetrieval", "--encoder", *BOTH), "lacks a modality"),
         (("--tasks", "ESC50_Zeroshot", "--encoder", *BOTH), "mteb/esc50 on the Hugging Face hub"),
         (("--data", "nowhere"), "nowhere"),
+        (("--data", "banks", "--batch", "0"), "mteb batch is out of range"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(freebind, offline, args, says):  # noqa: F811
@@ -414,6 +415,12 @@ def test_what_cannot_be_judged_is_refused(freebind, offline, args, says):  # noq
     FusedSpace.of(bond).save("space")
     status, _, err = freebind("--space", "space", *args)
     assert (status, says in err) == (2, True), err
+
+
+@pytest.mark.parametrize("asked", ["--tasks", "--data"])
+def test_without_a_space_there_is_nothing_to_judge(freebind, asked):
+    status, out, err = freebind(asked, "all")
+    assert (status, out, "--space FOLDER" in err) == (2, "", True), err
 
 
 def test_a_folder_names_models_but_no_code_to_run():
