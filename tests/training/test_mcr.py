@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from twin import error, info_nce, to_torch
 from twin.mcr import Extension, cmcr_loss, load_mlp, mlp
 
-from fb_jax.projector import BondSpec, End
+from fb_jax.projector import BondSpec, End, fold, mean_output
 from fb_jax.training.mcr import OBJECTIVES, distance
 from fb_jax.training.step import TrainState, init_state, lanes_step
 
@@ -97,6 +97,8 @@ def test_an_extension_is_the_twins_with_and_without_the_gap():
     for route, far in (("", False), ("gap", True)):
         found = spec.projector().apply(first.collections(), x, route=route)
         assert error(found, twin(to_torch(x), far=far)) < 1e-5
+        folded = fold(jax.tree.map(lambda leaf: leaf[None], first), route)
+        assert error(mean_output(folded, np.asarray(x)), twin(to_torch(x), far=far)) < 1e-5
 
 
 def test_f_l_starts_as_the_identity():
@@ -153,6 +155,19 @@ def test_noise_has_its_variance_and_is_the_same_at_the_same_step():
     assert np.abs(first - other).max() > 0.1
 
 
+@pytest.mark.parametrize("kind", ["cmcr", "exmcr"])
+def test_every_step_of_a_training_has_noise_of_its_own(kind):
+    aim, batch = objective(kind, noise=0.25), batch_of(0)
+    state = jax.tree.map(lambda leaf: leaf[None], member(kind))
+    for step in range(3):
+        own = jax.tree.map(lambda leaf: leaf[0], state.variables)
+        wanted, other = (aim.loss(own, batch, at)[0] for at in (step, step + 1))
+        lanes = {column: rows[None] for column, rows in batch.items()}
+        state, (found,) = lanes_step(state, lanes, objective=aim, execution="map")
+        assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+        assert abs(float(found) - float(other)) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["noise", "intra", "temperature"])
 @pytest.mark.parametrize("kind", ["cmcr", "exmcr"])
 def test_every_setting_changes_the_loss(kind, name):
@@ -176,3 +191,6 @@ def test_in_freebinds_bonds_the_target_stays_as_it_is():
     state, losses = lanes_step(state, batch, objective=aim, execution="vmap")
     assert np.isfinite(losses).all()
     assert set(before.params) == {"linear_in", "norm_in", "linear_out", "norm_out"}
+    rows = {"text": jnp.zeros((2, 6)), "image": jnp.eye(2, 6)}
+    inside = aim.inside(before, {}, rows, {"text": 3 * rows["image"], "image": rows["text"]})
+    assert float(inside) == pytest.approx(1)  # the distance of what is projected alone
