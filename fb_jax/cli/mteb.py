@@ -88,9 +88,8 @@ def judge_space(
     if space is None and not asked:
         _list_matches()
         return
-    _require_something(space, asked)
     require_range("mteb", 1, 1 << 20, batch=encoders.batch)
-    fused, label = _at(space_in(space), preset, factors.chosen())
+    fused, label = _at(space_in(_asked_of(space, asked)), preset, factors.chosen())
     if data is not None:
         models, judged = _on_banks(fused, label, data, split, sources)
     else:
@@ -103,12 +102,13 @@ def judge_space(
     print(f"results of mteb: {out}")
 
 
-def _require_something(space: Path | None, asked: int) -> None:
-    """Raise a FreeBindError unless there is a space, and one kind of tasks."""
+def _asked_of(space: Path | None, asked: int) -> Path:
+    """Return the space's folder; raise a FreeBindError unless there are one and a kind of tasks."""
     if space is None:
         raise FreeBindError("there is nothing to judge", expected="--space FOLDER")
     if asked != 1:
         raise FreeBindError("there is nothing to judge on", expected="either --tasks or --data")
+    return space
 
 
 def _at(
