@@ -13,6 +13,8 @@ from twin import error, info_nce, to_torch
 from twin.mcr import Extension, cmcr_loss, load_mlp, mlp
 
 from fb_jax.projector import BondSpec, End, fold, mean_output
+from fb_jax.pseudo import Retrieval
+from fb_jax.training import describe_bond
 from fb_jax.training.mcr import OBJECTIVES, distance
 from fb_jax.training.step import TrainState, init_state, lanes_step
 
@@ -194,3 +196,9 @@ def test_in_freebinds_bonds_the_target_stays_as_it_is():
     rows = {"text": jnp.zeros((2, 6)), "image": jnp.eye(2, 6)}
     inside = aim.inside(before, {}, rows, {"text": 3 * rows["image"], "image": rows["text"]})
     assert float(inside) == pytest.approx(1)  # the distance of what is projected alone
+
+
+def test_the_anchor_of_the_pairs_is_the_bridge_if_both_spaces_have_it(pairs):
+    around = lambda anchor: replace(pairs.spec, retrieval=Retrieval(anchor=anchor))  # noqa: E731
+    found = [describe_bond(around(anchor), "cmcr").members for anchor in (None, "image", "audio")]
+    assert found == [(("text",),), (("text",),), (("audio",),)]
