@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fb_jax import files
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.classes import CLASS, TEXT
+from fb_jax.evaluation.classes import CLASS, prompt_table
 from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.spaces import Row
 from fb_jax.fusion import FusedSpace, uncut
@@ -29,7 +29,7 @@ def bytes_for_rows(
     """
     needed = dict.fromkeys(m for pair in pairs for m in pair)
     counts = {m: len(banks.rows[m]) for m in needed if m != CLASS}
-    classes = int(banks.pairs(CLASS, TEXT)[:, 0].max()) + 1 if CLASS in needed else 0
+    classes = int(prompt_table(banks)[:, 0].max()) + 1 if CLASS in needed else 0
     every, most = classes + sum(counts.values()), max([classes, *counts.values()])
     sizes = (
         every * dim + most * dim + sum(counts.values()) * parts

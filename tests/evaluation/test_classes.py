@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.classes import class_rows, labelled, with_classes
 from fb_jax.evaluation.retrieval import classification
+from fb_jax.evaluation.spaces import native_space
 
 PROMPTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
 TABLE = np.array([[0, 0], [0, 1], [1, 2]])  # two prompts of class 0, one of class 1
@@ -45,3 +48,18 @@ def test_a_space_without_texts_has_no_classes():
     split = banks(class_text=TABLE)
     assert set(with_classes({"text": PROMPTS}, split)) == {"text", "class"}
     assert set(with_classes({"audio": PROMPTS}, split)) == {"audio"}
+
+
+@pytest.mark.parametrize("labels", [[[0, 0], [1, 2]], [[0, 0]]])
+def test_a_last_class_without_an_embedded_prompt_is_refused(labels):
+    split = banks(audio_class=np.array(labels), class_text=np.array([[0, 0], [1, 1], [2, 2]]))
+    kept = {"audio": np.arange(3), "text": np.arange(2)}  # nothing embedded the prompt of class 2
+    held = {key: bank.restrict(kept[key[1]]) for key, bank in split.banks.items()}
+    fewer = replace(split, banks=held, rows=kept)
+    with pytest.raises(FreeBindError, match=r"no prompt(.|\n)*in memory(.|\n)*row 2"):
+        native_space("u", fewer)
+
+
+def test_a_label_of_a_class_that_never_had_a_prompt_is_refused():
+    with pytest.raises(FreeBindError, match=r"no prompt(.|\n)*row 2"):
+        with_classes({"text": PROMPTS}, banks(audio_class=np.array([[0, 2]]), class_text=TABLE))
