@@ -5,8 +5,10 @@ import pytest
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import class_rows, labelled, with_classes
-from fb_jax.evaluation.retrieval import classification
+from fb_jax.evaluation.models import compare
+from fb_jax.evaluation.retrieval import class_samples, classification
 from fb_jax.evaluation.spaces import native_space
 
 PROMPTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -63,3 +65,17 @@ def test_a_last_class_without_an_embedded_prompt_is_refused(labels):
 def test_a_label_of_a_class_that_never_had_a_prompt_is_refused():
     with pytest.raises(FreeBindError, match=r"no prompt(.|\n)*row 2"):
         with_classes({"text": PROMPTS}, banks(audio_class=np.array([[0, 2]]), class_text=TABLE))
+
+
+def test_a_data_set_whose_items_may_have_several_classes_has_map_alone():
+    labels = {("audio", "class"): np.array([[0, 0], [1, 1]])}
+    model = {"audio": np.eye(3, dtype=np.float32), "class": np.eye(2, 3, dtype=np.float32)}
+    assert list(compare(model, labels)["audio-class"]) == ["top-1", "top-5"]
+    assert compare(model, labels, several=True)["audio-class"] == {"mAP": 100.0}
+
+
+def test_a_resample_without_a_labelled_item_has_no_mean_average_precision():
+    items, classes = np.eye(3, dtype=np.float32), np.eye(2, 3, dtype=np.float32)
+    found = class_samples(items, classes, np.array([[0, 0]]), ["mAP"], Bootstrap(50))["mAP"]
+    assert found[0] == 100
+    assert 0 < np.isnan(found).sum() < 50
