@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from fb_jax import files
 from fb_jax.banks import BankSet
@@ -48,21 +48,28 @@ def _dims(row: Row, banks: BankSet) -> tuple[int, int]:
 
 
 def block_bytes(
-    rows: Mapping[str, Row], banks: BankSet, pairs: Iterable[tuple[str, str]], limit: int = LIMIT
+    rows: Mapping[str, Row],
+    banks: BankSet,
+    pairs: Collection[tuple[str, str]],
+    limit: int = LIMIT,
+    resamples: int = 0,
 ) -> int:
     """Return the memory for a block of scores, within the limit of an evaluation.
+
+    A resample of labelled items is a byte for each: mAP holds them all.
 
     Raises:
         FreeBindError: The limit leaves too little for it.
     """
-    needed = bytes_for_rows(rows, banks, pairs)
+    labelled = max((len(banks.rows[media]) for media, other in pairs if other == CLASS), default=0)
+    needed = bytes_for_rows(rows, banks, pairs) + resamples * labelled
     if needed + LEAST_BLOCK > limit:
         raise FreeBindError(
             "this evaluation needs more memory than it may take",
             where=banks.split.path,
             expected=f"{files.gigabytes(needed + LEAST_BLOCK)} for the rows of one model and a "
-            "block of scores",
+            "block of scores" + (f", with {resamples:,} resamples" if resamples * labelled else ""),
             got=files.gigabytes(limit),
-            fix="raise --memory-gb",
+            fix="raise --memory-gb" + (", or lower --resamples" if resamples * labelled else ""),
         )
     return min(SCORE_BYTES, limit - needed)

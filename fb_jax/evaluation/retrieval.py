@@ -132,10 +132,11 @@ def class_samples(
 
     For mAP, classes without an item in a resample are left out of its mean [O].
     """
-    ranked = [name for name in metrics if name != MAP]
-    positives = positive_ranks(items, classes, labels, memory)
-    measures = {"": {name: measure(name, positives) for name in ranked}}
-    found = _sampled(measures, {"": np.arange(len(positives.best))}, bootstrap)[""]
+    found: Samples = {}
+    if ranked := [name for name in metrics if name != MAP]:
+        positives = positive_ranks(items, classes, labels, memory)
+        measures = {"": {name: measure(name, positives) for name in ranked}}
+        found = _sampled(measures, {"": np.arange(len(positives.best))}, bootstrap)[""]
     if MAP in metrics:
         times = np.empty((len(items), 1 + bootstrap.resamples), np.uint8)
         for number, draw in enumerate(bootstrap.draws(len(items))):
