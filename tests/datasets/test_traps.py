@@ -70,6 +70,18 @@ def test_a_list_that_contradicts_itself_is_refused(official, name, path, old, ne
         read_content(name, root)
 
 
+def test_clips_of_audiocaps_last_ten_seconds(official):
+    root = official("audiocaps")
+    (root / f"audio/{CLIPS[0]}.wav").rename(root / f"audio/{CLIPS[0]}_30000_40000.wav")
+    assert read_content("audiocaps", root).missing == []
+
+
+def test_a_label_that_stands_twice_counts_once(official):
+    root = official("audioset")
+    edit(root / "eval_segments.csv", '"/m/09x0r', '"/m/09x0r,/m/09x0r')
+    assert len(read_content("audioset", root).tables.pairs["audio", "class"]) == 4
+
+
 def test_a_class_with_two_names_is_refused(official):
     root = official("audioset")
     with (root / "class_labels_indices.csv").open("a") as file:

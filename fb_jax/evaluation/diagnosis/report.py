@@ -99,8 +99,8 @@ class Diagnosis:
         """Return for every start whether its pseudo pairs can be trusted, and why.
 
         "no": a soft retrieval spreads further than ``SPREAD``, or the two spaces hardly agree on
-        the nearest items; "yes": sharp, and they agree; "unchecked": sharp, but only one space
-        links the start with other modalities, or there are too few items, so that nothing checks it.
+        the nearest items; "yes": sharp, and they agree; "unchecked": sharp, but nothing checks it,
+        since only one space links the start with other modalities or there are too few items.
         """
         common = self.retrieval[f"{self.spaces[0]}, {expert}"]
         return {
