@@ -8,7 +8,7 @@ from pathlib import Path
 from encoders_torch.sources import Source, SourceOptions
 from fb_jax import files
 from fb_jax.banks import Split
-from fb_jax.datasets import About, about_path, describe, read_content, write_content
+from fb_jax.datasets import About, about_of, about_path, describe, read_content, write_content
 from fb_jax.errors import FreeBindError, notice_once
 
 CLASS = "class"
@@ -28,11 +28,7 @@ def open_dataset(name: str, root: Path, split: Split, options: SourceOptions) ->
     Raises:
         FreeBindError: The split holds another data set, or cannot be made; see ``read_content``.
     """
-    if not about_path(split).exists():
-        content = read_content(name, root)
-        write_content(split, content)
-        print("\n".join(describe(split, content)))
-    about = files.read_json(about_path(split), About)
+    about = about_of(split) or _made(name, root, split)
     if about.dataset != name:
         raise FreeBindError(
             "this split holds another data set",
@@ -47,6 +43,13 @@ def open_dataset(name: str, root: Path, split: Split, options: SourceOptions) ->
         options = replace(options, frame_at=about.frame_at)
     modalities = sorted(path.stem for path in split.path.glob("items/*.jsonl"))
     return {m: _source(split, m, root, options) for m in modalities if m != CLASS}
+
+
+def _made(name: str, root: Path, split: Split) -> About:
+    content = read_content(name, root)
+    write_content(split, content)
+    print("\n".join(describe(split, content)))
+    return files.read_json(about_path(split), About)
 
 
 def _source(split: Split, modality: str, root: Path, options: SourceOptions) -> Source:

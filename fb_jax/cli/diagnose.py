@@ -56,6 +56,8 @@ def diagnose(
         json: Also write the measures to this file.
         device: Device to compute on.
     """
+    if json is not None:
+        files.require_file_to_write(json)
     if run is not None:
         banks, names, fused = _of_run(run, unified, expert, data, split)
     else:

@@ -49,7 +49,9 @@ def evaluate_run(
         json: Also write the figures to this file.
         device: Device to compute on.
     """
-    table.require_fitting(split)
+    table.require_fitting(split, json)
+    if json is not None:
+        files.require_file_to_write(json)
     source = source_of(run, space, data, table.product)
     points = points_for(source.space)
     if chosen := factors.chosen():

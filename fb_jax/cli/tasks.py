@@ -61,7 +61,7 @@ class TaskOptions:
         require_range("evaluation", 0.0, 1e6, memory_gb=self.memory_gb)
         return round(self.memory_gb * 1e9)
 
-    def require_fitting(self, split: str | None) -> None:
+    def require_fitting(self, split: str | None, json: Path | None = None) -> None:
         """Raise a FreeBindError if options are set that do not go together."""
         alone = {"--out": self.out, "--against": self.against}
         stray = [name for name, value in alone.items() if value is not None and not self.tasks]
@@ -69,6 +69,8 @@ class TaskOptions:
             raise FreeBindError(f"{stray[0]} is for a table of tasks", fix="add --tasks all")
         if self.tasks and split is not None:
             raise FreeBindError("--tasks names splits itself", got=f"--split {split}")
+        if self.tasks and json is not None:
+            raise FreeBindError("--json is for a table without --tasks", fix="--out FOLDER")
 
 
 def show_tasks(
@@ -82,6 +84,8 @@ def show_tasks(
     Raises:
         FreeBindError: There is no such task, too little memory, or results that do not compare.
     """
+    if options.out is not None:
+        files.require_writable(options.out)
     before = files.read_json(options.against) if options.against else None
     every = as_chosen(source.every_split(), source.chosen)
     tasks = chosen_tasks(every, options.tasks)
@@ -117,14 +121,21 @@ def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[T
     """Return the wanted tasks, or all tasks of wanted splits: the paper's first.
 
     Raises:
-        FreeBindError: There is no such task or split.
+        FreeBindError: There is no such task or split, or none at all.
     """
     tasks = {task.name: task for name in sets for task in tasks_on(name, sets[name])}
     order = dict.fromkeys([*(name for name in PAPER_TASKS if name in tasks), *tasks])
     for name in wanted:
         if name not in (known := [ALL, *tasks, *sets]):
             raise unknown("task", name, known)
-    kept = (name for name in order if {ALL, name, tasks[name].split}.intersection(wanted))
+    kept = [name for name in order if {ALL, name, tasks[name].split}.intersection(wanted)]
+    if not kept:
+        raise FreeBindError(
+            "there is nothing to evaluate",
+            expected="splits with pairs or labels, and rows of a space of the run",
+            got=f"splits {', '.join(sets)}" if sets else "no such split in the data",
+            fix="look at --data: freebind bank info shows what a bank root holds",
+        )
     return [tasks[name] for name in kept]
 
 

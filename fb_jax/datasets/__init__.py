@@ -4,7 +4,7 @@ from fb_jax.datasets.content import Choice, Content, read_content
 from fb_jax.datasets.dataset import DataSet, Entry, Listing
 from fb_jax.datasets.describe import describe
 from fb_jax.datasets.registry import DATASETS, named, split_name
-from fb_jax.datasets.split import ABOUT, MISSING, About, about_path, write_content
+from fb_jax.datasets.split import ABOUT, MISSING, About, about_of, about_path, write_content
 
 __all__ = [
     "ABOUT",
@@ -16,6 +16,7 @@ __all__ = [
     "DataSet",
     "Entry",
     "Listing",
+    "about_of",
     "about_path",
     "describe",
     "named",

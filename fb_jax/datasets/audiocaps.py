@@ -29,7 +29,9 @@ def read(root: Path, subset: str) -> Listing:
     for row in read_rows(path, "audiocap_id", "youtube_id", "start_time", "caption"):
         video = require_id(row["youtube_id"], path)
         with files.explained("the start of a clip is no whole number", path):
-            starts[video] = float(int(row["start_time"]))
+            start = float(int(row["start_time"]))
+        if starts.setdefault(video, start) != start:
+            raise FreeBindError("a video has clips with two starts", where=path, got=video)
         captions.setdefault(video, []).append(row["caption"])
     _require_first_version(path, [text for texts in captions.values() for text in texts])
     return Listing(path, [_entry(video, starts[video], captions[video]) for video in captions])

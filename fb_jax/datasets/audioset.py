@@ -18,8 +18,7 @@ from fb_jax.errors import FreeBindError
 
 def read(root: Path, subset: str) -> Listing:
     """Read ``SUBSET_segments.csv`` and ``class_labels_indices.csv``."""
-    names = read_rows(list_in(root, "class_labels_indices.csv"), "index", "mid", "display_name")
-    classes = {row["mid"]: row["display_name"] for row in names}
+    classes = _classes(list_in(root, "class_labels_indices.csv"))
     path = list_in(root, f"{subset}_segments.csv")
     entries = []
     for number, cells in _segments(path):
@@ -31,6 +30,15 @@ def read(root: Path, subset: str) -> Listing:
             names_of_clip = clip_names(require_id(video, where), float(start), float(stop))
         entries.append(Entry(video, {"audio": names_of_clip}, labels=mids))
     return Listing(path, entries, classes)
+
+
+def _classes(path: Path) -> dict[str, str]:
+    """Return the id of each class to its name, in the order of the list."""
+    classes: dict[str, str] = {}
+    for row in read_rows(path, "index", "mid", "display_name"):
+        if classes.setdefault(mid := row["mid"], row["display_name"]) != row["display_name"]:
+            raise FreeBindError("a class has two names", where=path, got=mid)
+    return classes
 
 
 def _segments(path: Path) -> Iterator[tuple[int, list[str]]]:

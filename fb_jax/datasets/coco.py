@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from fb_jax import files
 from fb_jax.datasets.dataset import DataSet, Entry, Listing
-from fb_jax.datasets.karpathy import read_karpathy
+from fb_jax.datasets.karpathy import Picture, read_karpathy
 from fb_jax.datasets.lists import list_in, stem_of
+from fb_jax.errors import FreeBindError
 
 YEARS = ("val2014", "train2014", "val2017", "train2017")
 
@@ -50,11 +51,16 @@ def read(root: Path, subset: str) -> Listing:
 
 
 def _karpathy(path: Path, subset: str) -> list[Entry]:
-    pictures = read_karpathy(path, "coco", subset)
     return [
-        _entry(p.cocoid or 0, str(PurePosixPath(p.filepath, p.filename)), p.captions)
-        for p in pictures
+        _entry(_number(p, path), str(PurePosixPath(p.filepath, p.filename)), p.captions)
+        for p in read_karpathy(path, "coco", subset)
     ]
+
+
+def _number(picture: Picture, path: Path) -> int:
+    if picture.cocoid is None:
+        raise FreeBindError("a picture has no cocoid", where=path, got=picture.filename)
+    return picture.cocoid
 
 
 def _coco(path: Path) -> list[Entry]:

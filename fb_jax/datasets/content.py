@@ -116,7 +116,7 @@ def _captions(dataset: DataSet, choice: Choice) -> int:
 
 
 def _listing(dataset: DataSet, root: Path, subset: str) -> Listing:
-    """Return the list of a subset; say if it has another length than the official one."""
+    """Return the list of a subset; say what is odd about it: its length, or empty captions."""
     listing = dataset.read(root, subset)
     counts = Counter(entry.id for entry in listing.entries)
     if twice := [name for name, count in counts.items() if count > 1]:
@@ -126,6 +126,8 @@ def _listing(dataset: DataSet, root: Path, subset: str) -> Listing:
             f"{listing.path}: {len(counts)} items, but the official list of {subset} has "
             f"{official}: another version?"
         )
+    if empty := [entry.id for entry in listing.entries if not all(entry.captions)]:
+        notice_once(f"{listing.path}: {len(empty)} items have an empty caption, such as {empty[0]}")
     return listing
 
 

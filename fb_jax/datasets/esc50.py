@@ -29,8 +29,12 @@ def _classes(rows: list[dict[str, str]], path: Path) -> dict[str, str]:
     with files.explained("a target is no number", path):
         numbers = sorted({(int(row["target"]), row["category"]) for row in rows})
     classes = {category: category.replace("_", " ") for _, category in numbers}
-    if len(classes) < len(numbers):
-        raise FreeBindError("a category has two targets", where=path, got=str(numbers)[:200])
+    if not len(classes) == len({target for target, _ in numbers}) == len(numbers):
+        raise FreeBindError(
+            "a category has two targets, or a target two categories",
+            where=path,
+            got=str(numbers)[:200],
+        )
     return classes
 
 

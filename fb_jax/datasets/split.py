@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,30 @@ MISSING = "missing.jsonl"
 
 @dataclass(frozen=True)
 class About:
-    """What an export needs to know of a split's data set.
+    """What ``dataset.json`` of a split says of its data set, as far as others need it.
 
     Attributes:
         dataset: Its name.
+        version: Its version.
+        templates: Prompts of its classes, with a place for the name.
         frame_at: Second of a video at which its picture is taken; None if none is.
     """
 
     dataset: str
+    version: str = ""
+    templates: list[str] = field(default_factory=list)
     frame_at: float | None = None
 
 
 def about_path(split: Split) -> Path:
     """Return where a split says which data set it holds."""
     return split.path / ABOUT
+
+
+def about_of(split: Split) -> About | None:
+    """Return what a split says of its data set; None if it says nothing."""
+    path = about_path(split)
+    return files.read_json(path, About) if path.exists() else None
 
 
 def write_content(split: Split, content: Content) -> None:

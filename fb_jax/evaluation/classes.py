@@ -29,14 +29,7 @@ class ClassSums:
     """
 
     def __init__(self, table: Integer[np.ndarray, "p 2"]) -> None:
-        lacking = np.setdiff1d(np.arange(table[:, 0].max(initial=0) + 1), table[:, 0])
-        if len(lacking):
-            raise FreeBindError(
-                "some classes have no prompt with an embedding",
-                expected="a text item for every class in the table class-text",
-                got=f"none for {len(lacking)} classes, the first is row {lacking[0]}",
-                fix="export the texts of this split again",
-            )
+        _require_prompts(table, table[:, 0])
         self._table = table[np.argsort(table[:, 1], kind="stable")]
         self._sums: np.ndarray | None = None
 
@@ -77,7 +70,35 @@ def with_classes(
     """Return the rows of a space with those of the classes, if the split has prompts of them."""
     if TEXT not in rows or not has_prompts(banks):
         return dict(rows)
-    return {**rows, CLASS: class_rows(rows[TEXT], banks.pairs(CLASS, TEXT))}
+    return {**rows, CLASS: class_rows(rows[TEXT], prompt_table(banks))}
+
+
+def prompt_table(banks: BankSet) -> Integer[np.ndarray, "p 2"]:
+    """Return the (class, text) rows of the prompts with an embedding of a split with prompts.
+
+    Raises:
+        FreeBindError: A class that has labels or prompts has none with an embedding.
+    """
+    table = banks.pairs(CLASS, TEXT)
+    labels = [banks.pairs(m, CLASS)[:, 1] for m in labelled(banks)]
+    known = np.concatenate([banks.split.read_pairs(CLASS, TEXT)[:, 0], *labels])
+    _require_prompts(table, known, banks.split.path)
+    return table
+
+
+def _require_prompts(
+    table: Integer[np.ndarray, "p 2"], known: Integer[np.ndarray, " c"], where: object = None
+) -> None:
+    """Raise a FreeBindError unless every class from 0 to the last known one has a prompt."""
+    lacking = np.setdiff1d(np.arange(known.max(initial=0) + 1), table[:, 0])
+    if len(lacking):
+        raise FreeBindError(
+            "some classes have no prompt with an embedding",
+            where=where,
+            expected="a text item for every class in the table class-text",
+            got=f"none for {len(lacking)} classes, the first is row {lacking[0]}",
+            fix="export the texts of this split again",
+        )
 
 
 def has_prompts(banks: BankSet) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from fb_jax import files
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
-from fb_jax.evaluation.classes import CLASS, TEXT
+from fb_jax.evaluation.classes import CLASS, prompt_table
 from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.spaces import Row
 from fb_jax.fusion import FusedSpace, uncut
@@ -29,7 +29,7 @@ def bytes_for_rows(
     """
     needed = dict.fromkeys(m for pair in pairs for m in pair)
     counts = {m: len(banks.rows[m]) for m in needed if m != CLASS}
-    classes = int(banks.pairs(CLASS, TEXT)[:, 0].max()) + 1 if CLASS in needed else 0
+    classes = int(prompt_table(banks)[:, 0].max()) + 1 if CLASS in needed else 0
     every, most = classes + sum(counts.values()), max([classes, *counts.values()])
     sizes = (
         every * dim + most * dim + sum(counts.values()) * parts
@@ -48,21 +48,28 @@ def _dims(row: Row, banks: BankSet) -> tuple[int, int]:
 
 
 def block_bytes(
-    rows: Mapping[str, Row], banks: BankSet, pairs: Iterable[tuple[str, str]], limit: int = LIMIT
+    rows: Mapping[str, Row],
+    banks: BankSet,
+    pairs: Collection[tuple[str, str]],
+    limit: int = LIMIT,
+    resamples: int = 0,
 ) -> int:
     """Return the memory for a block of scores, within the limit of an evaluation.
+
+    A resample of labelled items is a byte for each: mAP holds them all.
 
     Raises:
         FreeBindError: The limit leaves too little for it.
     """
-    needed = bytes_for_rows(rows, banks, pairs)
+    labelled = max((len(banks.rows[media]) for media, other in pairs if other == CLASS), default=0)
+    needed = bytes_for_rows(rows, banks, pairs) + resamples * labelled
     if needed + LEAST_BLOCK > limit:
         raise FreeBindError(
             "this evaluation needs more memory than it may take",
             where=banks.split.path,
             expected=f"{files.gigabytes(needed + LEAST_BLOCK)} for the rows of one model and a "
-            "block of scores",
+            "block of scores" + (f", with {resamples:,} resamples" if resamples * labelled else ""),
             got=files.gigabytes(limit),
-            fix="raise --memory-gb",
+            fix="raise --memory-gb" + (", or lower --resamples" if resamples * labelled else ""),
         )
     return min(SCORE_BYTES, limit - needed)

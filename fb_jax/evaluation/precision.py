@@ -44,7 +44,7 @@ def average_precisions(
     block, on_device = max(1, memory // (4 * max(1, len(items)))), jnp.asarray(items)
     for start in range(0, len(classes), block):
         scores = _scores(jnp.asarray(classes[start : start + block]), on_device)
-        for number, own in enumerate(np.array(scores), start):
+        for number, own in enumerate(np.asarray(scores), start):
             positive = np.zeros(len(items), bool)
             positive[labels[labels[:, 1] == number, 0]] = True
             found[:, number] = _average_precision(own, positive, times, memory)

@@ -132,16 +132,23 @@ def class_samples(
 
     For mAP, classes without an item in a resample are left out of its mean [O].
     """
-    ranked = [name for name in metrics if name != MAP]
-    positives = positive_ranks(items, classes, labels, memory)
-    measures = {"": {name: measure(name, positives) for name in ranked}}
-    found = _sampled(measures, {"": np.arange(len(positives.best))}, bootstrap)[""]
+    found: Samples = {}
+    if ranked := [name for name in metrics if name != MAP]:
+        positives = positive_ranks(items, classes, labels, memory)
+        measures = {"": {name: measure(name, positives) for name in ranked}}
+        found = _sampled(measures, {"": np.arange(len(positives.best))}, bootstrap)[""]
     if MAP in metrics:
         times = np.empty((len(items), 1 + bootstrap.resamples), np.uint8)
         for number, draw in enumerate(bootstrap.draws(len(items))):
             times[:, number] = draw
-        found[MAP] = np.nanmean(average_precisions(items, classes, labels, times, memory), axis=1)
+        found[MAP] = _macro_mean(average_precisions(items, classes, labels, times, memory))
     return {name: found[name] for name in metrics}
+
+
+def _macro_mean(precisions: Float[np.ndarray, "b c"]) -> Float[np.ndarray, " b"]:
+    """Return the mean over classes with an item; NaN if there is none, as in a few resamples."""
+    with np.errstate(invalid="ignore"):
+        return np.nansum(precisions, axis=1) / np.sum(~np.isnan(precisions), axis=1)
 
 
 def _sampled(

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.banks.rows import BLOCK_ROWS
-from fb_jax.evaluation.classes import CLASS, TEXT, ClassSums, class_rows, has_prompts
+from fb_jax.evaluation.classes import CLASS, TEXT, ClassSums, class_rows, has_prompts, prompt_table
 from fb_jax.fusion import FusedSpace, Parts, fusable, sources
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
@@ -61,7 +61,7 @@ def native_space(name: str, banks: BankSet) -> LazySpace:
     own = {m: banks[name, m] for m in banks.modalities(name)}
     makers = {m: partial(in_blocks, len(bank), bank.__getitem__) for m, bank in own.items()}
     if TEXT in makers and has_prompts(banks):
-        table = banks.pairs(CLASS, TEXT)
+        table = prompt_table(banks)
         makers[CLASS] = partial(class_rows, banks[name, TEXT], table)
     return LazySpace(makers)
 
@@ -153,7 +153,7 @@ class FusedSpaces:
     def _class_rows(self, name: str) -> np.ndarray:
         """Return the rows of the classes; prompts are fused block by block, for all spaces."""
         if not self._classes:
-            table = self._banks.pairs(CLASS, TEXT)
+            table = prompt_table(self._banks)
             sums = {space: ClassSums(table) for space in self._spaces}
             for start in range(0, len(self._banks.rows[TEXT]), BLOCK_ROWS):
                 parts = self._parts_of(TEXT, slice(start, start + BLOCK_ROWS))

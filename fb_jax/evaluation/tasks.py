@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Integer
 
-from fb_jax import files
-from fb_jax.banks import BankSet
+from fb_jax.banks import BankSet, Split
+from fb_jax.datasets import About, about_of
 from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.metrics import ACCURACIES, MAP
 
 RETRIEVAL = ("R@1", "R@5")
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """What ``dataset.json`` of a split says of the data set that it is.
-
-    Attributes:
-        dataset: Its name.
-        version: Its version.
-        templates: Prompts of its classes, with ``{}`` or ``{c}`` for the name.
-    """
-
-    dataset: str
-    version: str = ""
-    templates: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,10 +62,9 @@ def class_metrics(labels: Integer[np.ndarray, "p 2"], several: bool = False) -> 
     return (MAP,) if several else ACCURACIES
 
 
-def data_set(banks: BankSet) -> DataSet | None:
+def data_set(banks: BankSet) -> About | None:
     """Return what a split's ``dataset.json`` says; None if it has none."""
-    record = Path(banks.split.path) / "dataset.json"
-    return files.read_json(record, DataSet) if record.exists() else None
+    return about_of(banks.split) if isinstance(banks.split, Split) else None
 
 
 def several_classes(banks: BankSet) -> bool:

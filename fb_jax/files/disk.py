@@ -51,6 +51,15 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
+def require_file_to_write(path: Path) -> None:
+    """Raise a FreeBindError unless a file can be written under this name, before long work."""
+    require_writable(path.parent)
+    if path.is_dir():
+        raise FreeBindError(
+            "a file cannot be written", where=path, expected="a name of a file", got="a folder"
+        )
+
+
 def free_bytes(folder: Path) -> int:
     """Return the free space, in bytes, of the disk that ``folder`` is or would be on."""
     return shutil.disk_usage(nearest_existing(folder)).free

@@ -37,7 +37,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         FreeBindError: The disk is full or not writable; what was under ``path`` before is kept.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    partial = path.parent / f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as file:

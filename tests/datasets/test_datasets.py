@@ -174,6 +174,16 @@ def test_classes_of_esc50_are_in_the_order_of_their_targets(official):
     np.testing.assert_array_equal(tables.pairs["audio", "class"], [[0, 0], [1, 1], [2, 0]])
 
 
+def test_targets_of_esc50_are_ordered_as_numbers(official):
+    root = official("esc50")
+    path = root / "meta/esc50.csv"
+    path.write_text(path.read_text().replace(",0,dog", ",3,dog"))  # as text, 29 is before 3
+    assert [item["id"] for item in content("esc50", root).tables.items["class"]] == [
+        "dog",
+        "drinking_sipping",
+    ]
+
+
 def test_subsets_have_splits_of_their_own():
     assert split_name("clotho", None) == split_name("clotho", "evaluation") == "clotho"
     assert split_name("clotho", "development") == "clotho-development"

@@ -54,11 +54,47 @@ def test_old_columns_of_esc50_are_refused(official):
         read_content("esc50", root)
 
 
-def test_a_category_with_two_targets_is_refused(official):
-    root = official("esc50")
-    edit(root / "meta/esc50.csv", "A-0.wav,5,0,dog", "A-0.wav,5,3,dog")
-    with pytest.raises(FreeBindError, match="a category has two targets"):
-        read_content("esc50", root)
+@pytest.mark.parametrize(
+    ("name", "path", "old", "new", "message"),
+    [
+        ("esc50", "meta/esc50.csv", "A-0.wav,5,0,dog", "A-0.wav,5,3,dog", "two targets"),
+        ("esc50", "meta/esc50.csv", ",29,", ",0,", "two categories"),
+        ("audiocaps", "dataset/test.csv", "4,Yabcdefghij,30", "4,Yabcdefghij,60", "two starts"),
+        ("coco", "dataset_coco.json", '"cocoid"', '"other"', "no cocoid"),
+    ],
+)
+def test_a_list_that_contradicts_itself_is_refused(official, name, path, old, new, message):
+    root = official(name)
+    edit(root / path, old, new)
+    with pytest.raises(FreeBindError, match=message):
+        read_content(name, root)
+
+
+def test_clips_of_audiocaps_last_ten_seconds(official):
+    root = official("audiocaps")
+    (root / f"audio/{CLIPS[0]}.wav").rename(root / f"audio/{CLIPS[0]}_30000_40000.wav")
+    assert read_content("audiocaps", root).missing == []
+
+
+def test_a_label_that_stands_twice_counts_once(official):
+    root = official("audioset")
+    edit(root / "eval_segments.csv", '"/m/09x0r', '"/m/09x0r,/m/09x0r')
+    assert len(read_content("audioset", root).tables.pairs["audio", "class"]) == 4
+
+
+def test_a_class_with_two_names_is_refused(official):
+    root = official("audioset")
+    with (root / "class_labels_indices.csv").open("a") as file:
+        file.write("3,/m/09x0r,Another\n")
+    with pytest.raises(FreeBindError, match="a class has two names"):
+        read_content("audioset", root)
+
+
+def test_empty_captions_are_told(official, told):
+    root = official("audiocaps")
+    edit(root / "dataset/test.csv", '"Rain number 0, loud"', "")
+    read_content("audiocaps", root)
+    assert "1 items have an empty caption, such as -BC_1234567" in told.text
 
 
 def test_vggss_test_csv_has_no_header_and_holds_the_same_clips(official):

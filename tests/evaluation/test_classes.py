@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import class_rows, labelled, with_classes
-from fb_jax.evaluation.retrieval import classification
+from fb_jax.evaluation.models import compare
+from fb_jax.evaluation.retrieval import class_samples, classification
+from fb_jax.evaluation.spaces import native_space
 
 PROMPTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
 TABLE = np.array([[0, 0], [0, 1], [1, 2]])  # two prompts of class 0, one of class 1
@@ -45,3 +50,32 @@ def test_a_space_without_texts_has_no_classes():
     split = banks(class_text=TABLE)
     assert set(with_classes({"text": PROMPTS}, split)) == {"text", "class"}
     assert set(with_classes({"audio": PROMPTS}, split)) == {"audio"}
+
+
+@pytest.mark.parametrize("labels", [[[0, 0], [1, 2]], [[0, 0]]])
+def test_a_last_class_without_an_embedded_prompt_is_refused(labels):
+    split = banks(audio_class=np.array(labels), class_text=np.array([[0, 0], [1, 1], [2, 2]]))
+    kept = {"audio": np.arange(3), "text": np.arange(2)}  # nothing embedded the prompt of class 2
+    held = {key: bank.restrict(kept[key[1]]) for key, bank in split.banks.items()}
+    fewer = replace(split, banks=held, rows=kept)
+    with pytest.raises(FreeBindError, match=r"no prompt(.|\n)*in memory(.|\n)*row 2"):
+        native_space("u", fewer)
+
+
+def test_a_label_of_a_class_that_never_had_a_prompt_is_refused():
+    with pytest.raises(FreeBindError, match=r"no prompt(.|\n)*row 2"):
+        with_classes({"text": PROMPTS}, banks(audio_class=np.array([[0, 2]]), class_text=TABLE))
+
+
+def test_a_data_set_whose_items_may_have_several_classes_has_map_alone():
+    labels = {("audio", "class"): np.array([[0, 0], [1, 1]])}
+    model = {"audio": np.eye(3, dtype=np.float32), "class": np.eye(2, 3, dtype=np.float32)}
+    assert list(compare(model, labels)["audio-class"]) == ["top-1", "top-5"]
+    assert compare(model, labels, several=True)["audio-class"] == {"mAP": 100.0}
+
+
+def test_a_resample_without_a_labelled_item_has_no_mean_average_precision():
+    items, classes = np.eye(3, dtype=np.float32), np.eye(2, 3, dtype=np.float32)
+    found = class_samples(items, classes, np.array([[0, 0]]), ["mAP"], Bootstrap(50))["mAP"]
+    assert found[0] == 100
+    assert 0 < np.isnan(found).sum() < 50

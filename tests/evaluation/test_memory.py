@@ -52,6 +52,14 @@ def test_what_is_left_is_for_scores(banks):
     assert block_bytes({"u": "u"}, banks, PAIR, 1 << 50) == SCORE_BYTES
 
 
+def test_resamples_of_labelled_items_count(banks):
+    pairs = [("audio", "class")]
+    needed = bytes_for_rows({"u": "u"}, banks, pairs) + 10 * 1000
+    assert block_bytes({"u": "u"}, banks, pairs, needed + LEAST_BLOCK, 1000) == LEAST_BLOCK
+    with pytest.raises(FreeBindError, match=r"1,001 resamples(.|\n)*lower --resamples"):
+        block_bytes({"u": "u"}, banks, pairs, needed + LEAST_BLOCK, 1001)
+
+
 def test_too_little_memory_is_refused_before_any_work(banks, space):
     for work in (
         lambda: evaluate(space, banks, memory=10**6),

@@ -99,8 +99,8 @@ class Diagnosis:
         """Return for every start whether its pseudo pairs can be trusted, and why.
 
         "no": a soft retrieval spreads further than ``SPREAD``, or the two spaces hardly agree on
-        the nearest items; "yes": sharp, and they agree; "unchecked": sharp, but only one space
-        links the start with other modalities, so that nothing checks it.
+        the nearest items; "yes": sharp, and they agree; "unchecked": sharp, but nothing checks it,
+        since only one space links the start with other modalities or there are too few items.
         """
         common = self.retrieval[f"{self.spaces[0]}, {expert}"]
         return {
@@ -118,6 +118,8 @@ class Diagnosis:
             return "unchecked", "sharp, but only the unified space links it"
         way, share = min(ways.items(), key=lambda w: w[1])
         chance = self.sampling.neighbours / self.items[way.split("->")[1]]
+        if ABOVE_CHANCE * chance >= 1:
+            return "unchecked", f"{way}: too few items, {self.sampling.neighbours} nearest count"
         percent = f"{100 * share:.1f} % of the nearest, chance is {100 * chance:.1f} %"
         why = f"{way}: both spaces share {percent}"
         return ("yes" if share > ABOVE_CHANCE * chance else "no"), why

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from fb_jax.banks import BankSet, Progress, no_progress
-from fb_jax.evaluation.classes import CLASS, TEXT
+from fb_jax.evaluation.classes import CLASS, TEXT, prompt_table
 from fb_jax.evaluation.metrics import MAP
 from fb_jax.evaluation.models import tables_for, unified_rows
 from fb_jax.evaluation.surfaces.bilinear import Mixture, norms_of, recall_surface
@@ -171,7 +171,7 @@ def _surface(
     left, right = pair
     if right != CLASS:
         return recall_surface(mixtures[left], mixtures[right], table)
-    classes = class_mixtures(mixtures[TEXT], banks.pairs(CLASS, TEXT))
+    classes = class_mixtures(mixtures[TEXT], prompt_table(banks))
     surface = precision_surface if metric == MAP else accuracy_surface
     return surface(mixtures[left], classes, table)
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fb_jax import files
-from fb_jax.evaluation.tables.table import Cell, TaskTable
+from fb_jax.evaluation.tables.table import TaskTable
 from fb_jax.evaluation.tasks import Task
 
 NOTE = "In square brackets: 95 % interval over resampled items. In round ones: the paper's figure."
@@ -132,7 +132,7 @@ def plain(table: TaskTable) -> dict[str, Any]:
         "title": table.title,
         "tasks": [asdict(task) | {"items": table.items.get(task.name, {})} for task in table.tasks],
         "figures": {
-            row: {t: {m: _named(cell) for m, cell in own.items()} for t, own in by_task.items()}
+            row: {t: {m: cell._asdict() for m, cell in own.items()} for t, own in by_task.items()}
             for row, by_task in table.cells.items()
         },
         "paper": {row: dict(by_task) for row, by_task in table.paper.items()},
@@ -142,10 +142,6 @@ def plain(table: TaskTable) -> dict[str, Any]:
         },
         "about": dict(table.about),
     }
-
-
-def _named(cell: Cell) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in cell._asdict().items()}
 
 
 def _written(samples: Mapping[str, np.ndarray], task: Task) -> dict[str, str]:

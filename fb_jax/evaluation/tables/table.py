@@ -27,6 +27,11 @@ class Cell(NamedTuple):
         return cls(value, *(around(value, resampled) if len(resampled) else (value, value)))
 
 
+def _best(metric: str) -> Any:
+    """Return min or max: which cells, or values, of a metric are best."""
+    return min if metric == "median rank" else max
+
+
 Cells = Mapping[str, Mapping[str, Mapping[str, Cell]]]
 """Row to task to metric to cell; what cannot be measured is left out."""
 
@@ -69,8 +74,7 @@ class TaskTable:
     def best(self, task: Task, metric: str) -> float | None:
         """Return the best value of a column; None if it is empty. A median rank is best if low."""
         cells = (self.cell(row, task, metric) for row in self.cells)
-        values = [cell.value for cell in cells if cell is not None]
-        return (min if metric == "median rank" else max)(values, default=None)
+        return _best(metric)((cell.value for cell in cells if cell is not None), default=None)
 
     def with_best_of(self, rows: Sequence[str], name: str) -> TaskTable:
         """Return the table with one more row: in each column, the best of some rows."""
@@ -78,5 +82,5 @@ class TaskTable:
         for task, metric in self.columns:
             found = [cell for row in rows if (cell := self.cell(row, task, metric)) is not None]
             if found:
-                cells.setdefault(task.name, {})[metric] = max(found, key=lambda cell: cell.value)
+                cells.setdefault(task.name, {})[metric] = _best(metric)(found)
         return replace(self, cells={**self.cells, name: cells})

@@ -68,7 +68,9 @@ def tabulate(
     by_split = {name: [task for task in wanted if task.split == name] for name in sets}
     by_split = {name: own for name, own in by_split.items() if own}
     blocks = {
-        name: block_bytes(rows, sets[name], [task.pair for task in own], memory)
+        name: block_bytes(
+            rows, sets[name], [task.pair for task in own], memory, bootstrap.resamples
+        )
         for name, own in by_split.items()
     }
     for split, own in by_split.items():

@@ -135,6 +135,15 @@ def test_a_start_that_one_space_links_is_unchecked():
     assert found.trust("e")["image"][0] == "unchecked"
 
 
+def test_a_start_with_too_few_items_to_tell_is_unchecked():
+    found = Diagnosis(  # chance is 10 of 20, and three times that is more than all
+        *("pool", Sampling(), ("u", "e"), {"text": 20}, hops(2.0)),
+        retrieval={"u, e": {"image->text": 1.0}},
+    )
+    why = "image->text: too few items, 10 nearest count"
+    assert found.trust("e")["image"] == ("unchecked", why)
+
+
 def test_experts_that_share_few_neighbours_contradict_each_other():
     likeness = {"e, f": {"audio": Likeness(0.04, 0.1), "text": Likeness(0.4, 0.7)}}
     both = {"e": {}, "f": {}}

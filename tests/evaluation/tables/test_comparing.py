@@ -70,6 +70,10 @@ def changed(path, value):
             changed(("about", "splits", "test", "data set"), {"templates": ["a {}"]}),
             r"templates of test differ(.|\n)*a \{\}",
         ),
+        (
+            changed(("about", "splits", "test", "data set"), {"dataset": "x", "version": "2"}),
+            r"data set of test differ(.|\n)*version",
+        ),
         (changed(("about", "splits"), {"val": {}}), r"of other splits(.|\n)*test(.|\n)*val"),
         (changed(("figures",), 3), r"not the results of freebind eval --tasks(.|\n)*other\.json"),
     ],

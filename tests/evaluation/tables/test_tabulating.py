@@ -90,6 +90,13 @@ def test_the_best_of_some_rows_is_a_row(table):
     }
 
 
+def test_the_best_median_rank_is_the_lowest(rows, test_banks):
+    table = tabulate(rows, {"test": test_banks}, metrics=["median rank"], bootstrap=FEW)
+    best = table.with_best_of(list(ROWS), "best").cells["best"]["test audio-text"]["median rank"]
+    ranks = [table.cells[row]["test audio-text"]["median rank"].value for row in ROWS]
+    assert best.value == min(ranks) < max(ranks)
+
+
 def test_banks_without_a_space_leave_its_cells_blank(space, root):
     banks = open_banks(root, "test", spaces=["imagebind"])
     table = tabulate(ROWS | {"versatile": space}, {"test": banks}, bootstrap=Bootstrap(0))
@@ -136,6 +143,7 @@ def test_the_record_of_a_data_set_says_whether_items_may_have_several(tmp_path, 
         "dataset": dataset,
         "version": "1",
         "templates": ["a {}", "some {}"],
+        "frame_at": None,
     }
 
 
