@@ -65,7 +65,7 @@ def plot_sweep(
         _mark_best(own, swept, panel)
         for name, factors in presets.items():
             _mark(own, swept, name, factors)
-    label = "change against the unified space, points"
+    label = f"change against {swept.before}, points"
     figure.colorbar(image, ax=list(axes), label=label, shrink=0.8)
     lines = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=4, title="as good as")

@@ -174,7 +174,7 @@ def _lay_out(figure: Any, swept: Sweep, panels: list[Panel], title: str, rows: i
         aspectmode="cube",
     )
     scale = [[i / 10, to_hex(colormaps[COLOUR_MAP](i / 10))] for i in range(11)]
-    bar = {"title": "change against<br>the unified<br>space, points"}
+    bar = {"title": f"change against<br>{swept.before},<br>points"}
     figure.update_layout(
         title=title,
         coloraxis={"colorscale": scale, "cmin": -limit, "cmax": limit, "colorbar": bar},

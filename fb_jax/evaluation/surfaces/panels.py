@@ -57,7 +57,7 @@ def panels_of(
     for task in swept.surfaces:
         values, unified = swept.plane(task, at), swept.unified[task]
         best = middle(values >= values.max() - ROUNDING)
-        levels = sources.get(task) or {"unified": unified}
+        levels = sources.get(task) or {swept.before: unified}
         found.append(Panel(f"{task}, {swept.metric(task)}", values, unified, levels, best))
     return found
 

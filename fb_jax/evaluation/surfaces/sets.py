@@ -18,8 +18,8 @@ from fb_jax.fusion import FusedSpace
 T = TypeVar("T")
 
 Levels = dict[str, dict[str, float]]
-"""Task to source (``unified``, an expert, an earlier stage, ``mean_of_scores``) to its score in
-percent. A source that lacks a modality of the task is left out."""
+"""Task to source (a native space, an earlier stage, ``mean_of_scores``) to its score in percent.
+A source that lacks a modality of the task is left out."""
 
 
 def sweep_sets(
@@ -75,6 +75,7 @@ def levels_of(space: FusedSpace, sets: Mapping[str, BankSet]) -> Levels:
 
 def _levels(space: FusedSpace, banks: BankSet) -> Levels:
     sources = sources_and_baseline(space, banks)
+    sources = {space.spaces[0]: sources.pop("unified"), **sources}
     return {
         "-".join(pair): {
             source: headline(model, pair, table, banks)

@@ -46,6 +46,7 @@ class Sweep:
         unified: Task to the score of the unified space, native or an earlier stage.
         symbol: The paper's name of a factor: lambda after a displacement, else sigma.
         metrics: Task to what its score is: R@1 (also where it is missing), top-1 or mAP.
+        before: Name of the unified space: of a native one, or of the product of the stages before.
     """
 
     modalities: tuple[str, ...]
@@ -54,6 +55,7 @@ class Sweep:
     unified: dict[str, float]
     symbol: str = "sigma"
     metrics: dict[str, str] = field(default_factory=dict)
+    before: str = "unified"
 
     def metric(self, task: str) -> str:
         """Return what the score of a task is."""
@@ -158,7 +160,8 @@ def sweep(
         unified[task] = headline(before, pair, table, banks) if known else 0.0
         progress(1)
     symbol = "lambda" if space.last.bonds[0].kind == "displacement" else "sigma"
-    return Sweep(space.weighted, grid, surfaces, unified, symbol, metrics)
+    name = space.base.title if space.base else space.unified
+    return Sweep(space.weighted, grid, surfaces, unified, symbol, metrics, name)
 
 
 def _surface(

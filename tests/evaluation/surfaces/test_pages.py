@@ -108,6 +108,7 @@ def test_all_panels_have_one_colour_scale_and_one_height():
     figure = surfaces_figure(SWEPT, SOURCES, POINTS, "t")
     scale = figure.layout.coloraxis
     assert (scale.cmin, scale.cmax) == (-50.0, 50.0)
+    assert scale.colorbar.title.text == "change against<br>unified,<br>points"
     assert {t.coloraxis for t in figure.data if t.text is not None and t.type == "surface"} == {
         "coloraxis"
     }

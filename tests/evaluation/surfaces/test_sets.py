@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from made import random_product
 
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
@@ -12,6 +13,7 @@ from fb_jax.evaluation import (
     sweep,
     sweep_sets,
 )
+from fb_jax.evaluation.results import MEAN_OF_SCORES as MEAN
 from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 
@@ -73,15 +75,23 @@ def test_splits_are_swept_by_their_names(space, sets):
 def test_sources_have_the_scores_of_a_table(space, sets):
     levels = levels_of(space, {"test": sets["test"]})
     table = evaluate(space, sets["test"])
-    assert list(levels["test audio-text"]) == ["unified", "clap_general", "mean_of_scores"]
+    names = {"imagebind": "unified", "clap_general": "clap_general", MEAN: MEAN}
+    assert list(levels["test audio-text"]) == list(names)
     for task, sources in levels.items():
         pair = task.removeprefix("test ")
         assert sources == {
-            name: table[name][pair]["R@1"] for name in sources if pair in table[name]
+            name: table[row][pair]["R@1"] for name, row in names.items() if pair in table[row]
         }
-        assert set(sources) == {
-            name for name in ("unified", "clap_general", "mean_of_scores") if pair in table[name]
-        }
+
+
+def test_of_a_later_stage_the_native_space_and_the_earlier_stage_have_their_own_names(root):
+    space = random_product().with_experts(["clap_general"])
+    sets = {"test": open_banks(root, "test", spaces=space.spaces)}
+    swept, levels = sweep_sets(space, sets, GRID), levels_of(space, sets)
+    assert swept.before == "internvl_ib"
+    sources = levels["test audio-text"]
+    assert set(sources) == {"imagebind", "clap_general", "internvl_ib", MEAN}
+    assert sources["internvl_ib"] == swept.unified["test audio-text"]
 
 
 def test_without_splits_nothing_is_swept(space):
