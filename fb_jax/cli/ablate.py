@@ -91,8 +91,11 @@ class AblateOptions:
 def ablate(args: Sequence[str], prog: str, example: str = "") -> None:
     """Make a table or the figures; see ``AblateOptions`` for the arguments after its name."""
     words = [word for word in args[:1] if not word.startswith("-")]
-    options = parse_options(AblateOptions, args[len(words) :], f"{prog} TABLE", example)
     table = next(iter(words), "")
+    shown, _, options_shown = example.partition(" ")
+    options = parse_options(
+        AblateOptions, args[len(words) :], f"{prog} {table or shown}", options_shown
+    )
     if table not in ROWS:
         raise unknown("table of the ablations", table, ROWS, hint=f"such as {prog} {example}")
     config = options.run_config(table)
