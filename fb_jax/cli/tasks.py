@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +17,19 @@ from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.evaluation import Bootstrap, TaskTable, tabulate
 from fb_jax.evaluation.models import model_rows
-from fb_jax.evaluation.tables.comparing import compare_results, require_comparable, stored_table
+from fb_jax.evaluation.tables.comparing import (
+    compare_results,
+    not_compared,
+    require_comparable,
+    stored_table,
+)
 from fb_jax.evaluation.tables.origin import origin
-from fb_jax.evaluation.tables.rendering import NOTE, plain, terminal_tables, write_table
+from fb_jax.evaluation.tables.rendering import captions, plain, terminal_tables, write_table
 from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS, Task
 from fb_jax.fusion import Factors
-from fb_jax.run.choosing import as_chosen
+from fb_jax.fusion.factors import CHOSEN, as_text
+from fb_jax.run.choosing import Chosen, as_chosen
 
 ALL, BEST = "all", "best single source"
 
@@ -107,14 +113,21 @@ def show_tasks(
             memory=options.memory,
             progress=advance,
         )
-    table = table.with_best_of(natives, BEST)
+    table = replace(table.with_best_of(natives, BEST), notes=_factors(points, source.chosen))
     _show(table)
     if options.out is not None:
         write_table(options.out, table)
     if before is not None:
-        for difference in compare_results(plain(table), before, options.against):
-            console.print(escape(str(difference)), highlight=False)
+        both = plain(table), before, options.against
+        for line in [*map(str, compare_results(*both)), *not_compared(*both)]:
+            console.print(escape(line), highlight=False)
     return table
+
+
+def _factors(points: Mapping[str, Factors], chosen: Chosen | None) -> tuple[str, ...]:
+    """Return a line for each row with factors, such as ``chosen: audio 0.5, chosen on val``."""
+    on = f", chosen on {chosen.on}" if chosen else ""
+    return tuple(f"{n}: {as_text(at)}" + on * (n == CHOSEN) for n, at in points.items())
 
 
 def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[Task]:
@@ -142,7 +155,8 @@ def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[T
 def _show(table: TaskTable) -> None:
     for part in terminal_tables(table, console.width):
         console.print(part)
-    print(NOTE)
+    for line in captions(table):
+        console.print(escape(line), highlight=False)
     for task in table.tasks:
         counts = ", ".join(f"{count} {m}" for m, count in table.items[task.name].items())
         print(f"{task.name}: {counts}" + (f" (paper: {task.paper})" if task.paper else ""))

@@ -20,16 +20,19 @@ from fb_jax.evaluation import (
 )
 from fb_jax.evaluation.results import COLUMNS
 from fb_jax.evaluation.tables.paper import paper_figures
-from fb_jax.evaluation.tables.rendering import NOTE, terminal_tables, write_table
+from fb_jax.evaluation.tables.rendering import captions, terminal_tables, write_table
 from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace
+from fb_jax.projector import DIRECTIONS, PIPELINES
 from fb_jax.run.ablation_record import Ablation, without_val
 from fb_jax.run.ablation_rows import Model, make_rows, plan_rows
 from fb_jax.run.product import Announce
 from fb_jax.run.report import evaluation_banks, points_for
 from fb_jax.run.reporter import Reporter
+from fb_jax.training import Training
+from fb_jax.training.settings import PAPER_BATCH
 
 TABLE = "table.txt"
 """The table as a command prints it."""
@@ -98,11 +101,28 @@ def _write_table(ablation: Ablation, models: Mapping[str, Model], reporter: Repo
             progress=advance,
         )
     about = {**table.about, "ablation": ablation.computed_from()}
-    table = replace(as_in_paper(table, number), about=about)
+    notes = own_settings(ablation.config.training)
+    table = replace(as_in_paper(table, number), about=about, notes=notes)
     write_table(folder, table)
     text = terminal_text(table).encode()
     files.write_atomic(folder / TABLE, lambda file: file.write(text))
     return [TABLE, *(f"table.{ending}" for ending in ("md", "csv", "tex", "json"))]
+
+
+def own_settings(training: Training) -> tuple[str, ...]:
+    """Return a line with the settings that are others than FreeBind's in the paper, if any."""
+    epochs = {kind: DIRECTIONS[kind].epochs for kind in ("displacement", "combination")}
+    paper = vars(PIPELINES["freebind"]) | {
+        "epochs": ", ".join(f"{count} for a {kind}" for kind, count in epochs.items()),
+        "batch": PAPER_BATCH,
+        "learning_rate": Training.learning_rate,
+    }
+    own = [
+        f"{name} {value} (the paper: {paper[name]})"
+        for name, value in vars(training).items()
+        if name in paper and value not in (None, paper[name])
+    ]
+    return (f"Trained with {', '.join(own)}.",) if own else ()
 
 
 def as_in_paper(table: TaskTable, number: str) -> TaskTable:
@@ -122,7 +142,7 @@ def terminal_text(table: TaskTable) -> str:
     with console.capture() as capture:
         for part in terminal_tables(table, COLUMNS):
             console.print(part)
-    return f"{capture.get()}{NOTE}\n"
+    return capture.get() + "".join(f"{line}\n" for line in captions(table))
 
 
 def _write_figures(

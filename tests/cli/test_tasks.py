@@ -90,6 +90,7 @@ def test_tables_of_the_same_data_are_compared_and_others_refused(
 ):
     table("--tasks", "esc50", "--out", "mine")
     told = table("--tasks", "esc50", "--against", "mine/table.json")
+    assert "\nversatile: audio 0.5, text 0.1\n" in told
     assert "\nversatile, esc50 top-1: " in told
     assert told.count(": +0.0 [+0.0, +0.0]\n") == 6
     other = shutil.copytree(data, tmp_path / "other")

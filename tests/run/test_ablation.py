@@ -2,6 +2,8 @@ import pytest
 
 from fb_jax.errors import FreeBindError
 from fb_jax.run.ablation import ROWS, Roles, plan
+from fb_jax.run.ablation_results import own_settings
+from fb_jax.training import Training
 
 WORLD = ("imagebind", "internvl", "clap_general", "clap_music", "imagebind_tuned")
 RECIPES = {
@@ -89,3 +91,11 @@ def test_a_product_of_the_papers_spaces_alone_keeps_its_name():
 def test_one_or_two_experts_of_audio_and_text(names):
     with pytest.raises(FreeBindError, match="one or two experts"):
         Roles(audio_text=names)
+
+
+def test_a_table_says_which_settings_are_not_the_papers():
+    assert own_settings(Training(seed=3, batch=4096)) == ()
+    assert own_settings(Training(epochs=2, hidden=256)) == (
+        "Trained with epochs 2 (the paper: 5 for a displacement, 20 for a combination), "
+        "hidden 256 (the paper: 2048).",
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.bootstrap import around
+from fb_jax.evaluation.tables.table import rounded
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,17 @@ class Difference(NamedTuple):
     high: float | None = None
 
     def __str__(self) -> str:
-        interval = "" if self.low is None else f" [{self.low:+.1f}, {self.high:+.1f}]"
-        values = f"{self.ours:.1f} against {self.theirs:.1f}: {self.ours - self.theirs:+.1f}"
-        return f"{self.row}, {self.task} {self.metric}: {values}{interval}"
+        values = f"{rounded(self.ours)} against {rounded(self.theirs)}"
+        told = (
+            f"{self.row}, {self.task} {self.metric}: {values}: {_signed(self.ours - self.theirs)}"
+        )
+        if self.low is None or self.high is None:
+            return told
+        return f"{told} [{_signed(self.low)}, {_signed(self.high)}]"
+
+
+def _signed(value: float) -> str:
+    return rounded(value, "+")
 
 
 def stored_table(value: Any, where: object) -> StoredTable:
@@ -76,6 +85,25 @@ def compare_results(ours: Any, theirs: Any, where: object = None) -> list[Differ
     require_comparable(mine.about, other.about, where)
     paired = mine.about.get("bootstrap") == other.about.get("bootstrap")
     return list(_differences(mine, other, paired))
+
+
+def not_compared(ours: Any, theirs: Any, where: object = None) -> list[str]:
+    """Return a line each for what ``compare_results`` leaves out: rows of one side, intervals."""
+    mine, other = stored_table(ours, where), stored_table(theirs, where)
+    sides = {
+        "here": [row for row in mine.figures if row not in other.figures],
+        "in the earlier results": [row for row in other.figures if row not in mine.figures],
+    }
+    found = [f"only {side}: {', '.join(rows)}" for side, rows in sides.items() if rows]
+    lines = [f"not compared: {'; '.join(found)}"] if found else []
+    how, before = mine.about.get("bootstrap"), other.about.get("bootstrap")
+    if how != before:
+        texts = files.differences({"resampling": how}, {"resampling": before})
+        lines.append(
+            f"no intervals of the differences, since items were resampled otherwise: "
+            f"{texts[0]}; earlier {texts[1]}"
+        )
+    return lines
 
 
 def require_comparable(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: object) -> None:

@@ -16,10 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from fb_jax import files
-from fb_jax.evaluation.tables.table import TaskTable
+from fb_jax.evaluation.tables.table import DIGITS, TaskTable, rounded
 from fb_jax.evaluation.tasks import Task
 
-NOTE = "In square brackets: 95 % interval over resampled items. In round ones: the paper's figure."
+INTERVAL = "In square brackets: 95 % interval over resampled items."
+PAPER = "In round ones: the paper's figure."
 LATEX = re.compile(r"[&%$#_{}~^\\]")
 ESCAPES = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 
@@ -51,24 +52,43 @@ def _texts(table: TaskTable, row: str, task: Task, metric: str) -> Texts:
     paper = "" if theirs is None else f"({theirs:.2f})"
     if cell is None:
         return Texts(paper=paper)
-    interval = f"[{cell.low:.1f}, {cell.high:.1f}]" if cell.low < cell.high else ""
-    return Texts(f"{cell.value:.1f}", interval, paper, cell.value == table.best(task, metric))
+    interval = f"[{rounded(cell.low)}, {rounded(cell.high)}]" if cell.low < cell.high else ""
+    return Texts(rounded(cell.value), interval, paper, cell.value == table.best(task, metric))
 
 
 def _lines(table: TaskTable) -> Iterator[tuple[str, list[Texts]]]:
     for row in table.cells:
-        yield row, [_texts(table, row, task, metric) for task, metric in table.columns]
+        yield row, [_texts(table, row, task, metric) for task, metric in table.measured]
 
 
 def _heads(table: TaskTable) -> list[str]:
-    return ["model", *(f"{task.name} {metric}" for task, metric in table.columns)]
+    return ["model", *(f"{task.name} {metric}" for task, metric in table.measured)]
+
+
+def captions(table: TaskTable, best: str = "*") -> list[str]:
+    """Return the lines below a table: what its marks mean, and its notes.
+
+    Args:
+        table: The table.
+        best: The mark of the best figure of a column.
+    """
+    here = table.measured
+    theirs = any(
+        table.paper_value(row, *column) is not None for row in table.cells for column in here
+    )
+    marks = [f"{best}: the best of its column.", INTERVAL, *[PAPER] * theirs]
+    alone = [
+        f"{task.name} {metric}" for task, metric in table.columns if (task, metric) not in here
+    ]
+    papers = [f"Of the paper alone: {', '.join(alone)} (table.csv, table.json)."] if alone else []
+    return [" ".join(marks), *papers, *table.notes]
 
 
 def terminal_tables(table: TaskTable, width: int) -> list[Table]:
     """Return tables that fit a terminal, with as many columns each as it has room for."""
     widest = max([5, *map(len, table.cells)])
     room = max(1, (width - widest - 4) // 15)
-    lines, columns, found = list(_lines(table)), table.columns, []
+    lines, columns, found = list(_lines(table)), table.measured, []
     for start in range(0, len(columns), room):
         part = Table(title=None if start else escape(table.title), title_justify="left")
         part.add_column("model", overflow="fold")
@@ -86,11 +106,11 @@ def terminal_tables(table: TaskTable, width: int) -> list[Table]:
 
 def markdown(table: TaskTable) -> str:
     """Return a Markdown table; the best value of a column is bold."""
-    lines = [_piped(_heads(table)), _piped(["---"] * (1 + len(table.columns)))]
+    lines = [_piped(_heads(table)), _piped(["---"] * (1 + len(table.measured)))]
     for row, cells in _lines(table):
         lines.append(_piped([row, *(c.joined(" ", lambda v: f"**{v}**", str) for c in cells)]))
     title = [f"**{table.title}**", ""] if table.title else []
-    return "\n".join([*title, *lines, "", NOTE, ""])
+    return "\n".join([*title, *lines, "", *captions(table, "Bold"), ""])
 
 
 def _piped(cells: list[str]) -> str:
@@ -105,8 +125,8 @@ def latex(table: TaskTable) -> str:
         for row, cells in _lines(table)
     ]
     lines = [" & ".join(cells) + r" \\" for cells in [list(map(_escaped, _heads(table))), *rows]]
-    title = [f"% {line}" for line in f"{table.title}\n{NOTE}".splitlines() if line]
-    begin = rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
+    title = [f"% {line}" for line in (table.title, *captions(table, "Bold")) if line]
+    begin = rf"\begin{{tabular}}{{l{'r' * len(table.measured)}}}"
     return "\n".join([*title, begin, lines[0], r"\hline", *lines[1:], r"\end{tabular}", ""])
 
 
@@ -122,7 +142,8 @@ def comma_separated(table: TaskTable) -> str:
     for row in table.cells:
         for task, metric in table.columns:
             cell, theirs = table.cell(row, task, metric), table.paper_value(row, task, metric)
-            lines.writerow([row, task.name, metric, *(cell or [None] * 3), theirs])
+            ours = [round(value, DIGITS) for value in cell] if cell else [None] * 3
+            lines.writerow([row, task.name, metric, *ours, theirs])
     return text.getvalue()
 
 
@@ -130,7 +151,7 @@ def plain(table: TaskTable) -> dict[str, Any]:
     """Return a table as JSON types."""
     return {
         "title": table.title,
-        "tasks": [asdict(task) | {"items": table.items.get(task.name, {})} for task in table.tasks],
+        "tasks": [_about(task) | {"items": table.items.get(task.name, {})} for task in table.tasks],
         "figures": {
             row: {t: {m: cell._asdict() for m, cell in own.items()} for t, own in by_task.items()}
             for row, by_task in table.cells.items()
@@ -141,7 +162,13 @@ def plain(table: TaskTable) -> dict[str, Any]:
             for row, by_task in table.samples.items()
         },
         "about": dict(table.about),
+        "notes": list(table.notes),
     }
+
+
+def _about(task: Task) -> dict[str, Any]:
+    """Return a task as JSON types, with the paper's number of items if there is one."""
+    return {name: value for name, value in asdict(task).items() if value or name != "paper"}
 
 
 def _written(samples: Mapping[str, np.ndarray], task: Task) -> dict[str, str]:

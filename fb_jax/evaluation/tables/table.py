@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from fb_jax.evaluation.bootstrap import around
 from fb_jax.evaluation.tasks import Task
+
+DIGITS = 4
+"""Decimals of a figure in CSV, and where halves are told."""
+
+
+def rounded(value: float, sign: Literal["", "+"] = "") -> str:
+    """Return a figure with one decimal, halves away from 0, as all tables and differences show it.
+
+    It is rounded to four decimals first, so that the noise of floats decides no half.
+    """
+    exact = Decimal(str(round(value, DIGITS)))
+    return f"{exact.quantize(Decimal('0.1'), ROUND_HALF_UP):{sign}}"
 
 
 class Cell(NamedTuple):
@@ -48,6 +61,7 @@ class TaskTable:
         items: Task to the number of items that were asked, such as recordings and captions.
         samples: Row to task to metric to the values on the resamples, for paired comparisons.
         about: What the figures were computed from.
+        notes: Lines below the table, such as the factors of its rows.
     """
 
     cells: Cells
@@ -57,11 +71,17 @@ class TaskTable:
     items: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     samples: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[tuple[Task, str]]:
         """The task and the metric of every column."""
         return [(task, metric) for task in self.tasks for metric in task.metrics]
+
+    @property
+    def measured(self) -> list[tuple[Task, str]]:
+        """The columns that have figures of ours."""
+        return [column for column in self.columns if self.best(*column) is not None]
 
     def cell(self, row: str, task: Task, metric: str) -> Cell | None:
         """Return a cell; None if it could not be measured."""

@@ -7,7 +7,7 @@ from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Bootstrap, tabulate
 from fb_jax.evaluation.bootstrap import around
-from fb_jax.evaluation.tables.comparing import compare_results
+from fb_jax.evaluation.tables.comparing import compare_results, not_compared
 from fb_jax.evaluation.tables.rendering import plain
 
 
@@ -44,9 +44,23 @@ def test_differences_have_an_interval_over_the_same_resamples(ours, theirs):
 
 
 def test_other_resamples_give_no_interval(space, test_banks, ours):
-    found = compare_results(plain(ours), plain(table(space, test_banks, resamples=30)))
+    both = plain(ours), plain(table(space, test_banks, resamples=30))
+    found = compare_results(*both)
+    (why,) = not_compared(*both)
+    assert why.endswith(
+        "resampled otherwise: resampling.resamples 40; earlier resampling.resamples 30"
+    )
     assert {difference.low for difference in found} == {None}
     assert "[" not in str(found[0])
+
+
+def test_rows_of_one_side_are_named(ours, theirs):
+    other = copy.deepcopy(plain(theirs))
+    other["figures"]["old"] = other["figures"].pop("mine")
+    assert not_compared(plain(ours), other) == [
+        "not compared: only here: mine; only in the earlier results: old"
+    ]
+    assert not_compared(plain(ours), plain(theirs)) == []
 
 
 def changed(path, value):

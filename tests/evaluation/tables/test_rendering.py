@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from rich.console import Console
 
 from fb_jax import files
 from fb_jax.evaluation import Cell, Task, TaskTable
+from fb_jax.evaluation.tables.comparing import Difference
 from fb_jax.evaluation.tables.rendering import (
-    NOTE,
+    captions,
     comma_separated,
     latex,
     markdown,
@@ -48,6 +50,24 @@ def printed(width):
     return capture.get()
 
 
+def test_a_half_is_rounded_up_in_tables_and_differences_alike():
+    task = Task("coco", "coco", ("image", "text"), ("R@1",))
+    told = markdown(
+        TaskTable({"a": {"coco": {"R@1": Cell(46.65, 7.268150000000002, 50.0)}}}, (task,))
+    )
+    assert "| **46.7** [7.3, 50.0] |" in told
+    assert str(Difference("a", "coco", "R@1", 46.65, 46.7)).endswith("46.7 against 46.7: -0.1")
+
+
+def test_a_column_of_the_paper_alone_is_named_and_stays_in_the_csv():
+    table = replace(TABLE, cells={"[bold]versatile": TABLE.cells["[bold]versatile"]}, notes=("n",))
+    assert captions(table)[1:] == ["Of the paper alone: a|b_c mAP (table.csv, table.json).", "n"]
+    assert "mAP |" not in markdown(table)
+    assert "12.3" in comma_separated(table)
+    without = captions(replace(table, paper={}))
+    assert without[0].endswith("over resampled items.")  # no round brackets
+
+
 def test_a_terminal_shows_value_interval_and_paper_below_each_other():
     told = printed(80)
     assert "A title_1" in told
@@ -75,7 +95,8 @@ def test_markdown():
         "| [bold]versatile | **58.0** [56.0, 60.0] (57.01) | 2.0 | (12.30) |",
         "| expert |  |  |  |",
         "",
-        NOTE,
+        "Bold: the best of its column. In square brackets: 95 % interval over resampled items. In "
+        "round ones: the paper's figure.",
     ]
 
 
@@ -111,6 +132,7 @@ def test_json_has_everything(tmp_path):
     cell = found["figures"]["Image & Bind_~"]["coco"]["R@1"]
     assert cell == {"value": 57.04, "low": 55.1, "high": 59.0}
     assert found["samples"]["expert"]["coco"]["R@1"] == "2.0000 3.0000"
+    assert "paper" not in found["tasks"][1]
     assert found["tasks"][0]["items"] == {"image": 10, "text": 50}
     assert found["paper"]["[bold]versatile"]["a|b_c"] == {"mAP": 12.3}
     assert found["about"] == {"protocol": {"version": 1}}
