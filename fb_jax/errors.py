@@ -10,6 +10,9 @@ from numbers import Integral, Real
 MOST_CHARACTERS = 1000
 """Longest part of a message: a damaged file can hold any amount of text."""
 
+MOST_NAMES = 60
+"""Most known names in a message about an unknown one; of more, those near it."""
+
 NOTICED: set[object] = set()
 
 
@@ -93,13 +96,17 @@ def require_range(
 def unknown(
     kind: str, name: str, known: Iterable[str], where: object = None, hint: str | None = None
 ) -> FreeBindError:
-    """Return the error for an unknown name, with the known names and the nearest one."""
+    """Return the error for an unknown name, with the known names (of many, near ones) and a fix."""
     known, name = sorted(known), shown(name)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     fixes = [*(f"did you mean {name!r}?" for name in close), *filter(None, [hint])]
+    listed = f"one of: {', '.join(known)}" if known else "there is none here"
+    if len(known) > MOST_NAMES:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+        listed = f"one of {len(known):,} names" + f", such as {', '.join(near)}" * bool(near)
     return FreeBindError(
         f"there is no {kind} {name!r}",
         where=where,
-        expected=f"one of: {', '.join(known)}" if known else "there is none here",
+        expected=listed,
         fix=" ".join(fixes) or None,
     )

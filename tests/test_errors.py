@@ -40,6 +40,12 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_nearest(name, known, sa
     assert says in str(unknown("space", name, known, "pool", "look there"))
 
 
+def test_of_many_names_only_near_ones_are_listed():
+    many = {*(f"task {i}" for i in range(500)), "esc50"}
+    assert "expected: one of 501 names, such as esc50" in str(unknown("task", "esc5", many))
+    assert str(unknown("task", "#", many)) == "there is no task '#'\n  expected: one of 501 names"
+
+
 def test_an_unknown_name_that_resembles_nothing_gets_no_suggestion():
     assert "did you mean" not in str(unknown("space", "x", ["internvl"]))
 

@@ -33,7 +33,14 @@ def open_split(root: Path | str, split: str) -> Split:
     """
     root = Path(root)
     require_root(root)
-    if split not in (known := splits(root)):
+    if not (known := splits(root)):
+        raise FreeBindError(
+            f"there is no split {split!r}: this folder has no splits, so it is no bank root",
+            where=root.absolute(),
+            expected="splits as freebind bank import, data and export make them",
+            fix="name the folder that holds the splits: --data or --root",
+        )
+    if split not in known:
         raise unknown("split", split, known, root)
     return Split(root / split)
 

@@ -126,6 +126,7 @@ def _ablate(table: str, roles: Roles, config: RunConfig) -> None:
 def _rows(table: str, roles: Roles, config: RunConfig) -> list[Planned]:
     """Return the rows of a table that can be made; say which cannot, and why."""
     here = open_split(config.data, config.pool).spaces()
+    roles.require_modalities(here)
     rows, notes = plan(table, roles, here)
     print("".join(f"{note}\n" for note in notes), end="")
     if all(planned.product is None for planned in rows):

@@ -69,7 +69,7 @@ def judge_space(
 ) -> None:
     """Judge a fused space by tasks of mteb, which downloads their data.
 
-    Without --space, list the tasks that match Table 1 of the paper. With --data, the tasks are
+    Without arguments, list the tasks that match Table 1 of the paper. With --data, the tasks are
     the pairs of a split of a bank root, and the models look up its rows; nothing is downloaded.
 
     Args:

@@ -24,6 +24,7 @@ from fb_jax.run.provenance import (
 
 MARKERS = ("run.json", "space.json")
 HOMES = (Path("runs/word_world"), Path("runs"))
+A_SPACE = "the folder of a run, a product or a fused space"
 EXPECTED = "--run FOLDER (a run, a product, or a fused space with --data BANKS)"
 
 
@@ -128,7 +129,7 @@ def product_folder(name: str, homes: Sequence[Path] = HOMES) -> Path:
 
 def space_in(folder: Path) -> FusedSpace:
     """Return the fused space of a run, a product, or a folder with exactly one of them."""
-    found = _find(folder)
+    found = _find(folder, A_SPACE)
     return Run(found).space if (found / "run.json").exists() else FusedSpace.load(found)
 
 
@@ -178,12 +179,12 @@ def _folders(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path
                 yield from _folders(inside, above | {real})
 
 
-def _find(folder: Path) -> Path:
+def _find(folder: Path, expected: str = EXPECTED) -> Path:
     """Return the run or stored space that a folder is, or the only one that it holds."""
     if (found := _holds(folder)) is not None:
         return found
     if not folder.is_dir():
-        raise FreeBindError("there is no such folder", where=folder.absolute(), expected=EXPECTED)
+        raise FreeBindError("there is no such folder", where=folder.absolute(), expected=expected)
     inside = sorted(path for path in _folders(folder) if any((path / m).is_file() for m in MARKERS))
     if len(inside) == 1:
         return inside[0]
@@ -191,7 +192,7 @@ def _find(folder: Path) -> Path:
     raise FreeBindError(
         "several runs or spaces are here" if names else "no run and no fused space here",
         where=folder,
-        expected=EXPECTED,
+        expected=expected,
         got=", ".join(names[:10]) + (f", and {len(names) - 10} more" if names[10:] else "") or None,
         fix="name one of them" if names else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.markup import escape
 from tyro.conf import arg
@@ -92,7 +92,7 @@ def show_tasks(
     """
     if options.out is not None:
         files.require_writable(options.out)
-    before = files.read_json(options.against) if options.against else None
+    before = _earlier(options.against) if options.against else None
     every = as_chosen(source.every_split(), source.chosen)
     tasks = chosen_tasks(every, options.tasks)
     sets = {name: every[name] for name in every if name in {task.split for task in tasks}}
@@ -140,7 +140,7 @@ def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[T
     order = dict.fromkeys([*(name for name in PAPER_TASKS if name in tasks), *tasks])
     for name in wanted:
         if name not in (known := [ALL, *tasks, *sets]):
-            raise unknown("task", name, known)
+            raise _not_here(name) if name in PAPER_TASKS else unknown("task", name, known)
     kept = [name for name in order if {ALL, name, tasks[name].split}.intersection(wanted)]
     if not kept:
         raise FreeBindError(
@@ -150,6 +150,24 @@ def chosen_tasks(sets: Mapping[str, BankSet], wanted: Collection[str]) -> list[T
             fix="look at --data: freebind bank info shows what a bank root holds",
         )
     return [tasks[name] for name in kept]
+
+
+def _earlier(path: Path) -> Any:
+    """Return what a ``table.json`` holds."""
+    fix = "name the table.json that freebind eval --tasks all --out FOLDER wrote"
+    if path.suffix != ".json":
+        raise FreeBindError("this is no table.json", where=path, fix=fix)
+    files.open_regular(path, "the table of earlier results", fix=fix).close()
+    return files.read_json(path)
+
+
+def _not_here(name: str) -> FreeBindError:
+    """Return the error for a task of the paper whose split the data lack."""
+    return FreeBindError(
+        f"these data have no split {name}",
+        expected=f"rows of {name}: docs/datasets.md",
+        fix=f"freebind data {name} --root FOLDER --out BANK_ROOT, or name other data: --data",
+    )
 
 
 def _show(table: TaskTable) -> None:

@@ -21,12 +21,12 @@ def describe(split: Split, content: Content) -> list[str]:
         lines.append(f"  {note}")
     if content.missing:
         paths = ", ".join(item["path"] for item in content.missing[:SHOWN])
-        more = ", ..." if len(content.missing) > SHOWN else ""
-        lines.append(f"  missing: {len(content.missing)} files: {paths}{more}")
+        more = ", ..." if (count := len(content.missing)) > SHOWN else ""
+        lines.append(f"  missing: {count} file{'s' * (count > 1)}: {paths}{more}")
         lines.append(f"  all of them: {split.path / MISSING}")
     if about["class_names"] is not None:
         first, count = about["templates"][0], len(about["templates"])
-        others = f" and {count - 1} others" if count > 1 else ""
+        others = f" and {count - 1} other{'s' * (count > 2)}" if count > 1 else ""
         lines.append(f"  templates: {first!r}{others}")
         lines.append(f"  names of classes: {about['class_names']}")
     if about["frame_at"] is not None:

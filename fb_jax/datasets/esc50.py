@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fb_jax import files
 from fb_jax.datasets.dataset import DataSet, Entry, Listing
-from fb_jax.datasets.lists import list_in, read_rows, stem_of
+from fb_jax.datasets.lists import PAGE, list_in, read_rows, stem_of
 from fb_jax.errors import FreeBindError
 
 
@@ -26,8 +25,16 @@ def read(root: Path, subset: str) -> Listing:
 
 def _classes(rows: list[dict[str, str]], path: Path) -> dict[str, str]:
     """Return category to its name with spaces, in the order of the targets."""
-    with files.explained("a target is no number", path):
-        numbers = sorted({(int(row["target"]), row["category"]) for row in rows})
+    for row in rows:
+        if not row["target"].isdecimal():
+            raise FreeBindError(
+                "a target is no number",
+                where=f"{path}, {row['filename']}",
+                expected="0 to 49",
+                got=row["target"],
+                fix=f"take the list as published; {PAGE}",
+            )
+    numbers = sorted({(int(row["target"]), row["category"]) for row in rows})
     classes = {category: category.replace("_", " ") for _, category in numbers}
     if not len(classes) == len({target for target, _ in numbers}) == len(numbers):
         raise FreeBindError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fb_jax import files
+from fb_jax.datasets.lists import PAGE
 from fb_jax.errors import FreeBindError
 
 
@@ -54,7 +55,8 @@ def read_karpathy(path: Path, dataset: str, subset: str) -> list[Picture]:
     Raises:
         FreeBindError: The list is damaged, or of another data set.
     """
-    whole = files.read_json(path, Karpathy)
+    what, fix = "this is no list of Karpathy's splits", f"take the list as published; {PAGE}"
+    whole = files.convert(files.read_json(path), Karpathy, path, what, fix)
     if whole.dataset != dataset:
         raise FreeBindError(
             "this list is of another data set", where=path, expected=dataset, got=whole.dataset

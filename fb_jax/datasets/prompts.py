@@ -8,7 +8,7 @@ from pathlib import Path
 from fb_jax import files
 from fb_jax.datasets.dataset import Listing
 from fb_jax.datasets.open_clip import OPEN_CLIP, clip_class_names, clip_templates
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError
 
 PLACE = "{c}"
 CLIP = "clip"
@@ -49,11 +49,10 @@ def _templates(text: str) -> Sequence[str]:
         return (text,)
     if Path(text).is_file():
         return _lines(Path(text), "templates")
-    raise unknown(
-        "set of templates",
-        text,
-        [CLIP, *TEMPLATES],
-        hint="or name a file with a template in each line, or write one, such as 'a {c}'",
+    raise FreeBindError(
+        f"there are no templates {text!r}",
+        expected=f"{', '.join([CLIP, *TEMPLATES])}, a file with one in each line, or a template",
+        fix=f"write {PLACE} into a template, where the class stands: 'a {PLACE}'",
     )
 
 

@@ -84,8 +84,9 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
     def table(self) -> Table:
         """Return a table of at most 80 columns: a row for each model."""
         pairs = sorted({pair for by_pair in self.values() for pair in by_pair})
-        shown = self.title + " (" + " / ".join(self.metrics) + ")"
-        table = Table(title=shown.strip(), title_justify="left")
+        same = any(self._names(pair) == self.metrics for pair in pairs)
+        shown = self.title + f" ({' / '.join(self.metrics)})" * same
+        table = Table(title=shown.strip() or None, title_justify="left")
         table.add_column("model", overflow="fold")
         for pair in pairs:
             names = self._names(pair)

@@ -178,16 +178,22 @@ def parse_json(content: bytes, what: str, where: object, kind: Any = Any) -> Any
 
 
 @overload
-def convert(value: Any, kind: type[T], where: object, what: str = MISFIT) -> T: ...
+def convert(
+    value: Any, kind: type[T], where: object, what: str = MISFIT, fix: str | None = None
+) -> T: ...
 @overload
-def convert(value: Any, kind: Any, where: object, what: str = MISFIT) -> Any: ...
-def convert(value: Any, kind: Any, where: object, what: str = MISFIT) -> Any:
+def convert(
+    value: Any, kind: Any, where: object, what: str = MISFIT, fix: str | None = None
+) -> Any: ...
+def convert(
+    value: Any, kind: Any, where: object, what: str = MISFIT, fix: str | None = None
+) -> Any:
     """Return plain types as ``kind``, which msgspec checks.
 
     Raises:
         FreeBindError: They do not fit.
     """
-    with explained(what, where):
+    with explained(what, where, fix):
         return msgspec.convert(value, kind)
 
 

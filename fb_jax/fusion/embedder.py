@@ -46,8 +46,11 @@ def find_encoder(space: str, device: str) -> ItemEncoder:
     """
     known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if space not in known:
-        hint = f"pass one: Embedder(space, {{{space!r}: encoder}}), or --encoder {space}=ENCODER"
-        raise unknown("encoder of", space, known, hint=hint)
+        raise FreeBindError(
+            f"there is no encoder of {space!r}",
+            expected=f"one of: {', '.join(sorted(known))}" if known else "an installed encoder",
+            fix=f"name one: --encoder {space}=ENCODER (in Python, give Embedder its encoders)",
+        )
     encoder: ItemEncoder = known[space].load()(weights=None, device=device)
     return encoder
 

@@ -101,7 +101,8 @@ def open_sources(path: Path | str, choice: Choice | None = None) -> list[Source]
     """
     path = Path(path)
     if not path.is_dir():
-        files.open_regular(path, "a matrix").close()
+        fix = "name a file or folder of embeddings that exists"
+        files.open_regular(path, "a matrix", fix=fix).close()
     choice = choice or Choice()
     reader = _reader_for(path, choice)
     with reading("a matrix cannot be read", path):

@@ -95,7 +95,8 @@ def find_tasks(names: Sequence[str]) -> list[Any]:
     wanted = _comparable() if list(names) == ["all"] else names
     for name in wanted:
         if name not in registry:
-            raise unknown("task of mteb", name, registry)
+            hint = "freebind mteb lists those of Table 1"
+            raise unknown("task of mteb", name, registry, hint=hint)
     with _quiet():
         return [library.get_task(name) for name in dict.fromkeys(wanted)]
 

@@ -116,6 +116,22 @@ class Roles:
             "imagebind_tuned": f"{self.unified}_tuned",
         }
 
+    def require_modalities(self, here: Mapping[str, Collection[str]]) -> None:
+        """Raise a FreeBindError if an expert that is here lacks a modality of its part.
+
+        Args:
+            here: Native space of the pool to its modalities.
+        """
+        parts = [("--image-text", V, self.image_text)]
+        parts += [("--audio-text", A, name) for name in self.audio_text]
+        for option, medium, name in parts:
+            if name in here and not {medium, T} <= set(here[name]):
+                raise FreeBindError(
+                    f"{option} must have {medium} and text",
+                    got=f"{name} has {', '.join(sorted(here[name]))}",
+                    fix=f"name a space with {medium} and text: {option}",
+                )
+
     def cast(self, product: Product) -> Product:
         """Return a product with these spaces; others than the paper's are in its name, too."""
         base = self.cast(product.base) if product.base else None

@@ -49,9 +49,14 @@ def _only(role: str, names: list[str], spaces: dict[str, set[str]], config: RunC
         return PAPER[role] if PAPER[role] in names else names[0]
     known = "; ".join(f"{n} ({', '.join(sorted(ms))})" for n, ms in spaces.items())
     what = "every modality" if role == "unified" else "two or more modalities of the unified space"
+    fix = (
+        "an expert may bring what the unified space lacks: --unified A --expert B, with "
+        "--bond exmcr, cmcr or combination"
+    )
     raise FreeBindError(
         f"it is not clear which space is the {role} one",
         where=config.data / config.pool,
         expected=f"one space with {what}; name it: --{role} NAME",
         got=f"{', '.join(names) or 'none'} of {known or 'no spaces'}",
+        fix=None if names else fix,
     )

@@ -161,6 +161,11 @@ def test_a_dry_run_trains_nothing_and_options_may_stand_in_a_file(must, data):
         (["table5", "--unified", "internvl"], "internvl"),
         (["table8", "--training.pipeline", "exmcr"], "no projector trained on 'audio'"),
         (["table9", "--training.pipeline", "cmcr"], "this table trains by every pipeline"),
+        (
+            ["table5", "--image-text", "clap_general"],
+            "--image-text must have image and text\n  got:      clap_general has audio, text",
+        ),
+        (["table7", "--audio-text", "internvl"], "--audio-text must have audio and text"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_any_work(invoke, data, words, says):

@@ -66,7 +66,7 @@ def test_errors_come_before_anything_is_written(invoke, tmp_path):
         (("imagenet", "--split", ""), "a shell variable that is not set"),
         (("clotho",), "clotho_captions_evaluation.csv"),
         (("imagenet", "--captions", -1), "captions is out of range"),
-        (("imagenet", "--class-names", "list", "--templates", "x"), "no set of templates 'x'"),
+        (("imagenet", "--class-names", "list", "--templates", "x"), "write {c} into a template"),
     ]:
         done = invoke(main, "data", *args, *WHERE)
         assert done.status == 2

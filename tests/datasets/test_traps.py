@@ -97,6 +97,20 @@ def test_empty_captions_are_told(official, told):
     assert "1 items have an empty caption, such as -BC_1234567" in told.text
 
 
+def test_a_target_that_is_no_number_is_refused_with_its_line(official):
+    root = official("esc50")
+    edit(root / "meta/esc50.csv", "A-0.wav,5,0,dog", "A-0.wav,5,x,dog")
+    with pytest.raises(FreeBindError, match=r"no number\n.*esc50.csv, .*A-0.wav(.|\n)*got: +x"):
+        read_content("esc50", root)
+
+
+def test_a_file_that_is_no_list_of_karpathy_is_refused(official):
+    root = official("coco")
+    (root / "dataset_coco.json").write_text("{}")
+    with pytest.raises(FreeBindError, match=r"no list of Karpathy(.|\n)*`images`(.|\n)*fix"):
+        read_content("coco", root)
+
+
 def test_vggss_test_csv_has_no_header_and_holds_the_same_clips(official):
     root = official("vggss")
     of_json = ids("vggss", root, "audio")

@@ -55,6 +55,7 @@ CLASSES = {
 
 def test_classes_name_their_metrics_and_are_compared_by_the_first():
     results = Results(CLASSES, "test", sources=("unified", "expert"))
+    assert str(results).splitlines()[0].strip() == "test"
     heads = str(results).splitlines()[2:4]
     assert heads[1].split() == ["┃", "model", "┃", "top-1/top-5", "┃", "mAP", "┃"]
     assert "│ a model │   69.0/95.0 │        21.0 │" in str(results)

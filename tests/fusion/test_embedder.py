@@ -88,7 +88,7 @@ def test_encoders_are_found_by_entry_point_and_created_once(space, encoders, ins
     np.testing.assert_array_equal(half.embed("text", WORDS), first)
     assert len(installed) == 1
     with pytest.raises(
-        FreeBindError, match=r"no encoder of 'imagebind'\n.*clap_general\n.*Embedder\("
+        FreeBindError, match=r"no encoder of 'imagebind'\n.*clap_general\n.*--encoder imagebind="
     ):
         Embedder(space).embed("text", WORDS)
 

@@ -72,6 +72,7 @@ def test_an_expert_with_fewer_modalities_names_the_unified_space_that_has_them(p
 @pytest.mark.parametrize(
     ("spaces", "message"),
     [
+        ({"a": ALL[:2], "b": ALL[1:]}, "unified one|--unified A --expert B|exmcr, cmcr or comb"),
         ({"a": ALL, "b": ALL}, "which space is the unified one|--unified NAME|a, b of a"),
         ({"a": ALL, "b": ALL[:2], "c": ALL[1:]}, "which space is the expert one|--expert NAME"),
         ({"a": ALL}, "which space is the expert one|none of a"),
