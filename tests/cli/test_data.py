@@ -18,7 +18,7 @@ def test_a_data_set_becomes_a_split_and_its_counts_are_printed(invoke, tmp_path)
         "  audio                3             2           964",
         "  text                 6             4",
         "  nobody has published which 964 clips of test the paper had",
-        "  missing: 1 files: audio/-BC_1234567.wav",
+        "  missing: 1 file: audio/-BC_1234567.wav",
         "  all of them: banks/audiocaps/missing.jsonl",
     ]
     assert "3 items, but the official list of test has 975" in done.err
@@ -41,7 +41,7 @@ def test_other_templates_are_refused_and_go_into_another_split(invoke, tmp_path)
     assert "--split NAME makes a new split" in done.err
     done = invoke(main, *other, "--split", "esc50-authors")
     assert (done.status, splits("banks")) == (0, ["esc50", "esc50-authors"])
-    assert "  templates: 'an audio of {c}' and 1 others\n" in done.out
+    assert "  templates: 'an audio of {c}' and 1 other\n" in done.out
 
 
 def test_a_subset_has_a_name_of_its_own_or_is_the_pool(invoke, tmp_path):
