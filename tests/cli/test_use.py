@@ -46,10 +46,10 @@ def test_fused_banks_go_into_the_root_that_is_read_unless_told_otherwise(fuse, r
 
 
 def test_nothing_is_written_into_the_package(invoke, run_folder, root, tmp_path, monkeypatch):
-    home = tmp_path / "package"
+    home = tmp_path / "package" / "word_world"
     shutil.copytree(root, home / "banks")
     run = shutil.copytree(run_folder, tmp_path / "run")
-    monkeypatch.setattr(default, "HOME", home)
+    monkeypatch.setattr(default, "PACKAGE", home.parent)
     Run(run).space.save(tmp_path / "product/space")
     for source in (run, tmp_path / "product"):
         done = invoke(main, "fuse", "--run", source, "--split", "test", "--data", home / "banks")
