@@ -149,7 +149,10 @@ def _judged(models: Models, task: Any, out: Path, batch: int) -> dict[str, dict[
 
 def _show(figures: Figures, names: Sequence[str]) -> None:
     """Print the figures, and the paper's under those of data sets that mteb has, too."""
-    table = Table("task of mteb", *names)
+    table = Table()
+    table.add_column("task of mteb", no_wrap=True)  # a name that is cut is no name
+    for name in names:
+        table.add_column(name, overflow="fold")
     for task, by_model in figures.items():
         table.add_row(task, *(_cell(by_model.get(name)) for name in names))
     own = {name: {t: by[name] for t, by in figures.items() if name in by} for name in names}

@@ -359,7 +359,7 @@ def test_the_command_judges_a_space_and_its_sources_on_banks(freebind, many, spa
     assert (status, err) == (0, "")
     at = fused_rows(space.with_factors(audio=0.25), banks)
     ours = retrieval(at["audio"], at["text"], banks.pairs("audio", "text"), ("audio", "text"))
-    cell = f"{ours['R@1 audio->text']:.2f}/{ours['R@5 audio->text']:.2f}, "
+    cell = f"{ours['R@1 audio->text']:.2f}/{ours['R@5 audio->text']:.2f},"
     assert f"two, audio 0.25, text {space.factors['text']:g}" in out
     lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
     assert cell in lines["many0-test-A2TRetrieval"]

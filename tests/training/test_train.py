@@ -280,15 +280,6 @@ def test_interrupted_and_resumed_is_the_same_as_undisturbed(pairs, bond, folder,
     assert losses(tmp_path) == losses(folder)
 
 
-def test_noise_and_the_decay_go_on_where_they_stopped(pairs, tmp_path):
-    how = replace(HOW, epochs=3, hidden=8)
-    with pytest.raises(Interrupted):
-        train_bond(pairs, "cmcr", tmp_path / "stopped", how, OFTEN, stop_at(14))
-    assert saved_steps(tmp_path / "stopped") == [10]
-    resumed = train_bond(pairs, "cmcr", tmp_path / "stopped", how, OFTEN)
-    assert_same_bits(resumed, train_bond(pairs, "cmcr", training=how))
-
-
 TRAIN = """
 from importlib import import_module
 from pathlib import Path
