@@ -80,4 +80,5 @@ def test_a_second_build_trains_nothing_again(world):
     before = {path: path.stat().st_mtime_ns for path in kept}
     build(BuildConfig(out=world.parent, recipe="tiny"))
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert Run(world / "runs/imagebind-combination-clap_music").splits[-1] == "test"
+    splits = Run(world / "runs/imagebind-combination-clap_music").splits
+    assert {"val", "test", "sounds", "scenes"} <= set(splits)
