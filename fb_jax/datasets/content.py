@@ -63,7 +63,7 @@ class Content:
 def read_content(name: str, root: Path, choice: Choice = DEFAULTS) -> Content:
     """Read the list of a data set, and find its media on the disk.
 
-    An item of which a file is missing is left out with its captions, and listed.
+    If a file of an item is missing, the item is left out with its captions, and listed.
 
     Args:
         name: Of the data set.

@@ -34,7 +34,7 @@ class ClassSums:
         self._sums: np.ndarray | None = None
 
     def add(self, start: int, block: Float[np.ndarray, "b d"]) -> None:
-        """Add a block of prompts' rows, the first of which is row ``start`` of the texts."""
+        """Add a block of prompts' rows; it begins with row ``start`` of the texts."""
         if self._sums is None:
             shape = (int(self._table[:, 0].max()) + 1, block.shape[1])
             self._sums = np.zeros(shape, np.float32)

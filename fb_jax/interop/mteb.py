@@ -59,7 +59,7 @@ class MtebModel:
 
     @cached_property
     def mteb_model_meta(self) -> Any:
-        """What mteb writes about the model; fields of which nothing is known stay empty."""
+        """What mteb writes about the model; fields stay empty where nothing is known."""
         library = _library("mteb.models.model_meta")
         known = {
             "name": "freebind/" + re.sub(r"[^\w.+-]+", "-", self.name),

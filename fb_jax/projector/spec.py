@@ -30,7 +30,7 @@ class Direction:
 
     Attributes:
         source: The side that is projected; its projectors are trained.
-        target: The side that stays frozen.
+        target: The side that stays frozen, unless the target is a new space.
         epochs: Passes over a projector's own pairs [P].
         direct: True if the two spaces stand side by side and the projection fills in what the
             target lacks [O]; False if both are summed in the target space.
@@ -52,8 +52,10 @@ DIRECTIONS: Mapping[BondKind, Direction] = {
     "displacement": Direction("unified", "expert", epochs=5),  # Eq. 7
     "combination": Direction("expert", "unified", epochs=20),  # Eq. 8
     "direct_sum": Direction("unified", "expert", epochs=5, direct=True),  # trained as Eq. 7
-    "cmcr": Direction("expert", "unified", 36, False, "cmcr", True, "adamw_cosine"),
-    "exmcr": Direction("expert", "unified", 36, False, "exmcr", False, "adamw_cosine"),
+    "cmcr": Direction(
+        "expert", "unified", epochs=36, pipeline="cmcr", new=True, optimiser="adamw_cosine"
+    ),
+    "exmcr": Direction("expert", "unified", epochs=36, pipeline="exmcr", optimiser="adamw_cosine"),
 }
 
 
@@ -205,12 +207,10 @@ class BondSpec:
 
     def init(self, key: jax.Array) -> Variables:
         """Return the initial numbers of all members; every leaf ``[members, ...]``."""
-        routes = {"exmcr": {"": self.dim_in, GAP: self.dim_in}}.get(
-            self.pipeline, {"": self.dim_in}
-        )
+        dims = {"": self.dim_in} | ({GAP: self.dim_in} if self.pipeline == "exmcr" else {})
         if self.direction.new:
-            routes = {"unified": self.dim_out, "expert": self.dim_in}
-        return init_mixture(self.projector(), key, routes, len(self.members))
+            dims = {"unified": self.dim_out, "expert": self.dim_in}
+        return init_mixture(self.projector(), key, dims, len(self.members))
 
     @cached_property
     def parameters(self) -> int:
@@ -238,8 +238,7 @@ class BondSpec:
         with files.explained(what, where):
             older = {"modalities": fields["members"][-1]}
         spec = files.convert({**older, **fields}, cls, where, what)
-        if not (spec.members and all(spec.members) and set(spec.shared) <= set(spec.modalities)):
-            raise FreeBindError(what, where=where, got=fields)
-        if not set(spec.lacking) < set(spec.shared):
+        nested = set(spec.lacking) < set(spec.shared) <= set(spec.modalities)
+        if not (spec.members and all(spec.members) and nested):
             raise FreeBindError(what, where=where, got=fields)
         return spec

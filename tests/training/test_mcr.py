@@ -170,6 +170,17 @@ def test_every_step_of_a_training_has_noise_of_its_own(kind):
         assert abs(float(found) - float(other)) > 1e-3
 
 
+def test_adamw_decays_the_weights_and_its_rate_decays_to_nothing():
+    """Without a gradient, the first step takes 1e-3 * 0.01 of a weight; the last rate is 0."""
+    optimiser, weights = objective("cmcr").optimiser, jnp.array([2.0, -4.0])
+    state, steps = optimiser.init(weights), []
+    for _ in range(STEPS + 1):
+        update, state = optimiser.update(jnp.zeros(2), state, weights)
+        steps.append(np.asarray(update))
+    np.testing.assert_allclose(steps[0], [-2e-5, 4e-5], rtol=1e-6)
+    np.testing.assert_allclose(steps[-1], 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["noise", "intra", "temperature"])
 @pytest.mark.parametrize("kind", ["cmcr", "exmcr"])
 def test_every_setting_changes_the_loss(kind, name):

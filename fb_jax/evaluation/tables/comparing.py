@@ -48,12 +48,10 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         values = f"{rounded(self.ours)} against {rounded(self.theirs)}"
-        told = (
-            f"{self.row}, {self.task} {self.metric}: {values}: {_signed(self.ours - self.theirs)}"
-        )
-        if self.low is None or self.high is None:
-            return told
-        return f"{told} [{_signed(self.low)}, {_signed(self.high)}]"
+        change = _signed(self.ours - self.theirs)
+        if self.low is not None and self.high is not None:
+            change += f" [{_signed(self.low)}, {_signed(self.high)}]"
+        return f"{self.row}, {self.task} {self.metric}: {values}: {change}"
 
 
 def _signed(value: float) -> str:
@@ -100,7 +98,7 @@ def not_compared(ours: Any, theirs: Any, where: object = None) -> list[str]:
     if how != before:
         texts = files.differences({"resampling": how}, {"resampling": before})
         lines.append(
-            f"no intervals of the differences, since items were resampled otherwise: "
+            "no intervals of the differences, since the items were resampled in another way: "
             f"{texts[0]}; earlier {texts[1]}"
         )
     return lines

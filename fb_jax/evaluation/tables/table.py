@@ -14,7 +14,7 @@ from fb_jax.evaluation.bootstrap import around
 from fb_jax.evaluation.tasks import Task
 
 DIGITS = 4
-"""Decimals of a figure in CSV, and where halves are told."""
+"""Decimals of a figure in CSV, and before it is rounded to one."""
 
 
 def rounded(value: float, sign: Literal["", "+"] = "") -> str:

@@ -56,36 +56,40 @@ def tabulate(
     Raises:
         FreeBindError: There is no such task, or a split needs more memory.
     """
+    wanted = _wanted(sets, tasks, metrics)
+    by_split = {name: [task for task in wanted if task.split == name] for name in sets}
+    by_split = {name: own for name, own in by_split.items() if own}
+    blocks = {  # of all splits, before any work
+        name: block_bytes(rows, sets[name], [t.pair for t in own], memory, bootstrap.resamples)
+        for name, own in by_split.items()
+    }
+    samples: dict[str, dict[str, Samples]] = {row: {} for row in rows}
+    items: dict[str, dict[str, int]] = {}
+    for split, own in by_split.items():
+        tables = {task.pair: sets[split].pairs(*task.pair) for task in own}
+        items |= {task.name: _asked(task, tables[task.pair]) for task in own}
+        names, models = {task.pair: task.metrics for task in own}, models_of(rows, sets[split])
+        for row in list(models):
+            by_pair = samples_of(models.pop(row), tables, names, bootstrap, blocks[split])
+            samples[row] |= {t.name: by_pair[t.pair] for t in own if t.pair in by_pair}
+            progress(1)
+    shown = tuple(task for task in wanted if any(task.name in own for own in samples.values()))
+    about = origin({name: sets[name] for name in by_split}, rows) | {"bootstrap": asdict(bootstrap)}
+    theirs = _paper_rows(rows, paper)
+    return TaskTable(_cells(samples), shown, title, theirs, items, samples, about)
+
+
+def _wanted(
+    sets: Mapping[str, BankSet], tasks: Iterable[str] | None, metrics: Sequence[str] | None
+) -> list[Task]:
+    """Return the tasks to measure; raise a FreeBindError if there is no such task or metric."""
     found = {task.name: task for name in sets for task in tasks_on(name, sets[name])}
     for name in tasks or ():
         if name not in found:
             raise unknown("task", name, found, "these splits")
     for name in metrics or ():
         require_metric(name)
-    wanted = [_with_metrics(found[name], metrics) for name in (tasks or found)]
-    samples: dict[str, dict[str, Samples]] = {row: {} for row in rows}
-    items: dict[str, dict[str, int]] = {}
-    by_split = {name: [task for task in wanted if task.split == name] for name in sets}
-    by_split = {name: own for name, own in by_split.items() if own}
-    blocks = {
-        name: block_bytes(
-            rows, sets[name], [task.pair for task in own], memory, bootstrap.resamples
-        )
-        for name, own in by_split.items()
-    }
-    for split, own in by_split.items():
-        tables = {task.pair: sets[split].pairs(*task.pair) for task in own}
-        names = {task.pair: task.metrics for task in own}
-        items |= {task.name: _asked(task, tables[task.pair]) for task in own}
-        models = models_of(rows, sets[split])
-        for row in list(models):
-            by_pair = samples_of(models.pop(row), tables, names, bootstrap, blocks[split])
-            samples[row] |= {t.name: by_pair[t.pair] for t in own if t.pair in by_pair}
-            progress(1)
-    shown = tuple(task for task in wanted if any(task.name in own for own in samples.values()))
-    theirs = _paper_rows(rows, paper)
-    about = origin({name: sets[name] for name in by_split}, rows) | {"bootstrap": asdict(bootstrap)}
-    return TaskTable(_cells(samples), shown, title, theirs, items, samples, about)
+    return [_with_metrics(found[name], metrics) for name in (tasks or found)]
 
 
 def _with_metrics(task: Task, metrics: Sequence[str] | None) -> Task:

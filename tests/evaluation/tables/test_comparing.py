@@ -48,7 +48,7 @@ def test_other_resamples_give_no_interval(space, test_banks, ours):
     found = compare_results(*both)
     (why,) = not_compared(*both)
     assert why.endswith(
-        "resampled otherwise: resampling.resamples 40; earlier resampling.resamples 30"
+        "resampled in another way: resampling.resamples 40; earlier resampling.resamples 30"
     )
     assert {difference.low for difference in found} == {None}
     assert "[" not in str(found[0])
