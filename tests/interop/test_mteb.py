@@ -362,9 +362,9 @@ def test_the_command_judges_a_space_and_its_sources_on_banks(freebind, many, spa
     cell = f"{ours['R@1 audio->text']:.2f}/{ours['R@5 audio->text']:.2f},"
     assert f"two, audio 0.25, text {space.factors['text']:g}" in out
     lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
-    assert cell in lines["many0-test-A2TRetrieval"]
-    assert lines["many0-test-A2TRetrieval"].count("/") == 3
-    assert lines["many0-test-A2IRetrieval"].count("/") == 2  # the expert has no images
+    assert cell in lines[f"{many.name}-test-A2TRetrieval"]
+    assert lines[f"{many.name}-test-A2TRetrieval"].count("/") == 3
+    assert lines[f"{many.name}-test-A2IRetrieval"].count("/") == 2  # the expert has no images
     assert "results of mteb: kept" in out
 
 
