@@ -137,6 +137,12 @@ class BankSet:
                 table[:, i] = _renumber(self.rows[modality], table[:, i])
         return table[(table >= 0).all(axis=1)]
 
+    def thinned(self, most: int) -> BankSet:
+        """Return the banks of at most so many items of each modality, evenly spaced."""
+        rows = {m: kept[:: max(1, -(-len(kept) // most))] for m, kept in self.rows.items()}
+        banks = {key: bank.restrict(rows[key[1]]) for key, bank in self.banks.items()}
+        return BankSet(self.split, banks, rows, self.removed)
+
     def verify(self, progress: Progress = no_progress) -> None:
         """Verify every bank; see ``Bank.verify``."""
         for bank in self.banks.values():

@@ -9,7 +9,7 @@ from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.classes import CLASS, prompt_table
 from fb_jax.evaluation.ranks import SCORE_BYTES
-from fb_jax.evaluation.spaces import Row
+from fb_jax.evaluation.spaces import Corrected, Row
 from fb_jax.fusion import FusedSpace, uncut
 
 LIMIT = 8 * 10**9
@@ -40,6 +40,11 @@ def bytes_for_rows(
 
 def _dims(row: Row, banks: BankSet) -> tuple[int, int]:
     """Return the dimensions of a model's rows, and of the parts that they are computed from."""
+    if isinstance(row, FusedSpace) and row.hubs is not None:
+        row = Corrected(row.plain, row.hubs)
+    if isinstance(row, Corrected):
+        plain, parts = _dims(row.row, banks)
+        return 2 * row.hubs.dim(plain), parts + plain  # both roles, and what they are made from
     if isinstance(row, FusedSpace):
         return row.dim, max(2 * row.dim, uncut(row).dim)
     names = [row] if isinstance(row, str) else row

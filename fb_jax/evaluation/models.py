@@ -16,15 +16,15 @@ from fb_jax.evaluation.metrics import RECALLS
 from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
 from fb_jax.evaluation.retrieval import Samples, class_samples, retrieval_samples
-from fb_jax.evaluation.spaces import Row, Space, models_of, native_space
+from fb_jax.evaluation.spaces import HUBS, PlainRow, Row, Space, models_of, native_space
 from fb_jax.evaluation.tasks import class_metrics, several_classes
-from fb_jax.fusion import Factors, FusedSpace, Parts, fusable, parts_of, uncut
+from fb_jax.fusion import CutSum, Factors, FusedSpace, Parts, fusable, parts_of, uncut
 
 Tables = Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
 """Pair of modalities to the rows of both that belong together."""
 
 
-def source_rows(space: FusedSpace) -> dict[str, Row]:
+def source_rows(space: FusedSpace) -> dict[str, PlainRow]:
     """Return what a fused space is compared with: its sources, and the mean of their scores.
 
     ``unified`` is the native unified space; earlier stages go by their names. Spaces that only hold
@@ -42,14 +42,19 @@ def model_rows(space: FusedSpace, points: Mapping[str, Factors]) -> dict[str, Ro
 
     Args:
         space: The fused space.
-        points: Name to factors. A cut direct sum is also there uncut.
+        points: Name to factors. A cut direct sum is also there uncut, and a space with hub
+            correction with it.
     """
-    rows = source_rows(space)
-    mean, whole = rows.pop(MEAN_OF_SCORES), uncut(space)
+    rows: dict[str, Row] = {**source_rows(space)}
+    mean, whole = rows.pop(MEAN_OF_SCORES), uncut(space.plain)
     rows |= {name: whole.with_factors(**factors) for name, factors in points.items()}
-    if whole is not space:
+    if isinstance(space.last, CutSum):
         dims = f", {space.dim} dimensions"
-        rows |= {name + dims: space.with_factors(**factors) for name, factors in points.items()}
+        cut = space.plain
+        rows |= {name + dims: cut.with_factors(**factors) for name, factors in points.items()}
+    if space.hubs is not None:
+        at = [name for name, factors in points.items() if factors == space.factors]
+        rows[f"{next(iter(at), space.title)}{HUBS}"] = space
     return {**rows, MEAN_OF_SCORES: mean}
 
 
@@ -104,14 +109,19 @@ def samples_of(
         Pair to metric to its samples: the value, followed by the values on resamples.
     """
     mine = {pair: table for pair, table in tables.items() if set(pair) <= set(model)}
-    rows = {m: model[m] for m in dict.fromkeys(m for pair in mine for m in pair)}
+    asks = getattr(model, "queries", model)
+    needed = dict.fromkeys(m for pair in mine for m in pair)
+    rows = {m: model[m] for m in needed}
+    queries = rows if asks is model else {m: asks[m] for m in needed}
     found = {}
     for pair, table in mine.items():
-        sides, names = (rows[pair[0]], rows[pair[1]], table), metrics[pair]
+        left, right = pair
+        asking = queries[left], queries[right]
+        sides, names = (rows[left], rows[right], table), metrics[pair]
         if CLASS in pair:
-            found[pair] = class_samples(*sides, names, bootstrap, memory)
+            found[pair] = class_samples(asking[0], *sides[1:], names, bootstrap, memory)
         else:
-            found[pair] = retrieval_samples(*sides, pair, names, bootstrap, memory)
+            found[pair] = retrieval_samples(*sides, pair, names, bootstrap, memory, asking)
     return found
 
 
@@ -176,6 +186,7 @@ def evaluate(
     points: Mapping[str, Factors] | None = None,
     metrics: Sequence[str] = RECALLS,
     memory: int = LIMIT,
+    beside: Mapping[str, Row] = {},
 ) -> Results:
     """Evaluate a fused space, its sources and the mean of scores on a split with pairs.
 
@@ -186,6 +197,7 @@ def evaluate(
             also evaluated uncut.
         metrics: Names of metrics; your own as module:function, see ``retrieval``.
         memory: Bytes that the evaluation may take; the figures do not depend on it.
+        beside: More rows of the table, by name.
 
     Returns:
         The figures; impossible ones (an expert on a modality that it lacks) are left out.
@@ -195,7 +207,7 @@ def evaluate(
             evaluation needs more memory.
     """
     tables = tables_for(space, banks)
-    rows = model_rows(space, space.presets if points is None else points)
+    rows = {**model_rows(space, space.presets if points is None else points), **beside}
     sources = tuple(name for name in source_rows(space) if name != MEAN_OF_SCORES)
     block, several = block_bytes(rows, banks, tables, memory), several_classes(banks)
     models = models_of(rows, banks)

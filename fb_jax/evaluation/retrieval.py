@@ -19,6 +19,9 @@ from fb_jax.evaluation.ranks import SCORE_BYTES, Positives, Ranks, positive_rank
 Samples = dict[str, Float[np.ndarray, " b"]]
 """Metric to its value, followed by its values on resamples."""
 
+Asking = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]
+"""Rows of both modalities that ask, where other rows do than those that are found."""
+
 
 def direction_positives(
     left: Float[np.ndarray, "n d"],
@@ -26,11 +29,13 @@ def direction_positives(
     pairs: Integer[np.ndarray, "p 2"],
     names: tuple[str, str] = ("left", "right"),
     memory: int = SCORE_BYTES,
+    asking: Asking | None = None,
 ) -> dict[str, Positives]:
     """Return the positives of ``left->right`` and of ``right->left``; see ``positive_ranks``."""
+    asks = asking or (left, right)
     return {
-        "->".join(names): positive_ranks(left, right, pairs, memory),
-        "->".join(reversed(names)): positive_ranks(right, left, pairs[:, ::-1], memory),
+        "->".join(names): positive_ranks(asks[0], right, pairs, memory),
+        "->".join(reversed(names)): positive_ranks(asks[1], left, pairs[:, ::-1], memory),
     }
 
 
@@ -39,9 +44,10 @@ def direction_ranks(
     right: Float[np.ndarray, "m d"],
     pairs: Integer[np.ndarray, "p 2"],
     names: tuple[str, str] = ("left", "right"),
+    asking: Asking | None = None,
 ) -> dict[str, Ranks]:
     """Return the ranks of ``left->right`` and of ``right->left``; see ``best_ranks``."""
-    found = direction_positives(left, right, pairs, names)
+    found = direction_positives(left, right, pairs, names, asking=asking)
     return {direction: positives.best for direction, positives in found.items()}
 
 
@@ -99,13 +105,14 @@ def retrieval_samples(
     metrics: Sequence[str],
     bootstrap: Bootstrap,
     memory: int = SCORE_BYTES,
+    asking: Asking | None = None,
 ) -> Samples:
     """Return the samples of each metric: the mean of both directions first; see ``retrieval``.
 
     What is resampled is groups of items that belong together, such as a recording with all its
     captions. Queries are asked as often as their group is drawn; the gallery stays.
     """
-    directions = direction_positives(left, right, pairs, names, memory)
+    directions = direction_positives(left, right, pairs, names, memory, asking)
     group = groups(dict(zip(names, (len(left), len(right)), strict=True)), {names: pairs})
     asked = [np.unique(pairs[:, side]) for side in (0, 1)]
     members = [group[name][rows] for name, rows in zip(names, asked, strict=True)]

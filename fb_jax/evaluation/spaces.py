@@ -12,14 +12,28 @@ from jaxtyping import Float32
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.banks.rows import BLOCK_ROWS
 from fb_jax.evaluation.classes import CLASS, TEXT, ClassSums, class_rows, has_prompts, prompt_table
-from fb_jax.fusion import FusedSpace, Parts, fusable, sources
+from fb_jax.fusion import FusedSpace, HubCorrection, Parts, Role, fusable, sources
 
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
 
-Row: TypeAlias = FusedSpace | str | tuple[str, ...]
-"""What a table may compare: a fused space at its factors; a native space, by name; or the mean of
-the scores of several native spaces, by their names."""
+HUBS = ", hub-corrected"
+"""How the name of a corrected row of a table ends."""
+
+PlainRow: TypeAlias = FusedSpace | str | tuple[str, ...]
+"""A fused space at its factors; a native space, by name; or the mean of the scores of several
+native spaces, by their names."""
+
+
+class Corrected(NamedTuple):
+    """A space, or a mean of scores, with a hub correction of its own."""
+
+    row: PlainRow
+    hubs: HubCorrection
+
+
+Row: TypeAlias = PlainRow | Corrected
+"""What a table may compare; a fused space with hub correction counts with it."""
 
 
 class LazySpace(Mapping[str, Any]):
@@ -27,10 +41,16 @@ class LazySpace(Mapping[str, Any]):
 
     Args:
         makers: Modality to a function that returns its rows.
+        queries: The space of rows that ask, if other rows do than those that are found.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[], np.ndarray]]) -> None:
+    def __init__(
+        self,
+        makers: Mapping[str, Callable[[], np.ndarray]],
+        queries: LazySpace | None = None,
+    ) -> None:
         self._makers = makers
+        self.queries: LazySpace = queries or self
 
     def __getitem__(self, modality: str) -> np.ndarray:
         return self._makers[modality]()
@@ -167,23 +187,51 @@ class FusedSpaces:
         return space.parts(modality, sources(space, self._banks, modality, rows))
 
 
+def _split(row: Row) -> tuple[PlainRow, HubCorrection | None]:
+    """Return a row of a table without its hub correction, and the correction."""
+    if isinstance(row, Corrected):
+        return row
+    return (row.plain, row.hubs) if isinstance(row, FusedSpace) else (row, None)
+
+
 def models_of(rows: Mapping[str, Row], banks: BankSet) -> dict[str, LazySpace]:
     """Return every row of a table as a space over a split.
 
     Spaces of the same bonds are neighbours: their parts can go when the last of them has gone. A
     native space that the banks lack has no modality, and is left out of a mean of scores.
     """
-    fused = {name: row for name, row in rows.items() if isinstance(row, FusedSpace)}
+    split = {name: _split(row) for name, row in rows.items()}
+    plain = {name: row for name, (row, _) in split.items()}
+    hubs = {name: own for name, (_, own) in split.items()}
+    fused = {name: row for name, row in plain.items() if isinstance(row, FusedSpace)}
     found: dict[str, LazySpace] = {}
     for members in _of_same_bonds(fused):
         found |= FusedSpaces(members, banks).models()
     here = {name for name, _ in banks.banks}
-    for name, row in rows.items():
+    for name, row in plain.items():
         if isinstance(row, str):
             found[name] = native_space(row, banks)
         elif isinstance(row, tuple):
             found[name] = mean_of_scores([one for one in row if one in here], banks)
-    return found
+    return {name: in_roles(one, hubs.get(name)) for name, one in found.items()}
+
+
+def in_roles(model: LazySpace, hubs: HubCorrection | None) -> LazySpace:
+    """Return a space with a hub correction: rows of items, and ``queries``; as it is without one.
+
+    Classes are not corrected.
+    """
+    if hubs is None:
+        return model
+
+    def makers(role: Role) -> dict[str, Callable[[], np.ndarray]]:
+        return {m: partial(_row_in_role, model, hubs, role, m) for m in model}
+
+    return LazySpace(makers("item"), LazySpace(makers("query")))
+
+
+def _row_in_role(model: LazySpace, hubs: HubCorrection, role: Role, modality: str) -> np.ndarray:
+    return hubs.rows(role, modality, model[modality])
 
 
 def _of_same_bonds(fused: Mapping[str, FusedSpace]) -> list[dict[str, FusedSpace]]:

@@ -4,6 +4,7 @@ from fb_jax.fusion.banks import Missing, write_fused
 from fb_jax.fusion.cut import CutSum, cut, uncut, with_basis
 from fb_jax.fusion.embedder import Embedder, ItemEncoder
 from fb_jax.fusion.factors import PRESETS, Factors
+from fb_jax.fusion.hubs import Hub, HubCorrection, Role
 from fb_jax.fusion.layout import at_digest, digest
 from fb_jax.fusion.queries import SearchedSpace
 from fb_jax.fusion.sources import by_spaces, fusable, licences_of, parts_of, sources
@@ -19,9 +20,12 @@ __all__ = [
     "Embedder",
     "Factors",
     "FusedSpace",
+    "Hub",
+    "HubCorrection",
     "ItemEncoder",
     "Missing",
     "Parts",
+    "Role",
     "SearchedSpace",
     "Stage",
     "WeightedSum",

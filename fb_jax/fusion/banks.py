@@ -53,7 +53,7 @@ def write_fused(
     progress: Progress = no_progress,
     precision: Precision = "float32",
 ) -> dict[str, int]:
-    """Fuse every item of a split, and write banks of the fused space.
+    """Fuse every item of a split, and write banks of the fused space: rows of items to be found.
 
     Items keep their rows. The manifests list the items that some expert lacks (``partial``) and
     those without a row (``missing``). An interrupted run continues after its last shard. If the
@@ -88,7 +88,7 @@ def write_fused(
     }
     with ExitStack() as stack:
         about = {m: _about(space, banks, target, groups[m], m, name, precision) for m in groups}
-        asked = {m: _writer(about[m], target, space.dim, dtype, banks) for m in groups}
+        asked = {m: _writer(about[m], target, space.role_dim, dtype, banks) for m in groups}
         writers = {m: stack.enter_context(writer) for m, writer in asked.items() if writer}
         counts = {m: len(target.items(m)) for m in groups}
         new = sum(counts[m] - writer.first - writer.rows_done for m, writer in writers.items())
@@ -159,7 +159,7 @@ def _fill(
     """Write the rows of a modality that are not there yet."""
     for start in range(writer.first + writer.rows_done, count, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, count)
-        block = np.zeros((stop - start, space.dim), np.float32)
+        block = np.zeros((stop - start, space.role_dim), np.float32)
         for group in groups:
             kept = group.rows[modality]
             first, last = np.searchsorted(kept, [start, stop]).tolist()
@@ -180,7 +180,7 @@ def _fused(
 ) -> np.ndarray:
     """Fuse a block of rows; an error says which items the rows of the block are."""
     try:
-        return space.fuse(modality, rows, precision)
+        return space.fuse(modality, rows, precision, role="item")
     except FreeBindError as error:
         raise FreeBindError(
             f"{modality} cannot be fused",

@@ -135,14 +135,14 @@ def cut(space: FusedSpace, dim: int, banks: BankSet) -> FusedSpace:
             expected=", ".join(space.spaces),
             got=", ".join(dict.fromkeys(name for name, _ in banks.banks)),
         )
-    moments = [_moment(whole, banks, modality) for modality in modalities]
+    some = banks.thinned(MAX_ROWS)
+    moments = [_moment(whole, some, modality) for modality in modalities]
     return with_basis(space, principal_axes(np.mean(moments, axis=0), dim))
 
 
 def _moment(space: FusedSpace, banks: BankSet, modality: str) -> np.ndarray:
     """Return the mean of ``x x^T`` over fused rows x of a modality."""
-    every = max(1, -(-len(banks.rows[modality]) // MAX_ROWS))
-    rows = space.fuse(modality, sources(space, banks, modality, slice(None, None, every)))
+    rows = space.fuse(modality, sources(space, banks, modality))
     return np.asarray(rows.T @ rows, np.float64) / len(rows)
 
 

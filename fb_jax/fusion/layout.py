@@ -23,12 +23,13 @@ AGAIN = "get the folder again from where it came"
 
 def digest(space: FusedSpace) -> str:
     """Return a SHA-256 of everything that a fused row depends on, except the native rows."""
-    return files.sha256_of_json([_row_identity(stage) for stage in space.stages])
+    hubs = [] if space.hubs is None else [space.hubs.identity()]
+    return files.sha256_of_json([*map(_row_identity, space.stages), *hubs])
 
 
 def at_digest(space: FusedSpace, wanted: str) -> FusedSpace | None:
     """Return a space at its own factors, or at the preset, with which it has a digest."""
-    known = (space, *map(space.at, space.presets))
+    known = (space, space.plain, *map(space.at, space.presets))
     return next((candidate for candidate in known if digest(candidate) == wanted), None)
 
 

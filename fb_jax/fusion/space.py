@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,6 +18,7 @@ from jaxtyping import Float32
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion.checks import native_rows, require_base
 from fb_jax.fusion.factors import Factors, as_text
+from fb_jax.fusion.hubs import HubCorrection, Role
 from fb_jax.fusion.stage import Parts, Stage
 from fb_jax.fusion.sums import make_stage
 from fb_jax.numerics import Precision
@@ -33,11 +34,13 @@ class FusedSpace:
         licences: Native space to the licence of its encoder, where it is known.
         encoders: Native space to the name of its encoder, where it is known: as ``--encoder`` of
             the export of banks takes it, such as ``st:sentence-transformers/clip-ViT-B-32``.
+        hubs: Hub correction at these very factors; at others there is none.
     """
 
     stages: tuple[Stage, ...]
     licences: Mapping[str, str] = field(default_factory=dict, hash=False)
     encoders: Mapping[str, str] = field(default_factory=dict, hash=False)
+    hubs: HubCorrection | None = field(default=None, hash=False)
 
     # A space knows no files: fb_jax.fusion.storage adds these two methods.
     save: ClassVar[Callable[..., None]]
@@ -64,7 +67,8 @@ class FusedSpace:
         names = (name for name, at in self.presets.items() if dict(at) == dict(self.factors))
         preset = "".join(f" (preset {name})" for name in list(names)[:1])
         factors = as_text(self.factors) + preset
-        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}"
+        hubs = "" if self.hubs is None else f"; {self.hubs}"
+        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}{hubs}"
 
     @classmethod
     def of(
@@ -89,7 +93,7 @@ class FusedSpace:
             stage = make_stage(bonds, **options).at(at)
         else:
             stage = make_stage(bonds, at, **options)
-        return replace(base, stages=(*base.stages, stage)) if base else cls((stage,))
+        return replace(base.plain, stages=(*base.stages, stage)) if base else cls((stage,))
 
     @property
     def last(self) -> Stage:
@@ -99,11 +103,19 @@ class FusedSpace:
     @property
     def base(self) -> FusedSpace | None:
         """The space of all stages but the last; None if there is only one."""
-        return replace(self, stages=self.stages[:-1]) if len(self.stages) > 1 else None
+        return replace(self, stages=self.stages[:-1], hubs=None) if self.stages[1:] else None
+
+    @property
+    def plain(self) -> FusedSpace:
+        """The space without hub correction."""
+        return self if self.hubs is None else replace(self, hubs=None)
 
     def with_last(self, stage: Stage) -> FusedSpace:
-        """Return the space with another last stage."""
-        return replace(self, stages=(*self.stages[:-1], stage))
+        """Return the space with another last stage; hub correction stays if rows stay."""
+        own = self.last
+        same = self.hubs and replace(stage, name=own.name, presets=own.presets) == own
+        kept = self.hubs if same else None
+        return replace(self, stages=(*self.stages[:-1], stage), hubs=kept)
 
     def at(self, preset: str | Factors) -> FusedSpace:
         """Return the space at a preset's factors, or at factors for all weighted modalities.
@@ -160,6 +172,11 @@ class FusedSpace:
     weighted = property(lambda self: self.last.weighted, doc="Modalities that have a factor.")
     modalities = property(lambda self: self.last.modalities, doc="Modalities of the space.")
     dim = property(lambda self: self.last.dim, doc="Dimension of the fused rows.")
+
+    @property
+    def role_dim(self) -> int:
+        """Dimension of rows in a role: with hub correction a few more than plain rows have."""
+        return self.dim if self.hubs is None else self.hubs.dim(self.dim)
 
     @property
     def dims(self) -> dict[str, int]:
@@ -228,10 +245,36 @@ class FusedSpace:
         return self.last.mix(modality, parts)
 
     def fuse(
-        self, modality: str, rows: Mapping[str, Any], precision: Precision = "float32"
+        self,
+        modality: str,
+        rows: Mapping[str, Any],
+        precision: Precision = "float32",
+        *,
+        role: Role | None = None,
     ) -> Float32[np.ndarray, "n d"]:
-        """Return fused rows ``[n, d]`` for some items of one modality; see ``parts``."""
-        return self.mix(modality, self.parts(modality, rows, precision))
+        """Return fused rows for some items of one modality; see ``parts``.
+
+        Args:
+            modality: Name of the modality.
+            rows: See ``parts``.
+            precision: See ``parts``.
+            role: "query" or "item": rows ``[n, role_dim]`` to ask with, or to be found, whose
+                cosines are the hub-corrected scores. None: plain rows ``[n, dim]``. Without hub
+                correction all three are the same.
+
+        Raises:
+            FreeBindError: See ``parts``; or there is no such role.
+        """
+        plain = self.mix(modality, self.parts(modality, rows, precision))
+        return self.in_role(role, modality, plain)
+
+    def in_role(
+        self, role: Role | None, modality: str, rows: Float32[np.ndarray, "n d"]
+    ) -> Float32[np.ndarray, "n e"]:
+        """Return plain rows of the space as rows in a role; see ``fuse``."""
+        if role not in (None, *get_args(Role)):
+            raise unknown("role", str(role), get_args(Role), self.title)
+        return rows if role is None or self.hubs is None else self.hubs.rows(role, modality, rows)
 
 
 def _hub() -> Any:

@@ -3,6 +3,7 @@
     FOLDER/space.json            stages, bonds, factors, presets, spaces, licences, digests
     FOLDER/weights.safetensors   "STAGE.EXPERT.LAYER.NAME": numbers, leading axis of members;
                                  "STAGE.basis": the directions that a direct sum is cut to
+    FOLDER/hubs-DIGEST.safetensors    references of the hub correction, if there is one
     FOLDER/README.md             the model card
 
 Files for other programs may lie beside them (``fb_jax.interop``). The folder appears complete
@@ -26,6 +27,7 @@ from fb_jax import files
 from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.files.kinds import Count, Sha256
 from fb_jax.fusion.card import MODULES_FILE, Figures, model_card
+from fb_jax.fusion.hub_files import HubsAbout, packed, read_hubs, remove_others
 from fb_jax.fusion.layout import AGAIN, StageAbout, digest, read_stage, stage_json, stage_tensors
 from fb_jax.fusion.space import FusedSpace
 
@@ -63,6 +65,7 @@ class _About:
     weights: _Content
     metrics: dict[str, Figures]
     card: _Content | None = None
+    hubs: HubsAbout | None = None
 
 
 def write_space(
@@ -137,12 +140,14 @@ def _describe(
     folder: Path, space: FusedSpace, about: dict[str, Any], contents: Mapping[str, bytes]
 ) -> None:
     """Write files and, last, the card and the description."""
-    for name, content in contents.items():
+    hubs, references = packed(space.hubs)
+    for name, content in {**contents, **references}.items():
         _put(folder / name, content)
     modules = (folder / MODULES_FILE).exists()
     card = model_card(space, about["metrics"], modules=modules).encode()
     _put(folder / CARD_FILE, card)
-    files.write_json(folder / SPACE_FILE, about | {"card": asdict(_content(card))})
+    files.write_json(folder / SPACE_FILE, about | hubs | {"card": asdict(_content(card))})
+    remove_others(folder, references)
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -176,7 +181,7 @@ def _equal(found: FusedSpace, space: FusedSpace, other_factors: bool) -> bool:
     same_stage = type(found.last) is type(space.last) and found.weighted == space.weighted
     if other_factors and same_stage:
         at = {"factors": space.factors, "presets": space.last.presets}
-        found = found.with_last(replace(found.last, **at))
+        found = replace(found.with_last(replace(found.last, **at)), hubs=space.hubs)
     return replace(found, licences=space.licences, encoders=space.encoders) == space
 
 
@@ -201,7 +206,7 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any]) -> dic
             }
             for name, dim in space.dims.items()
         },
-        "dim": space.dim,
+        "dim": space.role_dim,
         "presets": space.presets,
         "stages": [stage_json(stage) for stage in space.stages],
         "digest": digest(space),
@@ -238,6 +243,7 @@ def read_space(path: Path | str) -> FusedSpace:
         tuple(stages),
         {name: text for name, text in licences.items() if text != "unknown"},
         {name: space.encoder for name, space in about.spaces.items() if space.encoder},
+        read_hubs(path, about.hubs),
     )
 
 

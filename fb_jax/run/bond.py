@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 import yaml
 
 from fb_jax import files
+from fb_jax.banks import open_banks
 from fb_jax.evaluation import plot_losses
 from fb_jax.fusion import CutSum, FusedSpace, digest
 from fb_jax.projector import Bond
@@ -127,8 +129,9 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> Report:
     """
     space, config = _cut(job, FusedSpace.of(bond), reporter), job.config
     plot_losses(read_log(job.paths.bond / "metrics.jsonl"), job.paths.losses)
-    evaluation, how = job.evaluation, config.choosing
-    return report_space(space, evaluation, config.folder, reporter, config.metrics, how)
+    pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
+    options = reporter, config.metrics, config.choosing, pool
+    return report_space(space, job.evaluation, config.folder, *options)
 
 
 def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:

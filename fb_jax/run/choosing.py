@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fb_jax import files
 from fb_jax.banks import BankSet, Progress, no_progress
@@ -17,6 +17,9 @@ from fb_jax.fusion import Factors, FusedSpace
 from fb_jax.fusion.factors import as_text
 
 NONE = "none"
+Hubs = Literal["chosen", "off"]
+"""Whether a hub correction is chosen on validation pairs."""
+
 VAL, TEST = "val", "test"
 Sets = dict[str, BankSet]
 """Name of an evaluation split, or of a part of one, to its banks."""
@@ -31,12 +34,14 @@ class Choosing:
         val: Split whose pairs are used.
         fraction: Without that split: share of the items of the only split that are used instead.
         built_on: Factors at which a later stage has used the space; others are refused.
+        hubs: Whether a hub correction is chosen, too.
     """
 
     aim: str = "mean"
     val: str = VAL
     fraction: float | None = None
     built_on: Factors | None = None
+    hubs: Hubs = "off"
 
 
 @dataclass(frozen=True)

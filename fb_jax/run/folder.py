@@ -6,13 +6,14 @@ provenance.json   versions, device, data, bank fingerprints, digests of the metr
 basis.npy         directions to which a direct sum is cut; basis.json: its digest and its space
 bond/             checkpoints, metrics.jsonl, tensorboard/
 metrics.json      results
+hubs-DIGEST.safetensors    references of the hub correction, if one was chosen
 losses.png, sweep.png, queries.png
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
 from fb_jax.run.choosing import Chosen
-from fb_jax.run.metrics import read_chosen
+from fb_jax.run.metrics import read_chosen, read_correction
 from fb_jax.run.provenance import read_provenance, require_unchanged, tell_pool
 from fb_jax.training import load_bond
 from fb_jax.training.bond_folder import BOND_FILE, BondClaim
@@ -113,12 +114,13 @@ class Run:
 
     @property
     def space(self) -> FusedSpace:
-        """The fused space of its bond, cut if the run was, at the factors that were chosen.
+        """The fused space of its bond, cut if the run was, as it was chosen on validation pairs.
 
         Without chosen factors it is at the first preset that fits.
         """
-        chosen = self.chosen
-        return self._preset_space.choosing(chosen.factors) if chosen else self._preset_space
+        chosen, space = self.chosen, self._preset_space
+        at = space.choosing(chosen.factors) if chosen else space
+        return replace(at, hubs=read_correction(self.paths.metrics))
 
     @property
     def chosen(self) -> Chosen | None:

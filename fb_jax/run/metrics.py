@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import Results
-from fb_jax.fusion import FusedSpace, digest
+from fb_jax.fusion import FusedSpace, HubCorrection, digest
 from fb_jax.fusion.card import Figures
+from fb_jax.fusion.hub_files import HubsAbout, packed, read_hubs, remove_others
 from fb_jax.run.choosing import Chosen
 
 METRICS = "metrics.json"
@@ -21,8 +24,17 @@ def write_metrics(
 ) -> None:
     """Write the results of a space, at the chosen factors if there are any, and the choice."""
     figures = {name: result.to_dict() for name, result in results.items()}
-    about = {"retrieval": figures, "space": digest(space)}
-    files.write_json(folder / METRICS, about | ({"chosen": asdict(chosen)} if chosen else {}))
+    about = {"retrieval": figures, "space": digest(space.plain)}
+    about |= {"chosen": asdict(chosen)} if chosen else {}
+    hubs, references = packed(space.hubs)
+    for name, content in references.items():
+        files.write_atomic(folder / name, partial(_write, content))
+    files.write_json(folder / METRICS, about | hubs)
+    remove_others(folder, references)
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,7 @@ class _Metrics:
     retrieval: dict[str, Figures]
     space: str = ""
     chosen: Chosen | None = None
+    hubs: HubsAbout | None = None
 
 
 def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
@@ -43,6 +56,15 @@ def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
     found = files.read_json(path, _Metrics)
     _require_own(path, found, space)
     return found.retrieval
+
+
+def read_correction(path: Path) -> HubCorrection | None:
+    """Return the hub correction that ``write_metrics`` wrote; None if there is none.
+
+    Raises:
+        FreeBindError: A file is damaged or was altered.
+    """
+    return read_hubs(path.parent, files.read_json(path, _Metrics).hubs) if path.exists() else None
 
 
 def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chosen | None:
@@ -64,7 +86,7 @@ def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chose
 
 
 def _require_own(path: Path, found: _Metrics, space: FusedSpace) -> None:
-    if found.space not in ("", wanted := digest(space)):
+    if found.space not in ("", wanted := digest(space.plain)):
         raise FreeBindError(
             "these results are of another space",
             where=path,

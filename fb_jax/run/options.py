@@ -12,7 +12,7 @@ from tyro.conf import arg
 from fb_jax.evaluation import RECALLS
 from fb_jax.projector import BondKind
 from fb_jax.pseudo import Retrieval
-from fb_jax.run.choosing import Choosing
+from fb_jax.run.choosing import Choosing, Hubs
 from fb_jax.run.default import shipped, word_world
 from fb_jax.run.device import Device
 from fb_jax.training import Runtime, Training
@@ -62,6 +62,10 @@ class RunConfig:
     """Without that split: choose on this share of the items of the only evaluation split, 0.05 to
     0.95, and evaluate on the rest."""
 
+    hubs: Hubs = "off"
+    """Hub correction: items that are near to everything rank lower. chosen: for each pair of
+    modalities as validation pairs say, with the pool as its references; off: none."""
+
     dim: int | None = None
     """Dimensions to which a direct sum is cut, by a PCA of the pool. By default all."""
 
@@ -110,7 +114,7 @@ class RunConfig:
     @property
     def choosing(self) -> Choosing:
         """How factors are chosen."""
-        return Choosing(self.choose, self.val, self.val_fraction)
+        return Choosing(self.choose, self.val, self.val_fraction, hubs=self.hubs)
 
     @property
     def spaces(self) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -240,9 +241,10 @@ class _Stage:
             banks.verify()
         self._record(claim, fingerprints(evaluation))
         how = replace(config.choosing, built_on=self._built_on())
-        made = report_space(space, evaluation, folder, self.reporter, config.metrics, how)
+        how = replace(how, hubs=self.product.hubs or how.hubs)
+        pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
+        made = report_space(space, evaluation, folder, self.reporter, config.metrics, how, pool)
         figures = {name: result.to_dict() for name, result in made.results.items()}
-        pool = open_banks(config.data, config.pool, spaces=space.spaces)
-        licences = licences_of(space, pool)
+        licences = licences_of(space, pool())
         made.space.save(folder / "space", licences=licences, metrics=figures, other_factors=True)
         return made

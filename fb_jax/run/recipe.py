@@ -8,6 +8,7 @@ A YAML file names the spaces, the bond and the factors; its file name is the pro
     factors: versatile                    # a preset, or modality to weight
     dim: 192                              # of a direct sum: dimensions that are kept,
     fill: 0.05                            #   and the squared norm of a filled-in part
+    hubs: chosen                          # or off: hub correction, chosen on validation pairs
 
 or it takes a modality of another product from an encoder that was tuned into it:
 
@@ -27,6 +28,7 @@ from fb_jax.banks import require_name
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion import Factors
 from fb_jax.projector import DIRECTIONS, BondKind
+from fb_jax.run.choosing import Hubs
 
 HOME = Path(__file__).parents[1] / "products"
 """The products that come with the package; ``configs/products`` of the repository."""
@@ -45,6 +47,7 @@ class Product:
             that builds on this one takes the chosen factors.
         dim: Dimensions to which a direct sum is cut; None keeps all.
         fill: Squared norm of its filled-in parts; None takes the default.
+        hubs: Whether a hub correction is chosen; None leaves it to the options of the run.
         tuned: Modality to the native space with its rows.
         base: The product that is its unified space.
     """
@@ -56,6 +59,7 @@ class Product:
     factors: str | Factors = ""
     dim: int | None = None
     fill: float | None = None
+    hubs: Hubs | None = None
     tuned: Mapping[str, str] = field(default_factory=dict)
     base: Product | None = None
 
@@ -97,6 +101,7 @@ class _File:
     factors: str | dict[str, float] = ""  # the stage checks the ranges, and names the modality
     dim: int | None = None
     fill: float | None = None
+    hubs: Hubs | None = None
     tuned: dict[str, str] = field(default_factory=dict)
 
 

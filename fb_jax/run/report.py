@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_swe
 from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.models import can_evaluate
 from fb_jax.evaluation.queries import changed_queries
+from fb_jax.evaluation.spaces import Row
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
 from fb_jax.fusion.factors import CHOSEN, as_text
 from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
+from fb_jax.run.hubs import OFF, hub_corrected
 from fb_jax.run.metrics import write_metrics
 from fb_jax.run.reporter import Reporter
 
@@ -70,6 +72,7 @@ def report_space(
     reporter: Reporter,
     metrics: Sequence[str] = RECALLS,
     how: Choosing = Choosing(),  # noqa: B008  (frozen)
+    pool: Callable[[], BankSet] | None = None,
 ) -> Report:
     """Choose factors on validation, evaluate on every split; write ``metrics.json`` and a picture.
 
@@ -80,6 +83,7 @@ def report_space(
         reporter: Shows progress.
         metrics: Names of metrics.
         how: How to choose. Without validation pairs the space keeps its factors, with a notice.
+        pool: Opens all native spaces over the pool, for a hub correction.
     """
     sets, val, split = parted(evaluation, how)
     points, chosen, swept = points_for(space), None, None
@@ -91,7 +95,11 @@ def report_space(
     elif sets:
         _tell_preset(space, how, sets)
     require_built_on(space, how)
-    results = _evaluated(space, sets, points, reporter, metrics)
+    beside: Mapping[str, Row] = {}
+    if how.hubs != OFF and pool is not None:
+        with reporter.task(f"hub correction of {space.title}", 0):
+            space, beside = hub_corrected(space, pool, sets.get(val))
+    results = _evaluated(space, sets, points, reporter, metrics, beside)
     write_metrics(folder, space, results, chosen)
     _remove_pictures(folder)
     if swept is not None:
@@ -107,12 +115,13 @@ def _evaluated(
     points: Mapping[str, Factors],
     reporter: Reporter,
     metrics: Sequence[str],
+    beside: Mapping[str, Row],
 ) -> dict[str, Results]:
     results = {}
     with reporter.task(f"evaluation of {space.title}", len(sets)) as advance:
         advance(0)
         for name, banks in sets.items():
-            results[name] = evaluate(space, banks, points, metrics)
+            results[name] = evaluate(space, banks, points, metrics, beside=beside)
             advance(1)
     return results
 

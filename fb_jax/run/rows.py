@@ -28,7 +28,8 @@ def write_rows(space: FusedSpace, config: RunConfig, reporter: Reporter) -> Path
     with reporter.task(f"rows of {space.name}", rows) as advance:
         for name, banks in sets.items():
             # The next stage trains on rows that know every expert.
-            write_fused(space, banks, root, space.name, missing="leave-out", progress=advance)
+            own = space.plain, banks, root, space.name
+            write_fused(*own, missing="leave-out", progress=advance)
             _link(split[name], Split(root / name))
     return root
 
