@@ -15,10 +15,13 @@ from fb_jax.errors import notice_once
 from fb_jax.evaluation.classes import CLASS
 from fb_jax.evaluation.models import Tables, pair_tables
 from fb_jax.evaluation.ranks import SCORE_BYTES
-from fb_jax.evaluation.spaces import HUBS, Corrected, PlainRow, Space, models_of
+from fb_jax.evaluation.spaces import HUBS, Corrected, PlainRow, models_of
 from fb_jax.fusion import FusedSpace, Hub, HubCorrection
 from fb_jax.fusion.hubs import FEW, TOO_FEW, highest_scores
 from fb_jax.numerics import matmul
+
+Rows = Mapping[str, Float32[np.ndarray, "_ d"]]
+"""Modality to plain rows of one model; modalities may differ in their number."""
 
 REFERENCES = 1 << 14
 """Maximum number of references of a modality: evenly spaced items of the pool."""
@@ -51,7 +54,7 @@ def fit_hubs(rows: Mapping[str, PlainRow], pool: BankSet, val: BankSet) -> dict[
     return found
 
 
-def fit(references: Space, val: Space, tables: Tables) -> HubCorrection | None:
+def fit(references: Rows, val: Rows, tables: Tables) -> HubCorrection | None:
     """Fit the correction of one model; see ``fit_hubs``.
 
     Args:

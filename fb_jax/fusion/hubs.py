@@ -73,7 +73,7 @@ class HubCorrection:
     """
 
     pairs: Mapping[tuple[str, str], Hub]
-    references: Mapping[str, Float32[np.ndarray, "r d"]] = field(repr=False)
+    references: Mapping[str, Float32[np.ndarray, "_ d"]] = field(repr=False)
 
     def __eq__(self, other: object) -> bool:
         return (
