@@ -165,9 +165,11 @@ def _bond(bond: Bond) -> str:
     if direction.new:
         what = f"{' and '.join(ends.values())} are projected into a new space, each"
     own = "" if spec.pipeline == "freebind" else f"{spec.pipeline} "
+    origin = f", distilled from the mixture in {spec.distilled}" if spec.distilled else ""
     return (
         f"- {bond.kind}: {what} by {len(bond.members)} {own}projector{'s'[len(bond.members) < 2 :]}"
         f" of hidden width {spec.hidden}, trained on {', '.join(map(subset_name, bond.members))}"
+        f"{origin}"
     )
 
 

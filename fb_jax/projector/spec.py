@@ -83,6 +83,8 @@ class BondSpec:
         hidden: Width of the projectors.
         pipeline: What the projectors are.
         lacking: Modalities of the expert that the unified space lacks.
+        distilled: Digest of the fused space whose mixture its one projector was trained to replace;
+            "" if it was trained on pseudo pairs.
     """
 
     kind: BondKind
@@ -96,6 +98,7 @@ class BondSpec:
     hidden: Width = 2048
     pipeline: PipelineName = "freebind"
     lacking: tuple[str, ...] = ()
+    distilled: str = ""
 
     @classmethod
     def between(
@@ -220,7 +223,7 @@ class BondSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as JSON types; what earlier versions did not know is left out."""
-        later = {"pipeline": "freebind", "lacking": ()}
+        later = {"pipeline": "freebind", "lacking": (), "distilled": ""}
         return {name: x for name, x in asdict(self).items() if later.get(name, ...) != x}
 
     @classmethod

@@ -1,0 +1,146 @@
+"""Distilling a fused space: every mixture replaced by one projector [O]; equation (D1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32
+
+from fb_jax.banks import BankSet, unit_rows
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import Results, evaluate
+from fb_jax.fusion import FusedSpace, Stage, digest, fusable, sources
+from fb_jax.projector import Bond
+from fb_jax.run.reporter import Reporter, Silent
+from fb_jax.training.distillation import Distilling, distil_bond
+
+LOSS_METRICS = ("R@1", "R@5")
+BEFORE = "before distilling"
+
+
+def distil(
+    space: FusedSpace,
+    pool: BankSet,
+    how: Distilling | None = None,
+    reporter: Reporter | None = None,
+) -> FusedSpace:
+    """Return a fused space in which one projector stands for every mixture.
+
+    Stages are distilled in order. A projector of a later stage sees the rows of the distilled
+    stages before it; its targets are what the mixture makes of the exact rows. Factors, presets,
+    fills and the basis of a cut stay.
+
+    Args:
+        space: The fused space. Bonds that have one projector already stay as they are.
+        pool: All its native spaces over the split that it was trained on; no pairs are needed.
+        how: Settings.
+        reporter: Shows progress.
+
+    Returns:
+        The space, of the same name. ``BondSpec.distilled`` of its bonds is the digest of ``space``.
+
+    Raises:
+        FreeBindError: No bond has several projectors, or the pool lacks rows that go through them.
+    """
+    _require_mixtures(space)
+    work = _Work(pool, how or Distilling(), digest(space), reporter or Silent())
+    made = space
+    for number, stage in enumerate(space.stages):
+        bonds = [work.bond(bond, number, space, made) for bond in stage.bonds]
+        own = replace(stage, bonds=tuple(bonds))
+        made = replace(made, stages=(*made.stages[:number], own, *made.stages[number + 1 :]))
+    return made
+
+
+def compare_distilled(
+    space: FusedSpace, distilled: FusedSpace, evaluation: Mapping[str, BankSet]
+) -> dict[str, Results]:
+    """Return the figures of a space before and after distilling, at its factors, by split.
+
+    Args:
+        space: The space with mixtures.
+        distilled: The space that ``distil`` returned.
+        evaluation: Split to banks of all native spaces, with pairs.
+    """
+    points = {BEFORE: space.factors}, {distilled.title: distilled.factors}
+    found = {}
+    for split, banks in evaluation.items():
+        before = evaluate(space, banks, points[0], LOSS_METRICS)
+        after = evaluate(distilled, banks, points[1], LOSS_METRICS)
+        found[split] = replace(after, figures={**before.figures, **after.figures})
+    return found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all bonds of a space are distilled with."""
+
+    pool: BankSet
+    how: Distilling
+    origin: str
+    reporter: Reporter
+
+    def bond(self, bond: Bond, number: int, space: FusedSpace, made: FusedSpace) -> Bond:
+        """Return the bond of one projector for a bond of a stage; made: distilled so far."""
+        if len(bond.members) == 1:
+            return bond
+        modalities = self._require_rows(bond, number, space)
+        rows = np.concatenate([self._rows(bond, number, made, m) for m in modalities])
+        exact = np.concatenate([self._rows(bond, number, space, m) for m in modalities])
+        steps = len(self.how.schedule(len(rows)))
+        with self.reporter.task(f"distilling {bond.expert}", steps) as advance:
+            return distil_bond(bond, rows, bond.project(exact), self.how, self.origin, advance)
+
+    def _rows(
+        self, bond: Bond, number: int, space: FusedSpace, modality: str
+    ) -> Float32[np.ndarray, "n d"]:
+        """Return the unit rows of a modality that go through the projectors of a stage's bond."""
+        some = slice(None, None, -(-len(self.pool.rows[modality]) // self.how.most_rows))
+        if number and bond.direction.source == "unified":
+            base = replace(space, stages=space.stages[:number])
+            return unit_rows(base.fuse(modality, sources(base, self.pool, modality, some)))
+        name = bond.unified if bond.direction.source == "unified" else bond.expert
+        return unit_rows(self.pool[name, modality][some])
+
+    def _require_rows(self, bond: Bond, number: int, space: FusedSpace) -> list[str]:
+        """Return the modalities that go through the projectors of a stage's bond.
+
+        Raises:
+            FreeBindError: The pool lacks a native space of one of them.
+        """
+        passing = list(_passing(bond, space.stages[number:]))
+        here = fusable(space, self.pool)
+        if lacking := [m for m in passing if m not in here]:
+            raise FreeBindError(
+                "the pool lacks rows that go through these projectors",
+                where=f"{bond.kind} of {bond.expert} and {bond.unified}",
+                expected="; ".join(f"{m} of {', '.join(space.spaces_of(m))}" for m in lacking),
+                got=", ".join("/".join(key) for key in self.pool.banks),
+            )
+        return passing
+
+
+def _passing(bond: Bond, stages: tuple[Stage, ...]) -> Iterator[str]:
+    """Yield the modalities that go through a bond of the first of some stages.
+
+    Those that tuned rows replace here or later do not.
+    """
+    side = bond.direction.source
+    tuned = {modality for stage in stages for modality in stage.tuned_rows}
+    own = bond.spec.unified_modalities if side == "unified" else bond.shared
+    yield from (m for m in own if m not in tuned)
+
+
+def _require_mixtures(space: FusedSpace) -> None:
+    bonds = [bond for stage in space.stages for bond in stage.bonds]
+    if all(len(bond.members) == 1 for bond in bonds):
+        raise FreeBindError(
+            "nothing to distil: every bond has one projector already",
+            where=space.title,
+            expected="a mixture of several projectors, as combinations, displacements and direct"
+            " sums have",
+            got="; ".join(f"{bond.kind} of {bond.expert} and {bond.unified}" for bond in bonds),
+            fix="leave out --distil",
+        )
