@@ -25,8 +25,8 @@ from fb_jax.evaluation import retrieval
 from fb_jax.evaluation.models import fused_rows, tables_for
 from fb_jax.fusion import FusedSpace, fusable
 from fb_jax.projector import Bond
-from fb_jax.run.distil import distil
-from fb_jax.training.distillation import Distilling
+from fb_jax.run import distil
+from fb_jax.training import Distilling
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from fb_jax.projector import Bond
     from fb_jax.pseudo import PairSet, PairSpec, Retrieval, build_pairs
     from fb_jax.run import word_world
+    from fb_jax.run.distil import distil
     from fb_jax.run.fit import fit
-    from fb_jax.training import Runtime, Training, load_bond, train_bond
+    from fb_jax.training import Distilling, Runtime, Training, load_bond, train_bond
 
 _HOMES = {
     "banks": ("BankSet", "open_banks", "write_synthetic"),
@@ -39,13 +40,14 @@ _HOMES = {
     "importing": ("import_bank",),
     "projector": ("Bond",),
     "pseudo": ("PairSet", "PairSpec", "Retrieval", "build_pairs"),
-    "run": ("fit", "word_world"),
-    "training": ("Runtime", "Training", "load_bond", "train_bond"),
+    "run": ("distil", "fit", "word_world"),
+    "training": ("Distilling", "Runtime", "Training", "load_bond", "train_bond"),
 }
 
 __all__ = [
     "BankSet",
     "Bond",
+    "Distilling",
     "Embedder",
     "FreeBindError",
     "FusedSpace",
@@ -57,6 +59,7 @@ __all__ = [
     "Runtime",
     "Training",
     "build_pairs",
+    "distil",
     "evaluate",
     "fit",
     "import_bank",

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from fb_jax.banks import BankSet, Encoder, open_banks
+from fb_jax.banks import Encoder
 from fb_jax.cli.device import on_device
+from fb_jax.cli.distilling import distilled, distilling_with
 from fb_jax.cli.factors import ExpertFactors
-from fb_jax.cli.tables import show_results
-from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
-from fb_jax.fusion.card import Figures
-from fb_jax.run import Run, evaluation_banks
-from fb_jax.run.distil import compare_distilled, distil
+from fb_jax.run import Run
+from fb_jax.run.folder import open_pool
 from fb_jax.run.metrics import read_figures
-from fb_jax.training.distillation import Distilling
 
 Licences = Annotated[dict[str, str], arg(metavar="SPACE LICENCE ...")]
 
@@ -34,9 +31,9 @@ def export_space(
     preset: str | None = None,
     name: str = "",
     dim: int | None = None,
-    licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
     distil: bool = False,
     distil_steps: int | None = None,
+    licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
 ) -> None:
     """Write the fused space of one or several runs as one folder; FusedSpace.load reads it.
 
@@ -51,12 +48,12 @@ def export_space(
         preset: Factors by name; by default the first that fits the experts.
         name: Name of the space; by default UNIFIED+EXPERT+...
         dim: Cut a direct sum to this many dimensions, by a PCA of the runs' pool at these factors.
-        licence: Licences that the runs' banks do not record.
-        distil: Replace every mixture by one projector that is trained on the runs' pool to give the
-            mixture's output; print what that loses in retrieval (docs/distilling.md).
+        distil: Replace every mixture by one projector, trained on the runs' pool to give the
+            mixture's output, and print what that loses in retrieval (docs/distilling.md).
         distil_steps: Steps of training each such projector; by default 2000.
+        licence: Licences that the runs' banks do not record.
     """
-    how = _distilling(distil, distil_steps)
+    distilling = distilling_with(distil, distil_steps)
     runs = [Run(folder) for folder in run]
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
@@ -67,46 +64,14 @@ def export_space(
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
     space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
     if dim is not None:
-        space = cut(space, dim, _pool(runs, space))
+        space = cut(space, dim, open_pool(runs, space))
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
-    if how is not None:
-        space, metrics = _distilled(space.named(name), runs, how)
+    if distilling:
+        space, metrics = distilled(space.named(name), runs, distilling)
     space.save(out, name, licences={**_licences(space, encoders), **licence}, metrics=metrics)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")
-
-
-def _distilling(distil: bool, steps: int | None) -> Distilling | None:
-    """Return the settings of distilling; None if nothing is distilled."""
-    if steps is not None and not distil:
-        raise FreeBindError("--distil-steps is of no use without --distil", got=steps)
-    known = {} if steps is None else {"steps": steps}
-    return Distilling(**known) if distil else None
-
-
-def _pool(runs: Sequence[Run], space: FusedSpace) -> BankSet:
-    """Return the native spaces of a space over the pool of some runs, verified."""
-    for one in runs:
-        one.open_banks(one.pool)  # verified, and as the run recorded them
-    pool = open_banks(runs[0].data, runs[0].pool, spaces=space.spaces)
-    pool.verify()
-    return pool
-
-
-def _distilled(
-    space: FusedSpace, runs: Sequence[Run], how: Distilling
-) -> tuple[FusedSpace, dict[str, Figures]]:
-    """Return a space with one projector for every mixture, and its figures beside those before."""
-    evaluation = evaluation_banks(space, runs[0].data, runs[0].pool)
-    for banks in evaluation.values():
-        banks.verify()
-    made = distil(space, _pool(runs, space), how, ConsoleReporter())
-    results = compare_distilled(space, made, evaluation)
-    show_results(results, made.title)
-    if not results:
-        print("no split with pairs is known, so nothing shows what distilling loses")
-    return made, {split: result.to_dict() for split, result in results.items()}
 
 
 def _fitting_base(base: FusedSpace, unified: str, encoders: Mapping[str, Encoder]) -> FusedSpace:

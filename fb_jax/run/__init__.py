@@ -5,6 +5,7 @@ from fb_jax.run.checks import Job, preflight
 from fb_jax.run.default import word_world
 from fb_jax.run.describe import describe, introduce
 from fb_jax.run.device import Device, computing_on, select_device
+from fb_jax.run.distil import distil
 from fb_jax.run.fit import fit
 from fb_jax.run.folder import Run
 from fb_jax.run.options import RunConfig
@@ -25,6 +26,7 @@ __all__ = [
     "bond_runs",
     "computing_on",
     "describe",
+    "distil",
     "evaluation_banks",
     "fit",
     "introduce",

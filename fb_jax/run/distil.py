@@ -83,15 +83,24 @@ class _Work:
     reporter: Reporter
 
     def bond(self, bond: Bond, number: int, space: FusedSpace, made: FusedSpace) -> Bond:
-        """Return the bond of one projector for a bond of a stage; made: distilled so far."""
+        """Return a bond of one projector for a bond of a stage.
+
+        Args:
+            bond: The mixture.
+            number: Number of its stage, from 0.
+            space: The space with mixtures.
+            made: The space whose stages before this one are distilled.
+        """
         if len(bond.members) == 1:
             return bond
         modalities = self._require_rows(bond, number, space)
-        rows = np.concatenate([self._rows(bond, number, made, m) for m in modalities])
-        exact = np.concatenate([self._rows(bond, number, space, m) for m in modalities])
+        every = lambda of: np.concatenate(  # noqa: E731
+            [self._rows(bond, number, of, m) for m in modalities]
+        )
+        rows, targets = every(made), bond.project(every(space))
         steps = len(self.how.schedule(len(rows)))
         with self.reporter.task(f"distilling {bond.expert}", steps) as advance:
-            return distil_bond(bond, rows, bond.project(exact), self.how, self.origin, advance)
+            return distil_bond(bond, rows, targets, self.how, self.origin, advance)
 
     def _rows(
         self, bond: Bond, number: int, space: FusedSpace, modality: str

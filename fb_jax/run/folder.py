@@ -12,7 +12,7 @@ losses.png, sweep.png, queries.png
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -200,3 +200,16 @@ class Run:
     ) -> Results:
         """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``."""
         return evaluate(self.space, self.open_banks(split, data), points)
+
+
+def open_pool(runs: Sequence[Run], space: FusedSpace) -> BankSet:
+    """Open all native spaces of a space over the pool of its runs, verified.
+
+    Raises:
+        FreeBindError: Banks are damaged or are not the ones that a run recorded.
+    """
+    for run in runs:
+        run.open_banks(run.pool)
+    pool = open_banks(runs[0].data, runs[0].pool, spaces=space.spaces)
+    pool.verify()
+    return pool

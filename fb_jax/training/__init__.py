@@ -1,6 +1,7 @@
 """Training a bond: losses, lanes of members, batches, checkpoints, loggers, the loop."""
 
 from fb_jax.training.bond_folder import is_trained, load_bond
+from fb_jax.training.distillation import Distilling
 from fb_jax.training.log import Logger, read_log, require_loggers
 from fb_jax.training.loop import StepProgress
 from fb_jax.training.loss import TEMPERATURE, Loss, bond_loss, info_nce
@@ -10,6 +11,7 @@ from fb_jax.training.train import describe_bond, train_bond
 
 __all__ = [
     "TEMPERATURE",
+    "Distilling",
     "Logger",
     "Loss",
     "Runtime",

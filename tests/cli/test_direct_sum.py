@@ -55,6 +55,12 @@ def test_a_direct_sum_is_trained_cut_evaluated_and_fused(must, data, tmp_path):
     assert open_banks("made", "val", spaces=["sum"]).dim("sum") == 40
     must(freebind, "export-space", "--run", run, "--out", "kept")
     assert FusedSpace.load("kept") == replace(Run(run).space, licences=LICENCES).named(TITLE)
+    distil = ["--distil", "--distil-steps", 10, "--out", "distilled"]
+    told = must(freebind, "export-space", "--run", run, *distil)
+    assert "before distilling, 40 dimensions" in told
+    last = FusedSpace.load("distilled").last
+    np.testing.assert_array_equal(last.basis, FusedSpace.load("kept").last.basis)
+    assert [len(bond.members) for bond in last.bonds] == [1]
 
     must(freebind, "train", "--data", data, *QUICK)  # uncut again
     assert "equal, 40 dimensions" not in (run / "metrics.json").read_text()

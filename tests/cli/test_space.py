@@ -137,14 +137,14 @@ DISTIL = ("--distil", "--distil-steps", 20, "--out", "kept")
 def test_a_distilled_space_is_exported_with_what_it_loses(invoke, export, run_folder, contents):
     done = export("--run", run_folder, "--name", "mine", *DISTIL)
     assert (done.status, done.err) == (0, "")
-    assert "distilling clap_general: 24 done" in done.out
+    assert "distilling clap_general: 20 done" in done.out  # 240 rows, fewer than a batch
     assert "before distilling" in done.out
     run, space = Run(run_folder), FusedSpace.load("kept")
     (bond,) = space.last.bonds
     assert (len(bond.members), bond.spec.distilled) == (1, digest(run.space))
     assert (space.factors, space.presets) == (run.space.factors, run.space.presets)
     figures = read_metrics("kept")
-    assert list(figures) == ["val", "test"]
+    assert set(figures) == {"val", "test"}
     banks = open_banks(run.data, "val", spaces=NATIVE)
     for name, own in (("before distilling", run.space), ("mine", space)):
         wanted = evaluate(own, banks, {"own": own.factors}, ("R@1", "R@5"))["own"]
@@ -160,18 +160,3 @@ def test_a_distilled_space_is_exported_with_what_it_loses(invoke, export, run_fo
 def test_steps_of_distilling_need_it(export, run_folder):
     done = export("--run", run_folder, *DISTIL[1:])
     assert (done.status, "--distil-steps is of no use without --distil" in done.err) == (2, True)
-
-
-def test_a_distilled_direct_sum_keeps_its_basis(export, run_folder, python, root, tmp_path):
-    options = ["--bond", "direct_sum", "--data", root, "--out", "sum", "--config", "sum.yaml"]
-    (tmp_path / "sum.yaml").write_text(
-        "store: pairs\ntraining: {batch: 10, epochs: 1, hidden: 32}\n"
-    )
-    assert python("train.py", *options, cwd=tmp_path).returncode == 0
-    export("--run", "sum", "--dim", 40, "--out", "whole")
-    done = export("--run", "sum", "--dim", 40, *DISTIL)
-    assert (done.status, done.err) == (0, "")
-    assert "before distilling, 40 dimensions" in done.out
-    whole, made = FusedSpace.load("whole"), FusedSpace.load("kept")
-    np.testing.assert_array_equal(made.last.basis, whole.last.basis)
-    assert [len(bond.members) for bond in made.last.bonds] == [1]

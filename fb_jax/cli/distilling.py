@@ -1,0 +1,43 @@
+"""``freebind export-space --distil``: one projector for every mixture, and what that loses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fb_jax.cli.tables import show_results
+from fb_jax.console import ConsoleReporter
+from fb_jax.errors import FreeBindError
+from fb_jax.fusion import FusedSpace
+from fb_jax.run import Run, evaluation_banks
+from fb_jax.run.distil import compare_distilled, distil
+from fb_jax.run.folder import open_pool
+from fb_jax.training import Distilling
+
+
+def distilling_with(distil: bool, steps: int | None) -> Distilling | None:
+    """Return the settings that the options ask for; None if nothing is distilled."""
+    if steps is not None and not distil:
+        raise FreeBindError("--distil-steps is of no use without --distil", got=steps)
+    if not distil:
+        return None
+    return Distilling() if steps is None else Distilling(steps)
+
+
+def distilled(
+    space: FusedSpace, runs: Sequence[Run], how: Distilling
+) -> tuple[FusedSpace, dict[str, Any]]:
+    """Return a space with one projector for every mixture, and its figures beside those before.
+
+    The figures (split to model to pair to metric) are printed. Without pairs there are none, and a
+    line says so.
+    """
+    evaluation = evaluation_banks(space, runs[0].data, runs[0].pool)
+    for banks in evaluation.values():
+        banks.verify()
+    made = distil(space, open_pool(runs, space), how, ConsoleReporter())
+    results = compare_distilled(space, made, evaluation)
+    show_results(results, made.title)
+    if not results:
+        print("no split with pairs is known, so nothing shows what distilling loses")
+    return made, {split: result.to_dict() for split, result in results.items()}
