@@ -2,28 +2,29 @@
 
 The first table has R@1 on val at the factors of a stored space: with its mixtures; with one member
 of each, trained on all pairs; and distilled. ``cosine`` is the mean over the pool's rows of the
-cosine between a projector's and the mixture's output, of the bond where it is least. The second
-table has the time in which the rows of a modality are fused, side by side.
+cosine between a projector's and the mixture's output, of the bond where it is least. Then the CPU
+time of seven projectors and of one, at the widths of the published weights and of the word world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Annotated
 
+import numpy as np
 import tyro
+from inference import MEMBERS, Sizes, folded_members, random_mixture
 from rich.console import Console
 from rich.table import Table
-from timing import Contender, matmuls, seconds, show
+from timing import Contender, matmuls, wait
 
-from fb_jax.banks import BankSet, open_banks
+from fb_jax.banks import BankSet, open_banks, unit_rows
 from fb_jax.evaluation import retrieval
 from fb_jax.evaluation.models import fused_rows, tables_for
-from fb_jax.fusion import FusedSpace, fusable
+from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond
 from fb_jax.run import distil
 from fb_jax.training import Distilling
@@ -35,8 +36,7 @@ class Options:
     data: Path
     steps: tuple[int, ...] = (Distilling.steps,)
     learning_rate: float = Distilling.learning_rate
-    rows: int = 4096
-    rounds: int = 5
+    rounds: int = 25
 
 
 def largest(bond: Bond) -> Bond:
@@ -68,37 +68,34 @@ def cosines(space: FusedSpace, other: FusedSpace, pool: BankSet) -> Iterator[flo
                 yield float((old.project(x) * new.project(x)).sum(axis=1).mean())
 
 
-def operations(space: FusedSpace, modality: str, rows: int) -> float:
-    """Return the operations of the matrix products that a modality goes through."""
-    total = 0.0
-    for bond in (bond for stage in space.stages for bond in stage.bonds):
-        side, spec = bond.direction.source, bond.spec
-        own = spec.unified_modalities if side == "unified" else spec.shared
-        filled = spec.direction.direct and modality in spec.shared
-        if modality in own and not filled:
-            total += 2.0 * rows * spec.hidden * (spec.dim_in + spec.dim_out) * len(spec.members)
-    return total
+def cpu_seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float]:
+    """Return the median CPU time of each contender, which other processes hardly change."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds + 1):
+        for name, contender in contenders.items():
+            start = process_time()
+            wait(contender())
+            taken[name].append(process_time() - start)
+    return {name: float(np.median(times[1:])) for name, times in taken.items()}
 
 
-def show_times(space: FusedSpace, made: FusedSpace, pool: BankSet, options: Options) -> None:
-    plain = matmuls(1024, "float32")
-    for modality in fusable(space, pool):
-        if not operations(space, modality, 1):
-            continue
-        here = {n: pool[n, modality][: options.rows] for n in space.spaces_of(modality)}
-        count = len(next(iter(here.values())))
-        models = {"mixtures": space, "one projector": made}
-        timed: dict[str, Contender] = {
-            name: partial(model.fuse, modality, here) for name, model in models.items()
-        }
-        times = seconds({**plain, **timed}, options.rounds)
-        work = {name: operations(model, modality, count) for name, model in models.items()}
-        show(
-            f"{modality}, {count} rows",
-            times,
-            {**dict.fromkeys(plain, 2.0 * 1024**3), **work},
-            "mixtures",
+def show_times(sizes: Sizes, rounds: int) -> None:
+    """Print the CPU time of seven projectors and of one, beside that of their products alone."""
+    x = unit_rows(np.random.default_rng(1).normal(size=(sizes.rows, sizes.dim_in)))
+    mixture = random_mixture(sizes)
+    projecting = {f"{n} projectors": folded_members(sizes, mixture, x, n) for n in (MEMBERS, 1)}
+    plain = matmuls(1024, sizes.precision)["JAX matmul"]
+    times = cpu_seconds({"matmul": plain, **projecting}, rounds)
+    rate = 2.0 * 1024**3 / times.pop("matmul")
+    for (name, taken), count in zip(times.items(), (MEMBERS, 1), strict=True):
+        floor = count * sizes.member_operations / rate
+        print(
+            f"{name}: {1000 * taken:.1f} ms, at the rate of a plain product {1000 * floor:.1f} ms"
         )
+    seven, one = times.values()
+    print(
+        f"{sizes.rows} rows, {sizes.dim_in}-{sizes.hidden}-{sizes.dim_out}: ratio {seven / one:.2f}"
+    )
 
 
 def main() -> None:
@@ -116,13 +113,13 @@ def main() -> None:
     )
     add("mixtures", space, 0)
     add("one member", one_member(space), 0)
-    made = space
     for steps in options.steps:
         start = perf_counter()
         made = distil(space, pool, Distilling(steps, learning_rate=options.learning_rate))
         add(f"distilled, {steps} steps", made, perf_counter() - start)
     Console(width=110).print(table)
-    show_times(space, made, pool, options)
+    for sizes in (Sizes(256), Sizes(1024, dim_in=128, hidden=256, dim_out=192)):
+        show_times(sizes, options.rounds)
 
 
 if __name__ == "__main__":
