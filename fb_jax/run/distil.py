@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fb_jax.banks import BankSet, unit_rows
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import FusedSpace, Stage, digest, fusable, sources
 from fb_jax.projector import Bond
@@ -30,7 +30,7 @@ def distil(
 
     Stages are distilled in order. A projector of a later stage sees the rows of the distilled
     stages before it; its targets are what the mixture makes of the exact rows. Factors, presets,
-    fills and the basis of a cut stay.
+    fills and the basis of a cut stay; hub correction, which was fitted on other rows, does not.
 
     Args:
         space: The fused space. Bonds that have one projector already stay as they are.
@@ -46,7 +46,9 @@ def distil(
     """
     _require_mixtures(space)
     work = _Work(pool, how or Distilling(), digest(space), reporter or Silent())
-    made = space
+    if space.hubs is not None:
+        notice_once(f"{space.title}: hub correction was fitted on the mixtures' rows; left out")
+    made = space = space.plain
     for number, stage in enumerate(space.stages):
         bonds = [work.bond(bond, number, space, made) for bond in stage.bonds]
         own = replace(stage, bonds=tuple(bonds))
@@ -59,6 +61,8 @@ def compare_distilled(
 ) -> dict[str, Results]:
     """Return the figures of a space before and after distilling, at its factors, by split.
 
+    Hub correction plays no part in them.
+
     Args:
         space: The space with mixtures.
         distilled: The space that ``distil`` returned.
@@ -67,7 +71,7 @@ def compare_distilled(
     points = {BEFORE: space.factors}, {distilled.title: distilled.factors}
     found = {}
     for split, banks in evaluation.items():
-        before = evaluate(space, banks, points[0], LOSS_METRICS)
+        before = evaluate(space.plain, banks, points[0], LOSS_METRICS)
         after = evaluate(distilled, banks, points[1], LOSS_METRICS)
         found[split] = replace(after, figures={**before.figures, **after.figures})
     return found
