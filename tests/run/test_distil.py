@@ -9,6 +9,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import evaluate
 from fb_jax.fusion import FusedSpace, digest
 from fb_jax.fusion.card import model_card
+from fb_jax.fusion.hubs import Hub, HubCorrection
 from fb_jax.run.distil import BEFORE, compare_distilled, distil
 from fb_jax.training.distillation import Distilling, distil_bond
 
@@ -148,3 +149,12 @@ def test_figures_before_and_after_stand_beside_the_sources():
     assert found["mine"] == after["mine"]
     assert found["clap_music"] == before["clap_music"] == after["clap_music"]
     assert set(found) == {*before, "mine"}
+
+
+def test_hub_correction_of_the_mixture_is_left_out_and_told(caplog):
+    space = SPACES["combination"]
+    x = np.eye(5, space.dim, dtype=np.float32)
+    hubs = HubCorrection({("audio", "text"): Hub(2, 0.5)}, {"audio": x, "text": x})
+    made = distil(replace(space, hubs=hubs), banks_of(space), FEW)
+    assert made.hubs is None
+    assert "hub correction was fitted on the mixtures' rows; left out" in caplog.text
