@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
@@ -14,6 +14,7 @@ from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
+from fb_jax.fusion.licences import require_permissive, warn_of_licences
 from fb_jax.run import Run
 from fb_jax.run.metrics import read_figures
 
@@ -30,6 +31,7 @@ def export_space(
     name: str = "",
     dim: int | None = None,
     licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
+    require_licence: Literal["permissive"] | None = None,
 ) -> None:
     """Write the fused space of one or several runs as one folder; FusedSpace.load reads it.
 
@@ -45,6 +47,8 @@ def export_space(
         name: Name of the space; by default UNIFIED+EXPERT+...
         dim: Cut a direct sum to this many dimensions, by a PCA of the runs' pool at these factors.
         licence: Licences that the runs' banks do not record.
+        require_licence: Refuse a space unless the licences of all its native spaces are permissive;
+            by default a line says which of them forbid commercial use or are unknown.
     """
     runs = [Run(folder) for folder in run]
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
@@ -55,6 +59,8 @@ def export_space(
     else:
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
     space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
+    licences = {**_licences(space, encoders), **licence}
+    (require_permissive if require_licence else warn_of_licences)(space.spaces, licences)
     if dim is not None:
         for one in runs:
             one.open_banks(one.pool)  # verified, and as the run recorded them
@@ -63,7 +69,7 @@ def export_space(
         space = cut(space, dim, pool)
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
-    space.save(out, name, licences={**_licences(space, encoders), **licence}, metrics=metrics)
+    space.save(out, name, licences=licences, metrics=metrics)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")
 
