@@ -62,8 +62,8 @@ class Where:
     world FOLDER/fused."""
 
     folder: Path | None = None
-    """Folder of the migration: its bond, space, figures and pictures; by default
-    runs/OLD-to-NEW."""
+    """Folder of the migration, with figures, pictures, the run of the bond, and its space in
+    FOLDER/bond or FOLDER/linear; by default runs/OLD-to-NEW."""
 
 
 @on_device
@@ -114,7 +114,7 @@ def migrate(
     maps = {kind: migrated_space(bond, name) for kind, bond in bonds.items()}
     for one in opened:
         require_same_or_none(Split(root / one), name, maps[map])
-    maps[map].save(folder / f"{map}_space", name)
+    maps[map].save(folder / map, name)
     _report(maps, ends, measured, folder)
     for banks in opened.values():
         _write(maps[map], banks, root, name, ends, dtype)
@@ -164,12 +164,12 @@ def _trained(
         bond="displacement",
         pool=pool,
         choose="none",
-        out=folder,
+        out=folder / "run",
         store=folder / "pairs",
         training=training,
         device=device,
     )
-    with files.locked(folder):
+    with files.locked(config.folder):
         return train_migration(config, ConsoleReporter())
 
 

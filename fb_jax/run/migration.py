@@ -34,6 +34,7 @@ from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond, BondSpec, End, Variables
 from fb_jax.projector.projector import BatchNorm
+from fb_jax.registry import LOSSES
 from fb_jax.run.bond import prepare
 from fb_jax.run.bond import train as train_run
 from fb_jax.run.options import RunConfig
@@ -48,8 +49,11 @@ RIDGE = 0.01
 the same figures within a point (docs/migrating.md)."""
 
 BLOCK_ROWS = 16384
+OWN_ROWS = "own_rows"
+"""Name of the loss below."""
 
 
+@LOSSES.register(OWN_ROWS)
 def to_own_rows(
     projected: Mapping[str, Float[Array, "b d"]],
     target: Mapping[str, Float[Array, "b d"]],
@@ -77,7 +81,7 @@ def to_own_rows(
     return jnp.asarray(len(cosines)) - sum(cosines)
 
 
-TRAINING = Training(loss=f"{__name__}:{to_own_rows.__name__}", epochs=20)
+TRAINING = Training(loss=OWN_ROWS, epochs=20)
 """Default settings, chosen on the word world's validation split (docs/migrating.md)."""
 
 

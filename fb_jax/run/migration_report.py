@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from fb_jax.banks import BankSet
 from fb_jax.evaluation import RECALLS, Results
 from fb_jax.evaluation.metrics import measure
+from fb_jax.evaluation.models import Tables
 from fb_jax.evaluation.plots import save_png
 from fb_jax.evaluation.ranks import positive_ranks
 from fb_jax.fusion import FusedSpace
-from fb_jax.run.migration import Ends, shared_modalities
+from fb_jax.run.migration import Ends
 
 SHARES = (0, 10, 25, 50, 75, 100)
 """Percent of the items that are embedded again."""
@@ -50,15 +51,19 @@ def migration_results(
         Model to pair to metric: the old model, every map at every share below 100 %, and the new
         model, which has embedded everything again.
     """
-    old, new = ({m: banks[name, m][:] for m in banks.modalities(name)} for name in ends)
-    shared = shared_modalities(banks, ends)
-    figures = {ends.old: _recalls({m: old[m] for m in shared}, old, banks, metrics)}
+    known = next(iter(maps.values())).modalities
+    old, new = (
+        {m: banks[name, m][:] for m in banks.modalities(name) if m in known} for name in ends
+    )
+    asking = {m: rows for m, rows in old.items() if m in new}
+    tables = _tables(banks, set(old) | set(new))
+    figures = {ends.old: _recalls(asking, old, tables, metrics)}
     for name, space in maps.items():
         moved = {m: space.fuse(m, {ends.old: rows}) for m, rows in old.items()}
         for share in SHARES[:-1]:
             mixed = {**new, **{m: _mixed(rows, new.get(m), share) for m, rows in moved.items()}}
-            figures[row_name(name, share)] = _recalls(new, mixed, banks, metrics)
-    figures[ends.new] = _recalls(new, new, banks, metrics)
+            figures[row_name(name, share)] = _recalls(new, mixed, tables, metrics)
+    figures[ends.new] = _recalls(new, new, tables, metrics)
     return Results(figures, banks.split.name, tuple(metrics), (ends.old,))
 
 
@@ -81,11 +86,11 @@ def _mixed(moved: np.ndarray, new: np.ndarray | None, share: int) -> np.ndarray:
 
 
 def _recalls(
-    queries: Rows, items: Rows, banks: BankSet, metrics: Sequence[str]
+    queries: Rows, items: Rows, tables: Tables, metrics: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Return pair to metrics: the mean of the directions that there are, then each of them."""
     found: dict[str, dict[str, float]] = {}
-    for pair, table in _tables(banks).items():
+    for pair, table in tables.items():
         ways = {pair: table, pair[::-1]: table[:, ::-1]}
         known = {way: t for way, t in ways.items() if way[0] in queries and way[1] in items}
         ranks = {
@@ -100,12 +105,13 @@ def _recalls(
     return found
 
 
-def _tables(banks: BankSet) -> dict[tuple[str, str], np.ndarray]:
-    """Return the pairs of a split; without any, every item with itself."""
-    tables = {pair: banks.pairs(*pair) for pair in banks.paired()}
+def _tables(banks: BankSet, known: Collection[str]) -> Tables:
+    """Return the pairs of a split between known modalities; without any, items with themselves."""
+    tables = {pair: banks.pairs(*pair) for pair in banks.paired() if set(pair) <= set(known)}
     if paired := {pair: table for pair, table in tables.items() if len(table)}:
         return paired
-    return {(m, m): np.repeat(np.arange(len(x))[:, None], 2, axis=1) for m, x in banks.rows.items()}
+    rows = {m: np.arange(len(banks.rows[m])) for m in known}
+    return {(m, m): np.stack([own, own], axis=1) for m, own in rows.items()}
 
 
 def summary(results: Results, name: str, ends: Ends) -> list[str]:

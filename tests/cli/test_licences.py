@@ -34,7 +34,8 @@ def test_clip_and_clap_are_one_space_of_three_modalities_under_permissive_licenc
     must, tmp_path, bond
 ):
     """The paper's bonds where no space has all modalities, from banks to search and export."""
-    made = Synthetic({"text": 83, "image": 82, "audio": 81}, {"val": 60}, DIMS, CLIP_AND_CLAP)
+    pool = {"text": 83, "image": 82, "audio": 81}
+    made = Synthetic(pool, {"val": 60}, dims=DIMS, noise=CLIP_AND_CLAP)
     write_synthetic(tmp_path / "banks", made)
     ends = ["--data", "banks", "--unified", "clip", "--expert", "clap", "--bond", bond]
     must(main, "train", *ends, *QUICK, "--out", "run")
