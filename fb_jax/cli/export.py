@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
@@ -15,6 +15,7 @@ from fb_jax.cli.distilling import distilled, distilling_with
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
+from fb_jax.fusion.licences import require_permissive, warn_of_licences
 from fb_jax.run import Run
 from fb_jax.run.folder import open_pool
 from fb_jax.run.metrics import read_figures
@@ -34,6 +35,7 @@ def export_space(
     distil: bool = False,
     distil_steps: int | None = None,
     licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
+    require_licence: Literal["permissive"] | None = None,
 ) -> None:
     """Write the fused space of one or several runs as one folder; FusedSpace.load reads it.
 
@@ -52,6 +54,8 @@ def export_space(
             mixture's output, and print what that loses in retrieval (docs/distilling.md).
         distil_steps: Steps of training each such projector; by default 2000.
         licence: Licences that the runs' banks do not record.
+        require_licence: Refuse a space unless the licences of all its native spaces are permissive;
+            by default a line says which of them forbid commercial use or are unknown.
     """
     distilling = distilling_with(distil, distil_steps)
     runs = [Run(folder) for folder in run]
@@ -63,13 +67,15 @@ def export_space(
     else:
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
     space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
+    licences = {**_licences(space, encoders), **licence}
+    (require_permissive if require_licence else warn_of_licences)(space.spaces, licences)
     if dim is not None:
         space = cut(space, dim, open_pool(runs, space))
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
     if distilling:
         space, metrics = distilled(space.named(name), runs, distilling)
-    space.save(out, name, licences={**_licences(space, encoders), **licence}, metrics=metrics)
+    space.save(out, name, licences=licences, metrics=metrics)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")
 

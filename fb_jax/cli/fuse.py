@@ -73,7 +73,7 @@ def fuse(
     opened = {part: source.open(part) for part in names}
     roots = {part: out or _beside(banks, source.folder) for part, banks in opened.items()}
     for part, root in roots.items():
-        _require_same_or_none(Split(root / part), name, fused)
+        require_same_or_none(Split(root / part), name, fused)
     for part, banks in opened.items():
         _fuse(fused, banks, Split(roots[part] / part), name, source.folder, stored)
     root = roots[names[0]]
@@ -117,7 +117,7 @@ def _beside(banks: BankSet, folder: Path) -> Path:
     return home / "fused" if shipped(root) else root
 
 
-def _require_same_or_none(split: Split, name: str, space: FusedSpace) -> None:
+def require_same_or_none(split: Split, name: str, space: FusedSpace) -> None:
     """Raise a FreeBindError if other rows have this name already."""
     for modality in split.spaces().get(name, []):
         folder = split.bank_path(name, modality)

@@ -59,6 +59,11 @@ COMMANDS = {
         "Write the fused rows of a split as banks.",
         "--run runs/word_world/imagebind-combination-clap_general --split test",
     ),
+    "migrate": Command(
+        "migrate:migrate",
+        "Turn rows of an old embedding model into rows of a new one.",
+        "--old clap_general --new clap_music --training.hidden 256 --split test",
+    ),
     "search": Command(
         "search:search",
         "Print the nearest items of a bank.",

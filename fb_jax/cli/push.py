@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from fb_jax.cli.device import on_device
 from fb_jax.cli.export import Licences
 from fb_jax.fusion import FusedSpace
+from fb_jax.fusion.licences import warn_of_licences
 from fb_jax.interop.hub import push_folder
 
 
@@ -36,6 +37,8 @@ def push(
     """
     if licence:
         FusedSpace.load(space).save(space, licences=licence)
+    fused = FusedSpace.load(space)
+    warn_of_licences(fused.spaces, fused.licences)
     address = push_folder(space, repo_id, private=not public, revision=revision, message=message)
     print(f"{address}: {space}")
     print(f"read it: FusedSpace.from_pretrained('{repo_id}')")

@@ -42,7 +42,7 @@ def by_spaces(space: FusedSpace, banks: BankSet, modality: str) -> list[BankSet]
     """
     here = [banks[name, modality] for name in space.spaces_of(modality)]
     rows = [banks.present(bank.space, modality) for bank in here]
-    every = np.arange(1 + max(present[-1] for present in rows))  # some lack the newest items
+    every = np.arange(1 + max(present.max(initial=-1) for present in rows))  # some lack the newest
     has = np.stack([np.isin(every, present) for present in rows])
     sets = np.where(has[0], (1 << np.arange(len(here))) @ has, 0)  # a bit for each space
     return [

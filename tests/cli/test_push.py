@@ -2,6 +2,7 @@ import pytest
 from made import random_product
 
 from fb_jax.cli.main import main
+from fb_jax.errors import NOTICED
 from fb_jax.fusion import FusedSpace
 from fb_jax.interop.onnx import write_onnx
 from fb_jax.interop.sentence_transformers import write_sentence_transformer
@@ -22,18 +23,22 @@ def product():
 
 @pytest.fixture
 def folder(product, tmp_path):
+    NOTICED.clear()
     product.save(tmp_path / "kept", licences=LICENCES)
     return tmp_path / "kept"
 
 
-def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(product, hub, folder, must):
+def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(
+    product, hub, folder, invoke
+):
     write_sentence_transformer(FusedSpace.load(folder), folder)
     write_onnx(product, folder / "space.onnx")
     for name in ("secret.txt", "weights.pkl", "LICENSE"):
         (folder / name).write_text("mine")
     options = ["--public", "--revision", "try", "--message", "a first one"]
-    out = must(main, "push", folder, "me/space", *options)
-    assert "FusedSpace.from_pretrained('me/space')" in out
+    done = invoke(main, "push", folder, "me/space", *options)
+    assert "FusedSpace.from_pretrained('me/space')" in done.out
+    assert "no commercial use: imagebind (CC-BY-NC-SA-4.0)" in done.err
     added = {"config_sentence_transformers.json", "modules.json"}
     code = {"fused_space.py", "fused_stages.py"}
     assert set(hub.files) == OWN | added | code | {"space.onnx", "LICENSE"}
@@ -43,7 +48,7 @@ def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(product, h
     assert "/api/models/me/space/commit/try" in hub.asked
 
 
-def test_a_folder_does_not_go_without_the_licences(product, hub, folder, invoke, must):
+def test_a_folder_does_not_go_without_the_licences(product, hub, folder, invoke):
     product.save(folder, licences={"imagebind": "MIT", "clap_music": "Unknown"})
     done = invoke(main, "push", folder, "me/space")
     assert done.status == 2
@@ -51,5 +56,5 @@ def test_a_folder_does_not_go_without_the_licences(product, hub, folder, invoke,
     assert "--licence internvl LICENCE clap_music LICENCE clap_general LICENCE" in done.err
     assert hub.asked == []
     known = [word for pair in LICENCES.items() for word in pair]
-    must(main, "push", folder, "me/space", "--licence", *known)
+    assert invoke(main, "push", folder, "me/space", "--licence", *known).status == 0
     assert FusedSpace.load(folder).licences == LICENCES

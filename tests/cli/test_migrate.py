@@ -1,0 +1,94 @@
+"""``freebind migrate``, from banks of two models to a search."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fb_jax import files
+from fb_jax.banks import Synthetic, open_banks, write_synthetic
+from fb_jax.cli.main import main
+from fb_jax.errors import NOTICED
+from fb_jax.fusion import FusedSpace
+from fb_jax.run.migration_report import SHARES
+
+NOISE = {"old": {"text": 0.3, "image": 0.3, "audio": 0.3}, "new": {"text": 0.2, "image": 0.2}}
+DIMS = {"old": 24, "new": 16}
+QUICK = ["--training.batch", 20, "--training.epochs", 2, "--training.hidden", 24]
+ENDS = ["--old", "old", "--new", "new", "--data", "mine"]
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A bank root whose split docs only the old model has embedded."""
+    NOTICED.clear()
+    pool = {"text": 83, "image": 82, "audio": 81}
+    write_synthetic(
+        tmp_path / "mine", Synthetic(pool, {"val": 40, "docs": 30}, dims=DIMS, noise=NOISE)
+    )
+    shutil.rmtree(tmp_path / "mine/docs/embeddings/new")
+    return tmp_path / "mine"
+
+
+def test_from_banks_of_two_models_to_a_search_in_the_new_space(invoke, mine):
+    asked = ["migrate", *ENDS, "--split", "docs", "val", *QUICK]
+    done = invoke(main, *asked)
+    assert done.status == 0, done.err
+    assert "audio: new lacks it, so its rows are projected" in done.err
+    assert "docs: 30 text, 0 embedded again, 30 moved" in done.out
+    assert "val: 40 text, 40 embedded again, 0 moved" in done.out
+    folder = Path("runs/old-to-new")
+    figures = files.read_json(folder / "migration.json")["recall"]["val"]
+    assert len(figures) == 2 + 2 * len(SHARES[:-1])
+    for model in ("bond, 0 % again", "linear, 50 % again"):
+        assert set(figures[model]) == {"audio-image", "audio-text", "image-text"}
+    assert figures["linear, 0 % again"]["image-text"]["R@1"] > 10  # chance: 2.5
+    assert (folder / "migration_val.png").stat().st_size > 1000
+
+    space = FusedSpace.load(folder / "bond")
+    banks = open_banks(mine, "docs", spaces=["old", "new_from_old"])
+    wanted = space.fuse("image", {"old": banks["old", "image"][:]})
+    np.testing.assert_allclose(banks["new_from_old", "image"][:], wanted, atol=1e-3)
+
+    again = invoke(main, *asked)
+    assert "training: 24 done in 0.0 s, 24 of them before" in again.out
+    assert files.read_json(folder / "migration.json")["recall"]["val"] == figures
+    queries = open_banks(mine, "val", spaces=["new"])["new", "text"][:3]
+    np.save("queries.npy", queries)
+    where = ["--root", mine, "--split", "docs", "val", "--space", "new_from_old", "--in", "audio"]
+    found = invoke(main, "search", *where, "--queries", "queries.npy", "--of", "new_from_old")
+    assert (found.status, found.err) == (0, "")
+
+
+def test_other_rows_keep_their_name(invoke, mine):
+    done = invoke(main, "migrate", *ENDS, "--split", "docs", "--name", "old", "--map", "linear")
+    assert done.status == 2
+    assert "`old` already exists, with other weights" in done.err
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--new", "none"], "space"),
+        (["--measure", "docs"], "split with rows of both models"),
+        (["--split", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_training(invoke, mine, args, text):
+    done = invoke(main, "migrate", *ENDS, *args)
+    assert done.status == 2
+    assert text in done.err
+    assert not Path("runs").exists()
+
+
+def test_one_modality_needs_the_linear_map(invoke, mine):
+    for modality in ("image", "audio"):
+        for space in ("old", "new"):
+            shutil.rmtree(mine / f"pool/embeddings/{space}/{modality}", ignore_errors=True)
+    done = invoke(main, "migrate", *ENDS)
+    assert done.status == 2
+    assert "use one linear map: --map linear" in done.err
+    done = invoke(main, "migrate", *ENDS, "--map", "linear")
+    assert done.status == 0, done.err
+    assert "text: only 83 items have rows of both models" in done.err
