@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fb_jax.cli.tables import show_results
@@ -15,13 +16,24 @@ from fb_jax.run.folder import open_pool
 from fb_jax.training import Distilling
 
 
-def distilling_with(distil: bool, steps: int | None) -> Distilling | None:
-    """Return the settings that the options ask for; None if nothing is distilled."""
-    if steps is not None and not distil:
-        raise FreeBindError("--distil-steps is of no use without --distil", got=steps)
-    if not distil:
-        return None
-    return Distilling() if steps is None else Distilling(steps)
+@dataclass(frozen=True)
+class Distil:
+    """One projector instead of seven."""
+
+    distil: bool = False
+    """Replace every mixture by one projector, trained on the runs' pool to give the mixture's
+    output, and print what that loses in retrieval (docs/distilling.md)."""
+
+    distil_steps: int | None = None
+    """Steps of training each such projector; by default 2000."""
+
+    def settings(self) -> Distilling | None:
+        """Return the settings that the options ask for; None if nothing is distilled."""
+        if self.distil_steps is not None and not self.distil:
+            raise FreeBindError("--distil-steps is of no use without --distil")
+        if not self.distil:
+            return None
+        return Distilling() if self.distil_steps is None else Distilling(self.distil_steps)
 
 
 def distilled(

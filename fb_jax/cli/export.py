@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Encoder
 from fb_jax.cli.device import on_device
-from fb_jax.cli.distilling import distilled, distilling_with
+from fb_jax.cli.distilling import Distil, distilled
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
@@ -28,12 +28,11 @@ def export_space(
     run: list[Path],
     out: Path,
     factors: OmitArgPrefixes[ExpertFactors],
+    seven: OmitArgPrefixes[Distil],
     base: Path | None = None,
     preset: str | None = None,
     name: str = "",
     dim: int | None = None,
-    distil: bool = False,
-    distil_steps: int | None = None,
     licence: Licences = {},  # noqa: B006  (tyro reads the default; nothing changes it)
     require_licence: Literal["permissive"] | None = None,
 ) -> None:
@@ -45,19 +44,17 @@ def export_space(
         out: Folder to create.
         factors: Weights of the experts, 0 to 1: sigma after combinations, lambda after a
             displacement in the paper.
+        seven: Distilling.
         base: Fused space whose rows were the runs' unified space, such as PRODUCT/space; the preset
             that they were fused at is found.
         preset: Factors by name; by default the first that fits the experts.
         name: Name of the space; by default UNIFIED+EXPERT+...
         dim: Cut a direct sum to this many dimensions, by a PCA of the runs' pool at these factors.
-        distil: Replace every mixture by one projector, trained on the runs' pool to give the
-            mixture's output, and print what that loses in retrieval (docs/distilling.md).
-        distil_steps: Steps of training each such projector; by default 2000.
         licence: Licences that the runs' banks do not record.
         require_licence: Refuse a space unless the licences of all its native spaces are permissive;
             by default a line says which of them forbid commercial use or are unknown.
     """
-    distilling = distilling_with(distil, distil_steps)
+    distilling = seven.settings()
     runs = [Run(folder) for folder in run]
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
