@@ -28,9 +28,7 @@ def folder(product, tmp_path):
     return tmp_path / "kept"
 
 
-def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(
-    product, hub, folder, invoke
-):
+def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(product, hub, folder, invoke):
     write_sentence_transformer(FusedSpace.load(folder), folder)
     write_onnx(product, folder / "space.onnx")
     for name in ("secret.txt", "weights.pkl", "LICENSE"):
