@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from fb_jax.banks import Encoder, open_banks
 from fb_jax.cli.device import on_device
 from fb_jax.cli.factors import ExpertFactors
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
 from fb_jax.run import Run
 from fb_jax.run.metrics import read_figures
@@ -51,15 +51,18 @@ def export_space(
     ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
     if len(runs) == 1:  # its stage has the factors that were chosen
         space = runs[0].space
-        space = replace(ground, stages=(*ground.stages, space.last)) if ground else space
+        if ground:
+            space = replace(ground, stages=(*ground.stages, space.last), hubs=space.hubs)
     else:
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
-    space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
+    space = factors.at(space, preset)
     if dim is not None:
         for one in runs:
             one.open_banks(one.pool)  # verified, and as the run recorded them
         pool = open_banks(runs[0].data, runs[0].pool, spaces=space.spaces)
         pool.verify()
+        if space.hubs is not None:
+            notice_once(f"{space.title}: its hub correction is for other dimensions, and left out")
         space = cut(space, dim, pool)
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None

@@ -102,10 +102,12 @@ class HubCorrection:
         """Return the dimension of rows in a role, from that of plain rows."""
         return dim + len(self.columns) + 1
 
-    @property
-    def scale(self) -> float:
-        """C sqrt(2): a score is the cosine of a query and an item, times this."""
-        return float(np.sqrt(2) * self._norm)
+    def scale(self, modality: str) -> float:
+        """Return what the cosine of a query of a modality and an item is multiplied by.
+
+        The result is the score: times C sqrt(2), or C where the modality has no column.
+        """
+        return self._norm * (2**0.5 if modality in self.columns else 1)
 
     @property
     def _norm(self) -> float:
