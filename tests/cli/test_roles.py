@@ -96,7 +96,7 @@ def test_other_work_refuses_rows_to_be_found_and_takes_plain_ones(home, space, m
     done = invoke(
         main, "diagnose", "--data", home, *SPLIT, "--unified", NAME, "--expert", "clap_general"
     )
-    assert (done.status, "only to be found" in done.err) == (2, True), done.err
+    assert (done.status, "only to be found" in done.err) == (2, True)
     assert "rows to be found, with hub correction" in must(main, "bank", "info", home)
     fuse = ["fuse", "--space", "space", "--data", home, *SPLIT, "--plain", "--name", "plain"]
     must(main, *fuse, "--dtype", "float32")
