@@ -1,8 +1,8 @@
 """A fused space as a module of sentence-transformers: torch alone, without JAX.
 
 ``fb_jax.interop.sentence_transformers`` copies this file, ``fused_stages.py`` and
-``fused_roles.py`` into the folder of a space, where they run without freebind-jax. They read the space's own files, as
-``FusedSpace.load`` does, and compute what ``FusedSpace.fuse`` computes.
+``fused_roles.py`` into the folder of a space, where they run without freebind-jax. They read the
+space's own files, as ``FusedSpace.load`` does, and compute what ``FusedSpace.fuse`` computes.
 """
 
 from __future__ import annotations
@@ -218,9 +218,9 @@ class Fused(InputModule):
             local_files_only=local_files_only,
         )
         paths = {name: find(filename=name) for name in FILES}
-        if paths[FILES[0]] is not None:
-            if hubs := json.loads(Path(paths[FILES[0]]).read_bytes()).get("hubs"):
-                paths[references_file(hubs)] = find(filename=references_file(hubs))
+        about = json.loads(Path(paths[FILES[0]]).read_bytes()) if paths[FILES[0]] else {}
+        if hubs := about.get("hubs"):
+            paths[references_file(hubs)] = find(filename=references_file(hubs))
         for name, path in paths.items():
             if path is None:
                 raise ValueError(f"no fused space: {model_name_or_path} has no {name}")

@@ -9,10 +9,10 @@
 The score is the cosine of two rows fused at any factors. A factor belongs to a modality, so a query
 finds items of one modality at a time.
 
-With hub correction (``fb_jax.fusion.hubs``) items have a column -n b_i more for each asking modality
-i, and queries 1 in their own: the score is less by b_i. b_i is that at the space's own factors, n
-the norm at them: 1 in a direct sum, sqrt(a + b c) in a weighted one. At other factors the score is
-less by about b_i.
+With hub correction (``fb_jax.fusion.hubs``) items have a column -n b_i more for each asking
+modality i, and queries 1 in their own: the score is less by b_i. b_i is that at the space's own
+factors, n the norm at them: 1 in a direct sum, sqrt(a + b c) in a weighted one, whose scores at
+other factors are less by b_i times the ratio of the norms.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import jax
 import numpy as np
@@ -61,7 +61,9 @@ def _add_outputs(graph: Graph, space: FusedSpace, modality: str) -> None:
     """Add the plain rows of a modality, and those in both roles if the space has them."""
     rows = _fused(graph, space, modality)
     graph.add_output(modality, rows, _shape(modality, space.dim))
-    for role in get_args(Role) if space.hubs is not None else ():
+    if space.hubs is None:
+        return
+    for role in get_args(Role):
         found = in_role(graph, space.hubs, role, modality, rows)
         graph.add_output(f"{modality}.{role}", found, _shape(modality, space.role_dim))
 
@@ -86,7 +88,7 @@ def _shape(modality: str, dim: int) -> list[int | str]:
 
 def _properties(space: FusedSpace) -> dict[str, str]:
     licences = {name: space.licences.get(name, "unknown") for name in space.spaces}
-    known: dict[str, Any] = {"factors": space.factors, "presets": space.presets, "licences": licences}
+    known = {"factors": space.factors, "presets": space.presets, "licences": licences}
     if space.hubs is not None:
         known["scales"] = {m: space.hubs.scale(m) for m in space.modalities}
     about = {name: json.dumps(part, ensure_ascii=False) for name, part in known.items()}

@@ -35,7 +35,7 @@ def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(product, h
     out = must(main, "push", folder, "me/space", *options)
     assert "FusedSpace.from_pretrained('me/space')" in out
     added = {"config_sentence_transformers.json", "modules.json"}
-    code = {"fused_space.py", "fused_stages.py"}
+    code = {"fused_space.py", "fused_stages.py", "fused_roles.py"}
     assert set(hub.files) == OWN | added | code | {"space.onnx", "LICENSE"}
     assert hub.repositories["me/space"]["visibility"] == "public"
     assert hub.commits[0]["summary"] == "a first one"

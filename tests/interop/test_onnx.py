@@ -145,7 +145,7 @@ def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["two stages", "cut", "cmcr"])
 def test_rows_in_both_roles_are_those_of_the_space(kind, session_of):
-    pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(50, 0.5)}  # more than there are
+    pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(50, 0.5)}  # of 30
     space = with_hubs(SPACES[kind], pairs)
     session = session_of(space)
     for modality in space.modalities:
