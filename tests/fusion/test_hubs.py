@@ -30,8 +30,8 @@ def test_an_item_near_to_every_reference_loses_to_one_that_only_the_query_is_nea
     one = HubCorrection({("audio", "text"): Hub(2, 1.0)}, {"text": references, "audio": references})
     query, items = along(0.8, 0.6), np.vstack([along(1, 0), along(0, 1)])
     assert (query @ items.T).argmax() == 0
-    scores = one.rows("query", "text", query) @ one.rows("item", "audio", items).T * one.scale("text")
-    np.testing.assert_allclose(scores, [[0.8 - 1.0, 0.6 - 0.0]], atol=1e-6)
+    cosines = one.rows("query", "text", query) @ one.rows("item", "audio", items).T
+    np.testing.assert_allclose(one.scale("text") * cosines, [[0.8 - 1.0, 0.6 - 0.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("asking", ["audio", "image", "text"])
