@@ -90,7 +90,17 @@ def test_without_the_space_there_is_no_query(invoke, home, tmp_path):
     assert invoke(main, "search", *args, "--run", "moved").status == 0
 
 
-def test_other_work_refuses_rows_to_be_found_and_takes_plain_ones(home, space, must, invoke):
+def test_an_export_says_how_to_ask(home, must, tmp_path):
+    args = ["--root", home, *SPLIT, "--space", NAME, "--to", "parquet", "--out", "exported"]
+    assert 'ask with FusedSpace.fuse(MODALITY, rows, role="query")' in must(
+        main, "bank", "export", *args
+    )
+    assert files.read_json(tmp_path / "exported/export.json")["role"] == "item"
+
+
+def test_other_work_refuses_rows_to_be_found_and_takes_plain_ones(
+    home, space, must, invoke, tmp_path
+):
     with pytest.raises(FreeBindError, match=r"only to be found(.|\n)*freebind fuse --plain"):
         open_banks(home, "test", spaces=[NAME])
     done = invoke(
@@ -103,6 +113,8 @@ def test_other_work_refuses_rows_to_be_found_and_takes_plain_ones(home, space, m
     banks = open_banks(home, "test", spaces=[*space.spaces, "plain"])
     plain = space.fuse("audio", sources(space, banks, "audio"))
     np.testing.assert_allclose(banks["plain", "audio"][:], plain, atol=1e-6)
+    about = files.read_json(tmp_path / "space/space.json")  # a tuning compares these two
+    assert about["digest"] == banks["plain", "audio"].encoder.weights_sha256
     line = ["--root", home, *SPLIT, "--space", "plain", "--in", "audio", "--like", "text"]
     assert table(must(main, "search", *line, "--row", 0))[0] == "cosine"
 
