@@ -1,8 +1,8 @@
 """A fused space as a module of sentence-transformers: torch alone, without JAX.
 
-``fb_jax.interop.sentence_transformers`` copies this file and ``fused_stages.py`` into the folder
-of a space, where they run without freebind-jax. They read the space's own files, as
-``FusedSpace.load`` does, and compute what ``FusedSpace.fuse`` computes.
+``fb_jax.interop.sentence_transformers`` copies this file, ``fused_stages.py`` and
+``fused_roles.py`` into the folder of a space, where they run without freebind-jax. They read the
+space's own files, as ``FusedSpace.load`` does, and compute what ``FusedSpace.fuse`` computes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sentence_transformers.base.modality import infer_batch_modality
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 
+from .fused_roles import ROLES, Roles, references_file
 from .fused_stages import Stage
 
 FILES = ("space.json", "weights.safetensors")
@@ -33,11 +34,15 @@ class Fused(InputModule):
     An item is ``{"text": {"SPACE": row, ...}}``, with a row of every native space that has the
     modality, or anything that the encoders take. All items of a call have one modality.
 
+    ``encode`` returns plain rows. With hub correction, ``encode_query`` returns rows that ask and
+    ``encode_document`` rows to be found, which have a few dimensions more; their cosines are what
+    ranks. Without one, and at other factors than the space's own, all three are the same.
+
     Attributes:
         forward_kwargs: ``encode(items, factors=...)`` takes a preset's name, or modality to weight.
     """
 
-    forward_kwargs = {"factors"}  # noqa: RUF012  (as sentence-transformers has it)
+    forward_kwargs = {"factors", "task"}  # noqa: RUF012  (as sentence-transformers has it)
 
     def __init__(self, files: Mapping[str, Path], encoders: Mapping[str, Any] | None) -> None:
         super().__init__()
@@ -49,6 +54,8 @@ class Fused(InputModule):
         stages = enumerate(self.space["stages"])
         tensors = load_tensors(content)
         self.stages = nn.ModuleList(Stage(about, tensors, number) for number, about in stages)
+        hubs = self.space.get("hubs")
+        self.roles = Roles(hubs, files[references_file(hubs)].read_bytes()) if hubs else None
         recorded = {name: about.get("encoder") for name, about in self.space["spaces"].items()}
         self.encoders: dict[str, Any] = {**recorded, **(encoders or {})}
 
@@ -59,7 +66,7 @@ class Fused(InputModule):
         return list(dict.fromkeys(m for bond in bonds for m in bond["modalities"]))
 
     def get_embedding_dimension(self) -> int:
-        """Return the dimension of the fused rows."""
+        """Return the dimension of the rows of ``encode``."""
         return int(self.space["dim"])
 
     def _sources(self, modality: str) -> list[str]:
@@ -110,7 +117,10 @@ class Fused(InputModule):
         return nn.functional.normalize(many / largest, dim=1).float()
 
     def forward(
-        self, features: dict[str, Any], factors: str | Mapping[str, float] | None = None
+        self,
+        features: dict[str, Any],
+        factors: str | Mapping[str, float] | None = None,
+        task: str | None = None,
     ) -> dict[str, Any]:
         """Fuse what ``preprocess`` returned, at the space's own factors or at others."""
         modality, numbers = features["modality"], next(self.parameters())
@@ -124,6 +134,9 @@ class Fused(InputModule):
         rows = native.get(stages[0]["bonds"][0]["unified"], numbers)
         for stage, weights in list(zip(self.stages, factors_of, strict=True))[start:]:
             rows = stage(modality, rows, native, weights.get(modality, 0.0))
+        own = factors_of[-1] == stages[-1]["factors"]
+        if self.roles is not None and own and task in ROLES:
+            rows = self.roles(ROLES[task], modality, rows)
         return {**features, "sentence_embedding": rows}
 
     def _factors(self, factors: str | Mapping[str, float] | None) -> dict[str, float]:
@@ -205,6 +218,9 @@ class Fused(InputModule):
             local_files_only=local_files_only,
         )
         paths = {name: find(filename=name) for name in FILES}
+        about = json.loads(Path(paths[FILES[0]]).read_bytes()) if paths[FILES[0]] else {}
+        if hubs := about.get("hubs"):
+            paths[references_file(hubs)] = find(filename=references_file(hubs))
         for name, path in paths.items():
             if path is None:
                 raise ValueError(f"no fused space: {model_name_or_path} has no {name}")

@@ -133,7 +133,7 @@ def require_fit(space: Displacement, pairs: Pairs, unified: str, dim: int) -> No
             where=pairs.images.folder,
             expected=f"rows of {space.name}, {space.digest}",
             got=pairs.images.encoder.weights_sha256,
-            fix="write them again with this space: freebind fuse --space",
+            fix="write them again with this space: freebind fuse --space --plain",
         )
     if not len(pairs):
         raise FreeBindError("no pair has a fused image", where=pairs.images.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ import jax
 import numpy as np
 
 from fb_jax.banks import Synthetic, unit_rows, write_synthetic
+from fb_jax.banks.pair_tables import pair_key
 from fb_jax.banks.synthetic import NOISE
-from fb_jax.fusion import FusedSpace, with_basis
+from fb_jax.fusion import FusedSpace, Hub, HubCorrection, with_basis
 from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables
 
 
@@ -99,6 +101,29 @@ def _every_kind_that_brings_a_modality() -> dict[str, FusedSpace]:
         ),
         "two stages, the last brings points": FusedSpace.of(extended, base=base),
     }
+
+
+AUDIO_TEXT = {("audio", "text"): Hub(3, 0.75)}
+
+
+def with_hubs(
+    space: FusedSpace, pairs: Mapping[tuple[str, str], Hub] = AUDIO_TEXT, count: int = 30
+) -> FusedSpace:
+    """Return a space with a hub correction whose references are random rows of the space."""
+    asking = sorted({modality for pair in pairs for modality in pair})
+    rows = {m: space.fuse(m, native_rows(space, m, count, seed=9)) for m in asking}
+    return replace(space, hubs=HubCorrection(pairs, rows))
+
+
+def corrected_scores(
+    space: FusedSpace, asking: str, queries: np.ndarray, find: str, items: np.ndarray
+) -> np.ndarray:
+    """Return the hub-corrected scores of plain rows, in float64 and without roles."""
+    queries, items = np.float64(queries), np.float64(items)
+    if (hub := space.hubs.pairs.get(pair_key(asking, find))) is None:
+        return queries @ items.T
+    near = np.sort(np.float64(space.hubs.references[asking]) @ items.T, axis=0)[-hub.k :]
+    return queries @ items.T - hub.alpha * near.mean(axis=0)
 
 
 def linear_bond(kind: BondKind, *maps: np.ndarray) -> Bond:

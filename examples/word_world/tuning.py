@@ -158,7 +158,8 @@ def tune(
     """
     root, space = make_pairs(folder, recipe, fresh), folder / "runs" / PRODUCT / "space"
     settings = settings or TuneSettings(batch=recipe.batch // 2)
-    write_fused(FusedSpace.load(space), open_banks(root, SPLIT, spaces=TUNE_FROM), root, PRODUCT)
+    banks = open_banks(root, SPLIT, spaces=TUNE_FROM)
+    write_fused(FusedSpace.load(space).plain, banks, root, PRODUCT)
     torch.set_num_threads(1)  # the matrices are small: two threads are slower than one
     displacement = read_displacement(space)
     pairs = open_pairs(root, SPLIT, PRODUCT, folder / "corpus/train")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -51,6 +51,8 @@ class BankAbout:
             the rows of another source.
         partial: Of a fused bank: expert to the rows of the item list that it lacks, ascending.
             They were fused from the other spaces.
+        role: "item" if the rows are only to be found, with the columns of a hub correction; empty
+            if they are plain.
     """
 
     space: str
@@ -64,12 +66,13 @@ class BankAbout:
     partial: Mapping[str, Integer[np.ndarray, " p"]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    role: Literal["", "item"] = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the manifest of a bank holds it; ``partial`` only if there is any."""
+        """Return it as the manifest of a bank holds it; ``partial``, ``role`` only if not empty."""
         about = {**asdict(self), "missing": np.sort(self.missing).tolist()}
         about["partial"] = {space: rows.tolist() for space, rows in self.partial.items()}
-        return {name: part for name, part in about.items() if name != "partial" or part}
+        return {n: part for n, part in about.items() if n not in ("partial", "role") or part}
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class _Fields:
     missing: list[Count]
     partial: dict[str, list[Count]] = field(default_factory=dict)
     made_from: str = "unknown"
+    role: Literal["", "item"] = ""
     earlier: list[Earlier] = field(default_factory=list)
 
 
@@ -130,7 +134,7 @@ class Bank:
         self.known = len(array) if known is None else known
         self.space, self.modality, self.encoder = about.space, about.modality, about.encoder
         self.items_sha256, self.missing = about.items_sha256, about.missing
-        self.partial = about.partial
+        self.partial, self.role = about.partial, about.role
 
     @classmethod
     def open(cls, folder: Path | str) -> Bank:
@@ -149,8 +153,8 @@ class Bank:
                 expected=f"missing rows in ascending order, below {len(array)}",
                 got=f"{len(missing)} missing rows up to {missing.max()}",
             )
-        plain = ("space", "modality", "encoder", "items_sha256", "made_from")
-        named = {name: getattr(fields, name) for name in plain}
+        same = ("space", "modality", "encoder", "items_sha256", "made_from", "role")
+        named = {name: getattr(fields, name) for name in same}
         partial = {space: np.asarray(rows, np.int64) for space, rows in fields.partial.items()}
         return cls(array, BankAbout(**named, missing=missing, partial=partial))
 
@@ -227,6 +231,17 @@ class Bank:
         found = {kind: np.setdiff1d(rows, self.missing) for kind, rows in found.items()}
         fix = "export these items again, or import with --bad-rows missing"
         refuse_bad_rows("a bank", self.folder, found, fix)
+
+
+def require_plain(bank: Bank) -> None:
+    """Raise a FreeBindError if the rows of a bank are only to be found."""
+    if bank.role:
+        raise FreeBindError(
+            "these rows are only to be found: a hub correction has added columns to them",
+            where=bank.folder,
+            expected="plain rows",
+            fix="write plain rows of this space: freebind fuse --plain --name ANOTHER",
+        )
 
 
 def _nearly_contiguous(rows: Integer[np.ndarray, " n"]) -> bool:

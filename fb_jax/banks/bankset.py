@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Integer
 
 from fb_jax import files
 from fb_jax.banks.arrays import MemorySplit, array_bank
-from fb_jax.banks.bank import Bank
+from fb_jax.banks.bank import Bank, require_plain
 from fb_jax.banks.items import ItemList
 from fb_jax.banks.pair_tables import Pair, pair_key
 from fb_jax.banks.roots import open_split
@@ -165,20 +165,28 @@ def _renumber(kept: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.where(kept[position] == rows, position, -1)
 
 
-def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) -> BankSet:
+def open_banks(
+    root: Path | str,
+    split: str = POOL,
+    *,
+    spaces: Iterable[str],
+    role: Literal["item"] | None = None,
+) -> BankSet:
     """Open the banks of some spaces over one split.
 
     Args:
         root: A bank root.
         split: One of its splits.
         spaces: Names of spaces.
+        role: "item" for rows to be found: of a fused space with hub correction, these are other
+            rows than plain ones. None: plain rows; banks of others are refused.
 
     Returns:
         Their banks, restricted to the rows that all the spaces have and nobody removed.
 
     Raises:
         FreeBindError: A root, split or space does not exist; banks belong to another item list;
-            a space's banks differ in dimension; no row is left.
+            a space's banks differ in dimension; they hold no plain rows; no row is left.
     """
     where = open_split(root, split)
     known = where.spaces()
@@ -187,6 +195,8 @@ def open_banks(root: Path | str, split: str = POOL, *, spaces: Iterable[str]) ->
         _require_space(where, space, known)
         for modality in known[space]:
             banks[space, modality] = bank = open_bank(where, space, modality)
+            if role is None:
+                require_plain(bank)
             if lacking := lacks(bank, where.items(modality)):
                 text = f"{bank.folder}: {lacking}; add their rows with the command that wrote it"
                 notice_once(text)

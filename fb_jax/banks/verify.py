@@ -69,6 +69,7 @@ def describe_bank(bank: Bank, split: Split | None = None) -> str:
         files.gigabytes(size),
         bank.encoder.name,
         f"licence {bank.encoder.licence}",
+        *["rows to be found, with hub correction"] * bool(bank.role),
         *_past(bank),
     ]
     if split is not None:

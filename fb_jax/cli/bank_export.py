@@ -82,7 +82,7 @@ def _rows(origin: Origin, splits: Sequence[str], modalities: Sequence[str]) -> C
             expected="--root BANK_ROOT --space NAME, or --form blocks with --run or --fused",
             fix="freebind fuse writes the fused rows of a run as a space",
         )
-    banks = {split: open_banks(root, split, spaces=[space]) for split in splits}
+    banks = {split: open_banks(root, split, spaces=[space], role="item") for split in splits}
     contents = row_contents(space, list(banks.values()), modalities)
     with ConsoleReporter().task("verify", 0) as advance:
         for gallery in contents.galleries:
@@ -110,3 +110,5 @@ def _report(contents: Contents, out: Path, exact: bool, written: bool) -> None:
     search = "exact" if exact else "approximate"
     done = "written" if written else "this very export was there already"
     print(f"{out}: {contents.dim} dimensions, inner product, {search} search; {done}")
+    if "role" in contents.made_from:
+        print('hub correction: ask with FusedSpace.fuse(MODALITY, rows, role="query")')

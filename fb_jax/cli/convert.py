@@ -46,6 +46,8 @@ def convert(
         write_onnx(fused, path)
         print(f"{path}: {fused}")
         print(f"ask for an output: {', '.join(fused.modalities)}; its inputs: MODALITY.SPACE")
+        if fused.hubs is not None:
+            print("hub correction: ask for MODALITY.query to ask with, MODALITY.item to be found")
         return
     named = of_spaces("--encoder", encoder, fused.spaces)
     encoders = {name: _located(text) for name, text in named.items()}
@@ -56,6 +58,8 @@ def convert(
         if name not in {**fused.encoders, **encoders}:
             print(f"{name}: no encoder is named, so its rows must be given")
     print(f"read it: SentenceTransformer('{folder}', trust_remote_code=True)")
+    if fused.hubs is not None:
+        print("hub correction: encode_query to ask with, encode_document to be found")
 
 
 def _located(encoder: str) -> str:

@@ -13,7 +13,7 @@ from fb_jax.banks import Encoder
 from fb_jax.cli.device import on_device
 from fb_jax.cli.distilling import Distil, distilled
 from fb_jax.cli.factors import ExpertFactors
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
 from fb_jax.fusion.licences import require_permissive, warn_of_licences
 from fb_jax.run import Run
@@ -60,13 +60,16 @@ def export_space(
     ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
     if len(runs) == 1:  # its stage has the factors that were chosen
         space = runs[0].space
-        space = replace(ground, stages=(*ground.stages, space.last)) if ground else space
+        if ground:
+            space = replace(ground, stages=(*ground.stages, space.last), hubs=space.hubs)
     else:
         space = FusedSpace.of(*(one.bond for one in runs), base=ground)
-    space = (space.at(preset) if preset else space).with_factors(**factors.chosen())
+    space = factors.at(space, preset)
     licences = {**_licences(space, encoders), **licence}
     (require_permissive if require_licence else warn_of_licences)(space.spaces, licences)
     if dim is not None:
+        if space.hubs is not None:
+            notice_once(f"{space.title}: its hub correction is for other dimensions, and left out")
         space = cut(space, dim, open_pool(runs, space))
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None

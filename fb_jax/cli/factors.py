@@ -7,6 +7,9 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from fb_jax.errors import notice_once
+from fb_jax.fusion import FusedSpace
+
 
 @dataclass(frozen=True)
 class ExpertFactors:
@@ -30,6 +33,13 @@ class ExpertFactors:
         """Return the factors that were set."""
         named = {"audio": self.audio, "image": self.image, "text": self.text}
         return self.others | {m: factor for m, factor in named.items() if factor is not None}
+
+    def at(self, space: FusedSpace, preset: str | None = None) -> FusedSpace:
+        """Return a space at a preset and these factors; a notice if that ends a hub correction."""
+        found = (space if preset is None else space.at(preset)).with_factors(**self.chosen())
+        if space.hubs is not None and found.hubs is None:
+            notice_once(f"{space.title}: no hub correction at other factors than the chosen ones")
+        return found
 
     @classmethod
     def option(cls, modality: str, symbol: str = "sigma") -> str:

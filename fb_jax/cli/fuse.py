@@ -32,6 +32,10 @@ class Stored:
     """Items that an expert lacks: unified fuses them from the unified space and the experts that
     have them, so that they can be found; leave-out gives them no row."""
 
+    plain: bool = False
+    """Leave out the hub correction of the space: rows to be found have it, but other bonds,
+    evaluation and tuning need rows without."""
+
 
 @on_device
 def fuse(
@@ -67,8 +71,7 @@ def fuse(
     source, names = source_of(run, space, data), list(dict.fromkeys(split))
     if not names:
         raise FreeBindError("there is nothing to fuse", expected="--split NAME ...")
-    fused = source.space.at(preset) if preset else source.space
-    fused = fused.with_factors(**factors.chosen())
+    fused = factors.at(source.space.plain if stored.plain else source.space, preset)
     name = name or fused.title
     opened = {part: source.open(part) for part in names}
     roots = {part: out or _beside(banks, source.folder) for part, banks in opened.items()}
@@ -92,7 +95,15 @@ def _fuse(
     total = sum(len(items(m)) for m in fusable(fused, banks))
     root = target.path.parent
     with ConsoleReporter().task(f"fuse {target.name}", total) as advance:
-        counts = write_fused(fused, banks, root, name, progress=advance, **vars(stored))
+        counts = write_fused(
+            fused,
+            banks,
+            root,
+            name,
+            dtype=stored.dtype,
+            missing=stored.missing,
+            progress=advance,
+        )
     write_origin(target, name, folder, fused, native)
     done = ", ".join(f"{count} {modality}" for modality, count in counts.items())
     print(f"{done} items in {target.path}, space {name}; {fused}")

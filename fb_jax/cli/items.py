@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Integer
@@ -23,11 +23,13 @@ class RowsAbout:
         space: Name of their space.
         modality: Name of their modality.
         weights_sha256: Digest of the encoder's weights, or of the fused space.
+        role: "item" if they are rows to be found, with the columns of a hub correction.
     """
 
     space: str
     modality: str
     weights_sha256: str = UNKNOWN
+    role: Literal["", "item"] = ""
 
 
 def bank_of(banks: BankSet, space: str, modality: str) -> Bank:

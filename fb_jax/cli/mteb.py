@@ -89,7 +89,7 @@ def judge_space(
         _list_matches()
         return
     require_range("mteb", 1, 1 << 20, batch=encoders.batch)
-    fused, label = _at(space_in(_asked_of(space, asked)), preset, factors.chosen())
+    fused, label = _labelled(factors.at(space_in(_asked_of(space, asked)), preset))
     if data is not None:
         models, judged = _on_banks(fused, label, data, split, sources)
     else:
@@ -111,11 +111,8 @@ def _asked_of(space: Path | None, asked: int) -> Path:
     return space
 
 
-def _at(
-    space: FusedSpace, preset: str | None, chosen: Mapping[str, float]
-) -> tuple[FusedSpace, str]:
-    """Return a space at factors, and its label."""
-    space = (space if preset is None else space.at(preset)).with_factors(**chosen)
+def _labelled(space: FusedSpace) -> tuple[FusedSpace, str]:
+    """Return a space and its label."""
     fitting = [name for name, at in space.presets.items() if dict(at) == dict(space.factors)]
     return space, f"{space.title}, {next(iter(fitting), as_text(space.factors))}"
 

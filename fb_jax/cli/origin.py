@@ -79,12 +79,15 @@ def fused_space_of(bank: Bank, split: Split, run: Path | None = None) -> FusedSp
         run: Folder of the run or the fused space; None takes the recorded one.
 
     Raises:
-        FreeBindError: The folder is gone, or holds another space.
+        FreeBindError: The folder is gone, or holds another space; or nothing says which space the
+            rows of a hub correction are of.
     """
     record = _record(split, bank.space)
     origin = files.read_json(record, _Origin) if record.exists() else None
     folder = run or (Path(origin.folder) if origin else None)
     if folder is None:
+        if bank.role:
+            raise unknown_space(bank)
         return None
     if run is None and not folder.is_dir():
         raise FreeBindError(
@@ -102,6 +105,15 @@ def fused_space_of(bank: Bank, split: Split, run: Path | None = None) -> FusedSp
         expected=f"SHA-256 {bank.encoder.weights_sha256}",
         got=f"SHA-256 {digest(space)}",
         fix="name the space that wrote them with --run FOLDER, or fuse the split again: --name NEW",
+    )
+
+
+def unknown_space(bank: Bank) -> FreeBindError:
+    """Return the error for a fused bank without a record of its space."""
+    return FreeBindError(
+        "nothing says which space these banks were fused by",
+        where=bank.folder,
+        fix="name the folder of the run or the space with --run FOLDER",
     )
 
 

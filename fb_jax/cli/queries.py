@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from rich.markup import escape
@@ -18,8 +19,30 @@ from fb_jax.errors import FreeBindError
 from fb_jax.fusion.queries import SearchedSpace
 from fb_jax.importing import open_matrix
 
-Titled = tuple[list[str], np.ndarray]
-"""What to print above the result of each query, and the queries ``[q, d]``."""
+
+class Titled(NamedTuple):
+    """Queries of a search.
+
+    Attributes:
+        titles: What to print above the result of each.
+        rows: ``[q, d]`` rows that ask.
+        measure: What ranks: "cosine", or "score", which is hub-corrected.
+        scale: What cosines are multiplied by.
+    """
+
+    titles: list[str]
+    rows: np.ndarray
+    measure: str
+    scale: float
+
+
+def titled(
+    titles: list[str], searched: SearchedSpace, rows: Mapping[str, Any], modality: str | None
+) -> Titled:
+    """Return rows as queries of a space; see ``SearchedSpace.query_rows``."""
+    asking = searched.query_rows(rows, modality)
+    measure = "cosine" if searched.hubs is None else "score"
+    return Titled(titles, asking, measure, searched.scale(modality))
 
 
 @dataclass(frozen=True)
@@ -83,7 +106,8 @@ def _item(query: Query, space: str, banks: BankSet, split: Split) -> Titled:
     bank.verify()
     row = items.row_of(str(query.id)) if query.row is None else query.row
     title = f"{query.like} {row}: {caption(items[row])}"
-    return [title], bank[position_of(banks, bank, row, title)]
+    rows = {space: bank[position_of(banks, bank, row, title)]}
+    return titled([title], _searched(bank, split, query), rows, query.like)
 
 
 def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
@@ -99,11 +123,20 @@ def _from_files(query: Query, bank: Bank, split: Split) -> Titled:
     modality = query.modality or next((known.modality for known in records if known), None)
     for path, space, known in zip(query.queries, of, records, strict=True):
         _require_fitting(path, space, known, modality, bank, split)
-    fused = None if of == (bank.space,) else fused_space_of(bank, split, query.run)
+    searched = _searched(bank, split, query, as_they_are=of == (bank.space,))
     rows = {s: np.asarray(open_matrix(p)[:]) for s, p in zip(of, query.queries, strict=True)}
-    vectors = SearchedSpace(bank.space, fused).query_rows(rows, modality)
     names = " + ".join(map(str, query.queries))
-    return [escape(f"{names}, row {i}") for i in range(len(vectors))], vectors
+    titles = [escape(f"{names}, row {i}") for i in range(len(rows[of[0]]))]
+    return titled(titles, searched, rows, modality)
+
+
+def _searched(bank: Bank, split: Split, query: Query, as_they_are: bool = True) -> SearchedSpace:
+    """Return the space that is searched; its folder is not needed if rows ask as they are.
+
+    Rows of a hub correction never do: those of items become those of queries first.
+    """
+    alone = as_they_are and not bank.role
+    return SearchedSpace(bank.space, None if alone else fused_space_of(bank, split, query.run))
 
 
 def _record_of(path: Path) -> RowsAbout | None:

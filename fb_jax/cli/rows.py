@@ -39,16 +39,18 @@ def rows(
             "there is nothing to write", expected="--row NUMBER ..., or --id ID ..."
         )
     _require_free(out)
-    banks = open_banks(root, split, spaces=[space])
+    banks = open_banks(root, split, spaces=[space], role="item")
     bank, items = bank_of(banks, space, modality), open_split(root, split).items(modality)
     bank.verify()
     numbers = [*row, *map(items.row_of, id)]
     titles = [f"{modality} {number}: {caption(items[number])}" for number in numbers]
     pairs = zip(numbers, titles, strict=True)
     positions = np.concatenate([position_of(banks, bank, *pair) for pair in pairs])
-    about = RowsAbout(space, modality, bank.encoder.weights_sha256)
-    files.write_recorded(out, bank[positions], vars(about))
-    print(f"{out}: {len(numbers)} rows of {space}", *titles, sep="\n  ")
+    about = RowsAbout(space, modality, bank.encoder.weights_sha256, bank.role)
+    known = {name: part for name, part in vars(about).items() if part}
+    files.write_recorded(out, bank[positions], known)
+    note = ", to be found: freebind search --queries turns them into rows that ask"
+    print(f"{out}: {len(numbers)} rows of {space}{note * bool(bank.role)}", *titles, sep="\n  ")
 
 
 def _require_free(out: Path) -> None:

@@ -46,22 +46,22 @@ def search(
     if not split:
         raise FreeBindError("there is nothing to search", expected="--split NAME ...")
     splits = [open_split(root, name) for name in dict.fromkeys(split)]
-    banks = [open_banks(root, part.name, spaces=[space]) for part in splits]
+    banks = [open_banks(root, part.name, spaces=[space], role="item") for part in splits]
     galleries = [bank_of(some, space, find) for some in banks]
     _require_one_space(galleries)
     for gallery in galleries:
         gallery.verify()
     if typed.given:
-        titles, vectors = find_typed(typed, query, galleries[0], splits)
+        asked = find_typed(typed, query, galleries[0], splits)
     else:
-        titles, vectors = find_queries(query, galleries[0], banks[0], splits[0])
+        asked = find_queries(query, galleries[0], banks[0], splits[0])
     whole = Concatenated(galleries, galleries[0].shape[1], np.float32)
-    cosines, rows = nearest(vectors, whole, top)
+    cosines, rows = nearest(asked.rows, whole, top)
     kept = [some.rows[find] for some in banks]
-    for title, line, found in zip(titles, cosines, rows, strict=True):
-        table = Table("cosine", *["split"] * (len(banks) > 1), "row", find, title=title)
-        for cosine, position in zip(line, found, strict=True):
-            table.add_row(f"{cosine:.3f}", *_cells(splits, kept, find, int(position)))
+    for title, line, found in zip(asked.titles, asked.scale * cosines, rows, strict=True):
+        table = Table(asked.measure, *["split"] * (len(banks) > 1), "row", find, title=title)
+        for score, position in zip(line, found, strict=True):
+            table.add_row(f"{score:.3f}", *_cells(splits, kept, find, int(position)))
         console.print(table)
 
 

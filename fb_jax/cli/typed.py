@@ -13,8 +13,8 @@ from rich.markup import escape
 from tyro.conf import arg
 
 from fb_jax.banks import Bank, Encoder, Split
-from fb_jax.cli.origin import banks_of, fused_space_of, roots_of
-from fb_jax.cli.queries import Query, Titled
+from fb_jax.cli.origin import banks_of, fused_space_of, roots_of, unknown_space
+from fb_jax.cli.queries import Query, Titled, titled
 from fb_jax.errors import FreeBindError, notice_once, shown
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace, ItemEncoder, SearchedSpace
@@ -77,7 +77,7 @@ class Typed:
 
 
 def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) -> Titled:
-    """Return what was typed as a row of the space that is searched.
+    """Return what was typed as a row that asks in the space that is searched.
 
     Args:
         typed: The item, and its encoders.
@@ -96,16 +96,12 @@ def find_typed(typed: Typed, query: Query, bank: Bank, splits: Sequence[Split]) 
         )
     fused = fused_space_of(bank, splits[0], query.run)
     if fused is None and is_fused(bank) and not typed.encoder:
-        raise FreeBindError(
-            "nothing says which space these banks were fused by",
-            where=bank.folder,
-            fix="name the folder of the run or the space with --run FOLDER",
-        )
+        raise unknown_space(bank)
     searched = SearchedSpace(bank.space, fused)
     roots, names = roots_of(bank, splits[0]), [split.name for split in splits]
     native = (bank.space,) if fused is None else fused.spaces
     rows = embed_typed(typed, roots, names, searched.spaces_of(modality), native)
-    return [escape(shown(f"{modality}: {item}"))], searched.query_rows(rows, modality)
+    return titled([escape(shown(f"{modality}: {item}"))], searched, rows, modality)
 
 
 def embed_typed(

@@ -11,7 +11,7 @@ import numpy as np
 from fb_jax.banks import BankSet, ItemList, Split
 from fb_jax.evaluation.models import unified_rows
 from fb_jax.evaluation.search import nearest
-from fb_jax.fusion import FusedSpace, fusable, sources
+from fb_jax.fusion import FusedSpace, Role, fusable, sources
 
 SHOWN = 5
 """Number of queries, drawn at random."""
@@ -64,7 +64,8 @@ def changed_queries(
     table = banks.pairs(left, right)
     asked = np.unique(table[:, 0])
     rows = np.sort(np.random.default_rng(0).permutation(asked)[:count])
-    fused = {m: space.fuse(m, sources(space, banks, m)) for m in (left, right)}
+    roles: dict[str, Role] = {left: "query", right: "item"}
+    fused = {m: space.fuse(m, sources(space, banks, m), role=role) for m, role in roles.items()}
     finds = [
         nearest(model[left][rows], model[right], TOP)[1].tolist() for model in (unified, fused)
     ]

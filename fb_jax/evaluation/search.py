@@ -39,7 +39,8 @@ def nearest(
 
     Queries must be rows of the gallery's space. Arrays do not say their space: rows of the unified
     space have the dimension of a combination, and find other items than fused ones. Fuse them
-    first, with ``fb_jax.fusion.SearchedSpace`` or ``FusedSpace.fuse``.
+    first, with ``fb_jax.fusion.SearchedSpace`` or ``FusedSpace.fuse``; with hub correction, rows of
+    items do not ask, and those in the role "query" do.
 
     Args:
         queries: ``[q, d]`` floats of any norm: NumPy, JAX or torch.

@@ -55,6 +55,7 @@ def write_fused(
 ) -> dict[str, int]:
     """Fuse every item of a split, and write banks of the fused space: rows of items to be found.
 
+    Rows of a space with hub correction are in the role "item"; ``space.plain`` gives plain ones.
     Items keep their rows. The manifests list the items that some expert lacks (``partial``) and
     those without a row (``missing``). An interrupted run continues after its last shard. If the
     banks have grown since an earlier run, only new rows are fused, and those from the first one on
@@ -117,6 +118,7 @@ def _about(
         missing=np.setdiff1d(np.arange(len(items)), kept),
         made_from=files.sha256_of_json([banks.origins(), precision]),
         partial=_partial(space, groups, modality),
+        role="" if space.hubs is None else "item",
     )
 
 

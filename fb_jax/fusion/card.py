@@ -49,6 +49,12 @@ ON_THE_HUB = re.compile(r"(?:st|hf):([\w.-]+/[\w.-]+)", re.ASCII)
 """Name of an encoder that is a model on the hub."""
 
 
+ROLES_OF_MODEL = """model.encode_query([item])  # a row that asks
+model.encode_document([item])  # a row to be found
+"""
+"""How a model of sentence-transformers gives rows in a role."""
+
+
 def model_card(
     space: FusedSpace, metrics: Mapping[str, Any] | None = None, *, modules: bool = False
 ) -> str:
@@ -151,6 +157,11 @@ def _stages(space: FusedSpace) -> Iterable[str]:
             yield _direct_sum(stage)
         for modality, native in stage.tuned_rows.items():
             yield f"- {modality} rows of {stage.title} are those of {native}, a tuned encoder"
+    if space.hubs is not None:
+        yield (
+            f"- {space.hubs}: an item that is near to everything ranks lower. Rows that ask and"
+            " rows to be found are two kinds of row; their cosine is what ranks"
+        )
     for name, factors in space.presets.items():
         yield f"- preset `{name}`: {as_text(factors)}"
 
@@ -194,7 +205,17 @@ from fb_jax import FusedSpace
 space = FusedSpace.load("FOLDER")
 rows = {{{rows}}}  # your embeddings, [n, d]
 fused = space.fuse("{modality}", rows)  # [n, {space.dim}], unit rows
-```"""
+{_roles(space, modality)}```"""
+
+
+def _roles(space: FusedSpace, modality: str) -> str:
+    """Return how to fuse rows that ask and rows to be found, if there is a hub correction."""
+    if space.hubs is None:
+        return ""
+    shape = f"[n, {space.role_dim}]"
+    return f"""query = space.fuse("{modality}", rows, role="query")  # {shape}, rows that ask
+item = space.fuse("{modality}", rows, role="item")  # {shape}, rows to be found
+"""
 
 
 def _use_modules(space: FusedSpace) -> str:
@@ -212,7 +233,7 @@ from sentence_transformers import SentenceTransformer
 model = SentenceTransformer("FOLDER", trust_remote_code=True)
 item = {{"{modality}": {{{rows}}}}}  # your embeddings of one item
 model.encode([item], factors={{{factors}}})  # [1, {space.dim}]; factors may be left out
-```"""
+{"" if space.hubs is None else ROLES_OF_MODEL}```"""
 
 
 def _results(split: str, models: Mapping[str, Any]) -> str:

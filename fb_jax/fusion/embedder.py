@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32
 from fb_jax.banks import to_numpy
 from fb_jax.banks.directions import require_matrix
 from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.fusion.hubs import Role
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.numerics import Precision, platform
 
@@ -77,12 +78,15 @@ class Embedder:
     def __post_init__(self) -> None:
         require_range("embedder", 1, 1 << 16, batch=self.batch)
 
-    def embed(self, modality: str, items: Sequence[str | Path]) -> Float32[np.ndarray, "n d"]:
+    def embed(
+        self, modality: str, items: Sequence[str | Path], role: Role | None = None
+    ) -> Float32[np.ndarray, "n d"]:
         """Encode and fuse items.
 
         Args:
             modality: Name of the modality.
             items: Captions, or paths of media files.
+            role: "query" or "item" for the rows of a hub correction; see ``FusedSpace.fuse``.
 
         Returns:
             ``[n, d]`` rows of the fused space.
@@ -98,7 +102,7 @@ class Embedder:
                 "there is nothing to embed", expected="a list of captions or paths", got=repr(items)
             )
         rows = {name: self.encode(name, modality, items) for name in self.space.spaces_of(modality)}
-        return self.space.fuse(modality, rows, self.precision)
+        return self.space.fuse(modality, rows, self.precision, role=role)
 
     def encoder(self, space: str) -> ItemEncoder:
         """Return the encoder of a native space; one that is found by entry point is loaded now."""

@@ -102,13 +102,15 @@ class HubCorrection:
         """Return the dimension of rows in a role, from that of plain rows."""
         return dim + len(self.columns) + 1
 
-    @property
-    def scale(self) -> float:
-        """C sqrt(2): a score is the cosine of a query and an item, times this."""
-        return float(np.sqrt(2) * self._norm)
+    def scale(self, modality: str) -> float:
+        """Return what the cosine of a query of a modality and an item is multiplied by.
+
+        The result is the score: times C sqrt(2), or C where the modality has no column.
+        """
+        return self.norm * (2**0.5 if modality in self.columns else 1)
 
     @property
-    def _norm(self) -> float:
+    def norm(self) -> float:
         """C of Eq. B3."""
         most = [max(h.alpha for pair, h in self.pairs.items() if m in pair) for m in self.columns]
         return float(np.sqrt(1 + np.square(most).sum()))
@@ -117,18 +119,20 @@ class HubCorrection:
         self, role: Role, modality: str, rows: Float32[np.ndarray, "n d"]
     ) -> Float32[np.ndarray, "n e"]:
         """Return unit rows in a role (Eq. B3, B4) from plain rows, whose norm is at most 1."""
-        columns, last = np.zeros((len(rows), len(self.columns)), np.float32), 0 * rows[:, :1]
-        if role == "query":
-            columns[:] = [name == modality for name in self.columns]
-        else:
+        columns, last = np.tile(self.asks(modality), (len(rows), 1)), 0 * rows[:, :1]
+        if role == "item":
             columns = -self.biases(modality, rows)
             spent = np.square(rows).sum(axis=1) + np.square(columns).sum(axis=1)
-            last = np.sqrt(np.maximum(0, self._norm**2 - spent))[:, None]
+            last = np.sqrt(np.maximum(0, self.norm**2 - spent))[:, None]
         return unit_rows(np.hstack([rows, columns, last]))
 
     def plain(self, rows: Float32[np.ndarray, "n e"]) -> Float32[np.ndarray, "n d"]:
         """Return the plain rows, as unit rows, of rows in either role."""
         return unit_rows(rows[:, : -len(self.columns) - 1])
+
+    def asks(self, modality: str) -> Float32[np.ndarray, " c"]:
+        """Return e_i, the columns of a query of a modality; 0 if it has none."""
+        return np.array([name == modality for name in self.columns], np.float32)
 
     def biases(self, modality: str, rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n c"]:
         """Return alpha b(x) of items x for each asking modality; 0 for pairs without correction."""

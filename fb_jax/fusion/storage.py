@@ -206,10 +206,10 @@ def _about(space: FusedSpace, weights: bytes, metrics: Mapping[str, Any]) -> dic
             }
             for name, dim in space.dims.items()
         },
-        "dim": space.role_dim,
+        "dim": space.dim,
         "presets": space.presets,
         "stages": [stage_json(stage) for stage in space.stages],
-        "digest": digest(space),
+        "digest": digest(space.plain),  # the correction has one of its own
         "weights": asdict(_content(weights)),
         "metrics": {split: dict(models) for split, models in metrics.items()},
         "versions": {name: version(name) for name in PACKAGES},

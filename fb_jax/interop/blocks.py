@@ -8,6 +8,11 @@
 
 The score is the cosine of two rows fused at any factors. A factor belongs to a modality, so a query
 finds items of one modality at a time.
+
+With hub correction (``fb_jax.fusion.hubs``) items have a column -n b_i more for each asking
+modality i, and queries 1 in their own: the score is less by b_i. b_i is that at the space's own
+factors, n the norm at them: 1 in a direct sum, sqrt(a + b c) in a weighted one, whose scores at
+other factors are less by b_i times the ratio of the norms.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from jaxtyping import Float, Float32, Int, Integer
 
 from fb_jax.banks import BankSet
 from fb_jax.banks.directions import LEAST_NORM
-from fb_jax.errors import FreeBindError, unknown
+from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.fusion import (
     CutSum,
     DirectSum,
@@ -39,7 +44,7 @@ from fb_jax.interop.contents import Contents, Gallery, Vectors, chosen, gallery,
 def block_contents(
     space: FusedSpace, splits: Sequence[BankSet], modalities: Sequence[str] = ()
 ) -> Contents:
-    """Return the blocks of a fused space; the factors of its last stage play no part.
+    """Return the blocks of a fused space; the factors of its last stage only correct hubs.
 
     Args:
         space: The fused space.
@@ -63,7 +68,11 @@ def block_contents(
         "banks": sources_of(splits, galleries),
     }
     direct = isinstance(space.last, DirectSum)
-    return Contents(galleries, space.dim * (1 if direct else 2), made_from, cosines=not direct)
+    dim = space.dim * (1 if direct else 2)
+    if space.hubs is not None:
+        made_from["hubs"] = digest(space)  # the correction is that of its own factors
+        dim += len(space.hubs.columns)
+    return Contents(galleries, dim, made_from, cosines=not direct)
 
 
 def require_blocks(space: FusedSpace) -> None:
@@ -101,7 +110,7 @@ def _read(
         first, last = np.searchsorted(kept, [rows[part][0], rows[part][-1] + 1]).tolist()
         if first < last:
             native = sources(space, group, modality, slice(first, last))
-            stored.append(_stored(space, space.parts(modality, native)))
+            stored.append(_stored(space, modality, space.parts(modality, native)))
             found.append(kept[first:last])
     order = np.argsort(np.concatenate(found))
     vectors = np.concatenate([one.vectors for one in stored])[order]
@@ -110,20 +119,40 @@ def _read(
     return Vectors(vectors, np.concatenate([one.cosines for one in stored])[order])
 
 
-def _stored(space: FusedSpace, parts: Parts) -> Vectors:
+def _stored(space: FusedSpace, modality: str, parts: Parts) -> Vectors:
+    cosines = None
     if isinstance(space.last, DirectSum):
-        return Vectors(np.hstack(space.last.blocks(parts)))
-    unified = parts.unified  # without an expert part, every factor gives the unified one
-    expert = unified if parts.expert is None else parts.expert
-    cosines = np.clip(np.einsum("nd,nd->n", unified, expert), -1, 1)
-    return Vectors(np.hstack([unified, expert]), cosines)
+        blocks = [*space.last.blocks(parts)]
+    else:
+        unified = parts.unified  # without an expert part, every factor gives the unified one
+        expert = unified if parts.expert is None else parts.expert
+        cosines = np.clip(np.einsum("nd,nd->n", unified, expert), -1, 1)
+        blocks = [unified, expert]
+    if space.hubs is not None:
+        norms = 1 if cosines is None else _norms(space, modality, cosines)[:, None]
+        blocks.append(-norms * space.hubs.biases(modality, space.mix(modality, parts)))
+    return Vectors(np.hstack(blocks), cosines)
+
+
+def _norm_terms(space: FusedSpace, modality: str) -> tuple[float, float]:
+    """Return a and b: the score is the inner product / sqrt(a + b c)."""
+    if isinstance(space.last, DirectSum):
+        return 1.0, 0.0
+    unified, expert = space.last.shares(modality, space.factors.get(modality, 0.0))
+    return unified**2 + expert**2, 2 * unified * expert
+
+
+def _norms(space: FusedSpace, modality: str, cosines: np.ndarray) -> np.ndarray:
+    """Return what inner products are divided by, for the cosines of the items' parts."""
+    constant, slope = _norm_terms(space, modality)
+    return np.sqrt(np.maximum(constant + slope * np.asarray(cosines), LEAST_NORM**2))
 
 
 class BlockQuery:
     """Queries to an export of blocks, at factors that need not be known when it is written.
 
     Args:
-        space: The fused space whose blocks were exported.
+        space: The fused space whose blocks were exported; with hub correction at its own factors.
         factors: Modality to the weight of the expert, 0 to 1; other modalities keep the space's.
 
     Raises:
@@ -132,7 +161,9 @@ class BlockQuery:
 
     def __init__(self, space: FusedSpace, factors: Factors | None = None) -> None:
         require_blocks(space)
-        self.space = space.with_factors(**(factors or {}))
+        self.space, self.hubs = space.with_factors(**(factors or {})), space.hubs
+        if self.hubs is not None and self.space.hubs is None:
+            notice_once(f"{space.title}: the hub correction of blocks is that of its own factors")
 
     def vectors(
         self, modality: str, rows: Mapping[str, Any], find: str
@@ -153,9 +184,14 @@ class BlockQuery:
             parts = self.space.parts(modality, rows)
             norms = stage.block_norms(modality, parts.lacking), stage.block_norms(find)
             weights = np.sqrt(np.prod(norms, axis=0)).astype(np.float32)
-            return np.hstack([w * x for w, x in zip(weights, stage.blocks(parts), strict=True)])
-        fused = self.space.fuse(modality, rows)
-        return np.hstack([np.float32(share) * fused for share in self._shares(find)])
+            blocks = [w * x for w, x in zip(weights, stage.blocks(parts), strict=True)]
+        else:
+            fused = self.space.fuse(modality, rows)
+            shares = stage.shares(find, self.space.factors.get(find, 0.0))
+            blocks = [np.float32(share) * fused for share in shares]
+        if self.hubs is not None:
+            blocks.append(np.tile(self.hubs.asks(modality), (len(blocks[0]), 1)))
+        return np.hstack(blocks)
 
     def norm_terms(self, find: str) -> tuple[float, float]:
         """Return a and b: the score is inner product / sqrt(a + b * parts_cosine).
@@ -163,10 +199,7 @@ class BlockQuery:
         For a direct sum, whose items have no ``parts_cosine``, they are 1 and 0.
         """
         self._require(find)
-        if isinstance(self.space.last, DirectSum):
-            return 1.0, 0.0
-        unified, expert = self._shares(find)
-        return unified**2 + expert**2, 2 * unified * expert
+        return _norm_terms(self.space, find)
 
     def rescore(
         self,
@@ -181,14 +214,9 @@ class BlockQuery:
             cosines: ``parts_cosine`` of the candidates.
             find: Modality of the candidates.
         """
-        constant, slope = self.norm_terms(find)
-        squares = np.maximum(constant + slope * np.asarray(cosines), LEAST_NORM**2)
-        scores = np.asarray(products / np.sqrt(squares), np.float32)
+        scores = np.asarray(products / _norms(self.space, find, cosines), np.float32)
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, axis=1), order
-
-    def _shares(self, modality: str) -> tuple[float, float]:
-        return self.space.last.shares(modality, self.space.factors.get(modality, 0.0))
 
     def _require(self, modality: str) -> None:
         if modality not in self.space.modalities:

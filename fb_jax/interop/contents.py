@@ -139,9 +139,11 @@ class Contents:
 def row_contents(space: str, splits: Sequence[BankSet], modalities: Sequence[str] = ()) -> Contents:
     """Return the rows of a space, fused or native: unit rows, whose inner product is the cosine.
 
+    Rows of a space with hub correction are in the role "item", which ``about`` says.
+
     Args:
         space: Name of the space.
-        splits: Its banks over each split.
+        splits: Its banks over each split, opened with ``role="item"``.
         modalities: Modalities to export; none names all.
 
     Raises:
@@ -156,7 +158,8 @@ def row_contents(space: str, splits: Sequence[BankSet], modalities: Sequence[str
     dims = {banks.split.name: banks.dim(space) for banks in splits}
     if len(set(dims.values())) > 1:
         raise FreeBindError("the splits differ in dimension", where=space, got=dims)
-    made_from = {"form": "rows", "space": space, "banks": sources_of(splits, galleries)}
+    role = {"role": "item"} if any(b.role for s in splits for b in s.banks.values()) else {}
+    made_from = {"form": "rows", "space": space, **role, "banks": sources_of(splits, galleries)}
     return Contents(galleries, next(iter(dims.values()), 0), made_from)
 
 

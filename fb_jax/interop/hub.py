@@ -16,10 +16,11 @@ from typing import Any
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace
+from fb_jax.fusion.hub_files import PATTERN as REFERENCES
 from fb_jax.fusion.storage import CARD_FILE, SPACE_FILE, WEIGHTS_FILE, read_space, write_space
 from fb_jax.interop.sentence_transformers import FILES as MODEL_FILES
 
-DOWNLOADED = (SPACE_FILE, WEIGHTS_FILE, CARD_FILE)
+DOWNLOADED = (SPACE_FILE, WEIGHTS_FILE, REFERENCES, CARD_FILE)
 UPLOADED = (*DOWNLOADED, *MODEL_FILES, "*.onnx", "LICENSE*")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
 

@@ -20,7 +20,7 @@ from fb_jax.banks import unit_rows
 from fb_jax.banks.rows import Progress, no_progress
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.extras import import_extra
-from fb_jax.fusion import Embedder, digest
+from fb_jax.fusion import Embedder, Role, digest
 from fb_jax.interop.mteb_items import as_items, undecoded
 
 EXTRA = "mteb"
@@ -29,6 +29,15 @@ MODALITIES = ("text", "image", "audio")
 
 Batch = Mapping[str, Sequence[Any]]
 """Columns of some items of a task: modality to items, ``id``, and others."""
+
+RowsOf = Callable[[Batch, Any, Role | None], Float[np.ndarray, "b d"]]
+"""See ``MtebModel``."""
+
+Embed = Callable[[str, Sequence[Any], Role | None], Float[np.ndarray, "b d"]]
+"""Returns the rows of items of one modality in a role."""
+
+ROLES: Mapping[str | None, Role] = {"query": "query", "document": "item"}
+"""mteb's prompt type to role."""
 
 
 @dataclass
@@ -43,7 +52,8 @@ class MtebModel:
         licences: Licences of the encoders.
         cosine: Whether similarity is the cosine, or else the inner product.
         factors: Weights of the experts, if the space is fused.
-        rows_of: Returns ``[b, d]`` rows of some items, given mteb's description of the task.
+        rows_of: Returns ``[b, d]`` rows of some items, given mteb's description of the task and
+            their role: None if mteb does not say whether they ask or are found.
         progress: Called with the number of items just encoded.
     """
 
@@ -54,7 +64,7 @@ class MtebModel:
     licences: Sequence[str]
     cosine: bool
     factors: Mapping[str, float]
-    rows_of: Callable[[Batch, Any], Float[np.ndarray, "b d"]] = field(repr=False)
+    rows_of: RowsOf = field(repr=False)
     progress: Progress = field(default=no_progress, repr=False)
 
     @cached_property
@@ -74,16 +84,21 @@ class MtebModel:
         }
         return library.ModelMeta.create_empty(overwrites=known)
 
-    def encode(self, inputs: Any, *, task_metadata: Any, **_: Any) -> Float[np.ndarray, "n d"]:
+    def encode(
+        self, inputs: Any, *, task_metadata: Any, prompt_type: Any = None, **_: Any
+    ) -> Float[np.ndarray, "n d"]:
         """Return a row for every item of mteb's ``DataLoader``, in its order.
+
+        Queries and documents are rows in the roles of a hub correction, others are plain.
 
         Raises:
             FreeBindError: An item cannot be read, or has no modality that the model knows.
         """
         dataset, size = undecoded(inputs.dataset), inputs.batch_size
+        role = ROLES.get(getattr(prompt_type, "value", None))
         rows = []
         for start in range(0, len(dataset), size):
-            rows.append(self.rows_of(dataset[start : start + size], task_metadata))
+            rows.append(self.rows_of(dataset[start : start + size], task_metadata, role))
             self.progress(len(rows[-1]))
         return np.concatenate(rows)
 
@@ -113,7 +128,7 @@ def fused_model(embedder: Embedder) -> MtebModel:
     encoders = {name: _identity(embedder, name) for name in space.spaces}
     return MtebModel(
         name=space.title,
-        dim=space.dim,
+        dim=space.role_dim,
         modalities=_known(space.modalities),
         revision=files.sha256_of_json([digest(space), encoders]),
         licences=[_licence_of(embedder, name) for name in space.spaces],
@@ -135,7 +150,7 @@ def native_model(embedder: Embedder, name: str) -> MtebModel:
     """
     modalities = embedder.space.modalities_of(name)
 
-    def encode(modality: str, items: Sequence[Any]) -> Float[np.ndarray, "b d"]:
+    def encode(modality: str, items: Sequence[Any], _: Role | None) -> Float[np.ndarray, "b d"]:
         return unit_rows(embedder.encode(name, modality, items))
 
     return MtebModel(
@@ -150,16 +165,14 @@ def native_model(embedder: Embedder, name: str) -> MtebModel:
     )
 
 
-def _rows_of(
-    embed: Callable[[str, Sequence[Any]], Float[np.ndarray, "b d"]], modalities: Sequence[str]
-) -> Callable[[Batch, Any], Float[np.ndarray, "b d"]]:
+def _rows_of(embed: Embed, modalities: Sequence[str]) -> RowsOf:
     """Return the function that encodes batches.
 
     The row of an item of several modalities is the unit sum of their unit rows [O], as in mteb's
     own wrapper of ImageBind.
     """
 
-    def rows_of(batch: Batch, _: Any) -> Float[np.ndarray, "b d"]:
+    def rows_of(batch: Batch, _: Any, role: Role | None = None) -> Float[np.ndarray, "b d"]:
         known = [modality for modality in _known(modalities) if modality in batch]
         lacking = [[item is None for item in batch[modality]] for modality in known]
         if not known or np.all(lacking, axis=0).any():
@@ -170,21 +183,22 @@ def _rows_of(
                 fix="judge a space that has the task's modalities",
             )
         given = [modality for modality in known if any(i is not None for i in batch[modality])]
-        parts = [_embedded(embed, modality, batch[modality]) for modality in given]
+        parts = [_embedded(embed, modality, batch[modality], role) for modality in given]
         return parts[0] if len(parts) == 1 else unit_rows(np.sum([*map(unit_rows, parts)], axis=0))
 
     return rows_of
 
 
 def _embedded(
-    embed: Callable[[str, Sequence[Any]], Float[np.ndarray, "b d"]],
+    embed: Embed,
     modality: str,
     items: Sequence[Any],
+    role: Role | None,
 ) -> Float[np.ndarray, "b d"]:
     """Return rows of items of one modality; zeros for items that lack it."""
     here = [i for i, item in enumerate(items) if item is not None]
     with as_items(modality, [items[i] for i in here]) as readable:
-        found = embed(modality, readable)
+        found = embed(modality, readable, role)
     rows = np.zeros((len(items), found.shape[1]), found.dtype)
     rows[here] = found
     return rows

@@ -18,7 +18,7 @@ from fb_jax.banks import BankSet, Split
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.models import fused_rows
 from fb_jax.extras import import_extra
-from fb_jax.fusion import FusedSpace, digest
+from fb_jax.fusion import FusedSpace, Role, digest
 from fb_jax.fusion.sources import licences_of
 from fb_jax.interop.mteb import EXTRA, MODALITIES, Batch, MtebModel
 
@@ -66,6 +66,7 @@ def bank_model(space: FusedSpace | str, banks: BankSet) -> MtebModel:
         space: A fused space, or the name of a space of the banks.
         banks: The banks that the tasks are of.
     """
+    roles = space if isinstance(space, FusedSpace) else None
     if isinstance(space, FusedSpace):
         known = licences_of(space, banks)
         rows, licences = fused_rows(space, banks), [known.get(n, "unknown") for n in space.spaces]
@@ -77,28 +78,35 @@ def bank_model(space: FusedSpace | str, banks: BankSet) -> MtebModel:
     rows = {modality: rows[modality] for modality in MODALITIES if modality in rows}
     return MtebModel(
         name=name + SUFFIX,
-        dim=next(iter(rows.values())).shape[1],
+        dim=roles.role_dim if roles else next(iter(rows.values())).shape[1],
         modalities=list(rows),
         revision=files.sha256_of_json([made_from, banks.fingerprints()]),
         licences=licences,
         cosine=cosine,
         factors=space.factors if isinstance(space, FusedSpace) else {},
-        rows_of=_Lookup(rows, banks),
+        rows_of=_Lookup(rows, banks, roles),
     )
 
 
 class _Lookup:
-    """Serves rows by id."""
+    """Serves rows by id, in a role of the space if it is fused."""
 
-    def __init__(self, rows: Mapping[str, Float32[np.ndarray, "n d"]], banks: BankSet) -> None:
-        self.revision = _revision(banks)
+    def __init__(
+        self,
+        rows: Mapping[str, Float32[np.ndarray, "n d"]],
+        banks: BankSet,
+        space: FusedSpace | None,
+    ) -> None:
+        self.revision, self.space = _revision(banks), space
         self.rows = {
             id_: row
             for modality, some in rows.items()
             for id_, row in zip(_ids(banks, modality), some, strict=True)
         }
 
-    def __call__(self, batch: Batch, task: Any) -> Float32[np.ndarray, "b d"]:
+    def __call__(
+        self, batch: Batch, task: Any, role: Role | None = None
+    ) -> Float32[np.ndarray, "b d"]:
         if task.dataset["revision"] != self.revision:
             raise FreeBindError(
                 "this model only serves rows of banks; it encodes no items",
@@ -106,7 +114,9 @@ class _Lookup:
                 expected="a task of the same banks, from bank_tasks",
                 fix="judge the space with the encoders of its native spaces",
             )
-        return np.stack([self.rows[id_] for id_ in batch["id"]])
+        rows = np.stack([self.rows[id_] for id_ in batch["id"]])
+        modality = batch["id"][0].partition("/")[0]  # a batch has one
+        return rows if self.space is None else self.space.in_role(role, modality, rows)
 
 
 def _task(banks: BankSet, name: str, direction: tuple[str, str], items: Mapping[str, Any]) -> Any:

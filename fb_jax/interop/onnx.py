@@ -3,6 +3,8 @@
     inputs     MODALITY.SPACE    float32 [n, d] native rows of any norm; no rows by default
                factor.MODALITY   float32 scalar, weight of the expert; the space's own by default
     outputs    MODALITY          float32 [n, dim] fused rows
+               MODALITY.query    float32 [n, role_dim] rows that ask, and
+               MODALITY.item     rows to be found: only with hub correction
 
 Ask for the output of a modality and give the rows of its spaces. The file has opset 18 and standard
 operators only. A graph cannot refuse: where ``FusedSpace.fuse`` raises an error, for a row that is
@@ -14,19 +16,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import jax
 import numpy as np
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Stage, digest
+from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Role, Stage, digest
 from fb_jax.interop.onnx_graph import Graph
+from fb_jax.interop.onnx_roles import in_role
 from fb_jax.projector import Bond
 from fb_jax.pseudo import Side
 
 MOST_BYTES = (1 << 31) - (1 << 20)
-"""Maximum size of the projectors: Protobuf has no larger messages, and the graph needs room."""
+"""Maximum size of all numbers: Protobuf has no larger messages, and the graph needs room."""
 
 
 def write_onnx(space: FusedSpace, path: Path | str) -> None:
@@ -45,7 +49,7 @@ def write_onnx(space: FusedSpace, path: Path | str) -> None:
         raise FreeBindError("something is there already", where=path, fix="choose another name")
     _require_small(space)
     for modality in space.modalities:
-        graph.add_output(modality, _fused(graph, space, modality), _shape(modality, space.dim))
+        _add_outputs(graph, space, modality)
     model = graph.model(space.title, _properties(space))
     with files.explained("onnx refuses this space", space.title):
         graph.onnx.checker.check_model(model, full_check=True)
@@ -53,14 +57,26 @@ def write_onnx(space: FusedSpace, path: Path | str) -> None:
     files.write_atomic(path, lambda file: file.write(content))
 
 
+def _add_outputs(graph: Graph, space: FusedSpace, modality: str) -> None:
+    """Add the plain rows of a modality, and those in both roles if the space has them."""
+    rows = _fused(graph, space, modality)
+    graph.add_output(modality, rows, _shape(modality, space.dim))
+    if space.hubs is None:
+        return
+    for role in get_args(Role):
+        found = in_role(graph, space.hubs, role, modality, rows)
+        graph.add_output(f"{modality}.{role}", found, _shape(modality, space.role_dim))
+
+
 def _require_small(space: FusedSpace) -> None:
     bonds = [bond for stage in space.stages for bond in stage.bonds]
-    numbers = jax.tree.leaves([bond.variables for bond in bonds])
+    references = [] if space.hubs is None else [*space.hubs.references.values()]
+    numbers = jax.tree.leaves([references, *(bond.variables for bond in bonds)])
     if (size := sum(array.nbytes for array in numbers)) > MOST_BYTES:
         raise FreeBindError(
             "this space is too large for an ONNX file",
             where=space.title,
-            expected=f"projectors of at most {files.gigabytes(MOST_BYTES)}",
+            expected=f"numbers of at most {files.gigabytes(MOST_BYTES)}",
             got=files.gigabytes(size),
             fix="write the space of fewer experts: space.with_experts([...])",
         )
@@ -73,6 +89,8 @@ def _shape(modality: str, dim: int) -> list[int | str]:
 def _properties(space: FusedSpace) -> dict[str, str]:
     licences = {name: space.licences.get(name, "unknown") for name in space.spaces}
     known = {"factors": space.factors, "presets": space.presets, "licences": licences}
+    if space.hubs is not None:
+        known["scales"] = {m: space.hubs.scale(m) for m in space.modalities}
     about = {name: json.dumps(part, ensure_ascii=False) for name, part in known.items()}
     return {"space": space.title, "digest": digest(space), **about}
 

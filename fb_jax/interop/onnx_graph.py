@@ -59,9 +59,20 @@ class Graph:
 
     def unit(self, rows: str, kind: str = "mixed") -> str:
         """Divide rows by their norm."""
-        square = self.add("ReduceSumSquare", rows, self._axis(-1), keepdims=1)
+        square = self.squares(rows)
         least = self.constant(LEAST_SQUARE[kind])
         return self.add("Div", rows, self.add("Sqrt", self.add("Max", square, least)))
+
+    def squares(self, rows: str) -> str:
+        """Return the squared norms of rows, ``[n, 1]``."""
+        return self.add("ReduceSumSquare", rows, self._axis(-1), keepdims=1)
+
+    def mean_of_highest(self, scores: str, count: int) -> str:
+        """Return the mean of the highest scores of each row, ``[n, 1]``."""
+        names = [f"{kind}_{len(self.nodes)}" for kind in ("highest", "where")]
+        many = self.constant([count], dtype=np.int64)
+        self.nodes.append(self.onnx.helper.make_node("TopK", [scores, many], names, axis=-1))
+        return self.add("ReduceMean", names[0], self._axis(-1), keepdims=1)
 
     def total(self, blocks: Sequence[str]) -> str:
         """Add arrays of one shape; unlike Add, Concat refuses other numbers of rows."""

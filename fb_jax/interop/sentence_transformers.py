@@ -1,9 +1,11 @@
 """A fused space as a model of sentence-transformers: ``encode(items, factors={...})``.
 
+With hub correction, ``encode_query`` and ``encode_document`` return rows in both roles.
+
 The folder is that of ``FusedSpace.save``, which ``FusedSpace.load`` reads, and
 
     modules.json, config_sentence_transformers.json   what sentence-transformers looks for
-    fused_space.py, fused_stages.py                   the code that it runs: torch, no JAX
+    fused_space.py, fused_stages.py, fused_roles.py   the code that it runs: torch, no JAX
 
 ``SentenceTransformer(folder, trust_remote_code=True)`` reads it without this package, and
 ``load_sentence_transformer(folder)`` by this package's own copy of the code, so without trust.
@@ -25,7 +27,7 @@ from fb_jax.fusion.card import MODULES_FILE
 from fb_jax.fusion.storage import read_space
 
 EXTRA = "sentence-transformers"
-CODE = ("fused_space.py", "fused_stages.py")
+CODE = ("fused_space.py", "fused_stages.py", "fused_roles.py")
 MODEL_CONFIG = "config_sentence_transformers.json"
 FILES = (*CODE, MODEL_CONFIG, MODULES_FILE)
 """What is written beside the files of ``FusedSpace.save``."""

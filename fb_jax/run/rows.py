@@ -64,7 +64,7 @@ def require_tuned_rows(stage: Product, base: FusedSpace, config: RunConfig) -> N
         got=f"none in {', '.join(sorted(lacking))}",
         fix=f"""
   1. a bank root PAIRS with a split tune: audio, image and an audio-image table (docs/encoders.md);
-     freebind fuse --space {space} --data PAIRS --split tune
+     freebind fuse --space {space} --data PAIRS --split tune --plain
   2. python -m encoders_torch.tune --space {space} --weights imagebind_huge.pth \\
          --root PAIRS --split tune --audio AUDIO --out tuned
   3. for each of {", ".join(every)}:

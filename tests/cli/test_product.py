@@ -163,7 +163,7 @@ def test_a_tuned_product_stops_with_the_commands_that_tune_and_then_goes_on(invo
     assert done.status == 2
     assert "the encoder of imagebind_tuned is not tuned yet" in done.err
     for line in (
-        "freebind fuse --space runs/internvl_ib/space --data PAIRS --split tune",
+        "freebind fuse --space runs/internvl_ib/space --data PAIRS --split tune --plain",
         "python -m encoders_torch.tune --space runs/internvl_ib/space --weights imagebind_huge.pth",
         "python -m encoders_torch.export --space imagebind_tuned --weights tuned --audio AUDIO",
     ):

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import corrected_scores, with_hubs
 from matplotlib.image import imread
 
 from fb_jax.banks import BankSet, Split, open_banks, write_items
@@ -26,6 +27,17 @@ def test_what_is_found_after_fusing_is_what_the_fused_space_ranks_first(space, t
         assert (True in right) == (ranks[place] < 3)
         assert not (ranks[place] < 3) or right.index(True) == ranks[place]
     assert len({query.query for query in changed}) == 7
+
+
+def test_hub_corrected_scores_order_what_is_found(space, test_banks):
+    corrected, plain = with_hubs(space), fused_rows(space, test_banks)
+    changed = changed_queries(corrected, test_banks, "audio", "text", count=7)
+    scores = corrected_scores(corrected, "audio", plain["audio"], "text", plain["text"])
+    items = {m: test_banks.split.items(m) for m in ("audio", "text")}
+    names = [item["id"] for item in items["audio"]]
+    for query in changed:
+        best = np.argsort(-scores[names.index(query.query)], kind="stable")[:3]
+        assert [found.text for found in query.after] == [items["text"][int(i)]["id"] for i in best]
 
 
 def test_without_the_expert_nothing_changes(space, test_banks):

@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import every_kind, random_product
+from made import every_kind, random_product, with_hubs
 
 from fb_jax.fusion.card import model_card
 
@@ -61,6 +61,18 @@ def test_the_card_says_how_spaces_are_fused_and_its_example_runs(request, which,
     names: dict = {}
     exec(example.replace("FOLDER", str(tmp_path / "kept")), names)
     assert names["fused"].shape == (1, space.dim)
+
+
+def test_the_example_of_a_hub_correction_gives_both_kinds_of_row(product, tmp_path):
+    space = with_hubs(product)
+    space.save(tmp_path / "kept")
+    card = (tmp_path / "kept" / "README.md").read_text()
+    assert "- hub correction of audio-text (k 3, alpha 0.75): an item that is near to" in card
+    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names: dict = {}
+    exec(example.replace("FOLDER", str(tmp_path / "kept")), names)
+    assert names["query"].shape == names["item"].shape == (1, space.role_dim)
+    assert "model.encode_query([item])" in model_card(space, modules=True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
+from made import with_hubs
 
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import Embedder, FusedSpace, ItemEncoder, embedder
@@ -72,6 +73,15 @@ def test_items_are_embedded_as_their_encoders_rows_are_fused(space, encoders, ba
     half = Embedder(space, encoders, precision="bf16").embed("text", WORDS)
     np.testing.assert_allclose(half, space.fuse("text", rows, "bf16"), atol=1e-6)
     assert np.abs(half - found).max() > 1e-5
+
+
+@pytest.mark.parametrize("role", ["query", "item"])
+def test_items_are_embedded_in_a_role(space, encoders, role):
+    corrected = with_hubs(space)
+    found = Embedder(corrected, encoders).embed("text", WORDS, role)
+    plain = Embedder(corrected, encoders).embed("text", WORDS)
+    np.testing.assert_allclose(found, corrected.in_role(role, "text", plain), atol=1e-6)
+    assert found.shape == (5, corrected.role_dim)
 
 
 def test_only_the_encoders_of_spaces_that_have_the_modality_are_asked(space):

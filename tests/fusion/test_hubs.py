@@ -30,8 +30,8 @@ def test_an_item_near_to_every_reference_loses_to_one_that_only_the_query_is_nea
     one = HubCorrection({("audio", "text"): Hub(2, 1.0)}, {"text": references, "audio": references})
     query, items = along(0.8, 0.6), np.vstack([along(1, 0), along(0, 1)])
     assert (query @ items.T).argmax() == 0
-    scores = one.rows("query", "text", query) @ one.rows("item", "audio", items).T * one.scale
-    np.testing.assert_allclose(scores, [[0.8 - 1.0, 0.6 - 0.0]], atol=1e-6)
+    cosines = one.rows("query", "text", query) @ one.rows("item", "audio", items).T
+    np.testing.assert_allclose(one.scale("text") * cosines, [[0.8 - 1.0, 0.6 - 0.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("asking", ["audio", "image", "text"])
@@ -48,7 +48,7 @@ def test_the_cosine_of_both_roles_is_the_corrected_score_of_eq_b1_in_float64(ask
         assert side.shape[1] == one.dim(8) == 8 + 3 + 1
         np.testing.assert_allclose(np.linalg.norm(side, axis=1), 1, atol=1e-6)
     expected = np.float64(q) @ np.float64(x).T - bias
-    np.testing.assert_allclose(rows[0] @ rows[1].T * one.scale, expected, atol=2e-6)
+    np.testing.assert_allclose(rows[0] @ rows[1].T * one.scale(asking), expected, atol=2e-6)
     np.testing.assert_allclose(one.plain(rows[0]), q, atol=1e-6)
     np.testing.assert_allclose(one.plain(rows[1]), x, atol=1e-6)
 

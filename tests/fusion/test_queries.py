@@ -2,9 +2,10 @@ import logging
 
 import numpy as np
 import pytest
-from made import linear_bond, native_rows
+from made import corrected_scores, linear_bond, native_rows, with_hubs
 
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace, SearchedSpace
 
 X, Y = np.eye(2, dtype=np.float32)[:, None]
@@ -58,3 +59,44 @@ def test_queries_of_another_space_than_a_native_one_are_refused():
     says = r"of another space\w* (.|\n)*rows of house\n.*rows of clap\n.*house is a fused .*--run"
     with pytest.raises(FreeBindError, match=says):
         searched.query_rows({"clap": X}, "text")
+
+
+# With hub correction
+
+
+@pytest.fixture
+def corrected(product):
+    return SearchedSpace("mine", with_hubs(product))
+
+
+@pytest.mark.parametrize("asking", ["text", "image"])  # images have no column
+def test_cosines_of_queries_and_items_are_the_corrected_scores(corrected, asking):
+    space = corrected.fused
+    rows, found = native_rows(space, asking, 5), native_rows(space, "audio", 9)
+    queries = corrected.query_rows(rows, asking)
+    assert queries.shape == (5, space.role_dim)
+    cosines, order = nearest(queries, space.fuse("audio", found, role="item"), 9)
+    scores = cosines * corrected.scale(asking)
+    plain = space.fuse(asking, rows), space.fuse("audio", found)
+    wanted = corrected_scores(space, asking, plain[0], "audio", plain[1])
+    np.testing.assert_allclose(scores, np.take_along_axis(wanted, order, axis=1), atol=1e-6)
+    np.testing.assert_array_equal(order, np.argsort(-wanted, axis=1, kind="stable"))
+
+
+@pytest.mark.parametrize("role", [None, "item", "query"])
+def test_rows_of_the_space_in_any_role_ask_as_queries(corrected, role):
+    rows = native_rows(corrected.fused, "text")
+    own = 3 * corrected.fused.fuse("text", rows, role=role)
+    wanted = corrected.fused.fuse("text", rows, role="query")
+    np.testing.assert_allclose(corrected.query_rows({"mine": own}, "text"), wanted, atol=1e-6)
+
+
+def test_rows_of_no_modality_or_of_another_dimension_are_refused(corrected):
+    with pytest.raises(FreeBindError, match=r"by their modality(.|\n)*--as: text, image, audio"):
+        corrected.query_rows({"mine": np.ones((1, corrected.fused.dim))})
+    with pytest.raises(FreeBindError, match=r"differ in dim(.|\n)*56 columns, or 59 of(.|\n)*57"):
+        corrected.query_rows({"mine": np.ones((1, 57))}, "text")
+
+
+def test_without_a_correction_scores_are_cosines(product):
+    assert SearchedSpace("mine", product).scale("text") == SearchedSpace("mine").scale(None) == 1

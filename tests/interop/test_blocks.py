@@ -1,14 +1,15 @@
+import logging
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import native_rows
+from made import corrected_scores, native_rows, with_hubs
 
 from fb_jax.banks import Split, open_banks, remove_items
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import with_basis
+from fb_jax.fusion import Hub, with_basis
 from fb_jax.interop import BlockQuery, block_contents
 
 KINDS = ("both", "displacement", "direct_sum", "cmcr", "exmcr")
@@ -37,6 +38,49 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(
             scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
             np.testing.assert_allclose(scores, ours, atol=5e-7)
             np.testing.assert_array_equal(order, rows)
+
+
+HUBS = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(7, 0.5)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_hub_corrected_at_the_factors_of_the_space(
+    spaces, banks_of, fused_items, kind, caplog
+):
+    space, banks = with_hubs(spaces[kind], HUBS), banks_of(spaces[kind])
+    query, contents = BlockQuery(space), block_contents(space, [banks])
+    for gallery in contents.galleries:
+        stored, cosines = gallery.read(slice(None))
+        assert stored.shape[1] == contents.dim
+        cosines, find = np.zeros(len(stored)) if cosines is None else cosines, gallery.modality
+        _, items = fused_items(space, banks, find)
+        for modality in space.modalities:
+            asked = native_rows(space, modality, count=3)
+            plain = space.fuse(modality, asked)
+            wanted = corrected_scores(space, modality, plain, find, items)
+            products = query.vectors(modality, asked, find) @ stored.T
+            scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
+            np.testing.assert_array_equal(order, np.argsort(-wanted, axis=1, kind="stable"))
+            wanted = np.take_along_axis(wanted, order, axis=1)
+            np.testing.assert_allclose(scores, wanted, atol=2e-6)
+    assert caplog.text == ""
+    assert contents.about() != block_contents(space.plain, [banks]).about()
+
+
+def test_at_other_factors_the_correction_is_that_of_the_space_and_that_is_said(
+    spaces, banks_of, fused_items, caplog
+):
+    space, asked = with_hubs(spaces["direct_sum"]), native_rows(spaces["direct_sum"], "text", 3)
+    with caplog.at_level(logging.WARNING, "freebind"):
+        query = BlockQuery(space, {"audio": 0.2})
+    assert "the hub correction of blocks is that of its own factors" in caplog.text
+    banks = banks_of(space)
+    stored, _ = block_contents(space, [banks], ["audio"]).galleries[0].read(slice(None))
+    other = space.with_factors(audio=0.2)
+    scores = other.fuse("text", asked) @ fused_items(other, banks, "audio")[1].T
+    biases = space.hubs.biases("audio", fused_items(space, banks, "audio")[1])
+    found = query.vectors("text", asked, "audio") @ stored.T
+    np.testing.assert_allclose(found, scores - biases[:, 1], atol=2e-6)  # columns: audio, text
 
 
 def test_removed_items_are_left_out(spaces, house, tmp_path):

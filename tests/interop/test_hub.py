@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from huggingface_hub import constants, snapshot_download
-from made import native_rows, random_product
+from made import native_rows, random_product, with_hubs
 
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, digest
@@ -46,6 +46,13 @@ def test_a_space_goes_to_the_hub_and_comes_back(product, hub):
     assert (loaded.name, loaded.licences) == ("mine", LICENCES)
     rows = native_rows(product, "audio")
     np.testing.assert_array_equal(loaded.fuse("audio", rows), product.fuse("audio", rows))
+
+
+def test_the_references_of_a_hub_correction_go_along(product, hub):
+    space = with_hubs(product)
+    space.push_to_hub("me/space", licences=LICENCES)
+    assert len(set(hub.files) - OWN) == 1
+    assert FusedSpace.from_pretrained("me/space").hubs == space.hubs
 
 
 def test_a_space_does_not_go_without_the_licences(product, hub):

@@ -10,7 +10,7 @@ import mteb
 import numpy as np
 import pytest
 import soundfile
-from made import random_bond
+from made import corrected_scores, random_bond, with_hubs
 from mteb import mocks
 from mteb._create_dataloaders import create_dataloader
 from mteb.get_tasks import _TASKS_REGISTRY
@@ -112,6 +112,20 @@ def ndcg(queries, gallery, table):
     relevant[tuple(table.T)] = 1
     asked = relevant.any(axis=1)
     return 100 * round(ndcg_score(relevant[asked], (queries @ gallery.T)[asked], k=10), 5)
+
+
+def test_queries_and_documents_of_mteb_are_the_roles_of_a_hub_correction(space, banks, tmp_path):
+    corrected, plain = with_hubs(space), fused_rows(space, banks)
+    model, table = bank_model(corrected, banks), banks.pairs("audio", "text")
+    assert model.mteb_model_meta.embed_dim == corrected.role_dim
+    ways = {"A2T": ("audio", "text", table), "T2A": ("text", "audio", table[:, ::-1])}
+    tasks = {task.metadata.name: task for task in bank_tasks(banks, "Many")}
+    for code, (asking, find, pairs) in ways.items():
+        scores = corrected_scores(corrected, asking, plain[asking], find, plain[find])
+        first = np.stack([np.arange(len(scores)), scores.argmax(axis=1)], axis=1)
+        hits = set(map(tuple, first.tolist())) & set(map(tuple, pairs.tolist()))
+        found = judge(model, tasks[f"Many{code}Retrieval"], tmp_path)["R@1"]
+        assert found == pytest.approx(100 * len(hits) / len(np.unique(pairs[:, 0])), abs=1e-3)
 
 
 def test_a_judgement_is_kept_under_the_digest_of_what_it_depends_on(models, banks, tmp_path):

@@ -5,10 +5,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from made import every_kind, linear_bond, native_rows, planned, random_bond
+from made import every_kind, linear_bond, native_rows, planned, random_bond, with_hubs
 
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace, digest
+from fb_jax.fusion import FusedSpace, Hub, digest
 from fb_jax.interop import onnx as interop
 from fb_jax.interop.onnx import write_onnx
 
@@ -138,3 +138,23 @@ def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(FreeBindError, match=r"onnx is not installed(.|\n)*freebind-jax\[onnx\]"):
         write_onnx(SPACES["combination"], tmp_path / "space.onnx")
+
+
+# With hub correction
+
+
+@pytest.mark.parametrize("kind", ["two stages", "cut", "cmcr"])
+def test_rows_in_both_roles_are_those_of_the_space(kind, session_of):
+    pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(50, 0.5)}  # of 30
+    space = with_hubs(SPACES[kind], pairs)
+    session = session_of(space)
+    for modality in space.modalities:
+        for role in (None, "query", "item"):
+            for count in (0, 1, 9):
+                rows = native_rows(space, modality, count)
+                feed = {f"{modality}.{name}": array for name, array in rows.items()}
+                (found,) = session.run([f"{modality}.{role}" if role else modality], feed)
+                wanted = space.fuse(modality, rows, role=role)
+                np.testing.assert_allclose(found, wanted, atol=2e-6)
+    known = session.get_modelmeta().custom_metadata_map
+    assert json.loads(known["scales"])["audio"] == pytest.approx(space.hubs.scale("audio"))

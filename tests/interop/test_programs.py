@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from datasets import Dataset
-from made import native_rows
+from made import corrected_scores, native_rows, with_hubs
 from qdrant_client import QdrantClient
 
 from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import nearest
+from fb_jax.fusion import write_fused
 from fb_jax.interop import (
     PROGRAMS,
     BlockQuery,
@@ -103,6 +104,30 @@ def test_blocks_have_the_nearest_neighbours_of_the_fused_rows(
         wanted, cosines = best(fused.fuse(modality, asked), audio, rows)
         assert ids == wanted
         np.testing.assert_allclose(scores, cosines, atol=5e-7)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("form", ["both", "direct_sum", "rows"])
+def test_hub_corrected_scores_order_the_items(program, form, spaces, banks_of, fused_items):
+    space = with_hubs(spaces["combination" if form == "rows" else form])
+    banks, asked = banks_of(space), native_rows(space, "text", count=1)
+    if form == "rows":
+        write_fused(space, banks, "root", "mine", dtype="float32")
+        items = open_banks("root", "test", spaces=["mine"], role="item")
+        contents, scale = row_contents("mine", [items]), space.hubs.scale("text")
+        assert contents.about()["role"] == "item"
+        names = {"vector": space.fuse("text", asked, role="query")[0]}
+    else:
+        query, contents, scale = BlockQuery(space), block_contents(space, [banks]), 1
+        (vector,), (a, b) = query.vectors("text", asked, "audio"), query.norm_terms("audio")
+        names = {"vector": vector, "query": query, "a": a, "b": b}
+    write_export(contents, program, "exported")
+    ids, scores = run(snippets(program)[: 2 if form == "both" else 1], names)
+    rows, audio = fused_items(space, banks, "audio")
+    wanted = corrected_scores(space, "text", space.fuse("text", asked), "audio", audio)[0]
+    first = np.argsort(-wanted, kind="stable")[:5]
+    assert ids == [f"audio/{row} 'ü" for row in rows[first]]
+    np.testing.assert_allclose(scale * scores, wanted[first], atol=2e-6)
 
 
 def test_the_page_shows_how_to_get_a_query(spaces, monkeypatch):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import every_kind, linear_bond, native_rows, planned
+from made import every_kind, linear_bond, native_rows, planned, with_hubs
 from sentence_transformers import SentenceTransformer
 
 from encoders_torch import loading
 from encoders_torch.fused_space import Fused
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, Hub
 from fb_jax.interop.sentence_transformers import (
     load_sentence_transformer,
     write_sentence_transformer,
@@ -59,6 +59,41 @@ def test_the_model_encodes_as_the_space_fuses_at_any_factors(kind, tmp_path):
             factors = others if asked == "others" else asked
             found = model.encode(items_of(modality, rows), factors=factors, batch_size=2)
             np.testing.assert_allclose(found, wanted.fuse(modality, rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["two stages", "cut"])
+def test_queries_and_documents_are_rows_in_both_roles(kind, tmp_path):
+    pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(50, 0.5)}
+    space = with_hubs(SPACES[kind], pairs)
+    write_sentence_transformer(space, tmp_path / "kept")
+    model = load_sentence_transformer(tmp_path / "kept", device="cpu")
+    assert model.get_embedding_dimension() == space.dim
+    ways = {None: model.encode, "query": model.encode_query, "item": model.encode_document}
+    other = {"text": 0.95}
+    for modality in space.modalities:
+        items = items_of(modality, rows := native_rows(space, modality, 5))
+        for role, encode in ways.items():
+            found, wanted = encode(items, batch_size=2), space.fuse(modality, rows, role=role)
+            np.testing.assert_allclose(found, wanted, atol=2e-6)
+            wanted = space.with_factors(**other).fuse(modality, rows, role=role)
+            np.testing.assert_allclose(encode(items, factors=other), wanted, atol=1e-6)
+
+
+def test_the_references_go_along_and_altered_ones_are_refused(tmp_path):
+    space = with_hubs(SPACES["combination"])
+    write_sentence_transformer(space, tmp_path / "kept")
+    load_sentence_transformer(tmp_path / "kept", device="cpu").save(str(tmp_path / "again"))
+    assert FusedSpace.load(tmp_path / "kept").hubs == space.hubs
+    (path,) = (tmp_path / "again").glob("hubs-*.safetensors")
+    Fused.load(str(tmp_path / "again"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="the references were altered: hubs-"):
+        Fused.load(str(tmp_path / "again"))
+    path.unlink()
+    with pytest.raises(ValueError, match="has no hubs-"):
+        Fused.load(str(tmp_path / "again"))
 
 
 ALONE = """
