@@ -21,6 +21,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Stage, digest
+from fb_jax.fusion.checks import require_unrouted
 from fb_jax.interop.onnx_graph import Graph
 from fb_jax.projector import Bond
 from fb_jax.pseudo import Side
@@ -43,6 +44,7 @@ def write_onnx(space: FusedSpace, path: Path | str) -> None:
     path, graph = Path(path), Graph()
     if path.exists():
         raise FreeBindError("something is there already", where=path, fix="choose another name")
+    require_unrouted(space, "an ONNX file")
     _require_small(space)
     for modality in space.modalities:
         graph.add_output(modality, _fused(graph, space, modality), _shape(modality, space.dim))
