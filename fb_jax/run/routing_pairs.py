@@ -1,0 +1,69 @@
+"""Pseudo item pairs: for every item of the pool, its nearest one of another modality.
+
+OmniBind retrieves items where FreeBind aggregates embeddings [P]. The scores are corrected for hubs
+(``fb_jax.fusion.hubs``), without which few items are the nearest of very many [O].
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int
+
+BLOCK_SCORES = 1 << 25
+"""Scores that are held at a time."""
+
+
+def nearest(
+    x: Float32[np.ndarray, "n d"], y: Float32[np.ndarray, "m d"], k: int, alpha: float
+) -> Int[np.ndarray, " n"]:
+    """Return the row of y that each row of x scores highest with, corrected for hubs of y.
+
+    Args:
+        x: ``[n, d]`` rows; they are also the references of the correction.
+        y: ``[m, d]`` rows.
+        k: Number of references whose scores are averaged; all of them if there are fewer.
+        alpha: Weight of the correction.
+    """
+    bias = np.concatenate([_highest(part, x, k) for part in _parts(y, len(x))])
+    found = [np.asarray(_best(part, y, alpha * bias)) for part in _parts(x, len(y))]
+    return np.concatenate(found).astype(np.int64)
+
+
+def _parts(rows: np.ndarray, others: int) -> list[np.ndarray]:
+    size = max(1, BLOCK_SCORES // others)
+    return np.split(rows, range(size, len(rows), size))
+
+
+def _highest(rows: np.ndarray, references: np.ndarray, k: int) -> np.ndarray:
+    scores = jnp.asarray(rows) @ jnp.asarray(references).T
+    return np.asarray(jax.lax.top_k(scores, min(k, len(references)))[0].mean(axis=1))
+
+
+def _best(rows: np.ndarray, gallery: np.ndarray, bias: np.ndarray) -> jax.Array:
+    return jnp.argmax(jnp.asarray(rows) @ jnp.asarray(gallery).T - bias, axis=1)
+
+
+def item_pairs(
+    x: Float32[np.ndarray, "n d"],
+    y: Float32[np.ndarray, "m d"],
+    *,
+    k: int,
+    alpha: float,
+    mutual: bool = False,
+) -> Int[np.ndarray, "p 2"]:
+    """Return pairs of rows: of every row of x with its nearest of y, then of every row of y.
+
+    Args:
+        x: ``[n, d]`` rows of one modality.
+        y: ``[m, d]`` rows of another.
+        k: See ``nearest``.
+        alpha: See ``nearest``.
+        mutual: Only pairs that are found from both sides, once each.
+    """
+    ahead, back = nearest(x, y, k, alpha), nearest(y, x, k, alpha)
+    pairs = np.stack([np.arange(len(x)), ahead], axis=1)
+    if mutual:
+        return pairs[back[ahead] == np.arange(len(x))]
+    return np.concatenate([pairs, np.stack([back, np.arange(len(y))], axis=1)])
