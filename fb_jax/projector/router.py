@@ -217,6 +217,32 @@ class Router:
             logits = np.log(np.asarray(weights, np.float32))
         return cls(spec, (Layer(np.zeros(spec.layer_shapes[0], np.float32), logits),))
 
+    @classmethod
+    def from_vector(cls, spec: RouterSpec, vector: Float[np.ndarray, " p"]) -> Router:
+        """Return a router from what ``vector`` returns.
+
+        Raises:
+            FreeBindError: It has another length.
+        """
+        sizes = [(width * (height + 1)) for height, width in spec.layer_shapes]
+        if len(vector) != sum(sizes):
+            raise FreeBindError(
+                "these are not the numbers of this router",
+                where=spec.modality,
+                expected=f"{sum(sizes)} numbers",
+                got=len(vector),
+            )
+        parts = np.split(vector, np.cumsum(sizes)[:-1])
+        joined = [
+            x.reshape(-1, shape[1]) for x, shape in zip(parts, spec.layer_shapes, strict=True)
+        ]
+        return cls(spec, tuple(Layer(x[:-1], x[-1]) for x in joined))
+
+    @property
+    def vector(self) -> Float[np.ndarray, " p"]:
+        """All numbers, layer by layer, weights before biases."""
+        return np.concatenate([np.ravel(leaf) for layer in self.layers for leaf in layer])
+
     def reads(self, native: Mapping[str, np.ndarray]) -> bool:
         """Return whether items have a row in every space that the router reads."""
         return set(self.spec.inputs) <= set(native)

@@ -1,17 +1,19 @@
-"""Routers of a fused space: trained on the pool, kept where validation says that they pay."""
+"""A router of a fused space, trained on pseudo item pairs of its pool."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
 from fb_jax.banks import BankSet, Progress, no_progress
-from fb_jax.fusion import FusedSpace, sources
+from fb_jax.errors import notice_once
+from fb_jax.fusion import FusedSpace, digest, sources
 from fb_jax.projector import SHAPES, Router, RouterSpec
+from fb_jax.projector.router import SOURCE
 from fb_jax.run.routing_pairs import item_pairs
 from fb_jax.training.routing import Routing, RoutingRows, train_router
 
@@ -26,11 +28,6 @@ def router_spec(space: FusedSpace, modality: str, shape: str) -> RouterSpec:
     dims = {name: space.dims[name] for name in space.spaces_of(modality)}
     blocks = len(space.last.blocks_of(modality))
     return RouterSpec(modality, tuple(dims), tuple(dims.values()), blocks, SHAPES[shape])
-
-
-def sampled(banks: BankSet, modality: str, most: int) -> slice:
-    """Return at most so many items of a modality, evenly spaced."""
-    return slice(None, None, max(1, -(-len(banks.rows[modality]) // most)))
 
 
 def contributions(
@@ -53,36 +50,114 @@ def partners(space: FusedSpace, modality: str) -> tuple[str, ...]:
     Only there has an item several scores of its own that weights can choose between [O].
     """
     having = [bond for bond in space.last.bonds if modality in bond.shared]
-    return tuple(m for m in space.modalities if m != modality and any(m in b.shared for b in having))
+    return tuple(
+        m for m in space.modalities if m != modality and any(m in b.shared for b in having)
+    )
 
 
-def train_on_pool(
-    space: FusedSpace,
-    modality: str,
-    pool: BankSet,
-    settings: Routing,
-    others: Iterable[str] | None = None,
-    progress: Progress = no_progress,
-) -> Router:
-    """Train the router of a modality on item pairs of the pool.
+@dataclass(frozen=True)
+class RouterJob:
+    """What a router is trained on.
 
-    Args:
+    Attributes:
         space: The space; routers of its other modalities stay as they are.
         modality: A weighted modality.
         pool: All native spaces over the pool.
         settings: See ``Routing``.
         others: Modalities whose items it is paired with; None: see ``partners``.
-        progress: Called with 1 after every step.
     """
-    kept = {m: router for m, router in space.last.routers.items() if m != modality}
-    plain = with_routers(space, kept)
-    names = partners(space, modality) if others is None else tuple(others)
-    read = lambda m: sources(plain, pool, m, sampled(pool, m, settings.items))  # noqa: E731
-    native = read(modality)
-    x, ys = plain.fuse(modality, native), {m: plain.fuse(m, read(m)) for m in names}
-    how = {"k": settings.k, "alpha": settings.alpha, "mutual": settings.mutual}
-    pairs = {m: item_pairs(x, y, **how) for m, y in ys.items()}
-    spec = router_spec(space, modality, settings.shape)
-    inputs = np.hstack([native[name] for name in spec.inputs])
-    rows = RoutingRows(inputs, contributions(plain, modality, native), ys)
-    return train_router(spec, rows, pairs, settings, progress)
+
+    space: FusedSpace
+    modality: str
+    pool: BankSet
+    settings: Routing
+    others: tuple[str, ...] | None = None
+
+    @property
+    def spec(self) -> RouterSpec:
+        """The description of the router."""
+        return router_spec(self.space, self.modality, self.settings.shape)
+
+    @property
+    def paired(self) -> tuple[str, ...]:
+        """The modalities whose items it is paired with."""
+        return partners(self.space, self.modality) if self.others is None else self.others
+
+    @property
+    def plain(self) -> FusedSpace:
+        """The space without a router of the modality, and without hub correction."""
+        kept = {m: r for m, r in self.space.last.routers.items() if m != self.modality}
+        return with_routers(self.space, kept).plain
+
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes this router from others, as JSON."""
+        return {
+            "format": "freebind-router",
+            "version": 1,
+            "router": asdict(self.spec),
+            "settings": asdict(self.settings),
+            "paired": self.paired,
+            "space": digest(self.plain),
+            "banks": self.pool.fingerprints(),
+            **({"items": self.pool.split.items(SOURCE).digest} if self._knows_sources else {}),
+        }
+
+    def train(self, progress: Progress = no_progress) -> Router:
+        """Train the router; ``progress`` is called with 1 after every step."""
+        settings, plain, spec = self.settings, self.plain, self.spec
+        native = self._native(self.modality)
+        x = plain.fuse(self.modality, native)
+        ys = {m: plain.fuse(m, self._native(m)) for m in self.paired}
+        how = {"k": settings.k, "alpha": settings.alpha, "mutual": settings.mutual}
+        pairs = {m: item_pairs(x, y, **how) for m, y in ys.items()}
+        inputs = np.hstack([native[name] for name in spec.inputs])
+        blocks = contributions(plain, self.modality, native)
+        rows = RoutingRows(inputs, blocks, ys, self._sources())
+        return train_router(spec, rows, pairs, settings, progress)
+
+    def _sampled(self, modality: str) -> slice:
+        """Return at most ``settings.items`` items of a modality, evenly spaced."""
+        return slice(None, None, max(1, -(-len(self.pool.rows[modality]) // self.settings.items)))
+
+    def _native(self, modality: str) -> dict[str, Float32[np.ndarray, "n _"]]:
+        return sources(self.space, self.pool, modality, self._sampled(modality))
+
+    @property
+    def _knows_sources(self) -> bool:
+        """Whether the outputs can fit the sources of texts: a sigmoid's, of text (Eq. R6)."""
+        wanted = self.settings.source_weight > 0 and self.spec.shape.sigmoid
+        return wanted and self.modality == SOURCE
+
+    def _sources(self) -> Float32[np.ndarray, "n b"] | None:
+        if not self._knows_sources:
+            return None
+        items = self.pool.split.items(SOURCE)
+        rows = self.pool.rows[SOURCE][self._sampled(SOURCE)].tolist()
+        return source_targets(self.space, [items[row].get("source") for row in rows])
+
+
+def source_targets(space: FusedSpace, named: Sequence[object]) -> Float32[np.ndarray, "n b"] | None:
+    """Return t of Eq. R6: whether the space of each block has the media that a text is about.
+
+    Args:
+        space: The space.
+        named: Of each text, the modality that it describes, from the column ``source`` of its item.
+
+    Returns:
+        ``[n, b]`` 0 or 1, -1 for texts of unknown source; None, with a notice, if all are.
+    """
+    stage = space.last
+    first, *bonds = [stage.bonds[0].spec.unified_modalities, *(b.shared for b in stage.bonds)]
+    blocks = [
+        m
+        for m, name in zip([first, *bonds], (stage.unified, *stage.experts), strict=True)
+        if name in stage.blocks_of(SOURCE)
+    ]
+    known = {m: [float(m in own) for own in blocks] for m in space.modalities}
+    if not set(named) & set(known):
+        notice_once(
+            f"{space.title}: no text of the pool has the source {', '.join(known)}, so the router "
+            "of text is trained without the loss on sources"
+        )
+        return None
+    return np.array([known.get(str(name), [-1.0] * len(blocks)) for name in named], np.float32)

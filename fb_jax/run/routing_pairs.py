@@ -9,10 +9,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Array, Float, Float32, Int
 
-BLOCK_SCORES = 1 << 25
-"""Scores that are held at a time."""
+from fb_jax.fusion.hubs import BLOCK_SCORES, highest_scores
+from fb_jax.numerics import matmul
 
 
 def nearest(
@@ -26,23 +26,17 @@ def nearest(
         k: Number of references whose scores are averaged; all of them if there are fewer.
         alpha: Weight of the correction.
     """
-    bias = np.concatenate([_highest(part, x, k) for part in _parts(y, len(x))])
-    found = [np.asarray(_best(part, y, alpha * bias)) for part in _parts(x, len(y))]
-    return np.concatenate(found).astype(np.int64)
+    bias = alpha * highest_scores(y, x, k).mean(axis=1)
+    size = max(1, BLOCK_SCORES // len(y))
+    blocks = np.split(x, range(size, len(x), size))
+    return np.concatenate([np.asarray(_best(block, y, bias)) for block in blocks]).astype(np.int64)
 
 
-def _parts(rows: np.ndarray, others: int) -> list[np.ndarray]:
-    size = max(1, BLOCK_SCORES // others)
-    return np.split(rows, range(size, len(rows), size))
-
-
-def _highest(rows: np.ndarray, references: np.ndarray, k: int) -> np.ndarray:
-    scores = jnp.asarray(rows) @ jnp.asarray(references).T
-    return np.asarray(jax.lax.top_k(scores, min(k, len(references)))[0].mean(axis=1))
-
-
-def _best(rows: np.ndarray, gallery: np.ndarray, bias: np.ndarray) -> jax.Array:
-    return jnp.argmax(jnp.asarray(rows) @ jnp.asarray(gallery).T - bias, axis=1)
+@jax.jit
+def _best(
+    rows: Float[Array, "n d"], gallery: Float[Array, "m d"], bias: Float[Array, " m"]
+) -> Int[Array, " n"]:
+    return jnp.argmax(matmul(rows, gallery.T) - bias, axis=1)
 
 
 def item_pairs(
