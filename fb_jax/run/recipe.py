@@ -12,7 +12,7 @@ A YAML file names the spaces, the bond and the factors; its file name is the pro
     router: auto                          # or [audio]: weights by the item, where they pay
     router_shape: omnibind                #   layers of the router; by default --routing.shape
     unit_experts: false                   # of combinations: means of projections as they are
-    pairs: items                          # pseudo items instead of pseudo embeddings
+    retrieval: nearest                    # how pseudo pairs are retrieved, as --pairs.method
 
 or it takes a modality of another product from an encoder that was tuned into it:
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fb_jax import files
 from fb_jax.banks import require_name
@@ -56,7 +56,7 @@ class Product:
         router: Modalities with a router; auto: those where it pays. Empty: none.
         router_shape: Layers of the routers; "" leaves it to the options of the run.
         unit_experts: See ``fb_jax.fusion.WeightedSum``; None: True.
-        pairs: What pseudo pairs consist of; "" leaves it to the options of the run.
+        retrieval: Method of ``Retrieval``; "" leaves it to the options of the run.
         tuned: Modality to the native space with its rows.
         base: The product that is its unified space.
     """
@@ -72,7 +72,7 @@ class Product:
     router: Asked = ()
     router_shape: str = ""
     unit_experts: bool | None = None
-    pairs: Literal["items", "embeddings", ""] = ""
+    retrieval: str = ""
     tuned: Mapping[str, str] = field(default_factory=dict)
     base: Product | None = None
 
@@ -118,7 +118,7 @@ class _File:
     router: Asked = ()
     router_shape: str = ""
     unit_experts: bool | None = None
-    pairs: Literal["items", "embeddings", ""] = ""
+    retrieval: str = ""
     tuned: dict[str, str] = field(default_factory=dict)
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from fb_jax.banks import BankSet, Progress, no_progress
+from fb_jax import files
+from fb_jax.banks import BankSet, Progress, Split, no_progress
 from fb_jax.errors import notice_once
 from fb_jax.fusion import FusedSpace, digest, sources
 from fb_jax.projector import SHAPES, Router, RouterSpec
@@ -91,6 +94,7 @@ class RouterJob:
 
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes this router from others, as JSON."""
+        targets = self._sources()
         return {
             "format": "freebind-router",
             "version": 1,
@@ -99,7 +103,7 @@ class RouterJob:
             "paired": self.paired,
             "space": digest(self.plain),
             "banks": self.pool.fingerprints(),
-            **({"items": self.pool.split.items(SOURCE).digest} if self._knows_sources else {}),
+            "sources": None if targets is None else files.sha256_of_bytes(targets.tobytes()),
         }
 
     def train(self, progress: Progress = no_progress) -> Router:
@@ -108,11 +112,13 @@ class RouterJob:
         native = self._native(self.modality)
         x = plain.fuse(self.modality, native)
         ys = {m: plain.fuse(m, self._native(m)) for m in self.paired}
-        how = {"k": settings.k, "alpha": settings.alpha, "mutual": settings.mutual}
-        pairs = {m: item_pairs(x, y, **how) for m, y in ys.items()}
+        pairs = {
+            m: item_pairs(x, y, k=settings.k, alpha=settings.alpha, mutual=settings.mutual)
+            for m, y in ys.items()
+        }
         inputs = np.hstack([native[name] for name in spec.inputs])
-        blocks = contributions(plain, self.modality, native)
-        rows = RoutingRows(inputs, blocks, ys, self._sources())
+        blocks, targets = contributions(plain, self.modality, native), self._sources()
+        rows = RoutingRows(*jax.tree.map(jnp.asarray, (inputs, blocks, ys, targets)))
         return train_router(spec, rows, pairs, settings, progress)
 
     def _sampled(self, modality: str) -> slice:
@@ -126,11 +132,12 @@ class RouterJob:
     def _knows_sources(self) -> bool:
         """Whether the outputs can fit the sources of texts: a sigmoid's, of text (Eq. R6)."""
         wanted = self.settings.source_weight > 0 and self.spec.shape.sigmoid
-        return wanted and self.modality == SOURCE
+        return wanted and self.modality == SOURCE and isinstance(self.pool.split, Split)
 
     def _sources(self) -> Float32[np.ndarray, "n b"] | None:
         if not self._knows_sources:
             return None
+        assert isinstance(self.pool.split, Split)
         items = self.pool.split.items(SOURCE)
         rows = self.pool.rows[SOURCE][self._sampled(SOURCE)].tolist()
         return source_targets(self.space, [items[row].get("source") for row in rows])

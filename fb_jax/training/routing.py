@@ -4,12 +4,11 @@
     L   = mean over modalities o of InfoNCE(x_i, y_j) on the item pairs (i, j) of o        (R5)
         + w BCE(sigmoid(z(i)), t(i))             texts whose source is known               (R6)
 
-c_b(i) is what block b contributes to the item's unit row where all weights r are 1. x_i is linear in
-the weights and no unit row: the scores of an item whose weights are unequal grow with its norm, and
-a training on unit rows learns less unequal weights, which are worse (docs/routers.md) [O]. y_j are
-rows of the fused space. An item is in one pair of a batch only. Eq. R6 is OmniBind's second
-loss [P], in the form that its sigmoid suggests [O]: t_b is 1 if the space of block b has the kind of
-media that the text describes.
+c_b(i) is what block b adds to the item's unit row where all weights r are 1. x_i is linear in the
+weights, and no unit row: trained on unit rows, a router gains less (docs/routers.md) [O]. y_j are
+rows of the fused space. An item is in one pair of a batch only. Eq. R6 is OmniBind's second loss
+[P], in the form that its sigmoid suggests [O]: t_b is 1 if the space of block b has the media that
+the text describes.
 """
 
 from __future__ import annotations
