@@ -104,7 +104,7 @@ def test_a_router_is_kept_only_where_it_pays_unless_it_is_named(space, root, tmp
         "audio": RouterChoice(False, "val", 20.0, 19.0),
     }
     recalls = iter([20.0, 19.0])
-    named, choices = add_routers(space, ("audio",), *options)
+    named, choices = add_routers(space, ("audio",), pool, ("val", val), FEW, tmp_path / "a", Silent())
     assert choices["audio"].kept
     assert list(named.last.routers) == ["audio"]
 
@@ -182,9 +182,9 @@ def test_a_later_stage_builds_on_routed_rows(make, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        ("router: [image]", "unknown modality to route"),
+        ("router: [image]", "no modality to route"),
         ("router: 3", "wrong type"),
-        ("router: [audio], router_shape: huge", "unknown shape"),
+        ("router: [audio], router_shape: huge", "no shape of a router"),
         ("retrieval: psychic", "psychic"),
     ],
 )
