@@ -149,7 +149,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return random_bond(spec.kind, *ends, spec.shared, trained.seed)
 
     def report_space(space: FusedSpace, evaluation: Sets, folder: Path, *options: Any) -> Report:
-        _, metrics, how = options
+        _, metrics, how, *_ = options
         trained.reports.append((space.title, list(evaluation), folder, metrics, how.aim))
         space = space.choosing(trained.choice) if trained.choice else space
         figures = {"unified": {"audio-text": {"MRR": 1.0}}}

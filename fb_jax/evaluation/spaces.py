@@ -239,7 +239,8 @@ def _of_same_bonds(fused: Mapping[str, FusedSpace]) -> list[dict[str, FusedSpace
     groups: dict[tuple[object, ...], dict[str, FusedSpace]] = {}
     for name, space in fused.items():
         last = space.last
-        apart = f"{dict(last.tuned_rows)} {getattr(last, 'fill', None)}"
+        options = [getattr(last, name, None) for name in ("fill", "unit_experts")]
+        apart = f"{dict(last.tuned_rows)} {options} {list(map(id, last.routers.values()))}"
         key = (*map(id, space.stages[:-1]), id(last.bonds), apart)
         groups.setdefault(key, {})[name] = space
     return list(groups.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,48 @@ def require_base(
                 expected=f"{bond.dim('expert')} dimensions",
                 got=f"{dims[bond.expert]} dimensions",
             )
+
+
+def require_routers(
+    stage: Stage, spaces: Mapping[str, Sequence[str]], dims: Mapping[str, int]
+) -> None:
+    """Raise a FreeBindError unless the routers of a stage read native spaces of their modality.
+
+    Args:
+        stage: The stage.
+        spaces: Modality to the native spaces that it is fused from.
+        dims: Native space to its dimension.
+    """
+    for modality, router in stage.routers.items():
+        known = {name: dims[name] for name in spaces[modality]}
+        reads = dict(zip(router.spec.inputs, router.spec.dims, strict=True))
+        if not reads.items() <= known.items():
+            raise FreeBindError(
+                "a router reads other rows than this space has",
+                where=f"{stage.title}: {modality}",
+                expected=_dimensions(known),
+                got=_dimensions(reads),
+            )
+
+
+def require_unrouted(space: Any, what: str) -> None:
+    """Raise a FreeBindError if a fused space has a router or an option that a format lacks.
+
+    Args:
+        space: The ``FusedSpace``.
+        what: The format, for the message.
+    """
+    if any(stage.routers or not getattr(stage, "unit_experts", True) for stage in space.stages):
+        raise FreeBindError(
+            f"{what} knows no weights by the item",
+            where=space.title,
+            expected="a space without routers, whose experts' parts are unit rows",
+            fix="export its rows: freebind fuse, then freebind bank export --form rows",
+        )
+
+
+def _dimensions(spaces: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} with {dim} dimensions" for name, dim in spaces.items())
 
 
 def _signature(name: str, dim: int, modalities: Iterable[str]) -> str:

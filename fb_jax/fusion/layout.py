@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
@@ -15,8 +15,9 @@ from fb_jax.files.kinds import Weight, Width
 from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Stage
-from fb_jax.fusion.sums import FILL, DirectSum, make_stage
-from fb_jax.projector import Bond, BondSpec, Variables
+from fb_jax.fusion.sums import FILL, DirectSum, WeightedSum, make_stage
+from fb_jax.projector import Bond, BondSpec, Router, RouterSpec, Variables
+from fb_jax.projector.router import Layer
 
 AGAIN = "get the folder again from where it came"
 
@@ -42,7 +43,8 @@ def _row_identity(stage: Stage) -> dict[str, Any]:
 def stage_tensors(stage: Stage) -> dict[str, np.ndarray]:
     """Return the float32 numbers of a stage.
 
-    ``EXPERT.LAYER.NAME`` have a leading axis of members; ``basis`` are the directions of a cut.
+    ``EXPERT.LAYER.NAME`` have a leading axis of members; ``basis`` are the directions of a cut, and
+    ``router.MODALITY.LAYER.NAME`` the layers of routers.
     """
     tensors = {
         f"{bond.expert}.{name}": leaf
@@ -51,11 +53,24 @@ def stage_tensors(stage: Stage) -> dict[str, np.ndarray]:
         for name, leaf in flatten_dict(collection, sep=".").items()
     }
     tensors |= {"basis": stage.basis} if isinstance(stage, CutSum) else {}
+    tensors |= {
+        f"router.{modality}.{number}.{name}": leaf
+        for modality, router in stage.routers.items()
+        for number, layer in enumerate(router.layers)
+        for name, leaf in layer._asdict().items()
+    }
     return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in tensors.items()}
 
 
 def stage_json(stage: Stage) -> dict[str, Any]:
-    """Return everything about a stage but its numbers, as JSON types."""
+    """Return everything about a stage but its numbers, as JSON types.
+
+    What earlier versions did not know is left out where it is theirs.
+    """
+    routers = {modality: asdict(router.spec) for modality, router in stage.routers.items()}
+    bare = isinstance(stage, WeightedSum) and not stage.unit_experts
+    later: dict[str, Any] = {"routers": routers} if routers else {}
+    later |= {"unit_experts": False} if bare else {}
     return {
         "name": stage.name,
         "factors": stage.factors,
@@ -65,6 +80,7 @@ def stage_json(stage: Stage) -> dict[str, Any]:
         "cut": stage.basis.shape if isinstance(stage, CutSum) else None,
         "presets": stage.presets,
         "bonds": [bond.spec.to_json() for bond in stage.bonds],
+        **later,
     }
 
 
@@ -80,6 +96,8 @@ class StageAbout:
     cut: tuple[Width, Width] | None
     presets: dict[str, dict[str, Weight]]
     bonds: list[dict[str, Any]]
+    routers: dict[str, RouterSpec] = field(default_factory=dict)
+    unit_experts: bool = True
 
 
 def read_stage(
@@ -98,8 +116,12 @@ def read_stage(
     """
     bonds = [_read_bond(bond, tensors, number, where) for bond in about.bonds]
     options = {name: getattr(about, name) for name in ("normalise", "name", "presets")}
-    if bonds and bonds[0].direction.direct:
-        options["fill"] = about.fill
+    own = "fill" if bonds and bonds[0].direction.direct else "unit_experts"
+    options[own] = getattr(about, own)
+    options["routers"] = {
+        modality: _read_router(spec, tensors, f"{number}.router.{modality}", where)
+        for modality, spec in about.routers.items()
+    }
     stage = make_stage(bonds, about.factors, tuned_rows=about.given, **options)
     if about.cut is None:
         return stage
@@ -117,6 +139,17 @@ def _read_bond(
         for name, leaf in flatten_dict(collection, sep=".").items()
     }
     return Bond(spec, Variables(*(unflatten_dict(read(part), sep=".") for part in shapes)))
+
+
+def _read_router(
+    spec: RouterSpec, tensors: dict[str, np.ndarray], name: str, where: object
+) -> Router:
+    take = lambda part, shape: _take(tensors, f"{name}.{part}", shape, where)  # noqa: E731
+    layers = [
+        Layer(take(f"{number}.weight", shape), take(f"{number}.bias", shape[1:]))
+        for number, shape in enumerate(spec.layer_shapes)
+    ]
+    return Router(spec, tuple(layers))
 
 
 def _take(

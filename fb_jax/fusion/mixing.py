@@ -28,12 +28,12 @@ def weighted_sum(
 def side_by_side(
     blocks: Sequence[Float[Array, "*n _"]], weights: Sequence[Float[Array, ""] | float]
 ) -> Float[Array, "*n d"]:
-    """Return unit rows of blocks that stand side by side.
+    """Return blocks side by side: unit rows from unit rows.
 
     The score of two such rows is the weighted mean of the blocks' scores.
 
     Args:
-        blocks: ``[n, d_i]`` unit rows each.
+        blocks: ``[n, d_i]`` rows each.
         weights: Squared norm of each block, relative to the others.
     """
     squares = jnp.asarray(weights, blocks[0].dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,15 +17,18 @@ from jaxtyping import Float32
 
 from fb_jax.banks import unit_rows
 from fb_jax.banks.directions import refuse_short
-from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.errors import FreeBindError, notice_once, require_range, unknown
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import CHOSEN, PRESETS, Factors
 from fb_jax.numerics import Precision
-from fb_jax.projector import Bond
+from fb_jax.projector import Bond, Router, require_compatible
 from fb_jax.pseudo import in_order
 
 NativeRows = Mapping[str, Float32[np.ndarray, "n _"]]
 """Native space to ``[n, d]`` unit rows of the same items."""
+
+Weights: TypeAlias = Float32[np.ndarray, "n b"] | None
+"""The weights of items for each block (``Stage.blocks_of``); None: all are 1."""
 
 
 class Parts(NamedTuple):
@@ -37,6 +40,9 @@ class Parts(NamedTuple):
         expert: ``[n, d_e]`` unit rows of the experts, projected if the bond projects them; None if
             no expert has the items. In a direct sum, the experts' dimensions side by side.
         lacking: Experts that have the modality, but not these items.
+
+    If a router weighs the items (``Stage.routers``), each block is already multiplied by its
+    weight, so that parts are no unit rows. Rows are then normalised once mixed, at any factors.
     """
 
     unified: Float32[np.ndarray, "n d"]
@@ -57,6 +63,8 @@ class Stage(ABC):
         tuned_rows: Modality that no expert has to a native space, whose rows are taken as they are:
             those of an encoder that was tuned into this space (the dagger products [P]).
         presets: Factors by name; only those for this stage's modalities count.
+        routers: Modality to the router that weighs the blocks of its items, beside the factors.
+            Items without a row in a space that it reads have the weights 1.
     """
 
     direct: ClassVar[bool]
@@ -68,11 +76,13 @@ class Stage(ABC):
     name: str = ""
     tuned_rows: Mapping[str, str] = field(default_factory=dict, hash=False)
     presets: Mapping[str, Factors] = field(default_factory=lambda: PRESETS, hash=False)
+    routers: Mapping[str, Router] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _require_compatible(self.bonds, self.direct)
+        require_compatible(self.bonds, self.direct)
         self._require_factors()
         self._require_tuned_rows()
+        self._require_routers()
 
     @property
     def unified(self) -> str:
@@ -104,6 +114,11 @@ class Stage(ABC):
         """Modalities with a unified and an expert part, and so with a factor."""
         both = {m for bond in self.bonds for m in bond.weighted}
         return tuple(m for m in dict.fromkeys([*self.shared, *self.modalities]) if m in both)
+
+    def blocks_of(self, modality: str) -> tuple[str, ...]:
+        """Return the spaces that rows of a weighted modality consist of, the unified one first."""
+        there = (bond.expert for bond in self.bonds if self.direct or modality in bond.shared)
+        return (self.unified, *there)
 
     @property
     @abstractmethod
@@ -143,7 +158,8 @@ class Stage(ABC):
         Args:
             modality: Name of the modality.
             unified: ``[n, d]`` rows of the unified space; not used for a modality of tuned rows.
-            native: Rows of the experts that have the items, or the tuned rows.
+            native: Rows of the native spaces that have the items: the experts' and those that a
+                router reads, or the tuned rows.
             precision: Precision of the projectors' matrix products.
         """
         if modality in self.tuned_rows:
@@ -151,11 +167,19 @@ class Stage(ABC):
         having = [bond.expert for bond in self.bonds if modality in bond.shared]
         lacking = tuple(expert for expert in having if expert not in native)
         there = {expert: native[expert] for expert in having if expert in native}
-        return self._parts(modality, unified, there, precision)._replace(lacking=lacking)
+        router = self.routers.get(modality)
+        weights = router.weights(native) if router and router.reads(native) else None
+        parts = self._parts(modality, unified, there, precision, weights)
+        return parts._replace(lacking=lacking)
 
     @abstractmethod
     def _parts(
-        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+        self,
+        modality: str,
+        unified: np.ndarray,
+        native: NativeRows,
+        precision: Precision,
+        weights: Weights,
     ) -> Parts:
         """See ``parts``, for a modality without tuned rows; ``native`` has this stage's experts."""
 
@@ -200,7 +224,7 @@ class Stage(ABC):
         refuse_short(norms, "the parts of some rows", f"{self.title}, {modality}", fix)
 
     def with_experts(self, experts: Sequence[str]) -> Stage:
-        """Return the stage with some of its experts, without a name.
+        """Return the stage with some of its experts, without a name and without routers.
 
         Raises:
             FreeBindError: One of them is not there, or none is left.
@@ -208,11 +232,13 @@ class Stage(ABC):
         for expert in experts:
             if expert not in self.experts:
                 raise unknown("expert", expert, self.experts, self.title)
+        if self.routers:
+            notice_once(f"{self.title}: without some of its experts it has no routers")
         kept = tuple(bond for bond in self.bonds if bond.expert in experts)
         weighted = {m for bond in kept for m in bond.weighted}
         factors = {m: factor for m, factor in self.factors.items() if m in weighted}
         presets = {name: preset for name, preset in self.presets.items() if name != CHOSEN}
-        return replace(self, bonds=kept, factors=factors, name="", presets=presets)
+        return replace(self, bonds=kept, factors=factors, name="", presets=presets, routers={})
 
     def at(self, preset: str) -> Stage:
         """Return the stage at a preset's factors.
@@ -257,29 +283,15 @@ class Stage(ABC):
                     f"{', '.join(self.shared)}",
                 )
 
-
-def _require_compatible(bonds: tuple[Bond, ...], direct: bool) -> None:
-    """Raise a FreeBindError unless the bonds fit the stage and each other."""
-    if not bonds:
-        raise FreeBindError("a fused space needs a bond", got="none")
-    first, kinds = bonds[0], {bond.kind for bond in bonds}
-    ends = {(b.unified, b.spec.unified_modalities, b.dim("unified")) for b in bonds}
-    experts = [bond.expert for bond in bonds]
-    alone = any(bond.spec.route("unified", bond.modalities[0]) is not None for bond in bonds)
-    mixed = len(kinds) > 1 or (alone and not direct) or len(ends) > 1
-    if len(bonds) > 1 and mixed:
-        raise FreeBindError(
-            "these bonds do not go into one space",
-            expected="combinations into one unified space, or direct sums with it",
-            got="; ".join(f"{b.kind} of {b.expert} and {b.unified}" for b in bonds),
-        )
-    if first.direction.direct != direct:
-        raise FreeBindError(
-            "direct-sum bonds and other bonds need different stages",
-            expected="bonds of the kind direct_sum" if direct else "no bond of the kind direct_sum",
-            got=first.kind,
-        )
-    if len(set(experts)) < len(experts) or first.unified in experts:
-        raise FreeBindError(
-            "a space is fused with itself", got=", ".join([first.unified, *experts])
-        )
+    def _require_routers(self) -> None:
+        for modality, router in self.routers.items():
+            if modality not in self.weighted:
+                raise unknown("modality of a router", modality, self.weighted, self.title)
+            blocks = self.blocks_of(modality)
+            if router.spec.modality != modality or router.spec.outputs != len(blocks):
+                raise FreeBindError(
+                    "a router belongs to another space",
+                    where=f"{self.title}: {modality}",
+                    expected=f"weights of {modality} for {', '.join(blocks)}",
+                    got=f"{router.spec.outputs} weights of {router.spec.modality}",
+                )

@@ -8,6 +8,16 @@ is taken as it is. A modality that one side lacks is the other side's alone. Tha
 displacement, and Eq. 9 and 10 for a combination: the two differ in the side that is projected.
 Items that an expert lacks are fused as a modality that it lacks [O].
 
+A router gives the item weights r_b of the blocks b, which have the mean 1, beside the factors:
+
+    weighted sum   unit((1 - s) r_0 unified + (s / n) sum_b r_b e_b / c)                      (R2)
+    direct sum     unit([sqrt(p_0) r_0 unified ; sqrt(p_1) r_1 expert_1 ; ...])               (R3)
+
+e_b is the mean of the unit outputs of expert b's members, and c the norm of the mean of all e_b; as
+in OmniBind [C], c is 1 with ``unit_experts=False``. The p_b are the squared norms of the blocks at
+the factors, so that the score of a routed and a plain row of a direct sum is a multiple of
+sum_b r_b p_b <q_b, x_b>, the mean of the spaces' scores at the item's own weights.
+
 A direct sum keeps the spaces' vectors side by side, so nothing is lost. With one factor for all
 modalities, a score is the weighted sum of the unified and the expert score. Where an expert lacks
 a modality, the mixture of a displacement fills its part in: Psi(unified row). A filled-in part is
@@ -17,7 +27,7 @@ scaled by ``fill``. Several experts stand side by side with equal shares.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +40,7 @@ from fb_jax.banks import unit_rows
 from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import EQUAL, UNIFIED_ALONE, Factors, fitting, halfway
-from fb_jax.fusion.stage import NativeRows, Parts, Stage
+from fb_jax.fusion.stage import NativeRows, Parts, Stage, Weights
 from fb_jax.numerics import Precision
 from fb_jax.projector import Bond
 
@@ -40,9 +50,16 @@ FILL = 0.05
 
 @dataclass(frozen=True)
 class WeightedSum(Stage):
-    """A displacement, or combinations with one or several experts."""
+    """A displacement, or combinations with one or several experts.
+
+    Attributes:
+        unit_experts: L2-normalise the mean of the experts' members [C]. False leaves it as it is,
+            as OmniBind does [C]: an expert whose members disagree counts less.
+    """
 
     direct = False
+
+    unit_experts: bool = True
 
     @property
     def dim(self) -> int:
@@ -60,20 +77,50 @@ class WeightedSum(Stage):
         return (alone if brought else {}) | fitting(self.presets, self.weighted)
 
     def _parts(
-        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+        self,
+        modality: str,
+        unified: np.ndarray,
+        native: NativeRows,
+        precision: Precision,
+        weights: Weights,
     ) -> Parts:
         """See ``Stage``. With n experts: unit(mean of all their members' unit outputs) [C]."""
-        outputs = [
-            bond.to_target("expert", modality, native[bond.expert], precision)
+        outputs = {
+            bond.expert: bond.to_target("expert", modality, native[bond.expert], precision)
             for bond in self.bonds
             if bond.expert in native
-        ]
-        expert = self._unit(modality, np.mean(outputs, axis=0)) if outputs else None
+        }
+        by_space: dict[str, np.ndarray] = {}
+        if weights is not None:
+            by_space = dict(zip(self.blocks_of(modality), weights.T[..., None], strict=True))
+        expert = self._expert(modality, outputs, by_space) if outputs else None
         if expert is not None and modality not in self.bonds[0].spec.unified_modalities:
             return Parts(expert, None)  # the experts alone have it
         if self.bonds[0].spec.route("unified", modality) is not None:
             unified = self._projected(self.bonds[0], modality, unified, precision)
-        return Parts(unified, expert)
+        if expert is None or weights is None:
+            return Parts(unified, expert)
+        return Parts(by_space[self.unified] * unified, expert)
+
+    def _expert(
+        self, modality: str, outputs: NativeRows, weights: Mapping[str, np.ndarray]
+    ) -> Float32[np.ndarray, "n d"]:
+        """Return the experts' part of Eq. R2, from the means of each one's members.
+
+        Args:
+            modality: Name of the modality.
+            outputs: Expert to e_b.
+            weights: Space to its weights ``[n, 1]``; empty if they are 1.
+        """
+        mean = np.mean(list(outputs.values()), axis=0)
+        if not weights:
+            return self._unit(modality, mean) if self.unit_experts else mean
+        routed = np.mean([weights[name] * x for name, x in outputs.items()], axis=0)
+        if not self.unit_experts:
+            return routed
+        norms = np.linalg.norm(mean, axis=1, keepdims=True)
+        self._refuse_short(modality, norms[:, 0])
+        return routed / norms
 
     def shares(self, modality: str, factor: float) -> tuple[float, float]:
         """See ``Stage``: the bare factors."""
@@ -110,7 +157,12 @@ class DirectSum(Stage):
         return {EQUAL: dict.fromkeys(self.weighted, count / (count + 1))}
 
     def _parts(
-        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
+        self,
+        modality: str,
+        unified: np.ndarray,
+        native: NativeRows,
+        precision: Precision,
+        weights: Weights,
     ) -> Parts:
         """See ``Stage``; an expert that lacks the items has its part filled in."""
         blocks = [
@@ -119,6 +171,8 @@ class DirectSum(Stage):
             else self._projected(bond, modality, unified, precision)
             for bond in self.bonds
         ]
+        if weights is not None:
+            unified, *blocks = map(np.multiply, weights.T[..., None], [unified, *blocks])
         expert = mixing.side_by_side(list(map(jnp.asarray, blocks)), self._norms(native))
         return Parts(unified, np.asarray(expert))
 

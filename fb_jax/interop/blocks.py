@@ -38,6 +38,7 @@ from fb_jax.fusion import (
     fusable,
     sources,
 )
+from fb_jax.fusion.checks import require_unrouted
 from fb_jax.interop.contents import Contents, Gallery, Vectors, chosen, gallery, sources_of
 
 
@@ -78,6 +79,7 @@ def block_contents(
 def require_blocks(space: FusedSpace) -> None:
     """Raise a FreeBindError unless the score of a space's rows comes from blocks."""
     rows = "export its rows: freebind fuse, then --form rows"
+    require_unrouted(space, "an export of blocks")
     if isinstance(space.last, CutSum):
         raise FreeBindError("the blocks of a cut direct sum are mixed", where=space.title, fix=rows)
     if not all(stage.normalise for stage in space.stages):

@@ -24,6 +24,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Role, Stage, digest
+from fb_jax.fusion.checks import require_unrouted
 from fb_jax.interop.onnx_graph import Graph
 from fb_jax.interop.onnx_roles import in_role
 from fb_jax.projector import Bond
@@ -47,6 +48,7 @@ def write_onnx(space: FusedSpace, path: Path | str) -> None:
     path, graph = Path(path), Graph()
     if path.exists():
         raise FreeBindError("something is there already", where=path, fix="choose another name")
+    require_unrouted(space, "an ONNX file")
     _require_small(space)
     for modality in space.modalities:
         _add_outputs(graph, space, modality)

@@ -24,6 +24,7 @@ from fb_jax.errors import FreeBindError, unknown
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace
 from fb_jax.fusion.card import MODULES_FILE
+from fb_jax.fusion.checks import require_unrouted
 from fb_jax.fusion.storage import read_space
 
 EXTRA = "sentence-transformers"
@@ -51,6 +52,7 @@ def write_sentence_transformer(
     Raises:
         FreeBindError: See ``FusedSpace.save``.
     """
+    require_unrouted(space, "a model of sentence-transformers")
     model: dict[str, Any] = {
         "model_type": "SentenceTransformer",
         "similarity_fn_name": _similarity(space),

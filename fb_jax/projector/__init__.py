@@ -1,6 +1,6 @@
 """The projector, and the mixture of one projector for every subset of the starts."""
 
-from fb_jax.projector.bond import Bond
+from fb_jax.projector.bond import Bond, require_compatible
 from fb_jax.projector.fold import Folded, fold, mean_output
 from fb_jax.projector.mixture import (
     Subset,
@@ -13,11 +13,13 @@ from fb_jax.projector.mixture import (
 )
 from fb_jax.projector.pipelines import PIPELINES, Pipeline, PipelineName
 from fb_jax.projector.projector import BatchNorm, Projector
+from fb_jax.projector.router import SHAPES, Router, RouterShape, RouterSpec
 from fb_jax.projector.spec import DIRECTIONS, BondKind, BondSpec, Direction, End
 
 __all__ = [
     "DIRECTIONS",
     "PIPELINES",
+    "SHAPES",
     "BatchNorm",
     "Bond",
     "BondKind",
@@ -28,6 +30,9 @@ __all__ = [
     "Pipeline",
     "PipelineName",
     "Projector",
+    "Router",
+    "RouterShape",
+    "RouterSpec",
     "Subset",
     "Variables",
     "fold",
@@ -35,6 +40,7 @@ __all__ = [
     "init_projector",
     "mean_output",
     "project_members",
+    "require_compatible",
     "subset_name",
     "subsets",
 ]

@@ -133,3 +133,35 @@ class Bond:
         """
         known = modality or next(m for m in self.shared if m not in self.spec.lacking)
         return unit_rows(self.to_target(self.direction.source, known, x, precision))
+
+
+def require_compatible(bonds: tuple[Bond, ...], direct: bool) -> None:
+    """Raise a FreeBindError unless bonds of one stage fit it and each other.
+
+    Args:
+        bonds: The bonds.
+        direct: The stage takes direct-sum bonds.
+    """
+    if not bonds:
+        raise FreeBindError("a fused space needs a bond", got="none")
+    first, kinds = bonds[0], {bond.kind for bond in bonds}
+    ends = {(b.unified, b.spec.unified_modalities, b.dim("unified")) for b in bonds}
+    experts = [bond.expert for bond in bonds]
+    alone = any(bond.spec.route("unified", bond.modalities[0]) is not None for bond in bonds)
+    mixed = len(kinds) > 1 or (alone and not direct) or len(ends) > 1
+    if len(bonds) > 1 and mixed:
+        raise FreeBindError(
+            "these bonds do not go into one space",
+            expected="combinations into one unified space, or direct sums with it",
+            got="; ".join(f"{b.kind} of {b.expert} and {b.unified}" for b in bonds),
+        )
+    if first.direction.direct != direct:
+        raise FreeBindError(
+            "direct-sum bonds and other bonds need different stages",
+            expected="bonds of the kind direct_sum" if direct else "no bond of the kind direct_sum",
+            got=first.kind,
+        )
+    if len(set(experts)) < len(experts) or first.unified in experts:
+        raise FreeBindError(
+            "a space is fused with itself", got=", ".join([first.unified, *experts])
+        )

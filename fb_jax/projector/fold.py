@@ -8,6 +8,7 @@ In evaluation mode a BatchNorm is affine, so it and the Linear before it are one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def fold(variables: Variables, route: str = "") -> Folded:
     Returns:
         The same functions, in the variables' dtype.
     """
-    layers = [_affine(*mlp, layer) for mlp in _mlps(variables, route) for layer in ("in", "out")]
+    layers = [affine(*mlp, layer) for mlp in _mlps(variables, route) for layer in ("in", "out")]
     if route == GAP:  # a Linear before a Linear is one Linear
         gap, (weight, bias) = variables.params[GAP], layers[0]
         kernel, shift = (np.asarray(gap[name], np.float64) for name in ("kernel", "bias"))
@@ -68,7 +69,8 @@ def _mlps(variables: Variables, route: str) -> list[tuple[Any, Any]]:
     return [(params[name], stats[name]) for name in names]
 
 
-def _affine(params: Any, stats: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
+def affine(params: Any, stats: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return W' ``[..., d, d']`` and b' ``[..., 1, d']`` of a layer, float64."""
     linear, norm, running = (
         params[f"linear_{layer}"],
         params[f"norm_{layer}"],
@@ -76,8 +78,8 @@ def _affine(params: Any, stats: Any, layer: str) -> tuple[np.ndarray, np.ndarray
     )
     leaves = (linear["kernel"], norm["scale"], norm["shift"], running["mean"], running["var"])
     kernel, scale, shift, mean, var = (np.asarray(leaf, np.float64) for leaf in leaves)
-    gain = (scale / np.sqrt(var + BatchNorm.epsilon))[:, None]
-    return kernel * gain, shift[:, None] - mean[:, None] * gain
+    gain = (scale / np.sqrt(var + BatchNorm.epsilon))[..., None, :]
+    return kernel * gain, shift[..., None, :] - mean[..., None, :] * gain
 
 
 @partial(jax.jit, static_argnums=2)
@@ -96,9 +98,6 @@ def mean_output(
 ) -> Float[np.ndarray, "n d_out"]:
     """Return the mean of the members' unit outputs [P, C]; its direction is Psi(x).
 
-    Rows are projected in blocks of bounded size and the last block is padded to a power of two, so
-    that few programs are compiled. One block is on the device at a time.
-
     Args:
         folded: The mixture.
         x: ``[n, d_in]`` unit rows.
@@ -107,12 +106,20 @@ def mean_output(
     Returns:
         ``[n, d_out]`` rows of norm 1 at most.
     """
+    return in_blocks(lambda block: _mean_output(folded, block, precision), x)
+
+
+def in_blocks(
+    compute: Callable[[Array], Array], x: Float[np.ndarray, "n d_in"]
+) -> Float[np.ndarray, "n d_out"]:
+    """Return what a function of rows gives for each row, in blocks of bounded size.
+
+    The last block is padded to a power of two, so that few programs are compiled. One block is on
+    the device at a time.
+    """
     blocks = np.split(x, range(MAX_ROWS, len(x), MAX_ROWS))
     return np.concatenate(
-        [
-            np.asarray(_mean_output(folded, jnp.asarray(_padded(block)), precision))[: len(block)]
-            for block in blocks
-        ]
+        [np.asarray(compute(jnp.asarray(_padded(block))))[: len(block)] for block in blocks]
     )
 
 

@@ -2,6 +2,7 @@
 
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
 from fb_jax.pseudo.execute import BankStream, Retrieval, complete
+from fb_jax.pseudo.nearest import nearest
 from fb_jax.pseudo.pairs import PairSet, build_pairs
 from fb_jax.pseudo.plans import (
     SIDES,
@@ -37,5 +38,6 @@ __all__ = [
     "build_pairs",
     "complete",
     "in_order",
+    "nearest",
     "plan_for",
 ]

@@ -23,7 +23,8 @@ class Retrieval:
     """Settings of the soft retrieval.
 
     Attributes:
-        method: Name of the retrieval: softmax, or your own as module:function.
+        method: Name of the retrieval: softmax; nearest, which takes the one nearest item; or your
+            own as module:function.
         temperature: Temperature tau of the softmax, 0.0001 to 100; the paper's is 1/100.
         normalise: L2-normalise every aggregated embedding before it queries a second hop or is
             stored. The paper leaves this open.

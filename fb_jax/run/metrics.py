@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from fb_jax import files
@@ -15,17 +16,23 @@ from fb_jax.fusion import FusedSpace, HubCorrection, digest
 from fb_jax.fusion.card import Figures
 from fb_jax.fusion.hub_files import HubsAbout, packed, read_hubs, remove_others
 from fb_jax.run.choosing import Chosen
+from fb_jax.run.routing_choice import RouterChoice
 
 METRICS = "metrics.json"
 
 
 def write_metrics(
-    folder: Path, space: FusedSpace, results: Mapping[str, Results], chosen: Chosen | None
+    folder: Path,
+    space: FusedSpace,
+    results: Mapping[str, Results],
+    chosen: Chosen | None,
+    routers: Mapping[str, RouterChoice] = MappingProxyType({}),
 ) -> None:
-    """Write the results of a space, at the chosen factors if there are any, and the choice."""
+    """Write the results of a space, at the chosen factors if there are any, and the choices."""
     figures = {name: result.to_dict() for name, result in results.items()}
     about = {"retrieval": figures, "space": digest(space.plain)}
     about |= {"chosen": asdict(chosen)} if chosen else {}
+    about |= {"routers": {m: asdict(own) for m, own in routers.items()}} if routers else {}
     hubs, references = packed(space.hubs)
     for name, content in references.items():
         files.write_atomic(folder / name, partial(_write, content))
@@ -45,6 +52,7 @@ class _Metrics:
     space: str = ""
     chosen: Chosen | None = None
     hubs: HubsAbout | None = None
+    routers: dict[str, RouterChoice] = field(default_factory=dict)
 
 
 def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:

@@ -16,6 +16,7 @@ from fb_jax.run.choosing import Choosing, Hubs
 from fb_jax.run.default import shipped, word_world
 from fb_jax.run.device import Device
 from fb_jax.training import Runtime, Training
+from fb_jax.training.routing import Routing
 
 DEFAULT_DATA = "(default: the word world)"
 
@@ -93,6 +94,7 @@ class RunConfig:
 
     pairs: Retrieval = field(default_factory=Retrieval)
     training: Training = field(default_factory=Training)
+    routing: Routing = field(default_factory=Routing)
     runtime: Runtime = field(default_factory=Runtime)
 
     @property

@@ -6,13 +6,14 @@ HOME/PRODUCT/space/          the fused space, with its model card
 HOME/PRODUCT/provenance.json data
 HOME/PRODUCT/metrics.json    results
 HOME/PRODUCT/sweep.png
+HOME/PRODUCT/routers/        its finished routers
 HOME/PRODUCT/banks/          its rows, beside the native spaces, if another builds on it
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -29,6 +30,7 @@ from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
 from fb_jax.run.bond import prepare, report, train
 from fb_jax.run.checks import Job
+from fb_jax.run.choosing import Choosing, Sets, parted
 from fb_jax.run.device import computing_on
 from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
@@ -36,7 +38,10 @@ from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, r
 from fb_jax.run.recipe import Product, products
 from fb_jax.run.report import Report, cut_once, evaluation_banks, report_space
 from fb_jax.run.reporter import Reporter
+from fb_jax.run.routing import with_routers
+from fb_jax.run.routing_choice import RouterChoice, add_routers, require_routable
 from fb_jax.run.rows import require_tuned_rows, write_rows
+from fb_jax.training.routing import Routing
 
 Announce = Callable[[str, Job], None]
 """Called before every bond is trained, with its title and the checked run."""
@@ -75,8 +80,7 @@ def _make(product: Product, config: RunConfig, reporter: Reporter, announce: Ann
         with files.locked(build.folder):
             base = build.space(base, data, announce)
             made = build.finish(base)
-            if stage.builds_on_chosen:
-                base = made.space
+            base = made.space if stage.builds_on_chosen else build.routed_as(base, made.space)
             if following is not None and following.bond:
                 data = write_rows(base, config, reporter)
     assert made is not None
@@ -104,6 +108,7 @@ def plan_product(product: Product, config: RunConfig) -> FusedSpace:
             continue
         bonds = [Bond(_planned(stage, expert, space, pool, config)) for expert in stage.experts]
         space = _fused(stage, bonds, space)
+        require_routable(space, stage.router)
         if stage.dim is not None:
             require_cut(space.last, stage.dim)
             space = with_basis(space, np.zeros((space.dim, stage.dim), np.float32))
@@ -121,6 +126,7 @@ def bond_runs(stage: Product, data: Path, config: RunConfig) -> list[RunConfig]:
             bond=stage.bond or "combination",
             unified=stage.unified,
             expert=expert,
+            pairs=replace(config.pairs, method=stage.retrieval or config.pairs.method),
             out=config.home / f"{stage.unified}-{stage.bond}-{expert}",
         )
         for expert in stage.experts
@@ -168,8 +174,12 @@ def _fused(stage: Product, bonds: Sequence[Bond], base: FusedSpace | None) -> Fu
     """Return the space of a stage's bonds at its factors, uncut."""
     if stage.fill is not None and stage.bond != "direct_sum":
         raise FreeBindError("only a direct sum is filled in", where=f"{stage.name}: fill")
+    if stage.unit_experts is not None and stage.bond != "combination":
+        raise FreeBindError("only combinations have it", where=f"{stage.name}: unit_experts")
     fill = {} if stage.fill is None else {"fill": float(stage.fill)}
-    return FusedSpace.of(*bonds, at=stage.factors or None, base=base, name=stage.name, **fill)
+    unit = {} if stage.unit_experts is None else {"unit_experts": stage.unit_experts}
+    options: dict[str, Any] = fill | unit
+    return FusedSpace.of(*bonds, at=stage.factors or None, base=base, name=stage.name, **options)
 
 
 @dataclass(frozen=True)
@@ -231,6 +241,7 @@ class _Stage:
             "version": 1,
             "product": self.product.to_dict(),
             "weights": digest(space),
+            **({"routing": asdict(self._routing)} if self.product.router else {}),
         }
         claim = files.claim(folder / "product.json", identity, "results")
         if isinstance(space.last, CutSum):  # so that a killed process finds it again
@@ -243,8 +254,32 @@ class _Stage:
         how = replace(config.choosing, built_on=self._built_on())
         how = replace(how, hubs=self.product.hubs or how.hubs)
         pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
-        made = report_space(space, evaluation, folder, self.reporter, config.metrics, how, pool)
+        space, routers = self._routed(space, evaluation, how, pool)
+        options = self.reporter, config.metrics, how, pool, routers
+        made = report_space(space, evaluation, folder, *options)
         figures = {name: result.to_dict() for name, result in made.results.items()}
         licences = licences_of(space, pool())
         made.space.save(folder / "space", licences=licences, metrics=figures, other_factors=True)
         return made
+
+    @property
+    def _routing(self) -> Routing:
+        """Settings of the product's routers."""
+        how = self.config.routing
+        return replace(how, shape=self.product.router_shape or how.shape)
+
+    def _routed(
+        self, space: FusedSpace, evaluation: Sets, how: Choosing, pool: Callable[[], BankSet]
+    ) -> tuple[FusedSpace, dict[str, RouterChoice]]:
+        """Return the space with its routers, and how they were chosen."""
+        if not self.product.router:
+            return space, {}
+        sets, name, _ = parted(evaluation, how)
+        val, folder = (name, sets.get(name)), self.folder / "routers"
+        asked = self.product.router
+        return add_routers(space, asked, pool(), val, self._routing, folder, self.reporter)
+
+    @staticmethod
+    def routed_as(space: FusedSpace, made: FusedSpace) -> FusedSpace:
+        """Return a space at its own factors, with the routers of the finished one."""
+        return with_routers(space, made.last.routers) if made.last.routers else space

@@ -9,6 +9,10 @@ A YAML file names the spaces, the bond and the factors; its file name is the pro
     dim: 192                              # of a direct sum: dimensions that are kept,
     fill: 0.05                            #   and the squared norm of a filled-in part
     hubs: chosen                          # or off: hub correction, chosen on validation pairs
+    router: auto                          # or [audio]: weights by the item, where they pay
+    router_shape: omnibind                #   layers of the router; by default --routing.shape
+    unit_experts: false                   # of combinations: means of projections as they are
+    retrieval: nearest                    # how pseudo pairs are retrieved, as --pairs.method
 
 or it takes a modality of another product from an encoder that was tuned into it:
 
@@ -29,6 +33,7 @@ from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion import Factors
 from fb_jax.projector import DIRECTIONS, BondKind
 from fb_jax.run.choosing import Hubs
+from fb_jax.run.routing_choice import Asked
 
 HOME = Path(__file__).parents[1] / "products"
 """The products that come with the package; ``configs/products`` of the repository."""
@@ -48,6 +53,10 @@ class Product:
         dim: Dimensions to which a direct sum is cut; None keeps all.
         fill: Squared norm of its filled-in parts; None takes the default.
         hubs: Whether a hub correction is chosen; None leaves it to the options of the run.
+        router: Modalities with a router; auto: those where it pays. Empty: none.
+        router_shape: Layers of the routers; "" leaves it to the options of the run.
+        unit_experts: See ``fb_jax.fusion.WeightedSum``; None: True.
+        retrieval: Method of ``Retrieval``; "" leaves it to the options of the run.
         tuned: Modality to the native space with its rows.
         base: The product that is its unified space.
     """
@@ -60,6 +69,10 @@ class Product:
     dim: int | None = None
     fill: float | None = None
     hubs: Hubs | None = None
+    router: Asked = ()
+    router_shape: str = ""
+    unit_experts: bool | None = None
+    retrieval: str = ""
     tuned: Mapping[str, str] = field(default_factory=dict)
     base: Product | None = None
 
@@ -102,6 +115,10 @@ class _File:
     dim: int | None = None
     fill: float | None = None
     hubs: Hubs | None = None
+    router: Asked = ()
+    router_shape: str = ""
+    unit_experts: bool | None = None
+    retrieval: str = ""
     tuned: dict[str, str] = field(default_factory=dict)
 
 

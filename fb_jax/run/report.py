@@ -23,6 +23,7 @@ from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted,
 from fb_jax.run.hubs import OFF, hub_corrected
 from fb_jax.run.metrics import write_metrics
 from fb_jax.run.reporter import Reporter
+from fb_jax.run.routing_choice import RouterChoice
 
 SWEEP, QUERIES = "sweep.png", "queries.png"
 
@@ -73,6 +74,7 @@ def report_space(
     metrics: Sequence[str] = RECALLS,
     how: Choosing = Choosing(),  # noqa: B008  (frozen)
     pool: Callable[[], BankSet] | None = None,
+    routers: Mapping[str, RouterChoice] | None = None,
 ) -> Report:
     """Choose factors on validation, evaluate on every split; write ``metrics.json`` and a picture.
 
@@ -84,6 +86,7 @@ def report_space(
         metrics: Names of metrics.
         how: How to choose. Without validation pairs the space keeps its factors, with a notice.
         pool: Opens all native spaces over the pool, for a hub correction.
+        routers: How the routers of the space were chosen.
     """
     sets, val, split = parted(evaluation, how)
     points, chosen, swept = points_for(space), None, None
@@ -100,7 +103,7 @@ def report_space(
         with reporter.task(f"hub correction of {space.title}", 0):
             space, beside = hub_corrected(space, pool, sets.get(val))
     results = _evaluated(space, sets, points, reporter, metrics, beside)
-    write_metrics(folder, space, results, chosen)
+    write_metrics(folder, space, results, chosen, routers or {})
     _remove_pictures(folder)
     if swept is not None:
         plot_sweep(swept, points, f"{space.title}, {val}", folder / SWEEP)
