@@ -104,7 +104,9 @@ def test_a_router_is_kept_only_where_it_pays_unless_it_is_named(space, root, tmp
         "audio": RouterChoice(False, "val", 20.0, 19.0),
     }
     recalls = iter([20.0, 19.0])
-    named, choices = add_routers(space, ("audio",), pool, ("val", val), FEW, tmp_path / "a", Silent())
+    named, choices = add_routers(
+        space, ("audio",), pool, ("val", val), FEW, tmp_path / "a", Silent()
+    )
     assert choices["audio"].kept
     assert list(named.last.routers) == ["audio"]
 
