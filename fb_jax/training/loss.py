@@ -1,4 +1,7 @@
-"""Losses by name. The paper's: InfoNCE of every projected with every target modality (Eq. 7, 8)."""
+"""Losses by name. The paper's: InfoNCE of every projected with every target modality (Eq. 7, 8).
+
+Beside it stands what a training may add: InfoNCE with soft targets.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from fb_jax import files
@@ -76,6 +80,39 @@ def info_nce(
     rows = jax.nn.logsumexp(scores, axis=1).mean()
     both = (rows + jax.nn.logsumexp(scores, axis=0).mean()) / 2 if symmetric else rows
     return both - jnp.diagonal(scores).mean()
+
+
+def distillation(
+    x: Float[Array, "b d"],
+    y: Float[Array, "b d"],
+    taught: Float[Array, "b b"],
+    *,
+    temperature: float = TEMPERATURE,
+    symmetric: bool = True,
+    precision: Precision = "float32",
+) -> Float[Array, ""]:
+    """InfoNCE with soft targets [O]: row i of ``y`` is not the only answer to row i of ``x``.
+
+    The targets are ``softmax_j(taught_ij / temperature)``; the symmetric form is the mean of the
+    cross-entropies of both directions.
+
+    Args:
+        x: ``[b, d]`` unit rows.
+        y: ``[b, d]`` unit rows.
+        taught: ``[b, b]`` scores that those of ``x`` and ``y`` are to imitate.
+        temperature: Of the scores and of the targets.
+        symmetric: Also find x from y.
+        precision: Precision of the matrix product.
+
+    Returns:
+        A scalar, in nats.
+    """
+    scores, taught = matmul(x, y.T, precision) / temperature, taught / temperature
+    ways = [
+        optax.losses.softmax_cross_entropy(scores, jax.nn.softmax(taught, axis), axis).mean()
+        for axis in ((1, 0) if symmetric else (1,))
+    ]
+    return jnp.mean(jnp.stack(ways))
 
 
 @LOSSES.register("info_nce")

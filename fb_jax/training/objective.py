@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import jax
@@ -11,10 +13,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from fb_jax.numerics import normalised
+from fb_jax.numerics import matmul, normalised
 from fb_jax.projector import BondSpec, Variables
-from fb_jax.pseudo import Column, Side
-from fb_jax.training.loss import TEMPERATURE, Loss, Rows, bond_loss
+from fb_jax.pseudo import SIDES, Column, Side, in_order
+from fb_jax.training.loss import TEMPERATURE, Loss, Rows, bond_loss, distillation
 
 Batch = Mapping[Column, Float[Array, "*lanes b _"]]
 """Pseudo pairs: (side, modality) to unit rows."""
@@ -40,6 +42,7 @@ class Objective:
         temperature: Temperature of the loss, 1/50 [P].
         noise: Variance of the noise that is added to every embedding.
         intra: Weight of ``inside``.
+        ensemble: Weight of ``imitation``.
         symmetric: True for InfoNCE in both directions [O].
         precision: Precision of the matrix products.
         steps: Steps of the whole training, for the decay of the learning rate.
@@ -55,6 +58,7 @@ class Objective:
     temperature: float = TEMPERATURE
     noise: float = 0.0
     intra: float = 0.0
+    ensemble: float = 0.0
     symmetric: bool = True
     precision: Any = "float32"
     steps: int = 1
@@ -86,6 +90,8 @@ class Objective:
         value = self.contrast(projected, target)
         if self.intra:
             value += self.intra * self.inside(variables, batch, projected, target)
+        if self.ensemble:
+            value += self.ensemble * self.imitation(batch, projected, target)
         return value, variables.batch_stats
 
     def contrast(self, projected: Rows, target: Rows) -> Float[Array, ""]:
@@ -103,6 +109,35 @@ class Objective:
     ) -> Float[Array, ""]:
         """Return the distance between the modalities of one space; FreeBind has none."""
         raise NotImplementedError
+
+    def imitation(self, batch: Batch, projected: Rows, target: Rows) -> Float[Array, ""]:
+        """Return how far the scores of fused rows are from the mean of the spaces' scores [O].
+
+        Rows are fused at factors of 0.5. The sum is over every two modalities that a space has both
+        of; the mean is over the spaces that have both.
+        """
+        fused = {
+            m: normalised(projected.get(m, 0) + target.get(m, 0))
+            for m in in_order({*projected, *target})
+        }
+        term = partial(
+            distillation,
+            temperature=self.temperature,
+            symmetric=self.symmetric,
+            precision=self.precision,
+        )
+        terms = [
+            term(fused[m], fused[n], sum(scores) / len(scores))
+            for m, n in combinations(fused, 2)
+            if (scores := self._scores(batch, m, n))
+        ]
+        return sum(terms, jnp.zeros(()))
+
+    def _scores(self, batch: Batch, m: str, n: str) -> list[Float[Array, "b b"]]:
+        """Return the scores of two modalities in every space that has both."""
+        both = [side for side in SIDES if (side, m) in batch and (side, n) in batch]
+        unit = [(normalised(batch[side, m]), normalised(batch[side, n])) for side in both]
+        return [matmul(x, y.T, self.precision) for x, y in unit]
 
     def _side(
         self, variables: Variables, side: Side, modalities: tuple[str, ...], batch: Batch

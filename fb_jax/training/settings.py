@@ -20,6 +20,7 @@ RANGES = (
     ("temperature", 1e-4, 100.0),
     ("noise", 0.0, 1.0),
     ("intra", 0.0, 1000.0),
+    ("ensemble", 0.0, 1000.0),
 )
 """Lowest and highest value of settings that may be left out."""
 
@@ -57,6 +58,8 @@ class Training:
             0, or 0.004 for cmcr and exmcr.
         intra: Weight of the distance between the modalities of one space, 0 to 1000. By default the
             pipeline's: 0, or 0.1 for cmcr and exmcr, which alone know it.
+        ensemble: Weight of a term by which fused rows learn to score as the mean of the spaces'
+            scores, 0 to 1000. FreeBind has none; on the word world 6 is better.
         symmetric: Use InfoNCE in both directions.
         precision: Precision of the matrix products: float32, tf32 (on a GPU) or bf16.
         seed: Seed of the initial weights and of the shuffling, 0 to 4294967295.
@@ -71,6 +74,7 @@ class Training:
     temperature: float | None = None
     noise: float | None = None
     intra: float | None = None
+    ensemble: float = 0.0
     symmetric: bool = True
     precision: Precision = "float32"
     seed: int = 0
@@ -101,11 +105,18 @@ class Training:
         known |= {n: defaults[n] for n in ("hidden", "temperature", "noise", "intra")}
         missing: dict[str, Any] = {n: x for n, x in known.items() if getattr(self, n) is None}
         whole = replace(self, pipeline=pipeline, **missing)
-        whole._require_of_use()
+        whole._require_of_use(kind)
         return whole
 
-    def _require_of_use(self) -> None:
-        """Raise a FreeBindError for a setting that the pipeline does not know."""
+    def _require_of_use(self, kind: BondKind) -> None:
+        """Raise a FreeBindError for a setting that the pipeline or the bond does not know."""
+        if self.ensemble and (self.pipeline != "freebind" or DIRECTIONS[kind].direct):
+            raise FreeBindError(
+                "this training has no fused rows that could imitate an ensemble",
+                where="--training.ensemble",
+                got=f"{kind}, pipeline {self.pipeline}",
+                fix="leave it out, or train a combination or a displacement of FreeBind's",
+            )
         if self.pipeline == "freebind" and self.intra:
             raise FreeBindError(
                 "FreeBind has no distance inside a space",
@@ -148,7 +159,7 @@ class Training:
 
         What earlier versions did not know is left out where it is FreeBind's.
         """
-        later = {"pipeline": "freebind", "noise": 0.0, "intra": 0.0}
+        later = {"pipeline": "freebind", "noise": 0.0, "intra": 0.0, "ensemble": 0.0}
         known = {name: x for name, x in asdict(self).items() if later.get(name, ...) != x}
         return {**known, "loss": LOSSES.identity(self.loss)}
 

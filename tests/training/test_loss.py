@@ -8,6 +8,7 @@ import twin
 from twin import PARITY, error, to_torch
 
 from fb_jax.training import TEMPERATURE, bond_loss, info_nce
+from fb_jax.training.loss import distillation
 
 SAME = jnp.eye(1, 6).repeat(9, 0)
 """Nine rows that cannot be told apart: InfoNCE can but guess."""
@@ -88,3 +89,32 @@ def test_a_bond_loss_is_what_torch_computes(dtype, symmetric):
     assert error(value, twin.bond_loss(*rows, **options)) < PARITY[dtype]
     half = jax.jit(partial(bond_loss, precision="bf16", **options))(projected, target)
     assert 1e-5 < error(half, value) < 1e-2
+
+
+@both_ways
+def test_soft_targets_of_two_orthonormal_rows_cost_their_entropy(symmetric):
+    """Scores like the taught ones: softmax(1, 0) = (s, 1 - s) twice."""
+    share = 1 / (1 + np.exp(-1))
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    loss = distillation(jnp.eye(2), jnp.eye(2), jnp.eye(2), temperature=1.0, symmetric=symmetric)
+    assert loss.item() == pytest.approx(entropy, rel=1e-5)
+
+
+@both_ways
+def test_targets_that_are_certain_make_it_info_nce(symmetric):
+    x, y = map(jnp.asarray, (unit(0), unit(1)))
+    loss = distillation(x, y, 100 * jnp.eye(9), symmetric=symmetric)
+    assert error(loss, info_nce(x, y, symmetric=symmetric)) < 1e-6
+
+
+@both_ways
+def test_distillation_is_what_torch_computes(dtype, symmetric):
+    x, y, taught = unit(0, dtype), unit(1, dtype), unit(2, dtype, (9, 9))
+    loss = partial(distillation, temperature=0.1, symmetric=symmetric)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(x, y, taught)
+    x = to_torch(x).requires_grad_()
+    wanted = twin.distillation(x, *map(to_torch, (y, taught)), 0.1, symmetric)
+    wanted.backward()
+    assert value.dtype == dtype
+    assert error(value, wanted) < PARITY[dtype]
+    assert error(gradient, x.grad) < PARITY[dtype]

@@ -56,11 +56,17 @@ def test_identities_of_earlier_versions_stay():
     [
         ({"intra": 0.1}, "no distance inside a space"),
         ({"pipeline": "cmcr", "loss": "mine:loss"}, "cmcr has a loss of its own"),
+        ({"pipeline": "cmcr", "ensemble": 1.0}, "no fused rows that could imitate an ensemble"),
     ],
 )
 def test_a_setting_of_no_use_is_refused(settings, says):
     with pytest.raises(FreeBindError, match=says):
         Training(**settings).resolved("combination", STARTS)
+
+
+def test_a_direct_sum_has_nothing_that_could_imitate():
+    with pytest.raises(FreeBindError, match=r"no fused rows(.|\n)*direct_sum"):
+        Training(ensemble=1.0).resolved("direct_sum", STARTS)
 
 
 def test_a_batch_that_is_not_set_fits_the_smallest_modality():

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from twin import PARITY, error, load, named, numbers, to_torch, train
+from torch.nn.functional import normalize
+from twin import PARITY, distillation, error, load, named, numbers, to_torch, train
 
 from fb_jax.projector.mixture import project_members
 from fb_jax.training import Schedule, Training, describe_bond
@@ -145,3 +146,25 @@ def test_settings_of_the_loss_reach_it(objective, table):
     variables = jax.tree.map(lambda leaf: leaf[0], first_state(combination).variables)
     rows = {column: jnp.asarray(values[:BATCH]) for column, values in table.items()}
     assert combination.loss(variables, rows)[0] == 1
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_fused_rows_imitate_the_mean_of_the_spaces_scores(objective, table, kind, dtype):
+    """Against a loop in torch: halfway rows, and every pair of modalities that a space has."""
+    aim = replace(objective[kind], ensemble=3.0)
+    variables = jax.tree.map(lambda leaf: leaf[1], first_state(aim).variables)
+    batch = {column: jnp.asarray(rows[:BATCH], dtype) for column, rows in table.items()}
+    found = aim.loss(variables, batch)[0] - objective[kind].loss(variables, batch)[0]
+
+    projector = load(named(jax.tree.map(lambda x: np.asarray(x, dtype), variables)))
+    unit = {column: normalize(to_torch(rows)) for column, rows in batch.items()}
+    source, target = aim.spec.direction.source, aim.spec.direction.target
+    fused = {m: projector(to_torch(batch[source, m])) for m in aim.source}
+    for m in aim.target:
+        fused[m] = normalize(fused[m] + unit[target, m]) if m in fused else unit[target, m]
+    wanted = 0.0
+    for m, n in [("text", "image"), ("text", "audio"), ("image", "audio")]:
+        both = [side for side in ("unified", "expert") if {(side, m), (side, n)} <= unit.keys()]
+        taught = sum(unit[side, m] @ unit[side, n].T for side in both) / len(both)
+        wanted = wanted + distillation(fused[m], fused[n], taught)
+    assert error(found, 3 * wanted) < 10 * PARITY[dtype]

@@ -9,7 +9,17 @@ import numpy as np
 import torch
 
 from twin.pairs import EQUATIONS, by_symbol, retrieve, symbol
-from twin.training import Projector, bond_loss, info_nce, load, mixture, named, numbers, train
+from twin.training import (
+    Projector,
+    bond_loss,
+    distillation,
+    info_nce,
+    load,
+    mixture,
+    named,
+    numbers,
+    train,
+)
 
 torch.set_num_threads(1)  # what the tests compute is too small to share out
 
@@ -22,6 +32,7 @@ __all__ = [
     "Projector",
     "bond_loss",
     "by_symbol",
+    "distillation",
     "error",
     "info_nce",
     "load",

@@ -69,6 +69,16 @@ def info_nce(x: Tensor, y: Tensor, temperature: float = 1 / 50, symmetric: bool 
     return (forth + back) / 2 if symmetric else forth
 
 
+def distillation(
+    x: Tensor, y: Tensor, taught: Tensor, temperature: float = 1 / 50, symmetric: bool = True
+) -> Tensor:
+    """Cross-entropy of the softmax of scores to that of taught scores; and the other way round."""
+    logits, targets = x @ y.T / temperature, taught / temperature
+    forth = cross_entropy(logits, targets.softmax(dim=1))
+    back = cross_entropy(logits.T, targets.T.softmax(dim=1))
+    return (forth + back) / 2 if symmetric else forth
+
+
 def bond_loss(projected: Sequence[Tensor], target: Sequence[Tensor], **options: object) -> Tensor:
     """Eq. 7 and 8: InfoNCE between every projected and every target modality."""
     total = torch.zeros((), dtype=projected[0].dtype)
