@@ -2,8 +2,8 @@
 
 python -m benchmarks.better_bonds BANK_ROOT ...: on every root (the seeds of a world, say) it trains
 the combination of clap_general and imagebind as it is, and with each option. R@1 on val, mean of
-both directions, at factors that are chosen on val: the difference to the bond as it is, with a paired
-bootstrap over the items of val.
+both directions, at factors that are chosen on val: the difference to the bond as it is, with a
+paired bootstrap over the items of val.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from fb_jax.numerics import matmul, normalised
 from fb_jax.projector import BondSpec, Variables
-from fb_jax.pseudo import SIDES, Column, Side, in_order
+from fb_jax.pseudo import SIDES, Column, Side
 from fb_jax.training.loss import TEMPERATURE, Loss, Rows, bond_loss, distillation
 
 Batch = Mapping[Column, Float[Array, "*lanes b _"]]
@@ -116,10 +116,8 @@ class Objective:
         Rows are fused at factors of 0.5. The sum is over every two modalities that a space has both
         of; the mean is over the spaces that have both.
         """
-        fused = {
-            m: normalised(projected.get(m, 0) + target.get(m, 0))
-            for m in in_order({*projected, *target})
-        }
+        parts = {m: [x[m] for x in (projected, target) if m in x] for m in (*projected, *target)}
+        fused = {m: normalised(jnp.stack(both).sum(axis=0)) for m, both in parts.items()}
         term = partial(
             distillation,
             temperature=self.temperature,
@@ -127,7 +125,7 @@ class Objective:
             precision=self.precision,
         )
         terms = [
-            term(fused[m], fused[n], sum(scores) / len(scores))
+            term(fused[m], fused[n], jnp.stack(scores).mean(axis=0))
             for m, n in combinations(fused, 2)
             if (scores := self._scores(batch, m, n))
         ]

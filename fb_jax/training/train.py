@@ -52,8 +52,8 @@ def describe_bond(
 def objective_for(pairs: PairSet, spec: BondSpec, training: Training, steps: int = 1) -> Objective:
     """Return what the members of a bond minimise on some pairs, with resolved settings."""
     source, target = spec.direction.source, spec.direction.target
-    names = ("learning_rate", "temperature", "noise", "intra", "ensemble")
-    names += ("symmetric", "precision", "seed")
+    weights = ("noise", "intra", "ensemble")
+    names = ("learning_rate", "temperature", *weights, "symmetric", "precision", "seed")
     return OBJECTIVES[spec.pipeline](
         spec=spec,
         source=pairs.spec.modalities(source),
