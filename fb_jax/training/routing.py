@@ -59,7 +59,7 @@ class Routing:
     learning_rate: float = 1e-3
     temperature: float = TEMPERATURE
     items: int = 16384
-    mutual: bool = False
+    mutual: bool = True
     k: int = 16
     alpha: float = 0.75
     source_weight: float = 1.0

@@ -101,7 +101,7 @@ def test_a_recipe_without_factors_builds_on_chosen_ones_and_with_them_on_its_own
 
     def report_space(space, *options):
         (own,) = (factors for m, factors in chosen.items() if m in space.weighted)
-        built_on.append(options[2].built_on)
+        built_on.append(options[4].built_on)
         return Report(space.choosing(own), {})
 
     monkeypatch.setattr(module, "report_space", report_space)

@@ -87,7 +87,7 @@ def test_a_trained_router_weighs_items_and_settings_count(space, root):
     assert first.spec.shape == SHAPES["small"]
     assert first.spec.inputs == ("imagebind", "clap_general")
     assert first == RouterJob(space, "audio", pool, FEW).train()
-    for other in ({"steps": 2}, {"mutual": True}, {"items": 20}, {"k": 1}, {"alpha": 0.0}):
+    for other in ({"steps": 2}, {"mutual": False}, {"items": 20}, {"k": 1}, {"alpha": 0.0}):
         assert first != RouterJob(space, "audio", pool, replace(FEW, **other)).train()
 
 
@@ -104,9 +104,8 @@ def test_a_router_is_kept_only_where_it_pays_unless_it_is_named(space, root, tmp
         "audio": RouterChoice(False, "val", 20.0, 19.0),
     }
     recalls = iter([20.0, 19.0])
-    named, choices = add_routers(
-        space, ("audio",), pool, ("val", val), FEW, tmp_path / "a", Silent()
-    )
+    options = pool, ("val", val), FEW, tmp_path / "named", Silent()
+    named, choices = add_routers(space, ("audio",), *options)
     assert choices["audio"].kept
     assert list(named.last.routers) == ["audio"]
 
