@@ -109,9 +109,9 @@ def plan_product(product: Product, config: RunConfig) -> FusedSpace:
         bonds = [Bond(_planned(stage, expert, space, pool, config)) for expert in stage.experts]
         space = _fused(stage, bonds, space)
         require_routable(space, stage.router)
-        if stage.dim is not None:
-            require_cut(space.last, stage.dim)
-            space = with_basis(space, np.zeros((space.dim, stage.dim), np.float32))
+        if (dim := _dim(stage, pool)) is not None:
+            require_cut(space.last, dim)
+            space = with_basis(space, np.zeros((space.dim, dim), np.float32))
     assert space is not None
     return space
 
@@ -164,6 +164,11 @@ def _planned(
     return BondSpec.between(kind, unified, theirs, how.hidden, how.pipeline, anchor)
 
 
+def _dim(stage: Product, pool: BankSet) -> int | None:
+    """Return the dimensions that a stage is cut to; None if it is not cut."""
+    return pool.dim(stage.natives[0]) - 1 if stage.dim == "unified" else stage.dim
+
+
 def _tuned(stage: Product, base: FusedSpace) -> FusedSpace:
     """Return a base with rows of a tuned encoder."""
     rows = {**base.last.tuned_rows, **stage.tuned}
@@ -203,10 +208,11 @@ class _Stage:
             return _tuned(stage, base)
         jobs = [prepare(run, self.reporter) for run in bond_runs(stage, data, self.config)]
         space = _fused(stage, [self._bond(job, announce) for job in jobs], base)
-        if stage.dim is None:
+        pool = open_banks(self.config.data, self.config.pool, spaces=stage.natives)
+        if (dim := _dim(stage, pool)) is None:
             return space
         kept = RunPaths(self.folder).kept_basis(space)
-        return cut_once(space, stage.dim, kept, self.config.data, self.config.pool)
+        return cut_once(space, dim, kept, self.config.data, self.config.pool)
 
     def _bond(self, job: Job, announce: Announce) -> Bond:
         announce(job.config.title, job)

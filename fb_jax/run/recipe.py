@@ -6,7 +6,8 @@ A YAML file names the spaces, the bond and the factors; its file name is the pro
     bond: combination
     experts: [clap_music, clap_general]
     factors: versatile                    # a preset, or modality to weight
-    dim: 192                              # of a direct sum: dimensions that are kept,
+    dim: 192                              # of a direct sum: dimensions that are kept, or unified:
+                                          #   as many as the unified space has, less one
     fill: 0.05                            #   and the squared norm of a filled-in part
     hubs: chosen                          # or off: hub correction, chosen on validation pairs
     router: auto                          # or [audio]: weights by the item, where they pay
@@ -25,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fb_jax import files
 from fb_jax.banks import require_name
@@ -37,6 +38,9 @@ from fb_jax.run.routing_choice import Asked
 
 HOME = Path(__file__).parents[1] / "products"
 """The products that come with the package; ``configs/products`` of the repository."""
+
+Dim = int | Literal["unified"]
+"""A number of dimensions, or that of the native unified space."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Product:
         experts: Native spaces.
         factors: A preset's name, or modality to the weight of the experts. Without them, a stage
             that builds on this one takes the chosen factors.
-        dim: Dimensions to which a direct sum is cut; None keeps all.
+        dim: Dimensions to which a direct sum is cut; None keeps all. "unified": those of the native
+            unified space, less one for the column that evens out norms in a hub correction.
         fill: Squared norm of its filled-in parts; None takes the default.
         hubs: Whether a hub correction is chosen; None leaves it to the options of the run.
         router: Modalities with a router; auto: those where it pays. Empty: none.
@@ -66,7 +71,7 @@ class Product:
     bond: BondKind | None = None
     experts: tuple[str, ...] = ()
     factors: str | Factors = ""
-    dim: int | None = None
+    dim: Dim | None = None
     fill: float | None = None
     hubs: Hubs | None = None
     router: Asked = ()
@@ -112,7 +117,7 @@ class _File:
     bond: BondKind | None = None
     experts: tuple[str, ...] = ()
     factors: str | dict[str, float] = ""  # the stage checks the ranges, and names the modality
-    dim: int | None = None
+    dim: Dim | None = None
     fill: float | None = None
     hubs: Hubs | None = None
     router: Asked = ()
