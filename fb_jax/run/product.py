@@ -30,7 +30,6 @@ from fb_jax.projector import Bond, BondSpec, End
 from fb_jax.pseudo.plans import plan_for
 from fb_jax.run.bond import prepare, report, train
 from fb_jax.run.checks import Job
-from fb_jax.run.choosing import Choosing, Sets, parted
 from fb_jax.run.device import computing_on
 from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
@@ -260,8 +259,8 @@ class _Stage:
         how = replace(config.choosing, built_on=self._built_on())
         how = replace(how, hubs=self.product.hubs or how.hubs)
         pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
-        space, routers = self._routed(space, evaluation, how, pool)
-        options = self.reporter, config.metrics, how, pool, routers
+        route = partial(self._routed, pool=pool) if self.product.router else None
+        options = self.reporter, config.metrics, how, pool, route
         made = report_space(space, evaluation, folder, *options)
         figures = {name: result.to_dict() for name, result in made.results.items()}
         licences = licences_of(space, pool())
@@ -275,14 +274,10 @@ class _Stage:
         return replace(how, shape=self.product.router_shape or how.shape)
 
     def _routed(
-        self, space: FusedSpace, evaluation: Sets, how: Choosing, pool: Callable[[], BankSet]
+        self, space: FusedSpace, val: tuple[str, BankSet | None], pool: Callable[[], BankSet]
     ) -> tuple[FusedSpace, dict[str, RouterChoice]]:
         """Return the space with its routers, and how they were chosen."""
-        if not self.product.router:
-            return space, {}
-        sets, name, _ = parted(evaluation, how)
-        val, folder = (name, sets.get(name)), self.folder / "routers"
-        asked = self.product.router
+        asked, folder = self.product.router, self.folder / "routers"
         return add_routers(space, asked, pool(), val, self._routing, folder, self.reporter)
 
     @staticmethod

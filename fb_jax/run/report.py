@@ -51,6 +51,12 @@ def evaluation_banks(space: FusedSpace, root: Path, pool: str = POOL) -> dict[st
     return {name: banks for name, banks in found.items() if can_evaluate(space, banks)}
 
 
+Route = Callable[
+    [FusedSpace, tuple[str, BankSet | None]], tuple[FusedSpace, Mapping[str, RouterChoice]]
+]
+"""Adds routers to a space, kept where the named validation pairs say so, and says which."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Results of a space.
@@ -74,9 +80,12 @@ def report_space(
     metrics: Sequence[str] = RECALLS,
     how: Choosing = Choosing(),  # noqa: B008  (frozen)
     pool: Callable[[], BankSet] | None = None,
-    routers: Mapping[str, RouterChoice] | None = None,
+    route: Route | None = None,
 ) -> Report:
     """Choose factors on validation, evaluate on every split; write ``metrics.json`` and a picture.
+
+    Routers are trained at the chosen factors, and hub correction comes last: each fits the space
+    as it is by then.
 
     Args:
         space: The fused space.
@@ -86,7 +95,7 @@ def report_space(
         metrics: Names of metrics.
         how: How to choose. Without validation pairs the space keeps its factors, with a notice.
         pool: Opens all native spaces over the pool, for a hub correction.
-        routers: How the routers of the space were chosen.
+        route: Adds routers.
     """
     sets, val, split = parted(evaluation, how)
     points, chosen, swept = points_for(space), None, None
@@ -98,12 +107,15 @@ def report_space(
     elif sets:
         _tell_preset(space, how, sets)
     require_built_on(space, how)
+    routers: Mapping[str, RouterChoice] = {}
+    if route is not None:
+        space, routers = route(space, (val, sets.get(val)))
     beside: Mapping[str, Row] = {}
     if how.hubs != OFF and pool is not None:
         with reporter.task(f"hub correction of {space.title}", 0):
             space, beside = hub_corrected(space, pool, sets.get(val))
     results = _evaluated(space, sets, points, reporter, metrics, beside)
-    write_metrics(folder, space, results, chosen, routers or {})
+    write_metrics(folder, space, results, chosen, routers)
     _remove_pictures(folder)
     if swept is not None:
         plot_sweep(swept, points, f"{space.title}, {val}", folder / SWEEP)

@@ -1,7 +1,7 @@
 """Which modalities of a product have a router: asked for, or those where validation says it pays.
 
-FOLDER/routers/MODALITY.npy     the numbers of a finished router, which is not trained again
-FOLDER/routers/MODALITY.json    what it was trained on, and its digest
+FOLDER/routers/MODALITY-DIGEST.npy     the numbers of a finished router, not trained again
+FOLDER/routers/MODALITY-DIGEST.json    what it was trained on, the digest in its name
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def add_routers(
 
 def _trained(job: RouterJob, folder: Path, reporter: Reporter) -> Router:
     """Return a finished router, or train it."""
-    path, about = folder / f"{job.modality}.npy", files.json_types(job.identity())
+    about = files.json_types(job.identity())
+    path = folder / f"{job.modality}-{files.sha256_of_json(about)[:12]}.npy"
     if path.exists():
         fix = "delete it: it is trained again; or choose another --out"
         numbers = files.read_recorded(path, "a router", about, fix)

@@ -29,7 +29,6 @@ from fb_jax.errors import require_range, unknown
 from fb_jax.numerics import matmul, single_precision
 from fb_jax.projector import SHAPES, Router, RouterSpec, Variables
 from fb_jax.projector.router import weights_of
-from fb_jax.training.loss import TEMPERATURE
 
 FAR = -1e30
 """Score of what does not count."""
@@ -57,7 +56,7 @@ class Routing:
     steps: int = 200
     batch: int = 1024
     learning_rate: float = 1e-3
-    temperature: float = TEMPERATURE
+    temperature: float = 0.05
     items: int = 16384
     mutual: bool = True
     k: int = 16
