@@ -21,6 +21,7 @@ FILES = {
     "mine": "{unified: base, bond: combination, experts: [clap_general], factors: versatile}",
     "sum": "{unified: imagebind, bond: direct_sum, experts: [internvl], factors: equal, dim: 40, "
     "fill: 0.2}",
+    "as_wide": "{unified: imagebind, bond: direct_sum, experts: [internvl], dim: unified}",
 }
 RUNS = {"base": "imagebind-displacement-internvl", "mine": "base-combination-clap_general"}
 
@@ -128,6 +129,10 @@ def test_every_folder_of_a_product_is_for_one_process_alone(make, tmp_path):
             pytest.raises(FreeBindError, match=rf"another process(.|\n)*/{folder}\n"),
         ):
             make("mine")
+
+
+def test_a_sum_may_be_as_wide_as_the_unified_space_with_the_column_of_a_hub_correction(make):
+    assert make("as_wide").space.dim == 64 - 1  # imagebind has 64
 
 
 def test_a_cut_is_kept_where_rounding_differs_and_only_for_the_same_weights(
