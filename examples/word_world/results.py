@@ -174,7 +174,9 @@ def measure(model: Space, tables: Tables) -> dict[str, dict[str, Any]]:
     figures = {}
     for (left, right), table in tables.items():
         if left in model and right in model:
-            ranks = list(direction_ranks(model[left], model[right], table).values())
+            asks = getattr(model, "queries", model)
+            asking = asks[left], asks[right]
+            ranks = direction_ranks(model[left], model[right], table, asking=asking).values()
             recalls = {f"R@{k}": float(100 * np.mean([r < k for r in ranks])) for k in KS}
             figures[f"{left}-{right}"] = {**recalls, "first": [pack(r < 1) for r in ranks]}
     return figures
