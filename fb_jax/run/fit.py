@@ -15,6 +15,8 @@ from fb_jax.fusion import FusedSpace
 from fb_jax.numerics import single_precision
 from fb_jax.projector import Bond, BondKind
 from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
+from fb_jax.run.choosing import Hubs
+from fb_jax.run.hubs import OFF, hub_corrected
 from fb_jax.run.reporter import Reporter, Silent
 from fb_jax.training import Runtime, Training, describe_bond, train_bond
 
@@ -28,6 +30,7 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     kind: BondKind = "combination",
     validation: BankSet | None = None,
     aim: str = "mean",
+    hubs: Hubs = "off",
     folder: Path | str | None = None,
     retrieval: Retrieval | None = None,
     training: Training | None = None,
@@ -50,6 +53,8 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
             that fits the expert.
         aim: What the chosen factors are to be best at: "mean" (R@1 over all pairs), a pair such as
             "audio-text", or either with ", others no worse than unified".
+        hubs: "chosen": also choose a hub correction on ``validation``; the arrays are its
+            references, and ``fuse`` takes a role. "off": none.
         folder: For pseudo pairs, checkpoints and logs, so that an interrupted call continues.
             None: nothing is written.
         retrieval: Settings of the pseudo pairs.
@@ -77,7 +82,8 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     space = FusedSpace.of(bond)
     if validation is None:
         return space
-    return space.choosing(choose(sweep(space, validation), best).factors)
+    chosen = space.choosing(choose(sweep(space, validation), best).factors)
+    return chosen if hubs == OFF else hub_corrected(chosen, lambda: pool, validation)[0]
 
 
 def _require_pairs(validation: BankSet | None, planned: FusedSpace, aim: Aim) -> None:

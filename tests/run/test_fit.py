@@ -10,6 +10,7 @@ from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.pseudo import Retrieval
 from fb_jax.run import Silent, fit
+from fb_jax.run.hubs import hub_corrected
 from fb_jax.training import Runtime, Training
 
 fit_module, pairs_module, training_module = map(
@@ -53,7 +54,9 @@ def test_arrays_become_a_fused_space_and_nothing_is_written(space, unified, expe
     assert not list(tmp_path.iterdir())
 
 
-def test_the_fused_space_knows_what_the_expert_knows(unified, expert, validation):
+def test_the_fused_space_knows_what_the_expert_knows(unified, expert, validation, monkeypatch):
+    monkeypatch.setattr("fb_jax.evaluation.hubs.TOO_FEW", 10)
+    pool = {"u": unified, "e": expert}
     space = fit(unified, expert, names=("u", "e"), training=QUICK, validation=validation)
     assert space.factors == space.presets["chosen"]
     assert space.factors == choose(sweep(space, validation), Aim()).factors
@@ -61,6 +64,16 @@ def test_the_fused_space_knows_what_the_expert_knows(unified, expert, validation
         unified, expert, names=("u", "e"), training=QUICK, validation=validation, aim="audio-text"
     )
     assert aimed.factors == choose(sweep(space, validation), Aim("audio-text")).factors
+    corrected = fit(
+        *(unified, expert),
+        **{"names": ("u", "e"), "training": QUICK, "validation": validation, "hubs": "chosen"},
+    )
+    assert corrected.plain == space
+    assert (
+        corrected.hubs
+        == hub_corrected(space, lambda: BankSet.from_arrays(pool), validation)[0].hubs
+    )
+    assert corrected.hubs is not None
     results = evaluate(space, validation, {"chosen": space.factors})
     before, after = (results[m]["audio-text"]["R@1"] for m in ("unified", "chosen"))
     assert after > before
