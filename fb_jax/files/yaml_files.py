@@ -11,11 +11,19 @@ from fb_jax.errors import FreeBindError
 from fb_jax.files.reading import explained, read_bytes
 
 MOST_BYTES, MOST_ALIASES = 1 << 17, 16
+BOOL = "tag:yaml.org,2002:bool"
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain types only, and few aliases, none of them inside what it stands for."""
+    """Plain types only, and few aliases, none of them inside what it stands for.
 
+    The words on and off are texts, as in YAML 1.2: some options have off as a value.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (as yaml has it)
+        first: [known for known in resolvers if known[0] != BOOL or first not in "oO"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     aliases = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -197,6 +197,12 @@ def test_yaml_may_reuse_a_part(tmp_path):
     assert found["c"] == {"b": 1, "d": [{"b": 1}] * 15}
 
 
+def test_on_and_off_are_words_in_yaml(tmp_path):
+    (tmp_path / "a.yaml").write_text("{hubs: off, b: On, c: true, d: no, e: 1}")
+    found = files.read_yaml(tmp_path / "a.yaml", "a config file")
+    assert found == {"hubs": "off", "b": "On", "c": True, "d": False, "e": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "lines"),
     [
