@@ -120,7 +120,7 @@ class Run:
         """
         chosen, space = self.chosen, self._preset_space
         at = space.choosing(chosen.factors) if chosen else space
-        return replace(at, hubs=read_correction(self.paths.metrics))
+        return replace(at, hubs=read_correction(self.paths.metrics, at))
 
     @property
     def chosen(self) -> Chosen | None:

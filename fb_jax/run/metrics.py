@@ -66,13 +66,17 @@ def read_figures(path: Path, space: FusedSpace) -> dict[str, Figures]:
     return found.retrieval
 
 
-def read_correction(path: Path) -> HubCorrection | None:
+def read_correction(path: Path, space: FusedSpace) -> HubCorrection | None:
     """Return the hub correction that ``write_metrics`` wrote; None if there is none.
 
     Raises:
-        FreeBindError: A file is damaged or was altered.
+        FreeBindError: A file is damaged or was altered, or the correction is of another space.
     """
-    return read_hubs(path.parent, files.read_json(path, _Metrics).hubs) if path.exists() else None
+    found = files.read_json(path, _Metrics) if path.exists() else None
+    if found is None or found.hubs is None:
+        return None
+    _require_own(path, found, space)
+    return read_hubs(path.parent, found.hubs)
 
 
 def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chosen | None:

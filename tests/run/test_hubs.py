@@ -1,0 +1,131 @@
+"""The hub correction of a run and of a product: what it is fitted on, kept in and refused for."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+from made import with_hubs
+
+from fb_jax import files
+from fb_jax.banks import open_banks
+from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.hubs import fit_hubs
+from fb_jax.fusion import FusedSpace, sources, with_basis
+from fb_jax.fusion.hub_files import PATTERN
+from fb_jax.projector import Router
+from fb_jax.run import Silent, make_product, read_product
+from fb_jax.run.choosing import Choosing, part_off
+from fb_jax.run.metrics import read_correction, write_metrics
+from fb_jax.run.report import report_space
+from fb_jax.run.routing import router_spec, with_routers
+
+SPACES = ("imagebind", "clap_general")
+CHOSEN = Choosing(hubs="chosen")
+PLAIN = replace(CHOSEN, aim="none")
+
+
+@pytest.fixture(scope="module")
+def banks(root):
+    return {name: open_banks(root, name, spaces=SPACES) for name in ("pool", "val", "test")}
+
+
+@pytest.fixture
+def space(make_bond):
+    """A direct sum, cut, whose router favours the expert."""
+    basis = np.linalg.qr(np.random.default_rng(3).normal(size=(112, 12)))[0].astype(np.float32)
+    space = with_basis(FusedSpace.of(make_bond("direct_sum"), name="mine"), basis)
+    spec = router_spec(space, "audio", "small")
+    return with_routers(space, {"audio": Router.constant(spec, np.array([0.2, 1.8], np.float32))})
+
+
+def report(space, banks, folder, how=CHOSEN, splits=("val", "test")):
+    evaluation = {name: banks[name] for name in splits}
+    return report_space(space, evaluation, folder, Silent(), ["R@1"], how, lambda: banks["pool"])
+
+
+def test_references_are_pool_rows_of_the_very_space_at_the_chosen_factors(space, banks, tmp_path):
+    made = report(space, banks, tmp_path)
+    found = made.space.hubs
+    assert made.space.factors == made.chosen.factors != space.factors
+    assert made.space.last.routers
+    for modality, references in found.references.items():
+        native = sources(space, banks["pool"], modality)
+        np.testing.assert_allclose(references, made.space.fuse(modality, native), atol=1e-6)
+    assert found == fit_hubs({"x": made.space.plain}, banks["pool"], banks["val"])["x"]
+    assert "chosen, hub-corrected" in made.results["test"]
+    assert "imagebind, hub-corrected" not in made.results["test"]  # its name here is:
+    assert "unified, hub-corrected" in made.results["test"]
+    assert read_correction(tmp_path / "metrics.json", made.space) == found
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """The validation rows of every fit, which gives each fused space a correction."""
+    fitted = []
+
+    def fit(rows, _, val):
+        fitted.append(val.rows)
+        return {n: with_hubs(row).hubs for n, row in rows.items() if isinstance(row, FusedSpace)}
+
+    monkeypatch.setattr(import_module("fb_jax.run.hubs"), "fit_hubs", fit)
+    return fitted
+
+
+def test_a_correction_is_chosen_on_the_part_of_a_split_that_is_for_choosing(
+    space, banks, tmp_path, fitted
+):
+    report(space, banks, tmp_path, replace(PLAIN, fraction=0.4), ["test"])
+    part = next(iter(part_off(banks, "test", 0.4).values()))
+    assert [list(rows["audio"]) for rows in fitted] == [list(part.rows["audio"])]
+
+
+def test_without_validation_pairs_there_is_no_correction(space, banks, tmp_path, fitted, caplog):
+    made = report(space, banks, tmp_path, PLAIN, ["test"])
+    assert made.space.hubs is None
+    assert not fitted
+    assert "mine: no validation pairs, so no hub correction is chosen" in caplog.text
+    assert not list(tmp_path.glob(PATTERN))
+
+
+@pytest.mark.usefixtures("fitted")
+def test_a_correction_that_is_not_chosen_again_leaves_no_file(space, banks, tmp_path):
+    report(space, banks, tmp_path, PLAIN)
+    assert len(list(tmp_path.glob(PATTERN))) == 1
+    made = report(space, banks, tmp_path, Choosing(aim="none"))
+    assert not list(tmp_path.glob(PATTERN))
+    assert read_correction(tmp_path / "metrics.json", made.space) is None
+
+
+@pytest.mark.parametrize("change", ["basis", "router"])
+def test_a_correction_of_another_space_is_refused(space, tmp_path, change):
+    write_metrics(tmp_path, with_hubs(space), {}, None)
+    assert read_correction(tmp_path / "metrics.json", space) == with_hubs(space).hubs
+    other = with_basis(space, space.last.basis[:, ::-1].copy())
+    other = with_routers(space, {}) if change == "router" else other
+    with pytest.raises(FreeBindError, match="of another space"):
+        read_correction(tmp_path / "metrics.json", other)
+
+
+@pytest.fixture
+def make(config, tmp_path, trained, fitted, monkeypatch):
+    """Make a product; its bond is random, its report is real."""
+    monkeypatch.setattr(import_module("fb_jax.run.product"), "report_space", report_space)
+    text = "{unified: imagebind, bond: direct_sum, experts: [clap_general], dim: unified, hubs: "
+
+    def make(word, **options):
+        (tmp_path / "one.yaml").write_text(f"{text}{word}}}")
+        own = {"product": str(tmp_path / "one.yaml"), "out": tmp_path / word, "device": "cpu"}
+        run = replace(config, **own, **options, choose="none")
+        return make_product(read_product(run.product), run, Silent())
+
+    return make
+
+
+def test_a_product_decides_whether_its_space_has_a_correction(make, tmp_path):
+    made = make("chosen", hubs="off").space
+    assert made.dim == 64 - 1
+    stored = FusedSpace.load(tmp_path / "chosen/one/space")
+    assert stored.hubs == made.hubs is not None
+    assert make("off", hubs="chosen").space.hubs is None
+    assert files.read_json(tmp_path / "off/one/product.json")["product"]["hubs"] == "off"
