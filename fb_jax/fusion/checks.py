@@ -10,6 +10,7 @@ import numpy as np
 from fb_jax.banks import to_numpy
 from fb_jax.banks.directions import checked_unit_rows, require_floats
 from fb_jax.errors import FreeBindError
+from fb_jax.fusion.hubs import HubCorrection
 from fb_jax.fusion.stage import Stage
 
 
@@ -100,6 +101,27 @@ def require_routers(
                 expected=_dimensions(known),
                 got=_dimensions(reads),
             )
+
+
+def require_hubs(hubs: HubCorrection, modalities: Iterable[str], dim: int, where: str) -> None:
+    """Raise a FreeBindError unless a hub correction is one of a space's plain rows.
+
+    Args:
+        hubs: The correction.
+        modalities: Modalities of the space.
+        dim: Dimension of its plain rows.
+        where: Name of the space, for the message.
+    """
+    shapes = {modality: list(rows.shape) for modality, rows in hubs.references.items()}
+    fits = all(len(shape) == 2 and shape[0] and shape[1] == dim for shape in shapes.values())
+    if not fits or not shapes.keys() <= set(modalities):
+        raise FreeBindError(
+            "a hub correction belongs to another space",
+            where=where,
+            expected=f"references of {', '.join(modalities)}, {dim} columns each",
+            got=", ".join(f"{modality} {shape}" for modality, shape in shapes.items()),
+            fix="fit it on rows of this space",
+        )
 
 
 def require_unrouted(space: Any, what: str) -> None:

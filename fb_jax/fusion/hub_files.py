@@ -73,25 +73,12 @@ def read_hubs(folder: Path, about: HubsAbout | None) -> HubCorrection | None:
     with files.explained("the references cannot be read", path, fix):
         references: dict[str, np.ndarray] = safetensors.numpy.load(content)
     pairs = {_pair(name): Hub(hub.k, hub.alpha) for name, hub in about.pairs.items()}
-    hubs = HubCorrection(pairs, references)
-    _require_fitting(hubs, path, fix)
-    return hubs
+    return HubCorrection(pairs, references)
 
 
 def _pair(name: str) -> tuple[str, str]:
     left, _, right = name.partition("-")
     return left, right
-
-
-def _require_fitting(hubs: HubCorrection, path: Path, fix: str) -> None:
-    if set(hubs.references) != set(hubs.columns):
-        raise FreeBindError(
-            "the references do not fit the pairs of a hub correction",
-            where=path,
-            expected=", ".join(hubs.columns),
-            got=", ".join(hubs.references) or "none",
-            fix=fix,
-        )
 
 
 def remove_others(folder: Path, kept: Mapping[str, bytes]) -> None:

@@ -33,7 +33,7 @@ from jaxtyping import Array, Float, Float32
 from fb_jax import files
 from fb_jax.banks import unit_rows
 from fb_jax.banks.pair_tables import pair_key
-from fb_jax.errors import require_range
+from fb_jax.errors import FreeBindError, require_range
 from fb_jax.numerics import matmul
 
 Role: TypeAlias = Literal["query", "item"]
@@ -75,6 +75,16 @@ class HubCorrection:
     pairs: Mapping[tuple[str, str], Hub]
     references: Mapping[str, Float32[np.ndarray, "_ d"]] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        ordered = all(pair == pair_key(*pair) for pair in self.pairs)
+        if not self.pairs or not ordered or set(self.references) != set(self.columns):
+            raise FreeBindError(
+                "a hub correction needs pairs in alphabetical order, and their references",
+                expected=", ".join(self.columns) or "audio, text",
+                got=f"pairs {', '.join(map('-'.join, self.pairs)) or 'none'}; references of "
+                + (", ".join(self.references) or "none"),
+            )
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, HubCorrection)
@@ -90,7 +100,7 @@ class HubCorrection:
     def identity(self) -> dict[str, object]:
         """Return everything that rows in a role depend on beside plain rows, as JSON types."""
         numbers = {m: files.sha256_of_bytes(r.tobytes()) for m, r in self.references.items()}
-        pairs = {"-".join(pair): [hub.k, hub.alpha] for pair, hub in self.pairs.items()}
+        pairs = {"-".join(pair): [hub.k, float(hub.alpha)] for pair, hub in self.pairs.items()}
         return {"pairs": pairs, "references": numbers}
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fb_jax.errors import FreeBindError, unknown
-from fb_jax.fusion.checks import native_rows, require_base, require_routers
+from fb_jax.fusion.checks import native_rows, require_base, require_hubs, require_routers
 from fb_jax.fusion.factors import Factors, as_text
 from fb_jax.fusion.hubs import HubCorrection, Role
 from fb_jax.fusion.stage import Parts, Stage
@@ -65,6 +65,8 @@ class FusedSpace:
         if self.last.routers:
             spaces = {modality: self.spaces_of(modality) for modality in self.modalities}
             require_routers(self.last, spaces, self.dims)
+        if self.hubs is not None:
+            require_hubs(self.hubs, self.modalities, self.dim, self.title)
 
     def __str__(self) -> str:
         names = (name for name, at in self.presets.items() if dict(at) == dict(self.factors))

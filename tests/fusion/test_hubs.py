@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import every_kind
+from made import every_kind, with_hubs
 
 from fb_jax.banks import unit_rows
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace, Hub, HubCorrection, digest, hubs
+from fb_jax.fusion import FusedSpace, Hub, HubCorrection, digest, hubs, with_basis
 from fb_jax.fusion.hub_files import PATTERN
 from fb_jax.fusion.hubs import highest_scores
+from fb_jax.projector import Router, RouterSpec
 
 RNG = np.random.default_rng(0)
 
@@ -104,6 +105,56 @@ def test_a_correction_belongs_to_its_factors_and_to_its_stage():
     assert "hub correction of audio-text (k 3, alpha 0.75)" in str(own)
     product = replace(every_kind()["two stages"], hubs=correction(56))
     assert product.base.hubs is None
+
+
+def test_other_rows_of_the_last_stage_end_a_correction(make_bond):
+    basis = np.linalg.qr(np.random.default_rng(3).normal(size=(112, 12)))[0].astype(np.float32)
+    sums = FusedSpace.of(make_bond("direct_sum"))
+    space = with_hubs(with_basis(sums, basis))
+    router = Router.constant(
+        RouterSpec("audio", ("imagebind",), (64,), 2), np.array([1, 2], np.float32)
+    )
+    last = space.last
+    assert space.with_last(replace(last, presets={}, name="other")).hubs is space.hubs
+    for other in (
+        replace(last, routers={"audio": router}),
+        replace(last, fill=0.5),
+        replace(last, normalise=False),
+        replace(last, basis=basis[:, ::-1].copy()),
+        sums.last,
+    ):
+        assert space.with_last(other).hubs is None
+        if other.dim != 12:
+            with pytest.raises(FreeBindError, match="belongs to another space"):
+                replace(space, stages=(other,))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "references"),
+    [
+        ({}, ()),
+        ({("text", "audio"): Hub()}, ("text", "audio")),
+        ({("audio", "text"): Hub()}, ("text",)),
+        ({("audio", "text"): Hub()}, ("text", "audio", "image")),
+    ],
+)
+def test_pairs_and_references_that_do_not_fit_are_refused(pairs, references):
+    with pytest.raises(FreeBindError, match="pairs in alphabetical order, and their references"):
+        HubCorrection(pairs, dict.fromkeys(references, drawn(3, 4)))
+
+
+@pytest.mark.parametrize("rows", [drawn(3, 7), drawn(0, 64)])
+def test_references_of_another_space_are_refused(rows):
+    one = HubCorrection({("audio", "text"): Hub()}, {"audio": rows, "text": rows})
+    with pytest.raises(FreeBindError, match="belongs to another space"):
+        replace(every_kind()["combination"], hubs=one)
+
+
+def test_references_of_a_modality_that_the_space_lacks_are_refused():
+    rows = drawn(3, 64)
+    one = HubCorrection({("points", "text"): Hub()}, {"points": rows, "text": rows})
+    with pytest.raises(FreeBindError, match=r"belongs to another space(.|\n)*points"):
+        replace(every_kind()["combination"], hubs=one)
 
 
 def test_a_correction_is_saved_with_the_space_and_is_part_of_its_identity(tmp_path):
