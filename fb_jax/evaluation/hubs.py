@@ -39,17 +39,18 @@ def fit_hubs(rows: Mapping[str, PlainRow], pool: BankSet, val: BankSet) -> dict[
             read.
         val: The same spaces over validation pairs. For each pair of modalities, the k and alpha
             with the best R@1 (mean of both directions) are kept, if that is better than without.
+            Modalities with fewer than ``TOO_FEW`` references have no correction.
 
     Returns:
         Name to correction; those that no correction makes better are left out.
     """
     pool = pool.thinned(REFERENCES)
-    if not _enough(pool):
-        return {}
-    references = models_of(rows, pool)
+    enough, references = _enough(pool), models_of(rows, pool)
     found: dict[str, HubCorrection] = {}
     for name, model in models_of(rows, val).items():
-        fitted = fit(references.pop(name), model, pair_tables(tuple(model), val))
+        tables = pair_tables(tuple(model), val)
+        tables = {pair: table for pair, table in tables.items() if enough.issuperset(pair)}
+        fitted = fit(references.pop(name), model, tables)
         found |= {name: fitted} if fitted else {}
     return found
 
@@ -114,14 +115,15 @@ def _first(
     return jax.lax.map(lambda bias: (scores - bias).argmax(axis=1), biases)
 
 
-def _enough(pool: BankSet) -> bool:
-    """Return whether a pool has enough references, and say so if it has few."""
+def _enough(pool: BankSet) -> set[str]:
+    """Return the modalities of which a pool has enough references, and say which it has few of."""
     counts = {m: len(rows) for m, rows in pool.rows.items()}
-    if (least := min(counts.values())) < FEW:
-        told = ", ".join(f"{count} {m}" for m, count in counts.items())
-        what = "no hub correction" if least < TOO_FEW else "hub correction may not help"
+    if few := {m: count for m, count in counts.items() if count < FEW}:
+        told = ", ".join(f"{count} {m}" for m, count in few.items())
+        none = ", ".join(m for m, count in few.items() if count < TOO_FEW)
+        what = f"no hub correction of {none}" if none else "hub correction may not help"
         notice_once(f"{what}: {told} references in {pool.split.path}, {FEW} or more are advised")
-    return least >= TOO_FEW
+    return {m for m, count in counts.items() if count >= TOO_FEW}
 
 
 def corrected(
