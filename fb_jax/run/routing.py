@@ -121,12 +121,12 @@ class RouterJob:
         rows = RoutingRows(*jax.tree.map(jnp.asarray, (inputs, blocks, ys, targets)))
         return train_router(spec, rows, pairs, settings, progress)
 
-    def _sampled(self, modality: str) -> slice:
-        """Return at most ``settings.items`` items of a modality, evenly spaced."""
-        return slice(None, None, max(1, -(-len(self.pool.rows[modality]) // self.settings.items)))
+    @property
+    def _sample(self) -> BankSet:
+        return self.pool.thinned(self.settings.items)
 
     def _native(self, modality: str) -> dict[str, Float32[np.ndarray, "n _"]]:
-        return sources(self.space, self.pool, modality, self._sampled(modality))
+        return sources(self.space, self._sample, modality)
 
     @property
     def _knows_sources(self) -> bool:
@@ -139,7 +139,7 @@ class RouterJob:
             return None
         assert isinstance(self.pool.split, Split)
         items = self.pool.split.items(SOURCE)
-        rows = self.pool.rows[SOURCE][self._sampled(SOURCE)].tolist()
+        rows = self._sample.rows[SOURCE].tolist()
         return source_targets(self.space, [items[row].get("source") for row in rows])
 
 

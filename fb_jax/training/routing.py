@@ -25,7 +25,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from fb_jax.banks import Progress, no_progress
-from fb_jax.errors import require_range, unknown
+from fb_jax.errors import FreeBindError, require_range, unknown
 from fb_jax.numerics import matmul, single_precision
 from fb_jax.projector import SHAPES, Router, RouterSpec, Variables
 from fb_jax.projector.router import weights_of
@@ -120,7 +120,7 @@ def distinct(pairs: Integer[np.ndarray, "p 2"]) -> Bool[np.ndarray, " p"]:
 
     Many items may have the same nearest one, most of them wrongly: each item counts once.
     """
-    second = np.unique(pairs[:, 1], return_index=True)[1]
+    second = np.sort(np.unique(pairs[:, 1], return_index=True)[1])
     first = np.unique(pairs[second, 0], return_index=True)[1]
     kept = np.zeros(len(pairs), bool)
     kept[second[first]] = True
@@ -230,7 +230,11 @@ def train_router(
         pairs: Other modality to ``[p, 2]`` pairs of an item of ``rows.inputs`` and one of its own.
         settings: See ``Routing``.
         progress: Called with 1 after every step.
+
+    Raises:
+        FreeBindError: There are fewer than two pairs, or the numbers have grown without bound.
     """
+    _require_pairs(spec.modality, pairs)
     objective, rng = Objective(spec, settings), np.random.default_rng(settings.seed)
     size = min(settings.batch, *map(len, pairs.values()))
     rows, state = jax.tree.map(jnp.asarray, rows), init_routing(objective)
@@ -239,4 +243,23 @@ def train_router(
         batch = {o: Batch(jnp.asarray(p), jnp.asarray(distinct(p))) for o, p in drawn.items()}
         state, _ = routing_step(state, rows, batch, objective=objective)
         progress(1)
-    return spec.folded(jax.device_get(Variables(state.params, state.stats)))
+    router = spec.folded(jax.device_get(Variables(state.params, state.stats)))
+    if not np.isfinite(router.vector).all():
+        raise FreeBindError(
+            "the numbers of a router are not finite",
+            where=spec.modality,
+            fix="train with a lower --routing.learning-rate or a higher --routing.temperature",
+        )
+    return router
+
+
+def _require_pairs(modality: str, pairs: Mapping[str, Integer[np.ndarray, "_ 2"]]) -> None:
+    for other, found in pairs.items():
+        if len(found) < 2:
+            raise FreeBindError(
+                "a router needs item pairs that differ",
+                where=f"{modality}, {other}",
+                expected="2 pairs or more",
+                got=len(found),
+                fix="take a larger pool, more --routing.items, or --routing.no-mutual",
+            )

@@ -1,6 +1,7 @@
 """Routers of a product: item pairs, what is kept, the folder, and what is refused."""
 
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -89,6 +90,35 @@ def test_a_trained_router_weighs_items_and_settings_count(space, root):
     assert first == RouterJob(space, "audio", pool, FEW).train()
     for other in ({"steps": 2}, {"mutual": False}, {"items": 20}, {"k": 1}, {"alpha": 0.0}):
         assert first != RouterJob(space, "audio", pool, replace(FEW, **other)).train()
+
+
+def test_whatever_a_router_depends_on_is_part_of_its_identity(space, root):
+    pool = open_banks(root, spaces=space.spaces)
+    job = RouterJob(space, "audio", pool, FEW)
+    texts = with_routers(space, {"text": RouterJob(space, "text", pool, FEW).train()})
+    others = (
+        replace(job, settings=replace(FEW, seed=1)),
+        replace(job, settings=replace(FEW, shape="omnibind")),
+        replace(job, pool=open_banks(root, "test", spaces=space.spaces)),
+        replace(job, space=space.with_factors(audio=0.3)),
+        replace(job, space=texts),
+        replace(job, others=("text", "image")),
+        replace(job, modality="text"),
+    )
+    known = [files.sha256_of_json(one.identity()) for one in (job, *others)]
+    assert len(set(known)) == len(known)
+    mine = with_routers(space, {"audio": job.train()})
+    assert replace(job, space=mine).identity() == job.identity()
+
+
+def test_another_pool_or_space_does_not_take_a_finished_router(space, root, tmp_path):
+    pool, other = (open_banks(root, name, spaces=space.spaces) for name in ("pool", "test"))
+    add = partial(add_routers, val=("", None), settings=FEW, folder=tmp_path, reporter=Silent())
+    add(space, ("audio",), pool)
+    with pytest.raises(FreeBindError, match="a router belongs to something else"):
+        add(space, ("audio",), other)
+    with pytest.raises(FreeBindError, match="a router belongs to something else"):
+        add(space.with_factors(audio=0.3), ("audio",), pool)
 
 
 def test_a_router_is_kept_only_where_it_pays_unless_it_is_named(space, root, tmp_path, monkeypatch):

@@ -48,6 +48,7 @@ def test_the_loss_of_pairs_equals_its_float64_twin(kept):
 def test_an_item_is_in_one_pair():
     pairs = np.array([[0, 7], [1, 7], [2, 8], [2, 9], [3, 5]])
     np.testing.assert_array_equal(distinct(pairs), [True, False, True, False, True])
+    np.testing.assert_array_equal(distinct(np.array([[2, 9], [2, 8]])), [True, False])
 
 
 def test_the_loss_on_sources_by_hand():
@@ -148,6 +149,16 @@ def test_a_router_learns_which_block_knows_an_item_and_the_same_bits_again(shape
     again = train_router(spec, data, pairs, how)
     np.testing.assert_array_equal(router.vector, again.vector)
     assert router != train_router(spec, data, pairs, replace(how, seed=2))
+
+
+def test_one_pair_and_numbers_without_bound_are_refused():
+    data, _, pairs = knowing(8)
+    spec = RouterSpec("audio", ("u",), (2,), 2)
+    with pytest.raises(FreeBindError, match=r"item pairs that differ\n.*audio, text(.|\n)*got: +1"):
+        train_router(spec, data, {"text": pairs["text"][:1]}, Routing(steps=1))
+    wild = data._replace(blocks=data.blocks * jnp.inf)
+    with pytest.raises(FreeBindError, match="not finite"):
+        train_router(spec, wild, pairs, Routing(steps=2))
 
 
 @pytest.mark.parametrize(
