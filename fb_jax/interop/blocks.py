@@ -65,7 +65,8 @@ def block_contents(
     made_from = {
         "form": "blocks",
         "space": space.title,
-        "fused": digest(space.at(dict.fromkeys(space.weighted, 0.5))),  # whatever its factors are
+        # the same whatever the factors are
+        "fused": digest(space.plain.at(dict.fromkeys(space.weighted, 0.5))),
         "banks": sources_of(splits, galleries),
     }
     direct = isinstance(space.last, DirectSum)
