@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.files.kinds import Weight, Width
-from fb_jax.fusion.cut import CutSum
+from fb_jax.fusion.cut import CutSum, require_cut
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.stage import Stage
 from fb_jax.fusion.sums import FILL, DirectSum, WeightedSum, make_stage
@@ -125,6 +125,7 @@ def read_stage(
     stage = make_stage(bonds, about.factors, tuned_rows=about.given, **options)
     if about.cut is None:
         return stage
+    require_cut(stage, about.cut[1])
     basis = _take(tensors, f"{number}.basis", about.cut, where)
     return CutSum(**vars(stage), basis=basis)
 

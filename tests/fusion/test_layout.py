@@ -47,7 +47,7 @@ def test_numbers_that_do_not_fit_are_refused(written, change, says):
 def test_a_cut_of_weighted_sums_is_refused(written):
     about, tensors = written
     tensors["0.basis"] = np.eye(56, 8, dtype=np.float32)
-    with pytest.raises(FreeBindError, match="need different stages"):
+    with pytest.raises(FreeBindError, match="only a direct sum can be cut"):
         read_stage(replace(about, cut=(56, 8)), tensors, 0, "FILE")
 
 
