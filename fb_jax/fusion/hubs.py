@@ -100,7 +100,7 @@ class HubCorrection:
     def identity(self) -> dict[str, object]:
         """Return everything that rows in a role depend on beside plain rows, as JSON types."""
         numbers = {m: files.sha256_of_bytes(r.tobytes()) for m, r in self.references.items()}
-        pairs = {"-".join(pair): [hub.k, float(hub.alpha)] for pair, hub in self.pairs.items()}
+        pairs = {"-".join(pair): [hub.k, hub.alpha] for pair, hub in self.pairs.items()}
         return {"pairs": pairs, "references": numbers}
 
     @property

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import every_kind, with_hubs
+from made import every_kind, random_bond, with_hubs
 
 from fb_jax.banks import unit_rows
 from fb_jax.errors import FreeBindError
@@ -18,9 +18,9 @@ def drawn(count: int, dim: int, seed: int = 0) -> np.ndarray:
     return unit_rows(np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32))
 
 
-def correction(dim: int = 8, **options) -> HubCorrection:
+def correction(dim: int = 8) -> HubCorrection:
     """A correction of audio-text and image-text; audio-image has none."""
-    pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(1, 0.5)} | options
+    pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(1, 0.5)}
     names = ("audio", "image", "text")
     return HubCorrection(pairs, {m: drawn(20 + i, dim, i) for i, m in enumerate(names)})
 
@@ -54,9 +54,18 @@ def test_the_cosine_of_both_roles_is_the_corrected_score_of_eq_b1_in_float64(ask
     np.testing.assert_allclose(one.plain(rows[1]), x, atol=1e-6)
 
 
+def test_queries_of_a_modality_without_a_correction_have_their_cosines_as_scores():
+    x = drawn(3, 8)
+    one = HubCorrection({("audio", "text"): Hub(1, 0.5)}, {"audio": x, "text": x})
+    rows = one.rows("query", "image", x), one.rows("item", "text", x[::-1])
+    np.testing.assert_allclose(rows[0] @ rows[1].T * one.scale("image"), x @ x[::-1].T, atol=1e-6)
+
+
 def test_every_item_has_the_same_norm_even_where_the_bias_is_as_large_as_it_can_be():
     x = drawn(3, 8)
-    one = HubCorrection({("audio", "text"): Hub(1, 1.0)}, {"audio": x, "text": -x})
+    pairs = {("audio", "text"): Hub(1, 1.0), ("image", "text"): Hub(1, 0.1)}
+    one = HubCorrection(pairs, {"audio": x, "text": -x, "image": x})
+    assert one.norm == pytest.approx((1 + 1.0**2 + 1.0**2 + 0.1**2) ** 0.5)
     for asking in ("audio", "text"):  # biases of 1 and of -1
         rows = one.rows("item", "text" if asking == "audio" else "audio", x)
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
@@ -105,6 +114,8 @@ def test_a_correction_belongs_to_its_factors_and_to_its_stage():
     assert "hub correction of audio-text (k 3, alpha 0.75)" in str(own)
     product = replace(every_kind()["two stages"], hubs=correction(56))
     assert product.base.hubs is None
+    later = random_bond("combination", ("", space.dim), ("e", 20), ("audio",))
+    assert FusedSpace.of(later, base=own).hubs is None
 
 
 def test_other_rows_of_the_last_stage_end_a_correction(make_bond):
@@ -163,8 +174,15 @@ def test_a_correction_is_saved_with_the_space_and_is_part_of_its_identity(tmp_pa
     own.save(tmp_path / "s")
     assert FusedSpace.load(tmp_path / "s").hubs == own.hubs
     assert digest(own) != digest(space)
+    again = replace(
+        own, hubs=replace(own.hubs, pairs={**own.hubs.pairs, ("audio", "text"): Hub(9, 1.0)})
+    )
+    again.save(tmp_path / "s", other_factors=True)  # the same factors, chosen again
+    assert FusedSpace.load(tmp_path / "s").hubs == again.hubs
+    assert digest(FusedSpace.load(tmp_path / "s")) == digest(again)
     for other in (
-        correction(space.dim, **{}),
+        correction(space.dim),
+        replace(own.hubs, pairs={**own.hubs.pairs, ("audio", "text"): Hub(4, 0.75)}),
         replace(own.hubs, pairs={**own.hubs.pairs, ("audio", "text"): Hub(3, 0.5)}),
         replace(own.hubs, references={**own.hubs.references, "text": drawn(22, space.dim, 9)}),
     ):
