@@ -1,5 +1,6 @@
 """The hub correction of a run and of a product: what it is fitted on, kept in and refused for."""
 
+import shutil
 from dataclasses import replace
 from importlib import import_module
 
@@ -14,7 +15,7 @@ from fb_jax.evaluation.hubs import fit_hubs
 from fb_jax.fusion import FusedSpace, sources, with_basis
 from fb_jax.fusion.hub_files import PATTERN
 from fb_jax.projector import Router
-from fb_jax.run import Silent, make_product, read_product
+from fb_jax.run import Run, Silent, make_product, read_product
 from fb_jax.run.choosing import Choosing, part_off
 from fb_jax.run.metrics import read_correction, write_metrics
 from fb_jax.run.report import report_space
@@ -105,6 +106,17 @@ def test_a_correction_of_another_space_is_refused(space, tmp_path, change):
     other = with_routers(space, {}) if change == "router" else other
     with pytest.raises(FreeBindError, match="of another space"):
         read_correction(tmp_path / "metrics.json", other)
+
+
+def test_the_space_of_a_run_has_the_correction_that_was_chosen(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    run = Run(folder)
+    wanted = with_hubs(run.space)
+    write_metrics(folder, wanted, {}, run.chosen)
+    assert Run(folder).space == wanted
+    write_metrics(folder, with_hubs(run.space.plain.with_factors(text=0.77)), {}, None)
+    with pytest.raises(FreeBindError, match="of another space"):
+        _ = Run(folder).space
 
 
 @pytest.fixture
