@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from made import random_bond
+from made import random_bond, with_hubs
 
 from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
@@ -40,6 +40,12 @@ def test_the_bytes_are_those_of_the_largest_model(banks, space):
     assert fused == native + 4 * 2 * 6 * (10 + 30)
     mean = {"mean": ("u", "e"), "u": "u"}
     assert bytes_for_rows(mean, banks, PAIR) == 4 * 10 * (10 + 30 + 30)
+
+
+def test_both_roles_of_a_space_with_hub_correction_count(banks, space):
+    found = bytes_for_rows({"f": with_hubs(space)}, banks, PAIR)
+    roles, plain, parts = 2 * (6 + 2 + 1), 6, 2 * 6
+    assert found == 4 * (roles * (10 + 30 + 30) + (plain + parts) * (10 + 30))
 
 
 def test_prompts_do_not_count(banks):

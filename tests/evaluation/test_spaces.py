@@ -7,6 +7,8 @@ from fb_jax.evaluation import spaces
 from fb_jax.evaluation.classes import class_rows
 from fb_jax.evaluation.spaces import models_of, native_space
 from fb_jax.fusion import sources
+from fb_jax.projector import Router
+from fb_jax.run.routing import router_spec, with_routers
 
 COUNTS = {"text": 12, "image": 7, "audio": 9}
 PROMPTS = np.stack([np.repeat(np.arange(4), 3), np.arange(12)], axis=1)
@@ -71,3 +73,17 @@ def test_a_space_that_the_banks_lack_has_no_rows(product, banks):
         banks.split, {k: b for k, b in banks.banks.items() if k[0] != "clap_music"}, banks.rows
     )
     assert set(models_of({"p": product}, some)["p"]) == {"image"}
+
+
+def test_spaces_of_other_routers_do_not_share_their_parts(product, banks):
+    spec = router_spec(product, "audio", "small")
+    made = {
+        str(weights): with_routers(
+            product, {"audio": Router.constant(spec, np.array(weights, np.float32))}
+        )
+        for weights in ([1, 1, 4], [1, 4, 1])
+    }
+    models = models_of({"plain": product, **made}, banks)
+    for name, space in {"plain": product, **made}.items():
+        wanted = space.fuse("audio", sources(space, banks, "audio"))
+        np.testing.assert_allclose(models[name]["audio"], wanted, atol=1e-6)
