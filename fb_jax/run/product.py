@@ -180,6 +180,8 @@ def _fused(stage: Product, bonds: Sequence[Bond], base: FusedSpace | None) -> Fu
         raise FreeBindError("only a direct sum is filled in", where=f"{stage.name}: fill")
     if stage.unit_experts is not None and stage.bond != "combination":
         raise FreeBindError("only combinations have it", where=f"{stage.name}: unit_experts")
+    if stage.router_shape and not stage.router:
+        raise FreeBindError("there is no router of this shape", where=f"{stage.name}: router_shape")
     fill = {} if stage.fill is None else {"fill": float(stage.fill)}
     unit = {} if stage.unit_experts is None else {"unit_experts": stage.unit_experts}
     options: dict[str, Any] = fill | unit

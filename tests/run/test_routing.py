@@ -217,6 +217,7 @@ def test_a_later_stage_builds_on_routed_rows(make, monkeypatch):
         ("router: [image]", "no modality to route"),
         ("router: 3", "wrong type"),
         ("router: [audio], router_shape: huge", "no shape of a router"),
+        ("router_shape: omnibind", "there is no router of this shape"),
         ("retrieval: psychic", "psychic"),
     ],
 )
