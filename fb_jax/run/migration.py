@@ -147,17 +147,16 @@ def shared_modalities(banks: BankSet, ends: Ends) -> tuple[str, ...]:
     return both
 
 
-def migrated_space(bond: Bond, name: str = "") -> FusedSpace:
-    """Return the space of new rows, and of projected old rows where there are none.
+def migrated_space(bond: Bond) -> FusedSpace:
+    """Return NEW_from_OLD: the space of new rows, and of projected old rows where there are none.
 
     Args:
         bond: A displacement from the old space to the new one.
-        name: Name of the space; by default NEW_from_OLD.
     """
     if bond.kind != "displacement":
         raise unknown("bond of a migration", bond.kind, ["displacement"])
     factors = dict.fromkeys(bond.weighted, 1.0)
-    return FusedSpace.of(bond, at=factors, name=name or f"{bond.expert}_from_{bond.unified}")
+    return FusedSpace.of(bond, at=factors, name=f"{bond.expert}_from_{bond.unified}")
 
 
 def measured_splits(root: Path, pool: str, ends: Ends) -> dict[str, BankSet]:

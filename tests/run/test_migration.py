@@ -65,8 +65,8 @@ def test_a_rotation_is_found_and_one_modality_is_enough():
     turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
     rows = rng.normal(size=(400, 8))
     pool = BankSet.from_arrays({"old": {"text": rows}, "new": {"text": rows @ turn}})
-    space = migrated_space(linear_migration(pool, ENDS), "mine")
-    assert (space.title, space.modalities, space.dim) == ("mine", ("text",), 8)
+    space = migrated_space(linear_migration(pool, ENDS))
+    assert (space.title, space.modalities, space.dim) == ("new_from_old", ("text",), 8)
     found = space.fuse("text", {"old": rows})
     assert (found * unit(rows @ turn)).sum(axis=1).min() > 0.999
 
