@@ -233,10 +233,10 @@ def _write(
     for modality, count in counts.items():
         bank = Bank.open(Split(root / banks.split.name).bank_path(name, modality))
         kept = len(bank.partial.get(ends.new, ())) if modality in space.shared else count
-        line = (
-            f"{banks.split.name}: {count} {modality}, {count - kept} embedded again, {kept} projected"
+        print(
+            f"{banks.split.name}: {count} {modality}, {count - kept} embedded again, "
+            f"{kept} projected" + f"; {len(bank.missing)} without a row" * bool(len(bank.missing))
         )
-        print(line + f"; {len(bank.missing)} without a row" * bool(len(bank.missing)))
     _tell_new_alone(banks, ends)
 
 

@@ -58,7 +58,8 @@ def require_claim(path: Path, identity: Any, what: str) -> str:
             where=path,
             expected=f"{asked} (asked for)",
             got=f"{here} (already there)",
-            fix="choose another folder (--out or --folder); delete this one only if you do not need it",
+            fix="choose another folder (--out or --folder); "
+            "delete this one only if you do not need it",
         )
     return sha256_of_json(wanted)
 
