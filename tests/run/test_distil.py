@@ -10,6 +10,7 @@ from fb_jax.evaluation import evaluate
 from fb_jax.fusion import FusedSpace, digest
 from fb_jax.fusion.card import model_card
 from fb_jax.fusion.hubs import Hub, HubCorrection
+from fb_jax.projector import Router, RouterSpec
 from fb_jax.run.distil import BEFORE, compare_distilled, distil
 from fb_jax.training.distillation import Distilling, distil_bond
 
@@ -110,6 +111,22 @@ def test_rows_that_a_tuned_encoder_replaces_are_not_trained_on():
 def test_a_space_of_single_projectors_has_nothing_to_distil(name):
     with pytest.raises(FreeBindError, match="nothing to distil: every bond has one projector"):
         distil(SPACES[name], banks_of(SPACES[name]), FEW)
+
+
+def test_means_whose_length_counts_are_not_distilled():
+    space = SPACES["combination"]
+    bare = replace(space, stages=(replace(space.last, unit_experts=False),))
+    with pytest.raises(FreeBindError, match="the length of a mixture's mean counts here"):
+        distil(bare, banks_of(bare), FEW)
+
+
+def test_routers_stay():
+    space = SPACES["combination"]
+    inputs = ("imagebind", "clap_general")
+    spec = RouterSpec("audio", inputs, tuple(space.dims[n] for n in inputs), 2)
+    kept = {"audio": Router.constant(spec, np.array([0.4, 1.6], np.float32))}
+    routed = replace(space, stages=(replace(space.last, routers=kept),))
+    assert distil(routed, banks_of(routed), FEW).last.routers == kept
 
 
 def test_a_single_projector_beside_a_mixture_stays():
