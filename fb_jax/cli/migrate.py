@@ -154,11 +154,14 @@ def _require_can_be_learned(pool: BankSet, ends: Ends, kind: Kind) -> None:
 
 
 def _measured(found: Mapping[str, BankSet], asked: tuple[str, ...] | None) -> dict[str, BankSet]:
-    """Return the splits to measure on."""
+    """Return the splits to measure on, verified."""
     for name in asked or ():
         if name not in found:
             raise unknown("split with rows of both models", name, found)
-    return {name: banks for name, banks in found.items() if asked is None or name in asked}
+    chosen = {name: banks for name, banks in found.items() if asked is None or name in asked}
+    for banks in chosen.values():
+        banks.verify()
+    return chosen
 
 
 def _licences(pool: BankSet, ends: Ends) -> dict[str, str]:

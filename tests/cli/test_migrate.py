@@ -115,3 +115,16 @@ def test_one_modality_needs_the_linear_map(invoke, mine):
     done = invoke(main, "migrate", *ENDS, "--map", "linear")
     assert done.status == 0, done.err
     assert "text: only 83 items have rows of both models" in done.err
+
+
+@pytest.mark.parametrize("split", ["pool", "val", "docs"])
+def test_damaged_banks_are_refused_before_training_unless_they_are_not_needed(invoke, mine, split):
+    (shard,) = (mine / split / "embeddings/old/text").glob("*.npy")
+    shard.write_bytes(shard.read_bytes()[:-4] + b"\0\0\0\1")
+    asked = ["migrate", *ENDS, "--map", "linear"]
+    done = invoke(main, *asked, "--split", "docs")
+    assert done.status == 2
+    assert f"{split}/embeddings/old/text" in done.err
+    assert not Path("runs").exists()
+    if split == "val":
+        assert invoke(main, *asked, "--measure").status == 0
