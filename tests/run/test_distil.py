@@ -166,6 +166,11 @@ def test_figures_before_and_after_stand_beside_the_sources():
     assert found["mine"] == after["mine"]
     assert found["clap_music"] == before["clap_music"] == after["clap_music"]
     assert set(found) == {*before, "mine"}
+    hubs = HubCorrection(
+        {("audio", "text"): Hub(2, 0.9)},
+        {m: space.fuse(m, native_rows(space, m, 20, 3)) for m in ("audio", "text")},
+    )
+    assert compare_distilled(replace(space, hubs=hubs), made, {"val": val})["val"] == found
 
 
 def test_hub_correction_of_the_mixture_is_left_out_and_told(caplog):
