@@ -34,10 +34,11 @@ def test_blocks_give_the_values_of_the_nearest_key(size, inner):
     np.testing.assert_allclose(soft[0], found[0], atol=1e-3)
 
 
-def test_of_equal_scores_the_first_key_counts_and_padding_never():
+@pytest.mark.parametrize("size", [4, 1])
+def test_of_equal_scores_the_first_key_counts_and_padding_never(size):
     q, keys = np.array([[-1.0, 0.0]], np.float32), np.array([[1.0, 0], [1.0, 1]], np.float32)
     values = [np.array([[1.0], [2.0]], np.float32)]
-    (found,) = nearest_values(jnp.asarray(q), blocks(keys, values, 4), [1])
+    (found,) = nearest_values(jnp.asarray(q), blocks(keys, values, size), [1])
     assert found == 1
 
 
