@@ -30,7 +30,7 @@ OPTIONS: Mapping[str, tuple[Retrieval, Training]] = {
     "another seed": (Retrieval(), replace(PLAIN, seed=1)),
     "ensemble 6": (Retrieval(), replace(PLAIN, ensemble=6.0)),
     "InfoNCE at 1/100": (Retrieval(), replace(PLAIN, temperature=0.01)),
-    "item pairs": (Retrieval(temperature=1e-4), PLAIN),
+    "item pairs": (Retrieval("nearest"), PLAIN),
 }
 
 Hits = np.ndarray

@@ -1,4 +1,4 @@
-"""What distilling loses, and what it saves: ``python -m benchmarks.distilling FOLDER --data ROOT``.
+"""What distilling loses, and what it saves: ``python benchmarks/distilling.py FOLDER --data ROOT``.
 
 The first table has R@1 on val at the factors of a stored space: with its mixtures; with one member
 of each, trained on all pairs; and distilled. ``cosine`` is the mean over the pool's rows of the

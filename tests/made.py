@@ -15,7 +15,7 @@ from fb_jax.banks import Synthetic, unit_rows, write_synthetic
 from fb_jax.banks.pair_tables import pair_key
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.fusion import FusedSpace, Hub, HubCorrection, with_basis
-from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables
+from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, linear_members
 
 
 def random_bond(
@@ -127,15 +127,8 @@ def corrected_scores(
 
 
 def linear_bond(kind: BondKind, *maps: np.ndarray) -> Bond:
-    """Return a bond of u and e whose members are psi_i(x) = unit(x @ maps[i]).
-
-    The hidden layer holds relu(x) and relu(-x), whose difference is x.
-    """
+    """Return a bond of u and e whose members are psi_i(x) = unit(x @ maps[i])."""
     members, dim_in, dim_out = np.shape(maps)
-    fill = lambda value, dim: np.full((members, dim), value, np.float32)  # noqa: E731
-    kernel_in = np.tile(np.hstack([np.eye(dim_in), -np.eye(dim_in)]), (members, 1, 1))
-    kernel_out = np.concatenate([maps, np.negative(maps)], axis=1)
-    dims = {"norm_in": 2 * dim_in, "norm_out": dim_out}
     spec = BondSpec(
         kind=kind,
         unified="u",
@@ -147,13 +140,8 @@ def linear_bond(kind: BondKind, *maps: np.ndarray) -> Bond:
         dim_out=dim_out,
         hidden=2 * dim_in,
     )
-    params = {
-        "linear_in": {"kernel": kernel_in.astype(np.float32)},
-        "linear_out": {"kernel": kernel_out.astype(np.float32)},
-        **{name: {"scale": fill(1, dim), "shift": fill(0, dim)} for name, dim in dims.items()},
-    }
-    running = {n: {"mean": fill(0, dim), "var": fill(1 - 1e-5, dim)} for n, dim in dims.items()}
-    return Bond(spec, Variables(params, running))
+    kernels = np.array(maps, float)
+    return Bond(spec, linear_members(kernels, np.zeros((members, dim_out))))
 
 
 def changed(bond: Bond, **fields: object) -> Bond:

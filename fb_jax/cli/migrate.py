@@ -11,7 +11,7 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax import files
-from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split
+from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split, require_name
 from fb_jax.cli.device import on_device
 from fb_jax.cli.fuse import require_same_or_none
 from fb_jax.console import ConsoleReporter, console
@@ -100,6 +100,9 @@ def migrate(
         device: Device to compute on.
     """
     ends, data = Ends(old, new), where.data or word_world()
+    _require_two(ends)
+    name = name or f"{new}_from_{old}"
+    require_name("space", name)
     folder = where.folder or Path("runs") / (shipped(data) or "") / f"{old}-to-{new}"
     root = where.out or (folder / "fused" if shipped(data) else data)
     pool = open_banks(data, where.pool, spaces=ends)
@@ -110,15 +113,20 @@ def migrate(
     bonds = {"linear": linear_migration(pool, ends)}
     if map == "bond":
         bonds = {"bond": _trained(ends, data, where.pool, folder, training, device), **bonds}
-    name = name or f"{new}_from_{old}"
-    maps = {kind: migrated_space(bond, name) for kind, bond in bonds.items()}
+    maps = {kind: migrated_space(bond) for kind, bond in bonds.items()}
     for one in opened:
         require_same_or_none(Split(root / one), name, maps[map])
-    maps[map].save(folder / map, name)
+    maps[map].save(folder / map, licences=_licences(pool, ends))
     _report(maps, ends, measured, folder)
     for banks in opened.values():
         _write(maps[map], banks, root, name, ends, dtype)
     _tell_next(list(opened), root, name, ends)
+
+
+def _require_two(ends: Ends) -> None:
+    """Raise a FreeBindError if the old model is the new one."""
+    if ends.old == ends.new:
+        raise FreeBindError("the old and the new model are the same", got=ends.old)
 
 
 def _require_can_be_learned(pool: BankSet, ends: Ends, kind: Kind) -> None:
@@ -146,11 +154,19 @@ def _require_can_be_learned(pool: BankSet, ends: Ends, kind: Kind) -> None:
 
 
 def _measured(found: Mapping[str, BankSet], asked: tuple[str, ...] | None) -> dict[str, BankSet]:
-    """Return the splits to measure on."""
+    """Return the splits to measure on, verified."""
     for name in asked or ():
         if name not in found:
             raise unknown("split with rows of both models", name, found)
-    return {name: banks for name, banks in found.items() if asked is None or name in asked}
+    chosen = {name: banks for name, banks in found.items() if asked is None or name in asked}
+    for banks in chosen.values():
+        banks.verify()
+    return chosen
+
+
+def _licences(pool: BankSet, ends: Ends) -> dict[str, str]:
+    """Return the licences of both models, as the pool's banks record them."""
+    return {name: pool[name, pool.modalities(name)[0]].encoder.licence for name in ends}
 
 
 def _trained(
@@ -193,7 +209,7 @@ def _report(
         print(f"{CAPTION}\nfigures and pictures: {folder}")
         _tell_better_map(next(iter(results.values())), list(maps))
     else:
-        print("nothing to measure on: no other split has rows of both models")
+        print("nothing was measured: --measure names no split, or none has rows of both models")
 
 
 def _tell_better_map(results: Results, names: list[str]) -> None:
@@ -220,10 +236,10 @@ def _write(
     for modality, count in counts.items():
         bank = Bank.open(Split(root / banks.split.name).bank_path(name, modality))
         kept = len(bank.partial.get(ends.new, ())) if modality in space.shared else count
-        line = (
-            f"{banks.split.name}: {count} {modality}, {count - kept} embedded again, {kept} moved"
+        print(
+            f"{banks.split.name}: {count} {modality}, {count - kept} embedded again, "
+            f"{kept} projected" + f"; {len(bank.missing)} without a row" * bool(len(bank.missing))
         )
-        print(line + f"; {len(bank.missing)} without a row" * bool(len(bank.missing)))
     _tell_new_alone(banks, ends)
 
 

@@ -44,7 +44,7 @@ def require_unclaimed(path: Path, what: str) -> None:
             where=path.parent,
             expected=f"{path.name}, or an empty folder",
             got=", ".join(own[:5]),
-            fix=f"restore {path.name} or choose another folder (--out)",
+            fix=f"restore {path.name} or choose another folder (--out or --folder)",
         )
 
 
@@ -58,7 +58,8 @@ def require_claim(path: Path, identity: Any, what: str) -> str:
             where=path,
             expected=f"{asked} (asked for)",
             got=f"{here} (already there)",
-            fix="choose another folder (--out); delete this one only if you do not need it",
+            fix="choose another folder (--out or --folder); "
+            "delete this one only if you do not need it",
         )
     return sha256_of_json(wanted)
 

@@ -29,10 +29,15 @@ PERMISSIVE = frozenset(
 )
 """Identifiers of SPDX and of the Hugging Face hub, as ``_words`` writes them."""
 
-NAMELESS = frozenset(("", "unknown", "other", "none", "noassertion", "see-its-model-card"))
-RESTRICTED = re.compile(r"(^|-)nc(-|$)|non-?commercial|research|academic|education|evaluation")
+NAMELESS = frozenset(
+    ("", "unknown", "other", "none", "noassertion", "n-a", "tbd", "see-its-model-card")
+)
+RESTRICTED = re.compile(
+    r"(^|-)nc(-|$)|non-?commercial|(^|-)(no|not-for)-commercial|commercial-use-(is-)?(not|pro|forb)|"
+    r"research|academic|education|evaluation|personal|proprietary|all-rights-reserved"
+)
 NOISE = re.compile(r"^(the|licen[cs]e|derived-from)-|-(licen[cs]e|version)(?=-|$)")
-SEVERAL = re.compile(r",(?!\s*version)|[;/]|\band\b|\bor\b", re.IGNORECASE)
+SEVERAL = re.compile(r",(?!\s*version)|;|(?<=\w\w)/|\band\b|\bor\b", re.IGNORECASE)
 
 
 def licence_kind(text: str) -> LicenceKind:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from fb_jax.projector.projector import Projector
+from fb_jax.projector.projector import BatchNorm, Projector
 
 Subset = tuple[str, ...]
 """The starts (modalities that pairs start from) that one member is trained on."""
@@ -72,6 +73,26 @@ def init_mixture(
     """Return the initial variables of a mixture: every leaf ``[members, ...]``, all different."""
     init = partial(init_projector, projector, dim=dim)
     return jax.vmap(init)(jax.random.split(key, members))
+
+
+def linear_members(
+    kernels: Float[np.ndarray, "p d_in d_out"], shifts: Float[np.ndarray, "p d_out"]
+) -> Variables:
+    """Return members that are linear maps, ``psi_i(x) = unit(x kernels[i] + shifts[i])``.
+
+    The hidden layer keeps x and -x, so that its ReLU loses nothing:
+    ``relu(x) W - relu(-x) W = x W``.
+    """
+    members, dim, _ = kernels.shape
+    signs = np.tile(np.hstack([np.eye(dim), -np.eye(dim)]), (members, 1, 1))
+    layers = {"in": (signs, 0 * signs[:, 0]), "out": (np.hstack([kernels, -kernels]), shifts)}
+    params, stats = {}, {}
+    for layer, (kernel, shift) in layers.items():
+        ones = np.ones_like(shift)
+        params[f"linear_{layer}"] = {"kernel": kernel}
+        params[f"norm_{layer}"] = {"scale": ones, "shift": shift}
+        stats[f"norm_{layer}"] = {"mean": 0 * ones, "var": ones - BatchNorm.epsilon}
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), Variables(params, stats))
 
 
 def project_members(

@@ -2,7 +2,7 @@
 
 from fb_jax.pseudo.aggregate import TAU, Chunks, KeyBlock, aggregate
 from fb_jax.pseudo.execute import BankStream, Retrieval, complete
-from fb_jax.pseudo.nearest import nearest
+from fb_jax.pseudo.nearest import nearest_values
 from fb_jax.pseudo.pairs import PairSet, build_pairs
 from fb_jax.pseudo.plans import (
     SIDES,
@@ -38,6 +38,6 @@ __all__ = [
     "build_pairs",
     "complete",
     "in_order",
-    "nearest",
+    "nearest_values",
     "plan_for",
 ]

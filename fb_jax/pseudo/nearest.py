@@ -50,7 +50,7 @@ def _add_keys(
 
 
 @RETRIEVALS.register("nearest")
-def nearest(
+def nearest_values(
     queries: Float[Array, "q d"],
     blocks: Iterable[KeyBlock],
     dims: Sequence[int],

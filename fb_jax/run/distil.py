@@ -30,7 +30,7 @@ def distil(
 
     Stages are distilled in order. A projector of a later stage sees the rows of the distilled
     stages before it; its targets are what the mixture makes of the exact rows. Factors, presets,
-    fills and the basis of a cut stay; hub correction, which was fitted on other rows, does not.
+    fills, routers and the basis of a cut stay; hub correction, fitted on other rows, does not.
 
     Args:
         space: The fused space. Bonds that have one projector already stay as they are.
@@ -42,7 +42,8 @@ def distil(
         The space, of the same name. ``BondSpec.distilled`` of its bonds is the digest of ``space``.
 
     Raises:
-        FreeBindError: No bond has several projectors, or the pool lacks rows that go through them.
+        FreeBindError: No bond has several projectors, a stage has ``unit_experts=False``, or the
+            pool lacks rows that go through the projectors.
     """
     _require_mixtures(space)
     work = _Work(pool, how or Distilling(), digest(space), reporter or Silent())
@@ -147,6 +148,7 @@ def _passing(bond: Bond, stages: tuple[Stage, ...]) -> Iterator[str]:
 
 
 def _require_mixtures(space: FusedSpace) -> None:
+    """Raise a FreeBindError unless mixtures can be replaced."""
     bonds = [bond for stage in space.stages for bond in stage.bonds]
     if all(len(bond.members) == 1 for bond in bonds):
         raise FreeBindError(
@@ -156,4 +158,11 @@ def _require_mixtures(space: FusedSpace) -> None:
             " sums have",
             got="; ".join(f"{bond.kind} of {bond.expert} and {bond.unified}" for bond in bonds),
             fix="leave out --distil",
+        )
+    if not all(getattr(stage, "unit_experts", True) for stage in space.stages):
+        raise FreeBindError(
+            "the length of a mixture's mean counts here, and one projector gives unit rows",
+            where=space.title,
+            expected="stages that normalise their experts",
+            got="unit_experts: false",
         )

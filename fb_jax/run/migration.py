@@ -1,4 +1,4 @@
-"""Changing models: rows of an old encoder become rows of a new one, for who cannot embed again.
+"""Changing models: rows of an old encoder become rows of a new one, without embedding again.
 
 A migration is a displacement bond (Eq. 3, 7) from the old space to the new one, fused at the factor
 1: an item has its new row where it was embedded again, and its projected old row where not. What it
@@ -8,15 +8,13 @@ the right order, but leaves open how high their scores are (docs/migrating.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from fb_jax.banks import (
     Bank,
@@ -32,9 +30,7 @@ from fb_jax.banks import (
 from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion import FusedSpace
-from fb_jax.projector import Bond, BondSpec, End, Variables
-from fb_jax.projector.projector import BatchNorm
-from fb_jax.registry import LOSSES
+from fb_jax.projector import Bond, BondSpec, End, linear_members
 from fb_jax.run.bond import prepare
 from fb_jax.run.bond import train as train_run
 from fb_jax.run.options import RunConfig
@@ -44,44 +40,13 @@ from fb_jax.training import Training
 Kind = Literal["bond", "linear"]
 """What projects: a displacement bond, or one linear map."""
 
-RIDGE = 0.01
-"""Weight of the ridge, relative to the mean eigenvalue of uncentred unit rows; 0.001 to 0.1 give
-the same figures within a point (docs/migrating.md)."""
+RIDGE = 0.1
+"""Weight of the ridge, relative to the mean eigenvalue of uncentred unit rows, chosen on the word
+world's validation split (docs/migrating.md)."""
 
 BLOCK_ROWS = 16384
-OWN_ROWS = "own_rows"
-"""Name of the loss below."""
 
-
-@LOSSES.register(OWN_ROWS)
-def to_own_rows(
-    projected: Mapping[str, Float[Array, "b d"]],
-    target: Mapping[str, Float[Array, "b d"]],
-    *,
-    temperature: float,
-    symmetric: bool,
-    precision: str,
-) -> Float[Array, ""]:
-    """Return the mean of ``1 - cosine`` between projected rows and the new rows of their items [O].
-
-    Args:
-        projected: Modality to unit rows of the old space, projected.
-        target: Modality to unit rows of the new space, of the same pairs.
-        temperature: Of no use here, as the two below: a loss is asked with all of them.
-        symmetric: See above.
-        precision: See above.
-
-    Returns:
-        The sum over the modalities that both spaces have.
-    """
-    del temperature, symmetric, precision
-    cosines = [
-        jnp.mean(jnp.sum(projected[m] * target[m], axis=1)) for m in projected if m in target
-    ]
-    return jnp.asarray(len(cosines)) - sum(cosines)
-
-
-TRAINING = Training(loss=OWN_ROWS, epochs=20)
+TRAINING = Training(loss="own_rows", epochs=20)
 """Default settings, chosen on the word world's validation split (docs/migrating.md)."""
 
 
@@ -129,9 +94,8 @@ def train_migration(config: RunConfig, reporter: Reporter) -> Bond:
 def linear_migration(pool: BankSet, ends: Ends) -> Bond:
     """Return the ridge regression from old to new rows of the pool's items, as a bond.
 
-    One map serves all modalities, as a projector does. It is the projector whose hidden layer keeps
-    x and -x, so that its ReLU loses nothing: ``relu(x) W - relu(-x) W = x W``. So whatever takes a
-    bond takes it: fused spaces, banks, ONNX.
+    One map serves all modalities, as a projector does. It is one, so that whatever takes a bond
+    takes it: fused spaces, banks, ONNX.
 
     Args:
         pool: Both spaces over the items that both have; the modalities need not be paired.
@@ -141,27 +105,10 @@ def linear_migration(pool: BankSet, ends: Ends) -> Bond:
         FreeBindError: They share no modality.
     """
     kernel, shift = _ridge(pool, ends)
-    dim = len(kernel)
     old, new = (End(name, pool.modalities(name), pool.dim(name)) for name in ends)
-    spec = BondSpec.between("displacement", old, new, hidden=2 * dim)
-    layers = {"in": np.hstack([np.eye(dim), -np.eye(dim)]), "out": np.vstack([kernel, -kernel])}
-    shifts = {"in": np.zeros(2 * dim), "out": shift}
-    params, stats = {}, {}
-    for layer, weights in layers.items():
-        ones = np.ones(weights.shape[1])
-        params[f"linear_{layer}"] = {"kernel": weights}
-        params[f"norm_{layer}"] = {"scale": ones, "shift": shifts[layer]}
-        stats[f"norm_{layer}"] = {"mean": 0 * ones, "var": ones - BatchNorm.epsilon}
-    variables = _as_member(params), _as_member(stats)
-    return Bond(replace(spec, members=(spec.modalities,)), Variables(*variables))
-
-
-def _as_member(tree: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, Array]]:
-    """Return numbers as those of a mixture with one member."""
-    return {
-        name: {part: jnp.asarray(x[None], jnp.float32) for part, x in parts.items()}
-        for name, parts in tree.items()
-    }
+    spec = BondSpec.between("displacement", old, new, hidden=2 * len(kernel))
+    members = linear_members(kernel[None], shift[None])
+    return Bond(replace(spec, members=(spec.modalities,)), members)
 
 
 def _ridge(pool: BankSet, ends: Ends) -> tuple[np.ndarray, np.ndarray]:
@@ -200,17 +147,16 @@ def shared_modalities(banks: BankSet, ends: Ends) -> tuple[str, ...]:
     return both
 
 
-def migrated_space(bond: Bond, name: str = "") -> FusedSpace:
-    """Return the space of new rows, and of projected old rows where there are none.
+def migrated_space(bond: Bond) -> FusedSpace:
+    """Return NEW_from_OLD: the space of new rows, and of projected old rows where there are none.
 
     Args:
         bond: A displacement from the old space to the new one.
-        name: Name of the space; by default NEW_from_OLD.
     """
     if bond.kind != "displacement":
         raise unknown("bond of a migration", bond.kind, ["displacement"])
     factors = dict.fromkeys(bond.weighted, 1.0)
-    return FusedSpace.of(bond, at=factors, name=name or f"{bond.expert}_from_{bond.unified}")
+    return FusedSpace.of(bond, at=factors, name=f"{bond.expert}_from_{bond.unified}")
 
 
 def measured_splits(root: Path, pool: str, ends: Ends) -> dict[str, BankSet]:
@@ -221,7 +167,6 @@ def measured_splits(root: Path, pool: str, ends: Ends) -> dict[str, BankSet]:
             with suppress(NothingShared):
                 banks = open_banks(root, name, spaces=ends)
                 shared_modalities(banks, ends)
-                banks.verify()
                 found[name] = banks
     return found
 

@@ -1,6 +1,6 @@
 """Losses by name. The paper's: InfoNCE of every projected with every target modality (Eq. 7, 8).
 
-Beside it stands what a training may add: InfoNCE with soft targets.
+Beside it stand InfoNCE with soft targets, which a training may add, and the loss of a migration.
 """
 
 from __future__ import annotations
@@ -138,3 +138,24 @@ def bond_loss(
     """
     term = partial(info_nce, temperature=temperature, symmetric=symmetric, precision=precision)
     return sum((term(x, y) for x in projected.values() for y in target.values()), jnp.zeros(()))
+
+
+@LOSSES.register("own_rows")
+def own_rows(
+    projected: Rows, target: Rows, *, temperature: float, symmetric: bool, precision: Precision
+) -> Float[Array, ""]:
+    """Return the mean of ``1 - cosine`` of projected rows and the target rows of their items [O].
+
+    Args:
+        projected: Modality to ``[b, d]`` unit outputs of the projector.
+        target: Modality to ``[b, d]`` unit rows of the frozen space.
+        temperature: Of no use here, as the two below: a loss is asked with all of them.
+        symmetric: See above.
+        precision: See above.
+
+    Returns:
+        The sum over the modalities that both have.
+    """
+    del temperature, symmetric, precision
+    cosines = [(projected[m] * target[m]).sum(axis=1).mean() for m in projected if m in target]
+    return jnp.asarray(len(cosines)) - sum(cosines, jnp.zeros(()))

@@ -36,8 +36,8 @@ def test_from_banks_of_two_models_to_a_search_in_the_new_space(invoke, mine):
     done = invoke(main, *asked)
     assert done.status == 0, done.err
     assert "audio: new lacks it, so its rows are projected" in done.err
-    assert "docs: 30 text, 0 embedded again, 30 moved" in done.out
-    assert "val: 40 text, 40 embedded again, 0 moved" in done.out
+    assert "docs: 30 text, 0 embedded again, 30 projected" in done.out
+    assert "val: 40 text, 40 embedded again, 0 projected" in done.out
     folder = Path("runs/old-to-new")
     figures = files.read_json(folder / "migration.json")["recall"]["val"]
     assert len(figures) == 2 + 2 * len(SHARES[:-1])
@@ -67,10 +67,33 @@ def test_other_rows_keep_their_name(invoke, mine):
     assert "`old` already exists, with other weights" in done.err
 
 
+def test_another_name_is_for_banks_alone(invoke, mine):
+    for name in ("one", "two"):
+        asked = ["migrate", *ENDS, "--split", "docs", "--map", "linear", "--name", name]
+        done = invoke(main, *asked)
+        assert done.status == 0, done.err
+    space = FusedSpace.load("runs/old-to-new/linear")
+    assert space.title == "new_from_old"
+    assert space.licences == dict.fromkeys(("old", "new"), "Apache-2.0")
+    banks = open_banks(mine, "docs", spaces=["one", "two"])
+    np.testing.assert_array_equal(banks["one", "audio"][:], banks["two", "audio"][:])
+
+
+def test_other_settings_need_another_folder(invoke, mine):
+    quick = ["migrate", *ENDS, "--measure", *QUICK]
+    assert invoke(main, *quick).status == 0
+    done = invoke(main, *quick, "--training.seed", 1)
+    assert done.status == 2
+    assert "choose another folder (--out or --folder)" in done.err
+    assert invoke(main, *quick, "--training.seed", 1, "--folder", "other").status == 0
+
+
 @pytest.mark.parametrize(
     ("args", "text"),
     [
         (["--new", "none"], "space"),
+        (["--new", "old"], "the old and the new model are the same"),
+        (["--name", "a/b"], "'a/b' cannot name a space"),
         (["--measure", "docs"], "split with rows of both models"),
         (["--split", "nowhere"], "nowhere"),
     ],
@@ -92,3 +115,16 @@ def test_one_modality_needs_the_linear_map(invoke, mine):
     done = invoke(main, "migrate", *ENDS, "--map", "linear")
     assert done.status == 0, done.err
     assert "text: only 83 items have rows of both models" in done.err
+
+
+@pytest.mark.parametrize("split", ["pool", "val", "docs"])
+def test_damaged_banks_are_refused_before_training_unless_they_are_not_needed(invoke, mine, split):
+    (shard,) = (mine / split / "embeddings/old/text").glob("*.npy")
+    shard.write_bytes(shard.read_bytes()[:-4] + b"\0\0\0\1")
+    asked = ["migrate", *ENDS, "--map", "linear"]
+    done = invoke(main, *asked, "--split", "docs")
+    assert done.status == 2
+    assert f"{split}/embeddings/old/text" in done.err
+    assert not Path("runs").exists()
+    if split == "val":
+        assert invoke(main, *asked, "--measure").status == 0

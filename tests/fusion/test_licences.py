@@ -14,13 +14,35 @@ TEXTS = {
         *("CC-BY-NC-SA-4.0", "CC-BY-NC-SA 4.0", "CC BY NC 3.0", "cc-by-nc-nd-4.0"),
         *("research only (README)", "non-commercial research and education (unconfirmed)"),
         *("MIT (noncommercial)", "list: academic use (README), MIT (LICENSE); media: YouTube's"),
-        "derived from MIT (internvl), CC-BY-NC-SA-4.0 (imagebind)",
+        *(
+            "derived from MIT (internvl), CC-BY-NC-SA-4.0 (imagebind)",
+            "MIT (model), CC-BY-NC (data)",
+        ),
+        *("proprietary", "All rights reserved", "personal use only", "MIT (weights: proprietary)"),
+        *("not for commercial use", "No commercial use", "commercial use is not allowed"),
+        "commercial use prohibited",
     ),
     "unknown": (
-        *("", "unknown", "Unknown", "other", "see its model card", "CC BY 4.0 (unconfirmed)"),
+        *(
+            "",
+            "unknown",
+            "Unknown",
+            "other",
+            "see its model card",
+            "N/A",
+            "CC BY 4.0 (unconfirmed)",
+        ),
         "derived from MIT (clip), unknown (clap)",
     ),
-    "other": ("GPL-3.0", "CC-BY-SA-4.0", "openrail", "cc-by-nd-4.0", "llama3", "MIT-like, mine"),
+    "other": (
+        "GPL-3.0",
+        "CC-BY-SA-4.0",
+        "openrail",
+        "free for commercial use",
+        "cc-by-nd-4.0",
+        "llama3",
+        "MIT-like, mine",
+    ),
 }
 KNOWN = {"clip": "MIT", "clap": "CC0-1.0"}
 

@@ -9,7 +9,7 @@ from fb_jax.pseudo import (
     Retrieval,
     aggregate,
     build_pairs,
-    nearest,
+    nearest_values,
 )
 
 
@@ -27,17 +27,18 @@ def test_blocks_give_the_values_of_the_nearest_key(size, inner):
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
     q, keys, values = draw(7, 4), draw(13, 4), [draw(13, 3), draw(13, 2)]
     best = (np.float64(q) @ np.float64(keys).T).argmax(1)
-    found = nearest(jnp.asarray(q), blocks(keys, values, size), [3, 2], inner=inner)
+    found = nearest_values(jnp.asarray(q), blocks(keys, values, size), [3, 2], inner=inner)
     for one, wanted in zip(found, values, strict=True):
         np.testing.assert_array_equal(one, wanted[best])
     soft = aggregate(jnp.asarray(q), blocks(keys, values, size), [3, 2], temperature=1e-3)
     np.testing.assert_allclose(soft[0], found[0], atol=1e-3)
 
 
-def test_of_equal_scores_the_first_key_counts_and_padding_never():
+@pytest.mark.parametrize("size", [4, 1])
+def test_of_equal_scores_the_first_key_counts_and_padding_never(size):
     q, keys = np.array([[-1.0, 0.0]], np.float32), np.array([[1.0, 0], [1.0, 1]], np.float32)
     values = [np.array([[1.0], [2.0]], np.float32)]
-    (found,) = nearest(jnp.asarray(q), blocks(keys, values, 4), [1])
+    (found,) = nearest_values(jnp.asarray(q), blocks(keys, values, size), [1])
     assert found == 1
 
 

@@ -374,8 +374,8 @@ def replace_retrieval(spec, **changed):
     return replace(spec, retrieval=replace(spec.retrieval, **changed))
 
 
-@RETRIEVALS.register("nearest")
-def nearest(queries, blocks, dims, **_settings):
+@RETRIEVALS.register("sharp")
+def sharp(queries, blocks, dims, **_settings):
     """The values of the nearest key alone, by a softmax so sharp that nothing else counts."""
     return aggregate(queries, blocks, dims, temperature=1e-6)
 
@@ -409,13 +409,13 @@ def test_every_setting_reaches_the_retrieval(spec, monkeypatch):
 
 
 def test_a_retrieval_is_chosen_by_name_and_its_code_names_the_pairs(spec, pairs, tmp_path):
-    own = replace_retrieval(spec, method="nearest")
+    own = replace_retrieval(spec, method="sharp")
     rows = build_pairs(own, tmp_path).columns["unified", "image"][:130]  # soft images of the texts
     bank = spec.bank(("unified", "image"))[:]
     assert np.abs(rows - bank[(rows @ bank.T).argmax(axis=1)]).max() < 1e-3
     assert own.identity()["retrieval"]["method"] != spec.identity()["retrieval"]["method"]
 
-    @RETRIEVALS.register("nearest")
+    @RETRIEVALS.register("sharp")
     def edited(queries, blocks, dims, **_settings):
         return aggregate(queries, blocks, dims, temperature=1e-5)
 
@@ -423,6 +423,6 @@ def test_a_retrieval_is_chosen_by_name_and_its_code_names_the_pairs(spec, pairs,
         with pytest.raises(FreeBindError, match=r"retrieval\.method\.code"):
             build_pairs(own, tmp_path)
     finally:
-        RETRIEVALS.register("nearest")(nearest)
-    with pytest.raises(FreeBindError, match="no retrieval 'nearset'"):
-        replace_retrieval(spec, method="nearset").identity()
+        RETRIEVALS.register("sharp")(sharp)
+    with pytest.raises(FreeBindError, match="no retrieval 'shrap'"):
+        replace_retrieval(spec, method="shrap").identity()

@@ -10,6 +10,7 @@ from fb_jax.evaluation import evaluate
 from fb_jax.fusion import FusedSpace, digest
 from fb_jax.fusion.card import model_card
 from fb_jax.fusion.hubs import Hub, HubCorrection
+from fb_jax.projector import Router, RouterSpec
 from fb_jax.run.distil import BEFORE, compare_distilled, distil
 from fb_jax.training.distillation import Distilling, distil_bond
 
@@ -112,6 +113,22 @@ def test_a_space_of_single_projectors_has_nothing_to_distil(name):
         distil(SPACES[name], banks_of(SPACES[name]), FEW)
 
 
+def test_means_whose_length_counts_are_not_distilled():
+    space = SPACES["combination"]
+    bare = replace(space, stages=(replace(space.last, unit_experts=False),))
+    with pytest.raises(FreeBindError, match="the length of a mixture's mean counts here"):
+        distil(bare, banks_of(bare), FEW)
+
+
+def test_routers_stay():
+    space = SPACES["combination"]
+    inputs = ("imagebind", "clap_general")
+    spec = RouterSpec("audio", inputs, tuple(space.dims[n] for n in inputs), 2)
+    kept = {"audio": Router.constant(spec, np.array([0.4, 1.6], np.float32))}
+    routed = replace(space, stages=(replace(space.last, routers=kept),))
+    assert distil(routed, banks_of(routed), FEW).last.routers == kept
+
+
 def test_a_single_projector_beside_a_mixture_stays():
     space = SPACES["two stages, the last brings points"]
     base, extended = bonds_of(space)
@@ -149,6 +166,11 @@ def test_figures_before_and_after_stand_beside_the_sources():
     assert found["mine"] == after["mine"]
     assert found["clap_music"] == before["clap_music"] == after["clap_music"]
     assert set(found) == {*before, "mine"}
+    hubs = HubCorrection(
+        {("audio", "text"): Hub(2, 0.9)},
+        {m: space.fuse(m, native_rows(space, m, 20, 3)) for m in ("audio", "text")},
+    )
+    assert compare_distilled(replace(space, hubs=hubs), made, {"val": val})["val"] == found
 
 
 def test_hub_correction_of_the_mixture_is_left_out_and_told(caplog):

@@ -1,7 +1,6 @@
 import shutil
 from itertools import pairwise
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,16 +11,13 @@ from fb_jax.fusion import write_fused
 from fb_jax.run import migration
 from fb_jax.run.migration import (
     RIDGE,
-    TRAINING,
     Ends,
     banks_to_migrate,
     linear_migration,
     measured_splits,
     migrated_space,
-    to_own_rows,
 )
 from fb_jax.run.migration_report import embedded_again, migration_results, row_name
-from fb_jax.training.loss import require_loss
 
 ENDS = Ends("old", "new")
 NOISE = {"old": {"text": 0.2, "image": 0.3, "audio": 0.4}, "new": {"text": 0.2, "image": 0.2}}
@@ -51,14 +47,6 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def test_the_loss_is_the_distance_of_every_row_to_its_own():
-    x = {"text": jnp.eye(2), "audio": jnp.eye(2)}
-    y = {"text": jnp.array([[1.0, 0], [1, 0]]), "image": jnp.eye(2)}
-    known = {"temperature": 0.02, "symmetric": True, "precision": "float32"}
-    assert to_own_rows(x, y, **known) == 0.5
-    require_loss(TRAINING.loss)
-
-
 def test_the_linear_map_is_a_ridge_regression_by_blocks(pool, monkeypatch):
     monkeypatch.setattr(migration, "BLOCK_ROWS", 33)
     bond = linear_migration(pool, ENDS)
@@ -77,8 +65,8 @@ def test_a_rotation_is_found_and_one_modality_is_enough():
     turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
     rows = rng.normal(size=(400, 8))
     pool = BankSet.from_arrays({"old": {"text": rows}, "new": {"text": rows @ turn}})
-    space = migrated_space(linear_migration(pool, ENDS), "mine")
-    assert (space.title, space.modalities, space.dim) == ("mine", ("text",), 8)
+    space = migrated_space(linear_migration(pool, ENDS))
+    assert (space.title, space.modalities, space.dim) == ("new_from_old", ("text",), 8)
     found = space.fuse("text", {"old": rows})
     assert (found * unit(rows @ turn)).sum(axis=1).min() > 0.999
 

@@ -8,7 +8,7 @@ import twin
 from twin import PARITY, error, to_torch
 
 from fb_jax.training import TEMPERATURE, bond_loss, info_nce
-from fb_jax.training.loss import distillation
+from fb_jax.training.loss import distillation, own_rows, require_loss
 
 SAME = jnp.eye(1, 6).repeat(9, 0)
 """Nine rows that cannot be told apart: InfoNCE can but guess."""
@@ -118,3 +118,10 @@ def test_distillation_is_what_torch_computes(dtype, symmetric):
     assert value.dtype == dtype
     assert error(value, wanted) < PARITY[dtype]
     assert error(gradient, x.grad) < PARITY[dtype]
+
+
+def test_the_loss_of_a_migration_is_the_distance_of_every_row_to_its_own():
+    x = {"text": jnp.eye(2), "audio": jnp.eye(2)}
+    y = {"text": jnp.array([[1.0, 0], [1, 0]]), "image": jnp.eye(2)}
+    assert own_rows(x, y, temperature=0.02, symmetric=True, precision="float32") == 0.5
+    require_loss("own_rows")  # any training knows it
