@@ -134,7 +134,7 @@ def require_same_or_none(split: Split, name: str, space: FusedSpace) -> None:
         folder = split.bank_path(name, modality)
         if Bank.open(folder).encoder.weights_sha256 != digest(space):
             raise FreeBindError(
-                f"`{name}` already exists, with other weights or at other factors",
+                f"`{name}` already exists: other weights, other factors, or rows in another role",
                 where=folder,
                 fix=f"choose another --name, such as --name best, or delete {folder.parent}",
             )

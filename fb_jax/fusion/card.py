@@ -153,6 +153,12 @@ def _stages(space: FusedSpace) -> Iterable[str]:
     for stage in space.stages:
         yield from map(_bond, stage.bonds)
         yield f"- weights of the experts in {stage.title}: {as_text(stage.factors)}"
+        for modality, router in stage.routers.items():
+            spaces = ", ".join(stage.blocks_of(modality))
+            yield (
+                f"- a router of {modality} weighs {spaces} for each item of {stage.title}, from its "
+                f"rows in {', '.join(router.spec.inputs)}"
+            )
         if isinstance(stage, DirectSum):
             yield _direct_sum(stage)
         for modality, native in stage.tuned_rows.items():

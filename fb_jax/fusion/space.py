@@ -72,8 +72,11 @@ class FusedSpace:
         names = (name for name, at in self.presets.items() if dict(at) == dict(self.factors))
         preset = "".join(f" (preset {name})" for name in list(names)[:1])
         factors = as_text(self.factors) + preset
-        hubs = "" if self.hubs is None else f"; {self.hubs}"
-        return f"{self.title}: {self.dim} dimensions, weights of the experts: {factors}{hubs}"
+        routed = "; routers of " + ", ".join(self.last.routers) if self.last.routers else ""
+        more = self.role_dim - self.dim
+        hubs = "" if self.hubs is None else f"; {self.hubs}, in {more} columns more"
+        size = f"{self.dim} dimensions"
+        return f"{self.title}: {size}, weights of the experts: {factors}{routed}{hubs}"
 
     @classmethod
     def of(

@@ -63,9 +63,10 @@ class RunConfig:
     """Without that split: choose on this share of the items of the only evaluation split, 0.05 to
     0.95, and evaluate on the rest."""
 
-    hubs: Hubs = "off"
+    hubs: Hubs | None = None
     """Hub correction: items that are near to everything rank lower. chosen: for each pair of
-    modalities as validation pairs say, with the pool as its references; off: none."""
+    modalities as validation pairs say, with the pool as its references; off: none. By default what
+    a product says, and off for a bond."""
 
     dim: int | None = None
     """Dimensions to which a direct sum is cut, by a PCA of the pool. By default all."""
@@ -116,7 +117,7 @@ class RunConfig:
     @property
     def choosing(self) -> Choosing:
         """How factors are chosen."""
-        return Choosing(self.choose, self.val, self.val_fraction, hubs=self.hubs)
+        return Choosing(self.choose, self.val, self.val_fraction, hubs=self.hubs or "off")
 
     @property
     def spaces(self) -> tuple[str, str]:

@@ -170,7 +170,7 @@ def test_a_name_that_is_taken_is_refused_with_what_to_do(invoke, must, run_folde
     must(main, *args)  # the same again
     done = invoke(main, *args, "--sigma-audio", 0.9)
     assert done.status == 2
-    assert "`best` already exists, with other weights or at other factors" in done.err
+    assert "`best` already exists: other weights, other factors" in done.err
     assert "choose another --name" in done.err
 
 

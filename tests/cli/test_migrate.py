@@ -64,7 +64,7 @@ def test_from_banks_of_two_models_to_a_search_in_the_new_space(invoke, mine):
 def test_other_rows_keep_their_name(invoke, mine):
     done = invoke(main, "migrate", *ENDS, "--split", "docs", "--name", "old", "--map", "linear")
     assert done.status == 2
-    assert "`old` already exists, with other weights" in done.err
+    assert "`old` already exists: other weights" in done.err
 
 
 def test_another_name_is_for_banks_alone(invoke, mine):
