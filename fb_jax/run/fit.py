@@ -80,10 +80,9 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     with reporter.task("training", steps) as advance:
         bond = train_bond(pairs, kind, bond_at, training, runtime, advance)
     space = FusedSpace.of(bond)
-    if validation is None:
-        return space
-    chosen = space.choosing(choose(sweep(space, validation), best).factors)
-    return chosen if hubs == OFF else hub_corrected(chosen, lambda: pool, validation)[0]
+    if validation is not None:
+        space = space.choosing(choose(sweep(space, validation), best).factors)
+    return space if hubs == OFF else hub_corrected(space, lambda: pool, validation)[0]
 
 
 def _require_pairs(validation: BankSet | None, planned: FusedSpace, aim: Aim) -> None:

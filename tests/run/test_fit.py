@@ -79,6 +79,12 @@ def test_the_fused_space_knows_what_the_expert_knows(unified, expert, validation
     assert after > before
 
 
+def test_a_correction_without_validation_pairs_is_left_out_which_is_said(unified, expert, caplog):
+    fitted = fit(unified, expert, names=("house", "e"), training=QUICK, hubs="chosen")
+    assert fitted.hubs is None
+    assert "house+e: no validation pairs, so no hub correction is chosen" in caplog.text
+
+
 def test_with_a_folder_the_same_call_continues_to_the_same_space(space, unified, expert, tmp_path):
     tasks = []
 

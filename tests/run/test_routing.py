@@ -114,11 +114,12 @@ def test_whatever_a_router_depends_on_is_part_of_its_identity(space, root):
 def test_another_pool_or_space_does_not_take_a_finished_router(space, root, tmp_path):
     pool, other = (open_banks(root, name, spaces=space.spaces) for name in ("pool", "test"))
     add = partial(add_routers, val=("", None), settings=FEW, folder=tmp_path, reporter=Silent())
-    add(space, ("audio",), pool)
-    with pytest.raises(FreeBindError, match="a router belongs to something else"):
-        add(space, ("audio",), other)
-    with pytest.raises(FreeBindError, match="a router belongs to something else"):
-        add(space.with_factors(audio=0.3), ("audio",), pool)
+    jobs = [(space, pool), (space, other), (space.with_factors(audio=0.3), pool)]
+    for job in (*jobs, *jobs):
+        routed, _ = add(job[0], ("audio",), job[1])
+        wanted = RouterJob(job[0], "audio", job[1], FEW)
+        assert routed.last.routers["audio"].spec == wanted.spec
+    assert len(list(tmp_path.glob("audio-*.npy"))) == len(jobs)
 
 
 def test_a_router_is_kept_only_where_it_pays_unless_it_is_named(space, root, tmp_path, monkeypatch):
