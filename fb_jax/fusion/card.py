@@ -156,8 +156,8 @@ def _stages(space: FusedSpace) -> Iterable[str]:
         for modality, router in stage.routers.items():
             spaces = ", ".join(stage.blocks_of(modality))
             yield (
-                f"- a router of {modality} weighs {spaces} for each item of {stage.title}, from its "
-                f"rows in {', '.join(router.spec.inputs)}"
+                f"- a router of {modality} weighs {spaces} for each item of {stage.title}, from "
+                f"its rows in {', '.join(router.spec.inputs)}"
             )
         if isinstance(stage, DirectSum):
             yield _direct_sum(stage)

@@ -10,7 +10,7 @@ from fb_jax.errors import notice_once
 from fb_jax.evaluation.hubs import corrected, fit_hubs
 from fb_jax.evaluation.models import source_rows
 from fb_jax.evaluation.spaces import PlainRow, Row
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, HubCorrection
 
 OFF = "off"
 
@@ -34,4 +34,13 @@ def hub_corrected(
     rows: Mapping[str, PlainRow] = {**source_rows(space), space.title: space.plain}
     hubs = fit_hubs(rows, pool(), val)
     own = hubs.pop(space.title, None)
+    notice_once(f"{space.title}: {_told(own)}")
     return replace(space, hubs=own), {**corrected(rows, hubs)}
+
+
+def _told(hubs: HubCorrection | None) -> str:
+    """Return what was chosen, in words."""
+    if hubs is None:
+        return "no hub correction raises R@1 on the validation pairs"
+    counts = ", ".join(f"{len(rows):,} {m}" for m, rows in hubs.references.items())
+    return f"{hubs}, with references of the pool: {counts}"
