@@ -134,10 +134,11 @@ def make(config, tmp_path, trained, fitted, monkeypatch):
     return make
 
 
-def test_a_product_decides_whether_its_space_has_a_correction(make, tmp_path):
-    made = make("chosen", hubs="off").space
+def test_a_product_decides_whether_its_space_has_a_correction_unless_an_option_does(make, tmp_path):
+    made = make("chosen").space
     assert made.dim == 64 - 1
     stored = FusedSpace.load(tmp_path / "chosen/one/space")
     assert stored.hubs == made.hubs is not None
-    assert make("off", hubs="chosen").space.hubs is None
+    assert make("off").space.hubs is None
+    assert make("chosen", hubs="off").space == made.plain
     assert files.read_json(tmp_path / "off/one/product.json")["product"]["hubs"] == "off"
