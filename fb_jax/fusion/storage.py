@@ -13,6 +13,7 @@ under its name, or not at all.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -88,7 +89,7 @@ def write_space(
         name: Name of the space; its own name or title by default.
         licences: Native space to the licence of its encoder, in addition to those known.
         metrics: Split to model to pair to figures, for the card; None keeps those that are there.
-        other_factors: Also replace a space whose last stage has other factors and presets.
+        other_factors: Also replace a space whose last stage has other factors, presets or routers.
         encoders: Native space to the name of its encoder, in addition to those known.
         beside: Files to write beside, name to content.
 
@@ -100,6 +101,8 @@ def write_space(
     _require_trained(space)
     weights = safetensors.numpy.save(_tensors(space))
     with files.locked(path.absolute().parent, wait=True, name=""):
+        if other_factors and _rerouted(path, space):
+            shutil.rmtree(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             recorded = _require_same(path, space, weights, other_factors)
             _tell_converted(path, other_factors)
@@ -168,6 +171,15 @@ def _require_same(path: Path, space: FusedSpace, weights: bytes, other_factors: 
             fix="choose another folder; delete this one only if you do not need what it holds",
         )
     return about
+
+
+def _rerouted(path: Path, space: FusedSpace) -> bool:
+    """Return whether a folder holds this space with routers of other factors."""
+    with contextlib.suppress(FreeBindError):
+        found = read_space(path)
+        bare = [one.with_last(replace(one.last, routers={})) for one in (found, space)]
+        return _equal(*bare, True) and found.last.routers != space.last.routers
+    return False
 
 
 def _tell_converted(path: Path, other_factors: bool) -> None:

@@ -220,3 +220,19 @@ def test_omnibinds_experts_count_less_if_their_members_disagree(expert):
     fused = FusedSpace.of(bond, at=at, unit_experts=False, normalise=False)
     wanted = (1 - expert) * x + expert * (x + y) / 2
     np.testing.assert_allclose(fused.fuse("text", {"u": x, "e": x}), wanted, atol=1e-6)
+
+
+def test_routers_of_other_factors_replace_the_stored_space_and_nothing_else_does(tmp_path):
+    space, folder = routed(made("direct_sum"), audio=router()), tmp_path / "space"
+    space.save(folder)
+    again = routed(space.choosing(dict.fromkeys(space.weighted, 0.3)), audio=router(spread=20.0))
+    with pytest.raises(FreeBindError, match="holds something else"):
+        again.save(folder)
+    again.save(folder, other_factors=True)
+    assert FusedSpace.load(folder) == again
+    without = routed(again)
+    without.save(folder, other_factors=True)
+    assert FusedSpace.load(folder) == without
+    with pytest.raises(FreeBindError, match="holds something else"):
+        routed(made("direct_sum", fill=0.3), audio=router()).save(folder, other_factors=True)
+    assert FusedSpace.load(folder) == without
