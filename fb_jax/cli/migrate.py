@@ -54,8 +54,8 @@ class Where:
     """Bank root; by default the word world."""
 
     pool: str = "pool"
-    """Split to learn from: items with rows of both models. It may be the corpus itself, of which a
-    sample was embedded again."""
+    """Split to learn from: items with rows of both models. It may be the corpus itself, if a
+    sample of it was embedded again."""
 
     out: Annotated[Path | None, arg(metavar="BANK_ROOT")] = None
     """Bank root to write; by default the one that is read, which gets one more space. On the word
@@ -229,7 +229,7 @@ def _mean(figures: Mapping[str, Mapping[str, float]]) -> float:
 def _write(
     space: FusedSpace, banks: BankSet, root: Path, name: str, ends: Ends, dtype: str
 ) -> None:
-    """Write the migrated rows of a split, and say how many are of which kind."""
+    """Write the migrated rows of a split, and say how many there are of each kind."""
     total = sum(len(banks.rows[m]) for m in fusable(space, banks))
     with ConsoleReporter().task(f"migrate {banks.split.name}", total) as advance:
         counts = write_fused(space, banks, root, name, dtype=dtype, progress=advance)

@@ -116,7 +116,7 @@ def _first(
 
 
 def _enough(pool: BankSet) -> set[str]:
-    """Return the modalities of which a pool has enough references, and say which it has few of."""
+    """Return the modalities with enough references in a pool, and say which have few."""
     counts = {m: len(rows) for m, rows in pool.rows.items()}
     if few := {m: count for m, count in counts.items() if count < FEW}:
         told = ", ".join(f"{count} {m}" for m, count in few.items())
