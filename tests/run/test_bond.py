@@ -147,7 +147,7 @@ def test_options_reach_the_report(config, monkeypatch):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(module, "cut_once", lambda space, *args: calls.append(args) or space)
     monkeypatch.setattr(
-        module, "report_space", lambda *args: calls.append(args[-2]) or Report(args[0], {})
+        module, "report_space", lambda *args: calls.append(args[4]) or Report(args[0], {})
     )
     changed = replace(config, bond="direct_sum", dim=4, pool="test", metrics=("MRR",))
     job = preflight(changed)
