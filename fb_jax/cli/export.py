@@ -28,7 +28,7 @@ def export_space(
     run: list[Path],
     out: Path,
     factors: OmitArgPrefixes[ExpertFactors],
-    seven: OmitArgPrefixes[Distil],
+    distil: OmitArgPrefixes[Distil],
     base: Path | None = None,
     preset: str | None = None,
     name: str = "",
@@ -44,7 +44,7 @@ def export_space(
         out: Folder to create.
         factors: Weights of the experts, 0 to 1: sigma after combinations, lambda after a
             displacement in the paper.
-        seven: Distilling.
+        distil: One projector instead of seven.
         base: Fused space whose rows were the runs' unified space, such as PRODUCT/space; the preset
             that they were fused at is found.
         preset: Factors by name; by default the first that fits the experts.
@@ -54,7 +54,7 @@ def export_space(
         require_licence: Refuse a space unless the licences of all its native spaces are permissive;
             by default a line says which of them forbid commercial use or are unknown.
     """
-    distilling = seven.settings()
+    how = distil.settings()
     runs = [Run(folder) for folder in run]
     encoders = {name: encoder for one in runs for name, encoder in one.encoders().items()}
     ground = _fitting_base(FusedSpace.load(base), runs[0].bond.unified, encoders) if base else None
@@ -73,8 +73,8 @@ def export_space(
         space = cut(space, dim, open_pool(runs, space))
     results = runs[0].paths.metrics
     metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
-    if distilling:
-        space, metrics = distilled(space.named(name), runs, distilling)
+    if how:
+        space, metrics = distilled(space.named(name), runs, how)
     space.save(out, name, licences=licences, metrics=metrics)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")

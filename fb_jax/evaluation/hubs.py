@@ -119,10 +119,10 @@ def _enough(pool: BankSet) -> set[str]:
     """Return the modalities with enough references in a pool, and say which have few."""
     counts = {m: len(rows) for m, rows in pool.rows.items()}
     if few := {m: count for m, count in counts.items() if count < FEW}:
-        told = ", ".join(f"{count} {m}" for m, count in few.items())
+        counted = ", ".join(f"{count} {m}" for m, count in few.items())
         none = ", ".join(m for m, count in few.items() if count < TOO_FEW)
         what = f"no hub correction of {none}" if none else "hub correction may not help"
-        notice_once(f"{what}: {told} references in {pool.split.path}, {FEW} or more are advised")
+        notice_once(f"{what}: {counted} references in {pool.split.path}, {FEW} or more are advised")
     return {m for m, count in counts.items() if count >= TOO_FEW}
 
 

@@ -177,8 +177,8 @@ def _rerouted(path: Path, space: FusedSpace) -> bool:
     """Return whether a folder holds this space with routers of other factors."""
     with contextlib.suppress(FreeBindError):
         found = read_space(path)
-        bare = [one.with_last(replace(one.last, routers={})) for one in (found, space)]
-        return _equal(*bare, True) and found.last.routers != space.last.routers
+        own, bare = (one.with_last(replace(one.last, routers={})) for one in (found, space))
+        return _equal(own, bare, True) and found.last.routers != space.last.routers
     return False
 
 

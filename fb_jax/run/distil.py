@@ -29,7 +29,7 @@ def distil(
     """Return a fused space in which one projector stands for every mixture.
 
     Stages are distilled in order. A projector of a later stage sees the rows of the distilled
-    stages before it; its targets are what the mixture makes of the exact rows. Factors, presets,
+    stages before it; its targets are the mixture's outputs for the exact rows. Factors, presets,
     fills, routers and the basis of a cut stay; hub correction, fitted on other rows, does not.
 
     Args:

@@ -34,11 +34,11 @@ def hub_corrected(
     rows: Mapping[str, PlainRow] = {**source_rows(space), space.title: space.plain}
     hubs = fit_hubs(rows, pool(), val)
     own = hubs.pop(space.title, None)
-    notice_once(f"{space.title}: {_told(own)}")
+    notice_once(f"{space.title}: {_in_words(own)}")
     return replace(space, hubs=own), {**corrected(rows, hubs)}
 
 
-def _told(hubs: HubCorrection | None) -> str:
+def _in_words(hubs: HubCorrection | None) -> str:
     """Return what was chosen, in words."""
     if hubs is None:
         return "no hub correction raises R@1 on the validation pairs"

@@ -15,7 +15,7 @@ from fb_jax.fusion import FusedSpace, Hub, HubCorrection
 
 @pytest.fixture(autouse=True)
 def nothing_noticed_yet(monkeypatch):
-    """Notices are said once in a process; other tests may have been told."""
+    """A notice is said once in a process, perhaps in another test."""
     monkeypatch.setattr("fb_jax.errors.NOTICED", set())
 
 

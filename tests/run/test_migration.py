@@ -159,7 +159,7 @@ def leave_out(bank, rows):
 
 
 def copy_of(world, tmp_path, split, without=None):
-    """Return a copy of a split, of which a space may be left out."""
+    """Return a copy of a split, without a space if one is named."""
     shutil.copytree(world / split, tmp_path / split)
     if without:
         shutil.rmtree(tmp_path / split / "embeddings" / without)
