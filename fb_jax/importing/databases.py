@@ -36,9 +36,12 @@ def open_dataset(path: Path, choice: Choice) -> list[Source]:
 def open_lance(path: Path, choice: Choice) -> list[Source]:
     """Open a table of LanceDB, the folder ``NAME.lance`` in its database."""
     rows = import_extra("lancedb", "lancedb").connect(path.parent).open_table(path.stem)
+    count = rows.count_rows()
 
     def read(names: list[str], start: int) -> Iterator[Any]:
-        return rows.search().select(names).offset(start).to_batches(batch_size=BLOCK_ROWS)
+        chosen = rows.search().select(names)
+        for first in range(start, count, BLOCK_ROWS):  # one query would read far ahead
+            yield from chosen.offset(first).limit(BLOCK_ROWS).to_batches(batch_size=BLOCK_ROWS)
 
-    table = Table(path, rows.schema, [Part(rows.count_rows(), read)])
+    table = Table(path, rows.schema, [Part(count, read)])
     return [table.source("a LanceDB table", choice)]
