@@ -29,6 +29,7 @@ from fb_jax.run import (
 from fb_jax.run import train as train_run
 from fb_jax.run.describe import NO_TABLE
 
+HUBS = "hub correction:  the same command with --hubs chosen; it trains nothing again"
 DRY = "dry run: everything checked, nothing written"
 
 
@@ -53,6 +54,8 @@ def _bond(config: RunConfig) -> None:
     show_results(made.results, f"{bond.unified} + {bond.expert}", made.chosen)
     print(f"results, pictures and the bond are in {job.config.folder}\n")
     print(_next_commands(job) if made.results else NO_TABLE)
+    if made.chosen and config.hubs is None:
+        print(HUBS)
 
 
 def _product(config: RunConfig) -> None:

@@ -14,9 +14,9 @@ from fb_jax.evaluation.classes import CLASS, TEXT, labelled, with_classes
 from fb_jax.evaluation.memory import LIMIT, block_bytes
 from fb_jax.evaluation.metrics import RECALLS
 from fb_jax.evaluation.ranks import SCORE_BYTES
-from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
+from fb_jax.evaluation.results import HUBS, MEAN_OF_SCORES, Results
 from fb_jax.evaluation.retrieval import Samples, class_samples, retrieval_samples
-from fb_jax.evaluation.spaces import HUBS, PlainRow, Row, Space, models_of, native_space
+from fb_jax.evaluation.spaces import PlainRow, Row, Space, models_of, native_space
 from fb_jax.evaluation.tasks import class_metrics, several_classes
 from fb_jax.fusion import CutSum, Factors, FusedSpace, Parts, fusable, parts_of, uncut
 

@@ -19,6 +19,8 @@ CAPTION = (
 )
 
 MEAN_OF_SCORES = "mean_of_scores"
+HUBS = ", hub-corrected"
+"""How the name of a corrected model ends."""
 
 Figures = dict[str, dict[str, dict[str, float]]]
 """Model to pair of modalities (``audio-text``) to metric to value."""
@@ -59,10 +61,11 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
     def verdicts(self) -> list[str]:
         """Return a sentence for every model that is worse than a source in some pair.
 
-        What counts is R@1, or for classes top-1 or mAP.
+        A hub-corrected model is also compared with the hub-corrected sources. What counts is R@1,
+        or for classes top-1 or mAP.
         """
-        lines = []
-        for model in (name for name in self if name not in (*self.sources, MEAN_OF_SCORES)):
+        lines, before = [], (*self.sources, MEAN_OF_SCORES)
+        for model in (name for name in self if name.removesuffix(HUBS) not in before):
             worse = [
                 f"{pair} {own:.1f} against {best:.1f} of {source}"
                 for pair, own, best, source in self._beaten(model)
@@ -74,9 +77,11 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
 
     def _beaten(self, model: str) -> Iterator[tuple[str, float, float, str]]:
         """Yield the pairs in which a source is better, and the best one."""
+        also = [f"{name}{HUBS}" for name in self.sources] if model.endswith(HUBS) else []
+        sources = [*self.sources, *(name for name in also if name in self)]
         for pair, figures in self[model].items():
             lead = next((name for name in LEADING if name in figures), "")
-            known = {s: self[s].get(pair, {}).get(lead, -1.0) for s in self.sources}
+            known = {s: self[s].get(pair, {}).get(lead, -1.0) for s in sources}
             source = max(known, key=known.__getitem__, default="")
             if lead and source and known[source] > figures[lead]:
                 yield pair, figures[lead], known[source], source

@@ -17,9 +17,6 @@ from fb_jax.fusion import FusedSpace, HubCorrection, Parts, Role, fusable, sourc
 Space = Mapping[str, Float32[np.ndarray, "n d"]]
 """Modality to rows of one space."""
 
-HUBS = ", hub-corrected"
-"""How the name of a corrected row of a table ends."""
-
 PlainRow: TypeAlias = FusedSpace | str | tuple[str, ...]
 """A fused space at its factors; a native space, by name; or the mean of the scores of several
 native spaces, by their names."""

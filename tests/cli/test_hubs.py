@@ -40,7 +40,7 @@ def run(python, home, program, *args):
 
 def test_a_run_chooses_its_correction_and_everything_after_it_has_it(python, home):
     train = ("train.py", "--data", "banks", "--expert", "clap_general", *QUICK, "--out", "run")
-    run(python, home, *train, "--hubs", "chosen")
+    assert "with --hubs chosen" not in run(python, home, *train, "--hubs", "chosen")
     found = files.read_json(home / "run/metrics.json")
     val, test = (found["retrieval"][split] for split in ("val", "test"))
     assert found["hubs"]["pairs"]["audio-text"]["k"] >= 4

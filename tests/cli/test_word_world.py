@@ -40,6 +40,7 @@ def test_it_begins_with_what_data_this_is_and_ends_in_where_to_look_next(demo):
     assert str(Path(*folder.parts[-3:])) in last
     assert "freebind eval --run" in last
     assert "freebind fuse --run" in last
+    assert "the same command with --hubs chosen" in last
 
 
 def test_the_banks_that_ship_are_whole_and_small():

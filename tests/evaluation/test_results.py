@@ -2,6 +2,7 @@ import json
 import pickle
 
 from fb_jax.evaluation import Results
+from fb_jax.evaluation.results import HUBS, MEAN_OF_SCORES
 
 
 def figures(*recalls):
@@ -61,6 +62,17 @@ def test_classes_name_their_metrics_and_are_compared_by_the_first():
     assert "│ a model │   69.0/95.0 │        21.0 │" in str(results)
     assert results.verdicts() == [
         "test: a model is worse than a space alone: audio-class 69.0 against 70.0 of expert"
+    ]
+
+
+def test_hub_corrected_models_are_compared_with_hub_corrected_sources_which_are_no_models():
+    score = lambda value: {"image-text": {"R@1": value}}  # noqa: E731
+    figures = {"unified": score(70.0), "chosen": score(69.0), f"chosen{HUBS}": score(71.0)}
+    figures |= {f"unified{HUBS}": score(72.0), f"{MEAN_OF_SCORES}{HUBS}": score(60.0)}
+    assert Results(figures, "test", sources=("unified",)).verdicts() == [
+        "test: chosen is worse than a space alone: image-text 69.0 against 70.0 of unified",
+        "test: chosen, hub-corrected is worse than a space alone: "
+        "image-text 71.0 against 72.0 of unified, hub-corrected",
     ]
 
 
