@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import arg
 
 from encoders_torch.explain import in_one_line
+from fb_jax.arguments import require_once
 from fb_jax.errors import FreeBindError
 from fb_jax.process import run_command
 
@@ -33,6 +34,7 @@ def run(options: type[T], command: Callable[[T], None], name: str, example: str)
     """
 
     def parse_and_run() -> None:
+        require_once(options, sys.argv[1:])
         try:
             chosen = tyro.cli(options, args=sys.argv[1:], prog=name)
         except SystemExit:

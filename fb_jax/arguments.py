@@ -12,6 +12,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -74,6 +75,37 @@ def parse(
     finally:
         if asked and example:
             print("Example:\n  " + command_line(f"{prog} {example}"))
+
+
+def require_once(target: Any, args: Sequence[str]) -> None:
+    """Raise a FreeBindError if an option of several values is there twice: only the last counts.
+
+    Args:
+        target: The function or dataclass.
+        args: What was typed; options of a file may be typed again.
+    """
+    several, given = _several(target), set[str]()
+    for text in (text.partition("=")[0] for text in args if text.startswith("--")):
+        name = several.get(text.rpartition(".")[2].strip("-").replace("_", "-"))
+        if name in given:
+            fix = f"give it once, with all values: {text} VALUE VALUE ..."
+            raise FreeBindError(f"{text} is there twice", got=" ".join(args), fix=fix)
+        given |= {name} if name else set()
+
+
+def _several(target: Any) -> dict[str, str]:
+    """Return the names and aliases of options that take several values, each to its name."""
+    found: dict[str, str] = {}
+    for field, hint in get_type_hints(target, include_extras=True).items():
+        kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        if dataclasses.is_dataclass(kind):
+            found |= _several(kind)
+        elif {get_origin(part) for part in (kind, *get_args(kind))} & {tuple, list, dict}:
+            own = [getattr(extra, "name", None) for extra in extras]
+            aliases = [getattr(extra, "aliases", None) or () for extra in extras]
+            names = filter(None, [field, *own, *chain(*aliases)])
+            found |= {name.strip("-").replace("_", "-"): field for name in names}
+    return found
 
 
 def command_line(command: str) -> str:

@@ -172,8 +172,9 @@ def _run(args: list[str]) -> None:
     if command.parses:
         target(rest, f"freebind {name}", command.example)
         return
-    from fb_jax.arguments import parse
+    from fb_jax.arguments import parse, require_once
 
+    require_once(target, rest)
     parse(target, rest, f"freebind {name}", command.example)
 
 

@@ -72,6 +72,12 @@ class Query:
     """Folder of the run, product or fused space that the banks were fused by; by default the one
     that freebind fuse recorded."""
 
+    def __post_init__(self) -> None:
+        for path in self.queries:
+            if not path.is_dir():
+                fix = "name a file that exists: --queries FILE.npy"
+                files.open_regular(path, "a file of queries", fix=fix).close()
+
 
 def find_queries(query: Query, bank: Bank, banks: BankSet, split: Split) -> Titled:
     """Return the queries as rows of the space that is searched.

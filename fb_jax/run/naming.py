@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fb_jax.banks import Bank, Split, open_split
-from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.fusion.banks import is_fused
 from fb_jax.run.options import RunConfig
 
@@ -21,11 +21,12 @@ def named(config: RunConfig) -> RunConfig:
     shares two or more with it. Fused spaces are not considered.
 
     Raises:
-        FreeBindError: None fits, or several do and none is the paper's.
+        FreeBindError: A named space is not there, none fits, or several do and none is the paper's.
     """
     if config.unified and config.expert:
         return config
     split = open_split(config.data, config.pool)
+    _require_there(split, {"--unified": config.unified, "--expert": config.expert})
     spaces = {n: set(ms) for n, ms in split.spaces().items() if not _is_fused(split, n, ms)}
     wanted = spaces.get(config.expert or "") or set().union(*spaces.values())
     whole = [n for n, ms in spaces.items() if ms >= wanted and n != config.expert]
@@ -36,6 +37,13 @@ def named(config: RunConfig) -> RunConfig:
     if (unified, expert) != (config.unified or PAPER["unified"], config.expert or PAPER["expert"]):
         notice_once(f"unified space: {unified}; expert: {expert} (others: --unified, --expert)")
     return replace(config, unified=unified, expert=expert)
+
+
+def _require_there(split: Split, options: Mapping[str, str | None]) -> None:
+    """Raise a FreeBindError that names the option if a named space is not in the pool."""
+    for option, name in options.items():
+        if name and name not in (known := split.spaces()):
+            raise unknown("space", name, known, f"{option}, in {split.path}")
 
 
 def _is_fused(split: Split, space: str, modalities: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fb_jax import files
-from fb_jax.arguments import parse
+from fb_jax.arguments import parse, require_once
 from fb_jax.errors import FreeBindError
 from fb_jax.run.default import DATA, DEFAULT, config_file, shipped, with_bank_roots
 from fb_jax.run.options import RunConfig
@@ -41,6 +41,7 @@ def parse_options(
     target: type[Options], args: Sequence[str], prog: str, example: str = ""
 ) -> Options:
     """Read options of long work, one of which is ``--data``; see ``parse_config``."""
+    require_once(target, args)
     path = _value("--config", args)
     from_file = [] if path is None else _yaml_args(Path(path))
     if path is not None:  # alone first, so that its errors carry its name

@@ -94,6 +94,21 @@ def test_a_misspelt_option_is_compared_with_those_of_its_command_alone(invoke, t
     assert "sigma" not in done.err.replace("--sigma-audio, 0.3", "")
 
 
+@pytest.mark.parametrize(
+    ("args", "twice"),
+    [
+        (["push", "a", "b/c", "--licence", "x", "MIT", "--licence", "y", "MIT"], "--licence"),
+        (["fuse", "--sigma", "depth", 0.2, "--lambda", "video", 0.3], "--lambda"),
+        (["search", "--root", "a", "--root", "b", "--split", "c", "--split=d"], "--split"),
+        (["train", "--runtime.loggers", "csv", "--runtime.loggers", "x"], "--runtime.loggers"),
+    ],
+)
+def test_of_an_option_with_several_values_none_is_dropped(invoke, args, twice):
+    done = invoke(main, *args)
+    assert (done.status, f"error: {twice} is there twice\n" in done.err) == (2, True), done.err
+    assert f"give it once, with all values: {twice} VALUE VALUE ..." in done.err
+
+
 IMPORTED = """
 import sys
 from fb_jax.cli.main import main

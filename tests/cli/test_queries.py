@@ -95,6 +95,15 @@ def test_rows_that_cannot_be_written_are_refused(invoke, root, tmp_path, args, s
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json"]
 
 
+@pytest.mark.parametrize("of", [[], ["--of", FUSED]])
+def test_a_file_of_queries_that_is_missing_is_named(search, of):
+    done = search("--queries", "nowhere.npy", *of)
+    assert (done.status, done.err.splitlines()[:2]) == (
+        2,
+        ["error: a file of queries is missing", "  where:    nowhere.npy"],
+    )
+
+
 # Queries that are fused first
 
 
@@ -182,8 +191,7 @@ def test_fused_queries_at_other_factors_are_refused(search, take, must, home, tm
     path = take(FUSED)
     args = ["--split", "test", "--data", home, "--out", "other", "--sigma-text", 0.2]
     must(main, "fuse", "--run", tmp_path / "run", *args)
-    where = ["--root", "other", "--split", "test", "--space", FUSED, "--in", "audio"]
-    done = search(*where, "--queries", path)
+    done = search("--root", "other", "--queries", path)
     assert (done.status, "other factors must be fused again" in done.err) == (2, True)
 
 

@@ -94,3 +94,14 @@ def test_where_several_or_none_fit_the_names_are_asked_for(pool, config, spaces,
 def test_names_that_are_given_are_kept_without_a_look_at_the_data(config):
     both = replace(config, unified="x", expert="y")
     assert named(both) is both
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "near"),
+    [({"unified": "hause"}, "--unified", "house"), ({"expert": "fones"}, "--expert", "phones")],
+)
+def test_a_space_that_is_not_there_is_named_with_its_option(pool, config, given, option, near):
+    pool("house", *ALL)
+    pool("phones", "text", "audio")
+    with pytest.raises(FreeBindError, match=rf"(?s)no space .*{option}, in .*mean '{near}'\?"):
+        named(replace(config, **given))
