@@ -23,7 +23,7 @@ from fb_jax.run import (
     parse_config,
     plan_product,
     prepare,
-    read_product,
+    product_of,
     report,
 )
 from fb_jax.run import train as train_run
@@ -59,7 +59,7 @@ def _bond(config: RunConfig) -> None:
 
 
 def _product(config: RunConfig) -> None:
-    reporter, product = ConsoleReporter(), read_product(str(config.product))
+    reporter, product = ConsoleReporter(), product_of(config)
     planned = plan_product(product, config)
     print(introduce(config, product.natives), end="", flush=True)
     if config.dry_run:

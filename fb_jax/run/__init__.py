@@ -9,6 +9,7 @@ from fb_jax.run.distil import distil
 from fb_jax.run.fit import fit
 from fb_jax.run.folder import Run
 from fb_jax.run.options import RunConfig
+from fb_jax.run.own_spaces import product_of
 from fb_jax.run.parsing import parse_config
 from fb_jax.run.product import bond_runs, make_product, plan_product
 from fb_jax.run.recipe import Product, read_product
@@ -36,6 +37,7 @@ __all__ = [
     "points_for",
     "preflight",
     "prepare",
+    "product_of",
     "read_product",
     "report",
     "select_device",

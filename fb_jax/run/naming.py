@@ -25,14 +25,9 @@ def named(config: RunConfig) -> RunConfig:
     """
     if config.unified and config.expert:
         return config
-    split = open_split(config.data, config.pool)
-    _require_there(split, {"--unified": config.unified, "--expert": config.expert})
-    spaces = {n: set(ms) for n, ms in split.spaces().items() if not _is_fused(split, n, ms)}
-    wanted = spaces.get(config.expert or "") or set().union(*spaces.values())
-    whole = [n for n, ms in spaces.items() if ms >= wanted and n != config.expert]
-    unified = config.unified or _only("unified", whole, spaces, config)
-    shared = spaces.get(unified, set())
-    experts = [n for n, ms in spaces.items() if len(ms & shared) > 1 and n != unified]
+    spaces = native_spaces(config)
+    unified = unified_of(config, spaces)
+    experts = list(experts_of(unified, spaces))
     expert = config.expert or _only("expert", experts, spaces, config)
     if (unified, expert) != (config.unified or PAPER["unified"], config.expert or PAPER["expert"]):
         notice_once(f"unified space: {unified}; expert: {expert} (others: --unified, --expert)")
@@ -46,12 +41,37 @@ def _require_there(split: Split, options: Mapping[str, str | None]) -> None:
             raise unknown("space", name, known, f"{option}, in {split.path}")
 
 
+def native_spaces(config: RunConfig) -> dict[str, set[str]]:
+    """Return the spaces of a run's pool and their modalities, without fused ones.
+
+    Raises:
+        FreeBindError: The run names a space that is not there.
+    """
+    split = open_split(config.data, config.pool)
+    _require_there(split, {"--unified": config.unified, "--expert": config.expert})
+    return {n: set(ms) for n, ms in split.spaces().items() if not _is_fused(split, n, ms)}
+
+
+def unified_of(config: RunConfig, spaces: Mapping[str, set[str]]) -> str:
+    """Return the unified space of a run; see ``named``."""
+    wanted = spaces.get(config.expert or "") or set().union(*spaces.values())
+    whole = [n for n, ms in spaces.items() if ms >= wanted and n != config.expert]
+    return config.unified or _only("unified", whole, spaces, config)
+
+
+def experts_of(unified: str, spaces: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    """Return the spaces that share two or more modalities with a unified one, and which."""
+    own = spaces.get(unified, set())
+    shared = {n: frozenset(ms & own) for n, ms in spaces.items() if n != unified}
+    return {n: both for n, both in shared.items() if len(both) > 1}
+
+
 def _is_fused(split: Split, space: str, modalities: Iterable[str]) -> bool:
     banks = (Bank.open(split.bank_path(space, modality)) for modality in modalities)
     return any(is_fused(bank) for bank in banks)
 
 
-def _only(role: str, names: list[str], spaces: dict[str, set[str]], config: RunConfig) -> str:
+def _only(role: str, names: list[str], spaces: Mapping[str, set[str]], config: RunConfig) -> str:
     """Return the only name, or the paper's among several."""
     if PAPER[role] in names or len(names) == 1:
         return PAPER[role] if PAPER[role] in names else names[0]

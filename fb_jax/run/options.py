@@ -37,7 +37,8 @@ class RunConfig:
     product: Annotated[str | None, arg(metavar="NAME|FILE.yaml")] = None
     """Make a product of several bonds: imagebind_pp, internvl_ib, internvl_ib_pp,
     internvl_ib_tuned, internvl_ib_tuned_pp, another of configs/products, or a file of your own. A
-    product sets its own spaces, bonds and factors."""
+    product sets its own spaces, bonds and factors. one takes all spaces of your data
+    (docs/beyond.md), with --unified as the unified one."""
 
     bond: BondKind = "combination"
     """combination projects the expert into the unified space; displacement projects the unified

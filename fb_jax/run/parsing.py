@@ -11,6 +11,7 @@ from fb_jax.arguments import parse, require_once
 from fb_jax.errors import FreeBindError
 from fb_jax.run.default import DATA, DEFAULT, config_file, shipped, with_bank_roots
 from fb_jax.run.options import RunConfig
+from fb_jax.run.own_spaces import ONE
 
 Options = TypeVar("Options")
 PRODUCT_SETS = ("--bond", "--unified", "--expert", "--dim")
@@ -55,8 +56,10 @@ def parse_options(
 
 
 def _require_one_way(args: Sequence[str]) -> None:
-    named = [option for option in PRODUCT_SETS if _value(option, args) is not None]
-    if named and _value("--product", args) is not None:
+    product = _value("--product", args)
+    given = [option for option in PRODUCT_SETS if _value(option, args) is not None]
+    named = [option for option in given if product != ONE or option != "--unified"]
+    if named and product is not None:
         raise FreeBindError(
             "a product sets these options itself",
             got=", ".join(["--product", *named]),

@@ -1,29 +1,12 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from fb_jax.banks import BankAbout, Encoder, Split, bank_writer, write_items
 from fb_jax.errors import FreeBindError
 from fb_jax.run import RunConfig
 from fb_jax.run.naming import named
 
 ALL = ("text", "image", "audio")
-
-
-@pytest.fixture
-def pool(tmp_path):
-    """Return a function that adds a space with some modalities to a pool."""
-    split = Split(tmp_path / "root" / "pool")
-
-    def add(space, *modalities, licence="unknown"):
-        for modality in modalities:
-            digest = write_items(split.items_path(modality), [{"id": "a"}]).digest
-            about = BankAbout(space, modality, Encoder("e", licence=licence), digest)
-            with bank_writer(split.bank_path(space, modality), about, dim=2, count=1) as writer:
-                writer.append(np.ones((1, 2)))
-
-    return add
 
 
 @pytest.fixture
