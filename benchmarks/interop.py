@@ -41,8 +41,8 @@ def blocks(space: FusedSpace, banks: BankSet) -> None:
     for factors in FACTORS:
         query, fused = BlockQuery(space, factors), space.with_factors(**factors)
         for modality, find in PAIRS:
-            asked, (vectors, cosines) = sources(space, banks, modality), stored[find]
-            assert cosines is not None
+            asked, (vectors, numbers) = sources(space, banks, modality), stored[find]
+            assert numbers is not None
             items = fused.fuse(find, sources(space, banks, find))
             ours, rows = nearest(fused.fuse(modality, asked), items, TOP)
             products = query.vectors(modality, asked, find) @ vectors.T
@@ -51,7 +51,7 @@ def blocks(space: FusedSpace, banks: BankSet) -> None:
             for count in CANDIDATES:
                 some = order[:, :count]
                 few = np.take_along_axis(products, some, axis=1)
-                scores, places = query.rescore(few, cosines[some], find)
+                scores, places = query.rescore(few, numbers[some], find)
                 found = np.take_along_axis(some, places[:, :TOP], axis=1)
                 recalls.append(f"{100 * recall(found, rows):.2f}")
             off = np.abs(scores[:, :TOP] - ours).max()
