@@ -1,8 +1,10 @@
 """Exports of a run: how exact the scores of blocks are, candidates, and approximate indexes.
 
     python -m benchmarks.interop runs/word_world/imagebind-combination-clap_general
+    python -m benchmarks.interop runs/word_world/one val
 
-All on the run's split test; the approximate indexes hold the audios of its pool, 300 texts ask.
+All on the split that is named, or test; without hub correction. The approximate indexes hold the
+audios of the pool, 300 texts ask.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import lancedb
 import numpy as np
 
 from fb_jax.banks import BankSet
+from fb_jax.cli.source import source_of
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace, sources
 from fb_jax.interop import BlockQuery, block_contents, row_contents, write_export
-from fb_jax.run import Run
 
 FACTORS = [
     dict(zip(("audio", "text"), pair, strict=True))
@@ -77,8 +79,9 @@ def approximate(pool: BankSet, test: BankSet, space: str) -> None:
 
 
 if __name__ == "__main__":
-    run = Run(Path(sys.argv[1]))
-    test = run.open_banks("test")
+    folder, split = (*sys.argv[1:], "test")[:2]
+    source = source_of(Path(folder), None, None)
+    asked = source.open(split)
     print(f"recall of the best {TOP} among {CANDIDATES} candidates, in %")
-    blocks(run.space, test)
-    approximate(run.open_banks(run.pool), test, run.space.unified)
+    blocks(source.space.plain, asked)
+    approximate(source.open(source.pool), asked, source.space.spaces[0])

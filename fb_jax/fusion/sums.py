@@ -211,7 +211,7 @@ class DirectSum(Stage):
     def blocks(self, modality: str, parts: Parts) -> list[Float32[np.ndarray, "n _"]]:
         """Return the rows of every space, the unified one first: unit rows, times any weights."""
         assert parts.expert is not None  # a direct sum fills it in
-        norms = np.float32(self._part_norms(modality, parts.lacking))
+        norms = np.asarray(self._part_norms(modality, parts.lacking), np.float32)
         experts = np.split(parts.expert, np.cumsum(self.block_dims[1:])[:-1], axis=1)
         shares = np.sqrt(norms / norms.sum())
         return [parts.unified, *(x / share for x, share in zip(experts, shares, strict=True))]

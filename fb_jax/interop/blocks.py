@@ -203,7 +203,7 @@ class BlockQuery:
         if stage is None:
             blocks = [np.float32(share) * fused for share in _shares(self.space, find)]
         else:
-            roots = np.sqrt(np.float32(stage.block_norms(find)))
+            roots = np.sqrt(np.asarray(stage.block_norms(find), np.float32))
             blocks = [fused * np.repeat(roots, stage.block_dims)]
         if self.hubs is not None:
             blocks.append(np.tile(self.hubs.asks(modality), (len(blocks[0]), 1)))

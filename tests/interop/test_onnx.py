@@ -109,8 +109,9 @@ def test_the_file_says_what_it_takes_and_what_it_holds(tmp_path):
     assert (tmp_path / "space.onnx").stat().st_size < 1.5 * folded  # modalities share the numbers
 
 
-def test_other_numbers_of_rows_and_forgotten_spaces_are_refused(session_of):
-    space = SPACES["combination"]
+@pytest.mark.parametrize("kind", ["combination", "weighted, routed", "cut, routed"])
+def test_other_numbers_of_rows_and_forgotten_spaces_are_refused(kind, session_of):
+    space = SPACES[kind]
     session, rows = session_of(space), native_rows(space, "text", 3)
     for one in (
         {**rows, "clap_general": rows["clap_general"][:1]},
