@@ -1,8 +1,10 @@
 """Exports of a run: how exact the scores of blocks are, candidates, and approximate indexes.
 
     python -m benchmarks.interop runs/word_world/imagebind-combination-clap_general
+    python -m benchmarks.interop runs/word_world/one val
 
-All on the run's split test; the approximate indexes hold the audios of its pool, 300 texts ask.
+All on the split that is named, or test; without hub correction. The approximate indexes hold the
+audios of the pool, 300 texts ask.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import lancedb
 import numpy as np
 
 from fb_jax.banks import BankSet
+from fb_jax.cli.source import source_of
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace, sources
 from fb_jax.interop import BlockQuery, block_contents, row_contents, write_export
-from fb_jax.run import Run
 
 FACTORS = [
     dict(zip(("audio", "text"), pair, strict=True))
@@ -41,8 +43,8 @@ def blocks(space: FusedSpace, banks: BankSet) -> None:
     for factors in FACTORS:
         query, fused = BlockQuery(space, factors), space.with_factors(**factors)
         for modality, find in PAIRS:
-            asked, (vectors, cosines) = sources(space, banks, modality), stored[find]
-            assert cosines is not None
+            asked, (vectors, numbers) = sources(space, banks, modality), stored[find]
+            assert numbers is not None
             items = fused.fuse(find, sources(space, banks, find))
             ours, rows = nearest(fused.fuse(modality, asked), items, TOP)
             products = query.vectors(modality, asked, find) @ vectors.T
@@ -51,7 +53,7 @@ def blocks(space: FusedSpace, banks: BankSet) -> None:
             for count in CANDIDATES:
                 some = order[:, :count]
                 few = np.take_along_axis(products, some, axis=1)
-                scores, places = query.rescore(few, cosines[some], find)
+                scores, places = query.rescore(few, numbers[some], find)
                 found = np.take_along_axis(some, places[:, :TOP], axis=1)
                 recalls.append(f"{100 * recall(found, rows):.2f}")
             off = np.abs(scores[:, :TOP] - ours).max()
@@ -77,8 +79,9 @@ def approximate(pool: BankSet, test: BankSet, space: str) -> None:
 
 
 if __name__ == "__main__":
-    run = Run(Path(sys.argv[1]))
-    test = run.open_banks("test")
+    folder, split = (*sys.argv[1:], "test")[:2]
+    source = source_of(Path(folder), None, None)
+    asked = source.open(split)
     print(f"recall of the best {TOP} among {CANDIDATES} candidates, in %")
-    blocks(run.space, test)
-    approximate(run.open_banks(run.pool), test, run.space.unified)
+    blocks(source.space.plain, asked)
+    approximate(source.open(source.pool), asked, source.space.spaces[0])

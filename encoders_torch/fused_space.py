@@ -1,8 +1,9 @@
 """A fused space as a module of sentence-transformers: torch alone, without JAX.
 
-``fb_jax.interop.sentence_transformers`` copies this file, ``fused_stages.py`` and
-``fused_roles.py`` into the folder of a space, where they run without freebind-jax. They read the
-space's own files, as ``FusedSpace.load`` does, and compute what ``FusedSpace.fuse`` computes.
+``fb_jax.interop.sentence_transformers`` copies this file, ``fused_stages.py``,
+``fused_routers.py`` and ``fused_roles.py`` into the folder of a space, where they run without
+freebind-jax. They read the space's own files, as ``FusedSpace.load`` does, and compute what
+``FusedSpace.fuse`` computes.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .fused_routers import Router
+
 EPSILON = 1e-5
 """Of the BatchNorms."""
 LEAST_NORM = 2.0**-10
@@ -18,11 +20,16 @@ LEAST_NORM = 2.0**-10
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Return unit rows of sums of unit rows; raise a ValueError for one that cancelled out."""
+    """Return unit rows of sums of unit rows; see ``sizes``."""
+    return rows / sizes(rows)
+
+
+def sizes(rows: Tensor) -> Tensor:
+    """Return the norms ``[n, 1]`` of sums; raise a ValueError if one cancelled out."""
     norms = rows.norm(dim=-1, keepdim=True)
     if not bool((norms >= LEAST_NORM).all()):
         raise ValueError("the parts of some rows cancel out and leave no direction")
-    return rows / norms
+    return norms
 
 
 class Mixture(nn.Module):
@@ -103,6 +110,10 @@ class Stage(nn.Module):
             Projection(bond, tensors, f"{number}.{bond['expert']}") for bond in self.bonds
         )
         self.basis = _frozen(tensors[f"{number}.basis"]) if about.get("cut") else None
+        routers = about.get("routers", {}).items()
+        self.routers = nn.ModuleDict(
+            {name: Router(router, tensors, f"{number}.router.{name}") for name, router in routers}
+        )
 
     def forward(
         self, modality: str, unified: Tensor, native: Mapping[str, Tensor], factor: float
@@ -130,14 +141,30 @@ class Stage(nn.Module):
             for bond, projection in zip(self.bonds, self.projections, strict=True)
             if modality in bond["shared"]
         ]
-        expert = unit(torch.stack(outputs).mean(dim=0)) if outputs else None
-        if expert is not None and modality not in _unified_modalities(self.bonds[0]):
-            return expert
+        if outputs and modality not in _unified_modalities(self.bonds[0]):
+            return self._experts(outputs, outputs)
         if self.kind in ("displacement", "cmcr"):
             unified = unit(self.projections[0]("unified", modality, unit(unified)))
-        if expert is None:
+        if not outputs:
             return unified
+        unified, *weighed = self._weighed(modality, native, [unified, *outputs])
+        expert = self._experts(outputs, weighed)
         return self._normalised((1 - factor) * unified + factor * expert)
+
+    def _experts(self, outputs: Sequence[Tensor], weighed: Sequence[Tensor]) -> Tensor:
+        """Return the experts' part, from the means of each one's members and these weighed."""
+        expert = torch.stack([*weighed]).mean(dim=0)
+        bare = not self.about.get("unit_experts", True)
+        return expert if bare else expert / sizes(torch.stack([*outputs]).mean(dim=0))
+
+    def _weighed(
+        self, modality: str, native: Mapping[str, Tensor], blocks: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Multiply blocks, the unified space's first, by the items' weights if there are some."""
+        if modality not in self.routers:
+            return [*blocks]
+        weights = self.routers[modality](native)
+        return [weight * block for weight, block in zip(weights, blocks, strict=True)]
 
     def _direct_sum(
         self, modality: str, unified: Tensor, native: Mapping[str, Tensor], factor: float
@@ -149,6 +176,7 @@ class Stage(nn.Module):
         ]
         norms = [1.0 if own else self.about["fill"] for own in shared]
         weight = factor * sum(norms) / len(norms)
+        unified, *blocks = self._weighed(modality, native, [unified, *blocks])
         expert = _side_by_side(blocks, norms)
         rows = _side_by_side([unified, expert], [1 - weight, weight])
         return self._normalised(rows if self.basis is None else rows @ self.basis)

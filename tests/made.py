@@ -15,7 +15,17 @@ from fb_jax.banks import Synthetic, unit_rows, write_synthetic
 from fb_jax.banks.pair_tables import pair_key
 from fb_jax.banks.synthetic import NOISE
 from fb_jax.fusion import FusedSpace, Hub, HubCorrection, with_basis
-from fb_jax.projector import Bond, BondKind, BondSpec, End, Variables, linear_members
+from fb_jax.projector import (
+    Bond,
+    BondKind,
+    BondSpec,
+    End,
+    Router,
+    RouterSpec,
+    Variables,
+    linear_members,
+)
+from fb_jax.projector.router import SHAPES
 
 
 def random_bond(
@@ -80,7 +90,39 @@ def every_kind() -> dict[str, FusedSpace]:
             stages=(replace(product.stages[0], tuned_rows={"audio": "tuned"}), product.last),
         ),
         **_every_kind_that_brings_a_modality(),
+        **_every_kind_that_is_routed(combination, sums, basis),
     }
+
+
+def _every_kind_that_is_routed(
+    combination: Bond, sums: list[Bond], basis: np.ndarray
+) -> dict[str, FusedSpace]:
+    """Return spaces with weights by the item, and OmniBind's, which is not normalised inside."""
+    other = random_bond("combination", ("imagebind", 64), ("clap_music", 48), ("text", "audio"), 2)
+    both = FusedSpace.of(combination, other)
+    bare = FusedSpace.of(combination, other, unit_experts=False, at={"text": 0.3, "audio": 0.6})
+    direct = FusedSpace.of(*sums, name="direct")
+    again = random_bond("combination", ("direct", 160), ("internvl", 56), ("text", "image"), 5)
+    twice = FusedSpace.of(again, base=routed(direct, "small", "audio", "text"))
+    return {
+        "weighted, routed": routed(both, "small", "audio", "text"),
+        "OmniBind's, routed": routed(bare, "omnibind", "audio"),
+        "cut, routed": routed(with_basis(direct, basis), "omnibind", "text", "image"),
+        "two stages, both routed": routed(twice, "small", "image"),
+    }
+
+
+def routed(space: FusedSpace, shape: str, *modalities: str) -> FusedSpace:
+    """Return a space with random routers that read all rows, in one of the known shapes."""
+    routers = {}
+    for modality in modalities:
+        names = space.spaces_of(modality)
+        dims, outputs = [space.dims[n] for n in names], len(space.last.blocks_of(modality))
+        spec = RouterSpec(modality, names, tuple(dims), outputs, SHAPES[shape])
+        rng = np.random.default_rng(len(modality))
+        vector = rng.normal(size=sum((d + 1) * e for d, e in spec.layer_shapes))
+        routers[modality] = Router.from_vector(spec, np.float32(vector / 8))
+    return space.with_last(replace(space.last, routers=routers))
 
 
 def _every_kind_that_brings_a_modality() -> dict[str, FusedSpace]:

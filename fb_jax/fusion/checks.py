@@ -124,22 +124,6 @@ def require_hubs(hubs: HubCorrection, modalities: Iterable[str], dim: int, where
         )
 
 
-def require_unrouted(space: Any, what: str) -> None:
-    """Raise a FreeBindError if a fused space has a router or an option that a format lacks.
-
-    Args:
-        space: The ``FusedSpace``.
-        what: The format, for the message.
-    """
-    if any(stage.routers or not getattr(stage, "unit_experts", True) for stage in space.stages):
-        raise FreeBindError(
-            f"{what} knows no weights by the item",
-            where=space.title,
-            expected="a space without routers, whose experts' parts are unit rows",
-            fix="export its rows: freebind fuse, then freebind bank export --form rows",
-        )
-
-
 def _dimensions(spaces: Mapping[str, int]) -> str:
     return ", ".join(f"{name} with {dim} dimensions" for name, dim in spaces.items())
 

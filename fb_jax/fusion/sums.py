@@ -36,7 +36,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
-from fb_jax.banks import unit_rows
 from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import EQUAL, UNIFIED_ALONE, Factors, fitting, halfway
@@ -149,7 +148,12 @@ class DirectSum(Stage):
     @property
     def dim(self) -> int:
         """Dimensions of all spaces together."""
-        return self.bonds[0].dim("unified") + sum(bond.dim("expert") for bond in self.bonds)
+        return sum(self.block_dims)
+
+    @property
+    def block_dims(self) -> tuple[int, ...]:
+        """Dimensions of the spaces, the unified one's first."""
+        return (self.bonds[0].dim("unified"), *(bond.dim("expert") for bond in self.bonds))
 
     def _fitting_presets(self) -> dict[str, Factors]:
         """Return ``EQUAL``."""
@@ -204,11 +208,13 @@ class DirectSum(Stage):
         weight = self._weight(modality, self.factors[modality], lacking)
         return mixing.direct_sum(unified, expert, weight)
 
-    def blocks(self, parts: Parts) -> list[Float32[np.ndarray, "n _"]]:
-        """Return the unit rows of every space, the unified one first."""
+    def blocks(self, modality: str, parts: Parts) -> list[Float32[np.ndarray, "n _"]]:
+        """Return the rows of every space, the unified one first: unit rows, times any weights."""
         assert parts.expert is not None  # a direct sum fills it in
-        ends = np.cumsum([bond.dim("expert") for bond in self.bonds])[:-1]
-        return [parts.unified, *map(unit_rows, np.split(parts.expert, ends, axis=1))]
+        norms = np.asarray(self._part_norms(modality, parts.lacking), np.float32)
+        experts = np.split(parts.expert, np.cumsum(self.block_dims[1:])[:-1], axis=1)
+        shares = np.sqrt(norms / norms.sum())
+        return [parts.unified, *(x / share for x, share in zip(experts, shares, strict=True))]
 
     def block_norms(self, modality: str, lacking: Sequence[str] = ()) -> list[float]:
         """Return the squared norms that the blocks have in a fused row; they add up to 1.

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from fb_jax.extras import import_extra
-from fb_jax.interop.contents import COSINE, Batch, Contents
+from fb_jax.interop.contents import NUMBERS, Batch, Contents
 
 VECTOR = "vector"
 
 
 def schema_of(contents: Contents, extra: str) -> Any:
-    """Return the schema: id, split, modality, row, caption, path, vector, and parts_cosine."""
+    """Return the schema: id, split, modality, row, caption, path, vector, and ``NUMBERS``."""
     pa = import_extra("pyarrow", extra)
     text, vector = pa.string(), pa.list_(pa.float32(), contents.dim)
     columns = {"id": text, "split": text, "modality": text, "row": pa.int64()}
     columns |= {"caption": text, "path": text, VECTOR: vector}
-    return pa.schema(columns | ({COSINE: pa.float32()} if contents.cosines else {}))
+    return pa.schema(columns | (dict.fromkeys(NUMBERS, pa.float32()) if contents.numbers else {}))
 
 
 def record_batch(batch: Batch, schema: Any, extra: str) -> Any:

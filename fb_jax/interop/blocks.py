@@ -1,18 +1,26 @@
 """Blocks: what a fused space's rows are mixed from, stored so that the factors stand in the query.
 
-    direct sum     stored [u ; e_1 ; ... ; e_n], unit rows of every space
-                   query  [w_0 u ; w_1 e_1 ; ...], w_i = norm in the query * norm in the item
-    weighted sum   stored [u ; e], unit parts, and the number parts_cosine = c = <u, e>
-                   query  [(1 - s) q ; s q], q fused at the query's factor, s the item's factor
-                   score  inner product / sqrt(a + b c), a = (1 - s)^2 + s^2, b = 2 s (1 - s)
+A row is unit(s_0 x_0 + s_1 x_1), with the components x and the shares s of its stage, and only the
+shares depend on the factors (``Stage.components``). So
+
+    stored   [x_0 ; x_1] / g,  g^2 = (|x_0|^2 + |x_1|^2) / 2, and two numbers,              (K1)
+             parts_product = <x_0, x_1> / g^2,  parts_balance = (|x_1|^2 - |x_0|^2) / (2 g^2)
+    query    [s_0 q ; s_1 q],  q fused at the query's factor, s at the item's               (K2)
+    score    inner product / sqrt(a + b parts_product + c parts_balance),                   (K3)
+             a = s_0^2 + s_1^2,  b = 2 s_0 s_1,  c = s_1^2 - s_0^2
 
 The score is the cosine of two rows fused at any factors. A factor belongs to a modality, so a query
-finds items of one modality at a time.
+finds items of one modality at a time. A router's weights of an item are in its components, those of
+a query in q.
+
+A direct sum that is not cut is stored as [u ; e_1 ; ... ; e_n], unit rows of every space; the query
+is [w_0 q_0 ; w_1 q_1 ; ...] with w_i^2 the squared norm of block i in the item. That is K1 and K2
+without zeros, and without routers the inner product is the score, so that there are no numbers.
 
 With hub correction (``fb_jax.fusion.hubs``) items have a column -n b_i more for each asking
 modality i, and queries 1 in their own: the score is less by b_i. b_i is that at the space's own
-factors, n the norm at them: 1 in a direct sum, sqrt(a + b c) in a weighted one, whose scores at
-other factors are less by b_i times the ratio of the norms.
+factors, n the root of K3 at them: scores at other factors are less by b_i times the ratio of the
+roots.
 """
 
 from __future__ import annotations
@@ -24,7 +32,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int, Integer
 
-from fb_jax.banks import BankSet
+from fb_jax.banks import BankSet, unit_rows
 from fb_jax.banks.directions import LEAST_NORM
 from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.fusion import (
@@ -38,7 +46,6 @@ from fb_jax.fusion import (
     fusable,
     sources,
 )
-from fb_jax.fusion.checks import require_unrouted
 from fb_jax.interop.contents import Contents, Gallery, Vectors, chosen, gallery, sources_of
 
 
@@ -69,26 +76,32 @@ def block_contents(
         "fused": digest(space.plain.at(dict.fromkeys(space.weighted, 0.5))),
         "banks": sources_of(splits, galleries),
     }
-    direct = isinstance(space.last, DirectSum)
-    dim = space.dim * (1 if direct else 2)
+    dim = space.dim * (2 if _direct(space) is None else 1)
     if space.hubs is not None:
         made_from["hubs"] = digest(space)  # the correction is that of its own factors
         dim += len(space.hubs.columns)
-    return Contents(galleries, dim, made_from, cosines=not direct)
+    return Contents(galleries, dim, made_from, numbers=_numbered(space))
 
 
 def require_blocks(space: FusedSpace) -> None:
     """Raise a FreeBindError unless the score of a space's rows comes from blocks."""
-    rows = "export its rows: freebind fuse, then --form rows"
-    require_unrouted(space, "an export of blocks")
-    if isinstance(space.last, CutSum):
-        raise FreeBindError("the blocks of a cut direct sum are mixed", where=space.title, fix=rows)
     if not all(stage.normalise for stage in space.stages):
         raise FreeBindError(
-            "blocks are of unit length, and a stage of this space is not normalised",
+            "scores of blocks are cosines, and a stage of this space is not normalised",
             where=space.title,
-            fix=rows,
+            fix="export its rows: freebind fuse, then --form rows",
         )
+
+
+def _direct(space: FusedSpace) -> DirectSum | None:
+    """Return the last stage if it is a direct sum that is not cut."""
+    stage = space.last
+    return stage if isinstance(stage, DirectSum) and not isinstance(stage, CutSum) else None
+
+
+def _numbered(space: FusedSpace) -> bool:
+    """Return whether items have numbers: without, the inner product is the score."""
+    return _direct(space) is None or bool(space.last.routers)
 
 
 def _gallery(space: FusedSpace, banks: BankSet, modality: str) -> Gallery:
@@ -117,38 +130,42 @@ def _read(
             found.append(kept[first:last])
     order = np.argsort(np.concatenate(found))
     vectors = np.concatenate([one.vectors for one in stored])[order]
-    if isinstance(space.last, DirectSum):
-        return Vectors(vectors)
-    return Vectors(vectors, np.concatenate([one.cosines for one in stored])[order])
+    numbers = [one.numbers for one in stored if one.numbers is not None]
+    return Vectors(vectors, np.concatenate(numbers)[order] if numbers else None)
 
 
 def _stored(space: FusedSpace, modality: str, parts: Parts) -> Vectors:
-    cosines = None
-    if isinstance(space.last, DirectSum):
-        blocks = [*space.last.blocks(parts)]
-    else:
-        unified = parts.unified  # without an expert part, every factor gives the unified one
-        expert = unified if parts.expert is None else parts.expert
-        cosines = np.clip(np.einsum("nd,nd->n", unified, expert), -1, 1)
-        blocks = [unified, expert]
+    """Return the vectors and the numbers of items (Eq. K1)."""
+    components = space.last.components(parts)
+    first, second = components[0], components[-1]  # of only one, every factor gives this one
+    dots = [(x * y).sum(axis=1) for x, y in ((first, first), (first, second), (second, second))]
+    square = np.maximum((dots[0] + dots[2]) / 2, LEAST_NORM**2)
+    numbers = np.stack([dots[1], (dots[2] - dots[0]) / 2], axis=1) / square[:, None]
+    numbers = np.clip(numbers, -1, 1)
+    stage = _direct(space)
+    blocks = [first, second] if stage is None else stage.blocks(modality, parts)
+    blocks = [block / np.sqrt(square)[:, None] for block in blocks]
     if space.hubs is not None:
-        norms = 1 if cosines is None else _norms(space, modality, cosines)[:, None]
+        norms = _norms(space, modality, numbers)[:, None]
         blocks.append(-norms * space.hubs.biases(modality, space.mix(modality, parts)))
-    return Vectors(np.hstack(blocks), cosines)
+    return Vectors(np.hstack(blocks, dtype=np.float32), numbers if _numbered(space) else None)
 
 
-def _norm_terms(space: FusedSpace, modality: str) -> tuple[float, float]:
-    """Return a and b: the score is the inner product / sqrt(a + b c)."""
-    if isinstance(space.last, DirectSum):
-        return 1.0, 0.0
-    unified, expert = space.last.shares(modality, space.factors.get(modality, 0.0))
-    return unified**2 + expert**2, 2 * unified * expert
+def _shares(space: FusedSpace, modality: str) -> tuple[float, float]:
+    """Return the shares of both components in the rows of a modality."""
+    return space.last.shares(modality, space.factors.get(modality, 0.0))
 
 
-def _norms(space: FusedSpace, modality: str, cosines: np.ndarray) -> np.ndarray:
-    """Return what inner products are divided by, for the cosines of the items' parts."""
-    constant, slope = _norm_terms(space, modality)
-    return np.sqrt(np.maximum(constant + slope * np.asarray(cosines), LEAST_NORM**2))
+def _norm_terms(space: FusedSpace, modality: str) -> tuple[float, float, float]:
+    """Return a, b and c of Eq. K3."""
+    first, second = _shares(space, modality)
+    return first**2 + second**2, 2 * first * second, second**2 - first**2
+
+
+def _norms(space: FusedSpace, modality: str, numbers: Float[np.ndarray, "*n 2"]) -> np.ndarray:
+    """Return what inner products with items are divided by (Eq. K3)."""
+    constant, *slopes = _norm_terms(space, modality)
+    return np.sqrt(np.maximum(constant + numbers @ np.asarray(slopes), LEAST_NORM**2))
 
 
 class BlockQuery:
@@ -182,24 +199,21 @@ class BlockQuery:
             FreeBindError: A modality is unknown, or the rows do not fit.
         """
         self._require(find)
-        stage = self.space.last
-        if isinstance(stage, DirectSum):
-            parts = self.space.parts(modality, rows)
-            norms = stage.block_norms(modality, parts.lacking), stage.block_norms(find)
-            weights = np.sqrt(np.prod(norms, axis=0)).astype(np.float32)
-            blocks = [w * x for w, x in zip(weights, stage.blocks(parts), strict=True)]
+        fused, stage = unit_rows(self.space.fuse(modality, rows)), _direct(self.space)
+        if stage is None:
+            blocks = [np.float32(share) * fused for share in _shares(self.space, find)]
         else:
-            fused = self.space.fuse(modality, rows)
-            shares = stage.shares(find, self.space.factors.get(find, 0.0))
-            blocks = [np.float32(share) * fused for share in shares]
+            roots = np.sqrt(np.asarray(stage.block_norms(find), np.float32))
+            blocks = [fused * np.repeat(roots, stage.block_dims)]
         if self.hubs is not None:
             blocks.append(np.tile(self.hubs.asks(modality), (len(blocks[0]), 1)))
         return np.hstack(blocks)
 
-    def norm_terms(self, find: str) -> tuple[float, float]:
-        """Return a and b: the score is inner product / sqrt(a + b * parts_cosine).
+    def norm_terms(self, find: str) -> tuple[float, float, float]:
+        """Return a, b and c: the score is inner product / sqrt(a + b product + c balance).
 
-        For a direct sum, whose items have no ``parts_cosine``, they are 1 and 0.
+        Product and balance are the numbers of an item. Items of a direct sum that has no router and
+        is not cut have none: there the inner product is the score.
         """
         self._require(find)
         return _norm_terms(self.space, find)
@@ -207,17 +221,17 @@ class BlockQuery:
     def rescore(
         self,
         products: Float[np.ndarray, "q k"],
-        cosines: Float[np.ndarray, "q k"],
+        numbers: Float[np.ndarray, "q k 2"],
         find: str,
     ) -> tuple[Float32[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
         """Return the scores of candidates, best first, and their positions among the candidates.
 
         Args:
             products: Inner products of queries and candidates.
-            cosines: ``parts_cosine`` of the candidates.
+            numbers: ``parts_product`` and ``parts_balance`` of the candidates.
             find: Modality of the candidates.
         """
-        scores = np.asarray(products / _norms(self.space, find, cosines), np.float32)
+        scores = np.asarray(products / _norms(self.space, find, numbers), np.float32)
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, axis=1), order
 

@@ -18,8 +18,8 @@ from fb_jax.banks.items import Item
 from fb_jax.banks.rows import BLOCK_ROWS
 from fb_jax.errors import FreeBindError, unknown
 
-COSINE = "parts_cosine"
-"""Name of the column for the cosine of an item's two parts: blocks of a weighted sum have it."""
+NUMBERS = ("parts_product", "parts_balance")
+"""Names of the columns for the two numbers that scores of blocks need; see ``blocks``."""
 
 
 class Vectors(NamedTuple):
@@ -27,11 +27,11 @@ class Vectors(NamedTuple):
 
     Attributes:
         vectors: ``[n, d]``.
-        cosines: ``[n]`` cosines of the items' two parts; None if an inner product is the score.
+        numbers: ``[n, 2]``, see ``NUMBERS``; None if an inner product is the score.
     """
 
     vectors: Float32[np.ndarray, "n d"]
-    cosines: Float32[np.ndarray, " n"] | None = None
+    numbers: Float32[np.ndarray, "n 2"] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Batch:
 
     Attributes:
         records: What is known of each item: id, split, modality, row of the item list, caption and
-            path (None if the item has none), and ``parts_cosine`` where there are cosines.
+            path (None if the item has none), and ``NUMBERS`` where there are some.
         vectors: ``[n, d]``.
     """
 
@@ -75,11 +75,11 @@ class Gallery:
         """Yield the items in the order of their rows."""
         for start in range(0, len(self.rows), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
-            vectors, cosines = self.read(part)
+            vectors, numbers = self.read(part)
             records = [self._record(row) for row in self.rows[part].tolist()]
-            if cosines is not None:
-                for record, cosine in zip(records, cosines.tolist(), strict=True):
-                    record[COSINE] = cosine
+            if numbers is not None:
+                for record, pair in zip(records, numbers.tolist(), strict=True):
+                    record |= dict(zip(NUMBERS, pair, strict=True))
             yield Batch(records, vectors)
 
     def _record(self, row: int) -> dict[str, Any]:
@@ -100,13 +100,13 @@ class Contents:
         galleries: At least one.
         dim: Dimension of the vectors.
         made_from: What the vectors are computed from, as JSON types: form, space, banks.
-        cosines: Whether every item has the cosine of its parts.
+        numbers: Whether every item has ``NUMBERS``.
     """
 
     galleries: Sequence[Gallery]
     dim: int
     made_from: Mapping[str, Any] = field(repr=False)
-    cosines: bool = False
+    numbers: bool = False
 
     def __post_init__(self) -> None:
         if not self.galleries:
@@ -132,7 +132,7 @@ class Contents:
             }
             for g in self.galleries
         }
-        form = {"dim": self.dim, COSINE: self.cosines}
+        form = {"dim": self.dim, "numbers": NUMBERS if self.numbers else ()}
         return files.json_types({**self.made_from, **form, "items": counts})
 
 

@@ -14,6 +14,7 @@ zero or NaN or for parts that cancel out, the file returns a row that means noth
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -23,10 +24,10 @@ import numpy as np
 
 from fb_jax import files
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Role, Stage, digest
-from fb_jax.fusion.checks import require_unrouted
+from fb_jax.fusion import CutSum, DirectSum, FusedSpace, Role, Stage, WeightedSum, digest
 from fb_jax.interop.onnx_graph import Graph
 from fb_jax.interop.onnx_roles import in_role
+from fb_jax.interop.onnx_routers import item_weights
 from fb_jax.projector import Bond
 from fb_jax.pseudo import Side
 
@@ -35,28 +36,35 @@ MOST_BYTES = (1 << 31) - (1 << 20)
 
 
 def write_onnx(space: FusedSpace, path: Path | str) -> None:
-    """Write a space as an ONNX file.
+    """Write a space as an ONNX file; one of the same bytes may be there already.
 
     Args:
         space: The fused space; its factors are the defaults.
         path: File to create.
 
     Raises:
-        FreeBindError: Something is there, the space is planned or too large, or the package onnx is
-            not installed.
+        FreeBindError: Something else is there, the space is planned or too large, or the package
+            onnx is not installed.
     """
-    path, graph = Path(path), Graph()
-    if path.exists():
-        raise FreeBindError("something is there already", where=path, fix="choose another name")
-    require_unrouted(space, "an ONNX file")
+    path, content = Path(path), _content(space)
+    if not path.exists():
+        files.write_atomic(path, lambda file: file.write(content))
+    elif not path.is_file() or path.read_bytes() != content:
+        fix = "choose another name, or delete it"
+        raise FreeBindError("something else is there already", where=path, fix=fix)
+
+
+def _content(space: FusedSpace) -> bytes:
+    """Return the bytes of the file: the same for the same space."""
+    graph = Graph()
     _require_small(space)
     for modality in space.modalities:
         _add_outputs(graph, space, modality)
     model = graph.model(space.title, _properties(space))
     with files.explained("onnx refuses this space", space.title):
         graph.onnx.checker.check_model(model, full_check=True)
-        content = model.SerializeToString(deterministic=True)
-    files.write_atomic(path, lambda file: file.write(content))
+        content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _add_outputs(graph: Graph, space: FusedSpace, modality: str) -> None:
@@ -71,9 +79,10 @@ def _add_outputs(graph: Graph, space: FusedSpace, modality: str) -> None:
 
 
 def _require_small(space: FusedSpace) -> None:
-    bonds = [bond for stage in space.stages for bond in stage.bonds]
+    bonds = [bond.variables for stage in space.stages for bond in stage.bonds]
+    routers = [router.layers for stage in space.stages for router in stage.routers.values()]
     references = [] if space.hubs is None else [*space.hubs.references.values()]
-    numbers = jax.tree.leaves([references, *(bond.variables for bond in bonds)])
+    numbers = jax.tree.leaves([references, routers, bonds])
     if (size := sum(array.nbytes for array in numbers)) > MOST_BYTES:
         raise FreeBindError(
             "this space is too large for an ONNX file",
@@ -136,47 +145,69 @@ class _Route:
         """Add a stage; see ``Stage.parts`` and ``Stage.mix``."""
         if self.modality in stage.tuned_rows:
             return self.native[stage.tuned_rows[self.modality]]
+        weights = self._weights(stage, number)
         if isinstance(stage, DirectSum):
-            mixed = self._direct_sum(stage, number, unified, factor)
+            mixed = self._direct_sum(stage, number, unified, factor, weights)
         else:
+            assert isinstance(stage, WeightedSum)
             spec = stage.bonds[0].spec
             if self.modality not in spec.unified_modalities:
-                return self._expert(stage, number)
+                return self._expert(stage, number, weights)
             if spec.route("unified", self.modality) is not None:
                 unified = self._projected(stage.bonds[0], number, unified)
             if self.modality not in stage.shared:
                 return unified
-            mixed = self._weighted_sum(stage, number, unified, factor)
+            (unified,) = self._weighed(weights, {stage.unified: unified})
+            mixed = self._weighted_sum(unified, self._expert(stage, number, weights), factor)
         return self.graph.unit(mixed) if stage.normalise else mixed
 
-    def _weighted_sum(self, stage: Stage, number: int, unified: str, factor: str) -> str:
+    def _weights(self, stage: Stage, number: int) -> dict[str, str]:
+        """Add the weights of the spaces of a stage by the item; none without a router."""
+        if (router := stage.routers.get(self.modality)) is None:
+            return {}
+        name = f"{number}.router.{self.modality}"
+        weights = item_weights(self.graph, router, self.native, name)
+        return dict(zip(stage.blocks_of(self.modality), weights, strict=True))
+
+    def _weighed(self, weights: Mapping[str, str], blocks: Mapping[str, str]) -> list[str]:
+        """Multiply the rows of each space by its weights."""
+        if not weights:
+            return [*blocks.values()]
+        return [self.graph.add("Mul", rows, weights[space]) for space, rows in blocks.items()]
+
+    def _weighted_sum(self, unified: str, expert: str, factor: str) -> str:
         """Add ``(1 - s) * unified part + s * expert part``."""
-        graph, expert = self.graph, self._expert(stage, number)
+        graph = self.graph
         rest = graph.add("Sub", graph.constant(1), factor)
         return graph.total([graph.add("Mul", unified, rest), graph.add("Mul", expert, factor)])
 
-    def _expert(self, stage: Stage, number: int) -> str:
-        """Add the unit mean of the experts' outputs."""
-        outputs = [
-            self._to_target(bond, "expert", number, self.native[bond.expert])
+    def _expert(self, stage: WeightedSum, number: int, weights: Mapping[str, str]) -> str:
+        """Add the experts' part of Eq. R2: the mean of their weighed outputs / c."""
+        outputs = {
+            bond.expert: self._to_target(bond, "expert", number, self.native[bond.expert])
             for bond in stage.bonds
             if self.modality in bond.shared
-        ]
-        return self.graph.unit(self.graph.total(outputs))
+        }
+        total = self.graph.total([*outputs.values()])
+        size = self.graph.norm(total) if stage.unit_experts else self.graph.constant(len(outputs))
+        if weights:
+            total = self.graph.total(self._weighed(weights, outputs))
+        return self.graph.add("Div", total, size)
 
-    def _direct_sum(self, stage: DirectSum, number: int, unified: str, factor: str) -> str:
+    def _direct_sum(
+        self, stage: DirectSum, number: int, unified: str, factor: str, weights: Mapping[str, str]
+    ) -> str:
         """Add ``[sqrt(1 - w) u ; sqrt(w_1) e_1 ; ...]``, cut to the basis if there is one."""
         graph, shared = self.graph, [self.modality in bond.shared for bond in stage.bonds]
-        blocks = [
-            self.native[bond.expert] if own else self._projected(bond, number, unified)
-            for bond, own in zip(stage.bonds, shared, strict=True)
-        ]
-        count = len(blocks)
-        shares = [graph.constant((1 if own else stage.fill) / count) for own in shared]
+        blocks = {stage.unified: unified}
+        for bond, own in zip(stage.bonds, shared, strict=True):
+            row = self.native[bond.expert] if own else self._projected(bond, number, unified)
+            blocks[bond.expert] = row
+        shares = [graph.constant((1 if own else stage.fill) / len(shared)) for own in shared]
         squares = [graph.add("Mul", factor, share) for share in shares]
         rest = graph.add("Sub", graph.constant(1), graph.add("Sum", *squares))
         rest = graph.add("Max", rest, graph.constant(0))  # the sum may round to more than 1
-        rows = graph.side_by_side([unified, *blocks], [rest, *squares])
+        rows = graph.side_by_side(self._weighed(weights, blocks), [rest, *squares])
         if isinstance(stage, CutSum):
             rows = graph.add("MatMul", rows, graph.constant(stage.basis, f"{number}.basis"))
         return rows

@@ -59,9 +59,12 @@ class Graph:
 
     def unit(self, rows: str, kind: str = "mixed") -> str:
         """Divide rows by their norm."""
-        square = self.squares(rows)
+        return self.add("Div", rows, self.norm(rows, kind))
+
+    def norm(self, rows: str, kind: str = "mixed") -> str:
+        """Return the norms of rows, ``[n, 1]``, or the least to divide by."""
         least = self.constant(LEAST_SQUARE[kind])
-        return self.add("Div", rows, self.add("Sqrt", self.add("Max", square, least)))
+        return self.add("Sqrt", self.add("Max", self.squares(rows), least))
 
     def squares(self, rows: str) -> str:
         """Return the squared norms of rows, ``[n, 1]``."""
@@ -82,7 +85,7 @@ class Graph:
         )
 
     def side_by_side(self, blocks: Sequence[str], squares: Sequence[str]) -> str:
-        """Put unit rows beside each other, scaled to these squared norms."""
+        """Put rows beside each other, each multiplied by the root of one of these numbers."""
         shares = [self.add("Sqrt", square) for square in squares]
         scaled = [self.add("Mul", *pair) for pair in zip(blocks, shares, strict=True)]
         return self.add("Concat", *scaled, axis=-1)
@@ -92,11 +95,12 @@ class Graph:
         for layer, (weight, bias) in enumerate(zip(*folded, strict=True)):
             numbers = (("weight", weight), ("bias", bias))
             held = [self.constant(x, f"{name}.{kind}_{layer}") for kind, x in numbers]
-            rows = self._affine(rows, *held)
+            rows = self.affine(rows, *held)
             rows = rows if layer % 2 else self.add("Relu", rows)
         return self.add("ReduceMean", self.unit(rows), self._axis(0), keepdims=0)
 
-    def _affine(self, rows: str, weight: str, bias: str) -> str:
+    def affine(self, rows: str, weight: str, bias: str) -> str:
+        """Return ``rows W + b``."""
         return self.add("Add", self.add("MatMul", rows, weight), bias)
 
     def _axis(self, axis: int) -> str:

@@ -5,7 +5,8 @@ With hub correction, ``encode_query`` and ``encode_document`` return rows in bot
 The folder is that of ``FusedSpace.save``, which ``FusedSpace.load`` reads, and
 
     modules.json, config_sentence_transformers.json   what sentence-transformers looks for
-    fused_space.py, fused_stages.py, fused_roles.py   the code that it runs: torch, no JAX
+    fused_space.py, fused_stages.py, fused_routers.py, fused_roles.py
+                                                      the code that it runs: torch, no JAX
 
 ``SentenceTransformer(folder, trust_remote_code=True)`` reads it without this package, and
 ``load_sentence_transformer(folder)`` by this package's own copy of the code, so without trust.
@@ -24,11 +25,10 @@ from fb_jax.errors import FreeBindError, unknown
 from fb_jax.extras import import_extra
 from fb_jax.fusion import FusedSpace
 from fb_jax.fusion.card import MODULES_FILE
-from fb_jax.fusion.checks import require_unrouted
 from fb_jax.fusion.storage import read_space
 
 EXTRA = "sentence-transformers"
-CODE = ("fused_space.py", "fused_stages.py", "fused_roles.py")
+CODE = ("fused_space.py", "fused_stages.py", "fused_routers.py", "fused_roles.py")
 MODEL_CONFIG = "config_sentence_transformers.json"
 FILES = (*CODE, MODEL_CONFIG, MODULES_FILE)
 """What is written beside the files of ``FusedSpace.save``."""
@@ -52,7 +52,6 @@ def write_sentence_transformer(
     Raises:
         FreeBindError: See ``FusedSpace.save``.
     """
-    require_unrouted(space, "a model of sentence-transformers")
     model: dict[str, Any] = {
         "model_type": "SentenceTransformer",
         "similarity_fn_name": _similarity(space),

@@ -50,8 +50,9 @@ def test_blocks_of_a_run_are_searched_at_factors_of_the_query(export, run_folder
     query, fused = BlockQuery(space, factors), space.with_factors(**factors)
     asked = {name: test_banks[name, "text"][:1] for name in space.spaces}
     (vector,) = query.vectors("text", asked, "audio")
-    a, b = query.norm_terms("audio")
-    score = f"array_inner_product(vector, ?::FLOAT[128]) / sqrt({a} + {b} * parts_cosine)"
+    a, b, c = query.norm_terms("audio")
+    norm = f"sqrt({a} + {b} * parts_product + {c} * parts_balance)"
+    score = f"array_inner_product(vector, ?::FLOAT[128]) / {norm}"
     sql = f"SELECT row, {score} AS s FROM items WHERE modality = 'audio' ORDER BY s DESC LIMIT 3"
     with duckdb.connect("exported/items.duckdb") as database:
         found = np.array(database.execute(sql, [vector]).fetchall())
@@ -69,7 +70,7 @@ def test_blocks_of_a_stored_space_come_from_the_root_that_is_named(export, run_f
     assert export(*args, "--root", root, "--modality", "image").status == 0
     lines = Path("exported/items.jsonl").read_bytes().splitlines()
     items = [json.loads(line) for line in lines]
-    assert [item["parts_cosine"] for item in items] == pytest.approx([1] * 60)  # no image expert
+    assert [item["parts_product"] for item in items] == pytest.approx([1] * 60)  # no image expert
 
 
 @pytest.mark.parametrize(

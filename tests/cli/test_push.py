@@ -38,7 +38,7 @@ def test_the_command_uploads_what_belongs_to_a_space_and_nothing_else(product, h
     assert "FusedSpace.from_pretrained('me/space')" in done.out
     assert "no commercial use: imagebind (CC-BY-NC-SA-4.0)" in done.err
     added = {"config_sentence_transformers.json", "modules.json"}
-    code = {"fused_space.py", "fused_stages.py", "fused_roles.py"}
+    code = {"fused_space.py", "fused_stages.py", "fused_routers.py", "fused_roles.py"}
     assert set(hub.files) == OWN | added | code | {"space.onnx", "LICENSE"}
     assert hub.repositories["me/space"]["visibility"] == "public"
     assert hub.commits[0]["summary"] == "a first one"

@@ -1,9 +1,10 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made import random_bond
+from made import random_bond, routed
 
 from fb_jax.banks import (
     BankAbout,
@@ -15,7 +16,7 @@ from fb_jax.banks import (
     unit_rows,
     write_items,
 )
-from fb_jax.fusion import DirectSum, FusedSpace, by_spaces, sources, write_fused
+from fb_jax.fusion import DirectSum, FusedSpace, by_spaces, sources, with_basis, write_fused
 from fb_jax.projector import BondKind
 
 DIMS = {"u": 16, "e": 12, "f": 8}
@@ -41,12 +42,19 @@ def random_space(
 
 @pytest.fixture(scope="session")
 def spaces() -> dict[str, FusedSpace]:
-    """A space of every kind; direct sums and ``both`` have two experts."""
+    """A space of every kind; direct sums, ``both`` and routed spaces have two experts."""
+    both, direct = (random_space(kind, ("e", "f")) for kind in ("combination", "direct_sum"))
+    basis = np.linalg.qr(np.random.default_rng(3).normal(size=(36, 20)))[0].astype(np.float32)
+    bare = both.with_last(replace(both.last, unit_experts=False))
     return {
         "combination": random_space("combination"),
-        "both": random_space("combination", ("e", "f")),
+        "both": both,
         "displacement": random_space("displacement"),
-        "direct_sum": random_space("direct_sum", ("e", "f")),
+        "direct_sum": direct,
+        "routed sum": routed(direct, "small", "text", "audio"),
+        "routed cut": routed(with_basis(direct, basis), "omnibind", "audio"),
+        "routed both": routed(both, "small", "audio"),
+        "routed, bare": routed(bare, "omnibind", "audio"),
         "cmcr": random_space("cmcr", own=("text", "image")),
         "exmcr": random_space("exmcr", ("e", "f"), ("text", "image")),
     }

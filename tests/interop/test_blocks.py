@@ -9,15 +9,16 @@ from made import corrected_scores, native_rows, with_hubs
 from fb_jax.banks import Split, open_banks, remove_items
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
-from fb_jax.fusion import Hub, with_basis
+from fb_jax.fusion import Hub
 from fb_jax.interop import BlockQuery, block_contents
 
 KINDS = ("both", "displacement", "direct_sum", "cmcr", "exmcr")
+ROUTED = ("routed sum", "routed cut", "routed both", "routed, bare")
 FACTORS = (None, {"text": 0.0, "audio": 1.0}, {"text": 1.0, "audio": 0.5}, {"text": 0.37})
 
 
 @pytest.mark.parametrize("factors", FACTORS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + ROUTED)
 def test_scores_are_those_of_the_fused_rows_at_any_factors(
     spaces, banks_of, fused_items, kind, factors
 ):
@@ -26,16 +27,16 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(
     fused = space.with_factors(**factors)
     query = BlockQuery(space, factors)
     for gallery in block_contents(space, [banks]).galleries:
-        stored, cosines = gallery.read(slice(None))
-        cosines = np.zeros(len(stored)) if cosines is None else cosines
+        stored, numbers = gallery.read(slice(None))
+        each = np.zeros((len(stored), 2)) if numbers is None else numbers
         find = gallery.modality
-        numbers, items = fused_items(fused, banks, find)
-        np.testing.assert_array_equal(gallery.rows, numbers)
+        rows, items = fused_items(fused, banks, find)
+        np.testing.assert_array_equal(gallery.rows, rows)
         for modality in space.modalities:  # image: no expert has it
             asked = native_rows(space, modality, count=3)
             ours, rows = nearest(fused.fuse(modality, asked), items, len(items))
             products = query.vectors(modality, asked, find) @ stored.T
-            scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
+            scores, order = query.rescore(products, np.tile(each, (3, 1, 1)), find)
             np.testing.assert_allclose(scores, ours, atol=5e-7)
             np.testing.assert_array_equal(order, rows)
 
@@ -43,23 +44,23 @@ def test_scores_are_those_of_the_fused_rows_at_any_factors(
 HUBS = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(7, 0.5)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + ROUTED)
 def test_scores_are_hub_corrected_at_the_factors_of_the_space(
     spaces, banks_of, fused_items, kind, caplog
 ):
     space, banks = with_hubs(spaces[kind], HUBS), banks_of(spaces[kind])
     query, contents = BlockQuery(space), block_contents(space, [banks])
     for gallery in contents.galleries:
-        stored, cosines = gallery.read(slice(None))
+        stored, numbers = gallery.read(slice(None))
         assert stored.shape[1] == contents.dim
-        cosines, find = np.zeros(len(stored)) if cosines is None else cosines, gallery.modality
+        each, find = np.zeros((len(stored), 2)) if numbers is None else numbers, gallery.modality
         _, items = fused_items(space, banks, find)
         for modality in space.modalities:
             asked = native_rows(space, modality, count=3)
             plain = space.fuse(modality, asked)
             wanted = corrected_scores(space, modality, plain, find, items)
             products = query.vectors(modality, asked, find) @ stored.T
-            scores, order = query.rescore(products, np.tile(cosines, (3, 1)), find)
+            scores, order = query.rescore(products, np.tile(each, (3, 1, 1)), find)
             np.testing.assert_array_equal(order, np.argsort(-wanted, axis=1, kind="stable"))
             wanted = np.take_along_axis(wanted, order, axis=1)
             np.testing.assert_allclose(scores, wanted, atol=2e-6)
@@ -109,9 +110,9 @@ def test_a_weighted_sum_has_the_items_that_an_expert_lacks(spaces, banks_of):
     (gallery,) = block_contents(space, [banks_of(space)], ["audio"]).galleries
     assert gallery.rows[:4].tolist() == [0, 1, 2, 3]  # e lacks 0, u lacks 4
     assert gallery.left_out == 1
-    stored, cosines = gallery.read(slice(0, 2))
+    stored, numbers = gallery.read(slice(0, 2))
     np.testing.assert_array_equal(stored[0, :16], stored[0, 16:])
-    assert cosines[0] == pytest.approx(1)
+    assert numbers[0].tolist() == pytest.approx([1, 0], abs=1e-6)
     whole, _ = gallery.read(slice(None))
     parts = [gallery.read(slice(start, start + 7)).vectors for start in range(0, 30, 7)]
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
@@ -119,16 +120,17 @@ def test_a_weighted_sum_has_the_items_that_an_expert_lacks(spaces, banks_of):
 
 def test_a_weighted_sum_can_be_computed_by_hand(spaces):
     query = BlockQuery(spaces["combination"], {"audio": 0.25})
-    assert query.norm_terms("audio") == (0.625, 0.375)
-    assert query.norm_terms("image") == (1.0, 0.0)
-    scores, order = query.rescore(np.array([[1.0, 1.0, 0.5]]), np.array([[1.0, 0.0, 0.0]]), "audio")
+    assert query.norm_terms("audio") == (0.625, 0.375, -0.5)
+    assert query.norm_terms("image") == (1.0, 0.0, -1.0)
+    numbers = np.array([[[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
+    scores, order = query.rescore(np.array([[1.0, 1.0, 0.5]]), numbers, "audio")
     np.testing.assert_allclose(scores, [[1 / 0.625**0.5, 1, 0.5 / 0.625**0.5]], rtol=1e-6)
     assert order.tolist() == [[1, 0, 2]]
 
 
 def test_parts_that_cancel_out_have_a_finite_score(spaces):
     query = BlockQuery(spaces["combination"], {"audio": 0.5})
-    scores, _ = query.rescore(np.zeros((1, 1)), np.array([[-1.0]]), "audio")
+    scores, _ = query.rescore(np.zeros((1, 1)), np.array([[[-1.0, 0.0]]]), "audio")
     assert scores.tolist() == [[0.0]]
 
 
@@ -136,9 +138,9 @@ def test_a_direct_sum_stores_unit_rows_of_every_space(spaces, banks_of):
     space = spaces["direct_sum"]
     banks = banks_of(space)
     contents = block_contents(space, [banks], ["audio"])
-    assert (contents.dim, contents.cosines) == (16 + 12 + 8, False)
-    stored, cosines = contents.galleries[0].read(slice(2, 9))
-    assert cosines is None
+    assert (contents.dim, contents.numbers) == (16 + 12 + 8, False)
+    stored, numbers = contents.galleries[0].read(slice(2, 9))
+    assert numbers is None
     native = [banks[name, "audio"][2:9] for name in ("u", "e", "f")]
     np.testing.assert_allclose(stored, np.hstack(native), atol=1e-6)
 
@@ -152,26 +154,31 @@ def test_the_factors_of_a_space_play_no_part_in_its_blocks(spaces, banks_of):
     assert contents.about()["fused"] != again.about()["fused"]
 
 
-def cut(space):
-    return with_basis(space, np.eye(space.dim, 3, dtype=np.float32))
-
-
-def bare(space):
-    return space.with_last(replace(space.last, normalise=False))
-
-
-@pytest.mark.parametrize(
-    ("kind", "change", "says"),
-    [
-        ("direct_sum", cut, "the blocks of a cut direct sum are mixed\n.*u.e.f"),
-        ("combination", bare, "a stage of this space is not normalised\n.*u.e"),
-    ],
-)
-def test_spaces_without_blocks_are_refused(spaces, banks_of, kind, change, says):
-    space = change(spaces[kind])
+def test_a_space_that_is_not_normalised_is_refused(spaces, banks_of):
+    last = spaces["combination"].last
+    space = spaces["combination"].with_last(replace(last, normalise=False))
+    says = r"a stage of this space is not normalised\n.*u.e\n.*freebind fuse"
     for attempt in (BlockQuery, lambda space: block_contents(space, [banks_of(space)])):
-        with pytest.raises(FreeBindError, match=says + r"\n.*freebind fuse"):
+        with pytest.raises(FreeBindError, match=says):
             attempt(space)
+
+
+def test_the_blocks_of_a_routed_direct_sum_are_its_rows_at_the_items_weights(spaces, banks_of):
+    """Eq. R7, and the squared norm of a routed row, from the weights themselves."""
+    space = spaces["routed sum"].with_factors(audio=0.3)
+    banks, names = banks_of(space), ("u", "e", "f")
+    contents = block_contents(space, [banks], ["audio"])
+    stored, numbers = contents.galleries[0].read(slice(None))
+    native = {name: banks[name, "audio"][:] for name in names}
+    r = np.float64(space.last.routers["audio"].weights(native))
+    g = np.sqrt((r[:, 0] ** 2 + (r[:, 1] ** 2 + r[:, 2] ** 2) / 2) / 2)
+    wanted = [r[:, b, None] * native[name] / g[:, None] for b, name in enumerate(names)]
+    np.testing.assert_allclose(stored, np.hstack(wanted), atol=1e-6)
+    a, b, c = BlockQuery(space).norm_terms("audio")
+    norms = (np.array([0.7, 0.15, 0.15]) * r**2).sum(axis=1) / g**2
+    np.testing.assert_allclose(a + numbers @ [b, c], norms, atol=1e-6)
+    assert contents.numbers
+    assert np.abs(numbers[:, 1]).max() > 0.05
 
 
 def test_unknown_modalities_and_factors_are_refused(spaces, banks_of):

@@ -109,8 +109,9 @@ def test_the_file_says_what_it_takes_and_what_it_holds(tmp_path):
     assert (tmp_path / "space.onnx").stat().st_size < 1.5 * folded  # modalities share the numbers
 
 
-def test_other_numbers_of_rows_and_forgotten_spaces_are_refused(session_of):
-    space = SPACES["combination"]
+@pytest.mark.parametrize("kind", ["combination", "weighted, routed", "cut, routed"])
+def test_other_numbers_of_rows_and_forgotten_spaces_are_refused(kind, session_of):
+    space = SPACES[kind]
     session, rows = session_of(space), native_rows(space, "text", 3)
     for one in (
         {**rows, "clap_general": rows["clap_general"][:1]},
@@ -124,14 +125,27 @@ def test_a_file_that_is_there_a_planned_space_and_a_large_one_are_refused(tmp_pa
     space, path = SPACES["combination"], tmp_path / "space.onnx"
     with pytest.raises(FreeBindError, match="not trained yet"):
         write_onnx(planned(space), path)
-    monkeypatch.setattr(interop, "MOST_BYTES", 1000)
-    with pytest.raises(FreeBindError, match=r"too large for an ONNX file(.|\n)*fewer experts"):
-        write_onnx(space, path)
+    with monkeypatch.context() as patched:
+        patched.setattr(interop, "MOST_BYTES", 1000)
+        with pytest.raises(FreeBindError, match=r"too large for an ONNX file(.|\n)*fewer experts"):
+            write_onnx(space, path)
     assert not path.exists()
     path.write_text("mine")
-    with pytest.raises(FreeBindError, match=r"there already(.|\n)*space\.onnx"):
+    with pytest.raises(FreeBindError, match=r"else is there already(.|\n)*space\.onnx"):
         write_onnx(space, path)
     assert path.read_text() == "mine"
+
+
+def test_a_space_is_written_again_as_the_same_file(tmp_path):
+    space, path = SPACES["cut, routed"], tmp_path / "space.onnx"
+    write_onnx(space, path)
+    before = path.stat().st_mtime_ns
+    write_onnx(space, path)
+    assert path.stat().st_mtime_ns == before
+    write_onnx(space, tmp_path / "again.onnx")
+    assert path.read_bytes() == (tmp_path / "again.onnx").read_bytes()
+    with pytest.raises(FreeBindError, match="else is there already"):
+        write_onnx(space.with_factors(text=0.9), path)
 
 
 def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
@@ -143,7 +157,7 @@ def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
 # With hub correction
 
 
-@pytest.mark.parametrize("kind", ["two stages", "cut", "cmcr"])
+@pytest.mark.parametrize("kind", ["two stages", "cut", "cmcr", "weighted, routed", "cut, routed"])
 def test_rows_in_both_roles_are_those_of_the_space(kind, session_of):
     pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(50, 0.5)}  # of 30
     space = with_hubs(SPACES[kind], pairs)

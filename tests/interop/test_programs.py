@@ -87,7 +87,7 @@ def test_rows_have_the_nearest_neighbours_that_we_find(program, house, best):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("kind", ["both", "direct_sum"])
+@pytest.mark.parametrize("kind", ["both", "direct_sum", "routed sum"])
 def test_blocks_have_the_nearest_neighbours_of_the_fused_rows(
     program, kind, spaces, banks_of, fused_items, best
 ):
@@ -97,9 +97,9 @@ def test_blocks_have_the_nearest_neighbours_of_the_fused_rows(
         asked = native_rows(space, modality, count=1)
         fused, query = space.with_factors(**factors), BlockQuery(space, factors)
         (vector,) = query.vectors(modality, asked, find="audio")
-        a, b = query.norm_terms("audio")
+        a, b, c = query.norm_terms("audio")
         codes = snippets(program)[: 1 if kind == "direct_sum" else 2]
-        ids, scores = run(codes, {"vector": vector, "query": query, "a": a, "b": b})
+        ids, scores = run(codes, {"vector": vector, "query": query, "a": a, "b": b, "c": c})
         rows, audio = fused_items(fused, banks, "audio")
         wanted, cosines = best(fused.fuse(modality, asked), audio, rows)
         assert ids == wanted
@@ -107,7 +107,7 @@ def test_blocks_have_the_nearest_neighbours_of_the_fused_rows(
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("form", ["both", "direct_sum", "rows"])
+@pytest.mark.parametrize("form", ["both", "direct_sum", "routed cut", "rows"])
 def test_hub_corrected_scores_order_the_items(program, form, spaces, banks_of, fused_items):
     space = with_hubs(spaces["combination" if form == "rows" else form])
     banks, asked = banks_of(space), native_rows(space, "text", count=1)
@@ -119,10 +119,10 @@ def test_hub_corrected_scores_order_the_items(program, form, spaces, banks_of, f
         names = {"vector": space.fuse("text", asked, role="query")[0]}
     else:
         query, contents, scale = BlockQuery(space), block_contents(space, [banks]), 1
-        (vector,), (a, b) = query.vectors("text", asked, "audio"), query.norm_terms("audio")
-        names = {"vector": vector, "query": query, "a": a, "b": b}
+        (vector,), terms = query.vectors("text", asked, "audio"), query.norm_terms("audio")
+        names = {"vector": vector, "query": query, **dict(zip("abc", terms, strict=True))}
     write_export(contents, program, "exported")
-    ids, scores = run(snippets(program)[: 2 if form == "both" else 1], names)
+    ids, scores = run(snippets(program)[: 2 if form in ("both", "routed cut") else 1], names)
     rows, audio = fused_items(space, banks, "audio")
     wanted = corrected_scores(space, "text", space.fuse("text", asked), "audio", audio)[0]
     first = np.argsort(-wanted, kind="stable")[:5]
@@ -137,7 +137,8 @@ def test_the_page_shows_how_to_get_a_query(spaces, monkeypatch):
     names = {"rows": native_rows(space, "text", count=1)}
     exec(code, names)
     assert names["vector"].shape == (32,)
-    assert (names["a"], names["b"]) == BlockQuery(space, {"audio": 0.3}).norm_terms("audio")
+    terms = BlockQuery(space, {"audio": 0.3}).norm_terms("audio")
+    assert tuple(names[name] for name in "abc") == terms
 
 
 def test_every_program_has_a_page_of_short_snippets_and_a_row_in_the_table():

@@ -61,7 +61,7 @@ def test_the_model_encodes_as_the_space_fuses_at_any_factors(kind, tmp_path):
             np.testing.assert_allclose(found, wanted.fuse(modality, rows), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["two stages", "cut"])
+@pytest.mark.parametrize("kind", ["two stages", "cut", "cut, routed"])
 def test_queries_and_documents_are_rows_in_both_roles(kind, tmp_path):
     pairs = {("audio", "text"): Hub(3, 0.75), ("image", "text"): Hub(50, 0.5)}
     space = with_hubs(SPACES[kind], pairs)
