@@ -71,12 +71,12 @@ class ItemList:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file; computed once in a process while the file stays the same."""
-        return _digest(*self._state())
+        """SHA-256 of the lines; computed once in a process while the file stays the same."""
+        return self.digest_of(len(self))
 
     def digest_of(self, count: int) -> str:
         """Return the SHA-256 of the first ``count`` lines: the digest that the list had then."""
-        return self.digest if count == len(self) else _digest(*self._state(), count)
+        return _digest(*self._state(), count)
 
     def length_at(self, digest: str) -> int | None:
         """Return how many items the list had when it had a digest; None if it never had it."""
@@ -220,10 +220,8 @@ class ItemList:
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, _inode: int, _size: int, _changed: int, count: int | None = None) -> str:
-    """Return the SHA-256 of a file, or of its first ``count`` lines."""
-    if count is None:
-        return files.sha256_of(path)
+def _digest(path: Path, _inode: int, _size: int, _changed: int, count: int) -> str:
+    """Return the SHA-256 of the first ``count`` lines of a file."""
     hashed = hashlib.sha256()
     with files.open_regular(path) as file:
         for line in islice(file, count):

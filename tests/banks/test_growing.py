@@ -246,8 +246,10 @@ def test_a_list_whose_last_line_has_no_end_cannot_grow(split, make_bank):
 
 def test_a_list_knows_the_digests_that_it_had(split, make_bank):
     make_bank("a", "text", ROWS)
-    digest = split.items("text").digest
+    digest, opened = split.items("text").digest, split.items("text")
+    assert len(opened) == 3
     items = append_items(split, "text", new_items(3), 3)
+    assert opened.digest == digest  # of the lines that were there when it was opened
     assert (items.digest_of(3), items.length_at(digest)) == (digest, 3)
     assert (items.length_at(items.digest), items.length_at("0" * 64)) == (6, None)
 
