@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_jax.evaluation.precision import average_precisions
+from fb_jax.evaluation.precision import average_precision, average_precisions
 
 
 def precision(scores, right, times=None):
@@ -13,22 +13,24 @@ def precision(scores, right, times=None):
 
 
 @pytest.mark.parametrize(
-    ("right", "wanted"),
+    ("scores", "right", "wanted"),
     [
-        ([1, 0, 0, 0], 1),
-        ([0, 0, 0, 1], 1 / 4),
-        ([1, 0, 1, 0], (1 + 2 / 3) / 2),
-        ([0, 1, 1, 0], (1 / 2 + 2 / 3) / 2),
-        ([1, 1, 1, 1], 1),
+        ([4, 3, 2, 1], [1, 0, 0, 0], 1),
+        ([4, 3, 2, 1], [0, 0, 0, 1], 1 / 4),
+        ([4, 3, 2, 1], [1, 0, 1, 0], (1 + 2 / 3) / 2),
+        ([4, 3, 2, 1], [0, 1, 1, 0], (1 / 2 + 2 / 3) / 2),
+        ([4, 3, 2, 1], [1, 1, 1, 1], 1),
+        # Of equal scores the lower row ranks first.
+        ([1, 1], [1, 0], 1),
+        ([1, 1], [0, 1], 1 / 2),
+        ([1, 2, 1, 1], [0, 0, 1, 0], 1 / 3),
+        ([1, 2, 1, 1], [1, 0, 0, 1], (1 / 2 + 2 / 4) / 2),
     ],
 )
-def test_precision_by_hand(right, wanted):
-    assert precision([4, 3, 2, 1], right) == pytest.approx(100 * wanted)
-
-
-def test_of_equal_scores_the_lower_row_ranks_first():
-    assert precision([1, 1], [1, 0]) == pytest.approx(100)
-    assert precision([1, 1], [0, 1]) == pytest.approx(50)
+def test_precision_by_hand(scores, right, wanted):
+    assert precision(scores, right) == pytest.approx(100 * wanted)
+    of_one = average_precision(np.float32(scores), np.flatnonzero(right))
+    assert of_one == pytest.approx(100 * wanted)
 
 
 def test_a_score_that_is_no_number_counts_against_its_class():

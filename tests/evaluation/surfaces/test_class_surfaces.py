@@ -12,7 +12,6 @@ from fb_jax.evaluation.surfaces.bilinear import Mixture, norms_of
 from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.evaluation.surfaces.class_surfaces import (
     accuracy_surface,
-    average_precisions,
     class_mixtures,
     precision_surface,
 )
@@ -74,12 +73,6 @@ def test_precision_is_that_of_sklearn_at_every_pair_of_factors(seed, templates):
         scores = scores_at(media, prompts, of_class, *point)
         expected = average_precision_score(truth[:, there], scores[:, there], average="macro")
         assert surface[point] == pytest.approx(100 * expected, abs=1e-3)
-
-
-def test_average_precision_by_hand_and_with_equal_scores():
-    scores = np.array([[4, 3, 2, 1], [1, 1, 1, 1]], np.float32)
-    found = average_precisions(scores, [np.array([0, 3]), np.array([2])])
-    np.testing.assert_allclose(found, [(1 / 1 + 2 / 4) / 2, 1 / 4])
 
 
 def test_blocks_of_classes_change_nothing(monkeypatch):
