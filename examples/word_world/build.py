@@ -10,7 +10,7 @@ the same command continues an interrupted build.
     OUT/seed-0/banks/                    pool, val and test, written by the ordinary export
     OUT/seed-0/domains/                  val and test with the audio of one domain
     OUT/seed-0/scores.json               R@1 of the spaces on validation, see targets.json
-    OUT/seed-0/runs/NAME/                bonds and products, by ``freebind train``
+    OUT/seed-0/runs/NAME/                products and their bonds, by ``freebind train``
     OUT/seed-0/tuning/                   pairs and the tuned audio encoder
     OUT/seed-0/metrics.json              results of this seed for docs/word_world.md
 """
@@ -38,7 +38,6 @@ from examples.word_world.encoders import WordEncoder
 from examples.word_world.exports import export_media, text_and_folders
 from examples.word_world.fit import make_space
 from examples.word_world.recipe import (
-    BONDS,
     DOMAINS,
     PRODUCTS,
     RECIPES,
@@ -181,12 +180,10 @@ def _pair_rows(split: Split, count: int) -> None:
 
 
 def make_bonds(config: BuildConfig) -> None:
-    """Train every product and bond as ``freebind train`` does, which skips what is done."""
+    """Make every product as ``freebind train`` does, which skips what is done."""
     for name in PRODUCTS:
         own = Path(__file__).parent / "products" / f"{name}.yaml"
-        _train(config, "", "--product", str(own) if own.exists() else name)
-    for name, options in BONDS.items():
-        _train(config, name, *options)
+        _train(config, str(own) if own.exists() else name)
 
 
 def make_tuned(config: BuildConfig) -> None:
@@ -195,17 +192,18 @@ def make_tuned(config: BuildConfig) -> None:
     tuning.tune(folder, recipe)
     tuning.export_tuned(folder, (POOL, *EVALUATION))
     for name in TUNED_PRODUCTS:
-        _train(config, "", "--product", name)
+        _train(config, name)
 
 
-def _train(config: BuildConfig, out: str, *options: str) -> None:
-    """Run ``freebind train`` on the world's banks; ``out`` is a folder in ``runs``."""
+def _train(config: BuildConfig, product: str) -> None:
+    """Run ``freebind train`` on the world's banks; the bonds lie in ``runs``."""
     folder = config.folder.absolute()
     command = [
         *("--config", REPOSITORY / CONFIGS[config.recipe], "--training.seed", config.seed),
-        *("--data", folder / "banks", "--store", folder / "pairs", "--out", folder / "runs" / out),
+        *("--data", folder / "banks", "--store", folder / "pairs", "--out", folder / "runs"),
     ]
-    train([*map(str, command), "--choose", "none", *options], COMMAND)  # results.py chooses
+    options = ("--product", product, "--choose", "none")  # results.py chooses
+    train([*map(str, command), *options], COMMAND)
 
 
 if __name__ == "__main__":

@@ -184,10 +184,3 @@ PRODUCTS = (
 
 TUNED_PRODUCTS = ("internvl_ib_tuned", "internvl_ib_tuned_pp")
 """Products to make when the audio encoder is tuned (``tuning.py``)."""
-
-GENERAL = ("--bond", "combination", "--expert", "clap_general")
-BONDS: dict[str, tuple[str, ...]] = {
-    "general_raw": (*GENERAL, "--pairs.no-normalise"),
-    "general_one_way": (*GENERAL, "--training.no-symmetric"),
-}
-"""Bond to options of ``freebind train``: alternatives where the paper leaves a choice open."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,21 +37,16 @@ BONDS = {
     "imagebind + clap_general": "imagebind-combination-clap_general",
     "imagebind + clap_music": "imagebind-combination-clap_music",
     "imagebind + internvl": "imagebind-combination-internvl",
-    "raw aggregation": "general_raw",
-    "one-way InfoNCE": "general_one_way",
 }
-"""Fused spaces of one bond, and the bond's run. The last two are the first, trained otherwise."""
+"""Fused spaces of one bond, and the bond's run."""
 
-MEMBERS_OF = {"imagebind + clap_general": "versatile", "internvl_ib": "it_expertise"}
-"""Spaces whose projectors are evaluated one by one, as in Table 8, and the preset for it."""
+MEMBERS_OF, MEMBERS_AT = "internvl_ib", "it_expertise"
+"""Space whose projectors are evaluated one by one, as in Table 8, and the preset for it."""
 
 GRID = tuple(np.linspace(0, 1, 11).round(3).tolist())
 
-FILLS = (1.0, 0.2, 0.05, 0.01)
 SUM, CUT = "imagebind_sum", "cut"
 CHOSEN = "chosen on val"
-BARE_OF, BARE = "imagebind + clap_general", "bare sums"
-"""A space whose weighted sums are also evaluated without their L2 norm."""
 
 
 def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
@@ -80,7 +74,6 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
     cut_rows = fused_rows(cut(uncut, uncut.dims[uncut.unified], pool), test)
     models = all_models(products, chosen, test) | {f"{SUM}, {CHOSEN}, {CUT}": cut_rows}
     tables = pair_tables(products["imagebind_pp"].modalities, test)
-    tuning = folder / "tuning.json"
     files.write_json(
         folder / "metrics.json",
         {
@@ -91,9 +84,6 @@ def write_results(folder: Path, recipe: Recipe, seed: int) -> None:
             "spaces": files.read_json(folder / "scores.json"),
             "domains": score_domains(folder, "test", recipe),
             "chosen": chosen,
-            "sweep": swept.to_dict(),
-            "tuning": files.read_json(tuning) if tuning.exists() else {},
-            "direct_sum": sum_table(uncut, val, pool),
             "test": {name: measure(model, tables) for name, model in models.items()},
         },
     )
@@ -112,22 +102,6 @@ def best_weight(space: FusedSpace, banks: BankSet) -> Factors:
     candidates = [dict.fromkeys(space.weighted, weight) for weight in GRID]
     recalls = [recalls_of(fused_at(space, banks, parts, factors), tables) for factors in candidates]
     return candidates[int(np.argmax([np.mean(list(recall.values())) for recall in recalls]))]
-
-
-def sum_table(space: FusedSpace, val: BankSet, pool: BankSet) -> dict[str, dict[str, float]]:
-    """Return R@1 on validation of a direct sum, for several fills and for several dimensions."""
-    tables = pair_tables(space.modalities, val)
-    variants = {
-        f"squared norm of a filled-in part {fill:g}": _with(space, fill=fill) for fill in FILLS
-    }
-    dims = [space.dims[space.unified] // part for part in (1, 2, 4)]
-    variants |= {f"cut to {dim} dimensions": cut(space, dim, pool) for dim in dims}
-    return {name: recalls_of(fused_rows(at, val), tables) for name, at in variants.items()}
-
-
-def _with(space: FusedSpace, **fields: Any) -> FusedSpace:
-    """Return a space with other fields of its last stage."""
-    return space.with_last(replace(space.last, **fields))
 
 
 def recalls_of(model: Space, tables: Tables) -> dict[str, float]:
@@ -151,11 +125,8 @@ def all_models(
             points[CHOSEN] = chosen[name]
         for point, factors in points.items():
             models[f"{name}, {point}"] = fused_at(space, banks, parts, factors)
-            if name == BARE_OF:
-                bare = _with(space, normalise=False)
-                models[f"{BARE}, {point}"] = fused_at(bare, banks, parts, factors)
-        if name in MEMBERS_OF:
-            factors = points[MEMBERS_OF[name]]
+        if name == MEMBERS_OF:
+            factors = points[MEMBERS_AT]
             for member, alone in _members(space.last.bonds[0]).items():
                 rows = fused_at(alone, banks, parts_of(alone, banks), factors)
                 models[f"{name}, projector {member}"] = rows

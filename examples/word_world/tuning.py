@@ -5,24 +5,17 @@ that the paper tunes on.
 
     OUT/seed-0/tuning/pairs/    bank root with the split ``tune``: recordings, pictures, pair table
     OUT/seed-0/tuning/tuned/    the tuned encoder
-
-This command tunes at other settings, for the table on validation in OUT/seed-0/tuning.json:
-
-    python -m examples.word_world.tuning --world OUT/seed-0
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -39,31 +32,11 @@ from encoders_torch.tuning.settings import TuneRuntime, TuneSettings
 from examples.word_world.corpus import media_name
 from examples.word_world.encoders import WordEncoder
 from examples.word_world.exports import export_media
-from examples.word_world.recipe import FULL, Recipe
-from examples.word_world.results import recalls_of
-from fb_jax import files
+from examples.word_world.recipe import Recipe
 from fb_jax.banks import Split, open_banks
-from fb_jax.evaluation.models import fused_rows, pair_tables
 from fb_jax.fusion import FusedSpace, write_fused
-from fb_jax.process import run_command
 
 PRODUCT, SPLIT, TUNED = "internvl_ib", "tune", "imagebind_tuned"
-VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
-    "the default: cosine, learning rate 3e-5, batch 128": ({}, False),
-    "InfoNCE in both directions": ({"objective": "symmetric"}, False),
-    "InfoNCE from audio to image": ({"objective": "audio_to_image"}, False),
-    "learning rate 3e-4": ({"learning_rate": 3e-4}, False),
-    "learning rate 3e-6": ({"learning_rate": 3e-6}, False),
-    "batch 32": ({"batch": 32}, False),
-    "batch 512": ({"batch": 512}, False),
-    "pairs that imagebind has not heard": ({}, True),
-    "the same, InfoNCE in both directions": ({"objective": "symmetric"}, True),
-}
-"""Variant to settings, and whether it takes fresh pairs: choices that the paper leaves open."""
-
-FRESH = (7_500, 16_000)
-"""Range of the training words whose recordings imagebind was not trained on."""
-
 TUNE_FROM = ("imagebind", "internvl")
 """Spaces that the pictures are exported in: the product fuses them."""
 
@@ -101,26 +74,24 @@ class TunedWordEncoder(TorchEncoder):
         return self.model(batch)
 
 
-def make_pairs(folder: Path, recipe: Recipe, fresh: bool = False) -> Path:
+def make_pairs(folder: Path, recipe: Recipe) -> Path:
     """Export the pictures and recordings that the audio tower of imagebind was trained on.
 
     Args:
         folder: Folder of a world with corpus and spaces.
         recipe: Recipe of the world.
-        fresh: Take words instead that it was not trained on.
 
     Returns:
         The bank root.
     """
-    name = "fresh" if fresh else "pairs"
-    root = folder / "tuning" / name
+    root = folder / "tuning" / "pairs"
     fit = next(f for f in recipe.spaces["imagebind"].fits if "audio" in f.modalities)
     words = (folder / "corpus/train/words.txt").read_text().split()
-    names = [media_name(i, words[i]) for i in range(*(FRESH if fresh else fit.words))]
+    names = [media_name(i, words[i]) for i in range(*fit.words)]
     sounds = [f"{fit.domains[i % len(fit.domains)]}/{n}.wav" for i, n in enumerate(names)]
     lists = {"audio": sounds, "image": [f"image/{name}.png" for name in names]}
     train = folder / "corpus/train"
-    paths = {m: _write_list(train / f"{name}-{m}.csv", media) for m, media in lists.items()}
+    paths = {m: _write_list(train / f"pairs-{m}.csv", media) for m, media in lists.items()}
     for space in TUNE_FROM:
         media = paths if space == "imagebind" else {"image": paths["image"]}
         weights = folder / "spaces" / f"{space}.safetensors"
@@ -137,27 +108,15 @@ def _write_list(path: Path, media: Sequence[str]) -> Path:
     return path
 
 
-def tune(
-    folder: Path,
-    recipe: Recipe,
-    settings: TuneSettings | None = None,
-    out: str = "tuned",
-    fresh: bool = False,
-) -> Path:
+def tune(folder: Path, recipe: Recipe) -> None:
     """Tune the audio encoder of a world into its internvl_ib.
 
     Args:
         folder: Folder of a world with products.
-        recipe: Recipe of the world.
-        settings: None takes the defaults, with half the recipe's batch.
-        out: Name of the folder in ``tuning``.
-        fresh: See ``make_pairs``.
-
-    Returns:
-        The folder of the tuned encoder.
+        recipe: Recipe of the world; a batch is half of its encoders' batch.
     """
-    root, space = make_pairs(folder, recipe, fresh), folder / "runs" / PRODUCT / "space"
-    settings = settings or TuneSettings(batch=recipe.batch // 2)
+    root, space = make_pairs(folder, recipe), folder / "runs" / PRODUCT / "space"
+    settings = TuneSettings(batch=recipe.batch // 2)
     banks = open_banks(root, SPLIT, spaces=TUNE_FROM)
     write_fused(FusedSpace.load(space).plain, banks, root, PRODUCT)
     torch.set_num_threads(1)  # the matrices are small: two threads are slower than one
@@ -167,10 +126,9 @@ def tune(
     require_fit(displacement, pairs, "imagebind", encoder.dim)
     encoder.read = cache(encoder.read)  # type: ignore[method-assign]  # every epoch
     model = TunedModel(encoder.tower("audio"), displacement.mixture)
-    path = folder / "tuning" / out
+    path = folder / "tuning" / "tuned"
     about = origin(displacement, encoder)
     Tuning(model, encoder, pairs, settings, path, about).run(TuneRuntime(workers=0))
-    return path
 
 
 def export_tuned(folder: Path, splits: Sequence[str]) -> None:
@@ -179,39 +137,3 @@ def export_tuned(folder: Path, splits: Sequence[str]) -> None:
         media = {"audio": folder / "corpus" / split / "audio"}
         weights = folder / "tuning/tuned"
         export_media(folder / "banks", split, TUNED, TunedWordEncoder, weights, media)
-
-
-def try_variants(folder: Path, recipe: Recipe = FULL) -> None:
-    """Tune at all settings of ``VARIANTS``; write R@1 on validation to ``tuning.json``.
-
-    Args:
-        folder: Folder of a world with products.
-        recipe: Recipe of the world.
-    """
-    space = FusedSpace.load(folder / "runs" / PRODUCT / "space")
-    val = open_banks(folder / "banks", "val", spaces=space.spaces)
-    tables, before = pair_tables(space.modalities, val), dict(fused_rows(space, val))
-    native = {m: val["imagebind", m][:] for m in before}
-    recalls = {"imagebind": recalls_of(native, tables), PRODUCT: recalls_of(before, tables)}
-    encoder = WordEncoder(folder / "spaces/imagebind.safetensors")
-    sounds = sorted((folder / "corpus/val/audio").iterdir())
-    inputs = [encoder.read("audio", path) for path in sounds]
-    for number, (name, (options, fresh)) in enumerate(VARIANTS.items()):
-        settings = TuneSettings(**{"batch": recipe.batch // 2, **options})
-        tuned = tune(folder, recipe, settings, f"variant-{number}", fresh)
-        rows = TunedWordEncoder(tuned).rows("audio", inputs)
-        recalls[name] = recalls_of({**before, "audio": rows}, tables)
-        print(name, recalls[name], flush=True)
-    files.write_json(folder / "tuning.json", recalls)
-
-
-@dataclass(frozen=True)
-class TryConfig:
-    """Tune at other settings, and evaluate them on validation."""
-
-    world: Path
-    """Folder of a finished world, such as build/word_world/seed-0."""
-
-
-if __name__ == "__main__":
-    run_command(lambda: try_variants(tyro.cli(TryConfig).world))

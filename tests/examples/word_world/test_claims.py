@@ -10,12 +10,12 @@ from examples.word_world.claims import (
     items,
     judge,
 )
-from examples.word_world.report import HERE
+from examples.word_world.report import HERE, ReportConfig, report
 from examples.word_world.results import measure, pack, unpack
 from examples.word_world.targets import missed
 from fb_jax import files
 
-RNG = np.random.default_rng(0)
+REPOSITORY, RNG = HERE.parents[1], np.random.default_rng(0)
 
 
 def result(**hits):
@@ -92,3 +92,14 @@ def test_every_claim_compares_models_that_the_results_have():
     named = {model for c in claims for model in (c.model, *c.against)}
     for path in (HERE / "results").glob("seed-*.json"):
         assert named <= set(files.read_json(path)["test"])
+
+
+def test_the_page_has_the_tables_of_the_kept_results_and_the_readme_some_of_their_rows():
+    page = (REPOSITORY / "docs/word_world.md").read_text()
+    for part in report(ReportConfig()).split("\n\n"):
+        assert part in page
+    readme = (REPOSITORY / "README.md").read_text()
+    short = readme.partition("<!-- word world")[2].partition("<!-- /word world")[0]
+    rows = [line for line in short.splitlines() if line.startswith("|")]
+    for row in rows[2:]:
+        assert row.split(" | ", 1)[1] in page
