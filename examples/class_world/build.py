@@ -1,4 +1,4 @@
-"""The whole class world from nothing, step by step: corpus, spaces, banks, bonds, results.
+"""The whole class world from nothing, step by step: corpus, spaces, banks, bonds.
 
     python -m examples.class_world --seed 0
 
@@ -11,7 +11,6 @@ the same command continues an interrupted build.
     OUT/seed-0/checks/                   sounds and drawings for the targets of the spaces
     OUT/seed-0/scores.json               scores of the spaces on validation, see targets.json
     OUT/seed-0/runs/NAME/                bonds and products, by ``freebind train``
-    OUT/seed-0/metrics.json              results of this seed
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from examples.class_world.banks import make_banks
 from examples.class_world.corpus import make_corpus, training_items
 from examples.class_world.encoders import ClassEncoder
 from examples.class_world.recipe import PRODUCTS, RECIPES
-from examples.class_world.results import write_results
 from examples.word_world.build import REPOSITORY, make_spaces, print_count, timed
 from examples.word_world.corpus import require_voices_and_fonts
 from examples.word_world.fit import make_space
@@ -74,7 +72,7 @@ def main() -> None:
 
 
 def build(config: BuildConfig) -> None:
-    """Run every step that is not done yet; scores and results are always computed again."""
+    """Run every step that is not done yet; scores are always computed again."""
     require_voices_and_fonts()
     folder, recipe = config.folder, RECIPES[config.recipe]
     make = partial(
@@ -99,8 +97,6 @@ def build(config: BuildConfig) -> None:
                 require_targets(scores, folder, targets.TARGETS)
         with timed("bonds"):
             make_bonds(config)
-        with timed("results"):
-            write_results(folder, config.seed)
     print(f"the world is in {folder}")
 
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import tyro
 
-from examples.word_world.targets import TARGETS
+from examples.word_world.targets import TARGETS, Scores
 from fb_jax import files
 from fb_jax.banks import open_split, splits, verify_split
 from fb_jax.errors import FreeBindError
 from fb_jax.process import run_command
 from fb_jax.run import default
 
-PACKAGES = ("pillow", "scipy", "soundfile", "soxr")
+PACKAGES = ("freebind-jax", "jax", "torch", "numpy", "pillow", "scipy", "soundfile", "soxr")
 DEBIAN = (
     *("libespeak-ng1", "espeak-ng-data"),
     *("fonts-dejavu-core", "fonts-dejavu-extra", "fonts-liberation", "fonts-freefont-ttf"),
@@ -93,7 +93,7 @@ def ship(folder: Path, out: Path, shipment: Shipment = WORDS) -> None:
         FreeBindError: The world is unfinished, too large, or not of the full recipe.
     """
     world, source = files.read_json(folder / "world.json"), folder / "banks"
-    about = _about(shipment, world, files.read_json(folder / "metrics.json"))
+    about = _about(shipment, world, files.read_json(folder / "scores.json"))
     size = files.folder_bytes(source)
     if size > shipment.most_bytes or world["name"] != "full":
         raise FreeBindError(
@@ -113,16 +113,16 @@ def ship(folder: Path, out: Path, shipment: Shipment = WORDS) -> None:
     print(f"{files.gigabytes(size)} in {out / 'banks'}")
 
 
-def _about(shipment: Shipment, world: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+def _about(shipment: Shipment, world: dict[str, Any], scores: Scores) -> dict[str, Any]:
     return {
         "what": shipment.what,
         "made_by": f"python -m examples.{shipment.name} --seed {world['seed']}",
         "seed": world["seed"],
-        "versions": metrics["versions"] | {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "debian": _debian_versions(shipment.debian),
         "licences": dict(shipment.licences),
         "targets": files.read_json(shipment.targets),
-        "scores": metrics["spaces"],
+        "scores": scores,
         "recipe": world["recipe"],
         "voices": world["voices"],
     }
