@@ -11,11 +11,8 @@ from pathlib import Path
 from examples.class_world.banks import split_of
 from examples.class_world.corpus import CHECKS
 from examples.class_world.recipe import Recipe
-from examples.word_world.targets import Scores
+from examples.word_world.targets import Scores, score
 from fb_jax import files
-from fb_jax.banks import open_banks
-from fb_jax.evaluation.classes import with_classes
-from fb_jax.evaluation.models import compare, pair_tables
 
 TARGETS = Path(__file__).with_name("targets.json")
 
@@ -31,14 +28,6 @@ def score_spaces(folder: Path, recipe: Recipe) -> Scores:
         for split in ("val", *CHECKS):
             path = split_of(folder, split).path
             if (path / "embeddings" / name).exists():
-                scores |= _score(path, name)
+                scores |= score(path.parent, path.name, name)
     files.write_json(folder / "scores.json", scores)
     return scores
-
-
-def _score(split: Path, space: str) -> Scores:
-    banks = open_banks(split.parent, split.name, spaces=[space])
-    rows = with_classes({m: banks[space, m][:] for m in banks.modalities(space)}, banks)
-    figures = compare(rows, pair_tables(banks.modalities(space), banks))
-    metric = "R@1" if split.name == "val" else "top-1"
-    return {f"{space} {pair}": found[metric] for pair, found in figures.items()}

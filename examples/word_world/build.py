@@ -27,7 +27,7 @@ from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tyro
@@ -50,19 +50,19 @@ from fb_jax import files
 from fb_jax.banks import POOL, Split, open_split, splits
 from fb_jax.cli.train import train
 from fb_jax.process import run_command
+from fb_jax.run import default
 
-REPOSITORY = Path(__file__).parents[2]
-COMMAND = "python -m examples.word_world"
 EVALUATION = ("val", "test")
-CONFIGS = {"full": "fb_jax/word_world/config.yaml", "tiny": "examples/word_world/tiny.yaml"}
 
 
 @dataclass(frozen=True)
 class BuildConfig:
     """Build the word world of one seed, or continue building it."""
 
+    world: ClassVar[str] = "word_world"
+
     seed: int = 0
-    """Seed of everything random: words, voices, pictures, initial weights of encoders and bonds."""
+    """Seed of everything random: items, voices, pictures, initial weights of encoders and bonds."""
 
     out: Path = Path("build/word_world")
     """The world is built in OUT/seed-SEED."""
@@ -74,17 +74,27 @@ class BuildConfig:
     """Number of processes that make media and train encoders."""
 
     despite_targets: bool = False
-    """Continue although scores of the spaces miss their targets; the report marks them."""
+    """Continue although scores of the spaces miss their targets."""
 
     @property
     def folder(self) -> Path:
         """Folder of this seed's world."""
         return self.out / f"seed-{self.seed}"
 
+    @property
+    def command(self) -> str:
+        """The command that builds the world."""
+        return f"python -m examples.{self.world}"
+
+    def require_targets(self, scores: targets.Scores, known: Path) -> None:
+        """Raise a FreeBindError unless the scores of the full recipe meet the targets in a file."""
+        if self.recipe == "full" and not self.despite_targets:
+            targets.require_targets(scores, self.folder, known)
+
 
 def main() -> None:
     """Run the command."""
-    run_command(lambda: build(tyro.cli(BuildConfig, prog=COMMAND)))
+    run_command(lambda: build(tyro.cli(BuildConfig, prog=BuildConfig().command)))
 
 
 def build(config: BuildConfig) -> None:
@@ -92,7 +102,7 @@ def build(config: BuildConfig) -> None:
     require_packages()
     folder, recipe = config.folder, RECIPES[config.recipe]
     with files.locked(folder):
-        files.claim(folder / "world.json", _identity(config), "words")
+        files.claim(folder / "world.json", identity(config, recipe), "words")
         with timed("corpus"):
             make_corpus(folder / "corpus", recipe, config.seed, print_count, config.workers)
         with timed("spaces"):
@@ -105,9 +115,7 @@ def build(config: BuildConfig) -> None:
         with timed("banks"):
             make_banks(folder, recipe)
         with timed("scores of the spaces"):
-            scores = targets.score_spaces(folder, recipe)
-            if config.recipe == "full" and not config.despite_targets:
-                targets.require_targets(scores, folder)
+            config.require_targets(targets.score_spaces(folder, recipe), targets.TARGETS)
         with timed("bonds"):
             make_bonds(config)
         with timed("tuning"):
@@ -122,13 +130,13 @@ def print_count(folder: str, count: int) -> None:
     print(f"  {folder}: {count} files", flush=True)
 
 
-def _identity(config: BuildConfig) -> dict[str, Any]:
-    """Return every setting that the world depends on."""
+def identity(config: BuildConfig, recipe: SpacesRecipe) -> dict[str, Any]:
+    """Return every setting that a world depends on."""
     return {
-        "format": "word-world",
+        "format": config.world.replace("_", "-"),
         "seed": config.seed,
         "name": config.recipe,
-        "recipe": dataclasses.asdict(RECIPES[config.recipe]),
+        "recipe": dataclasses.asdict(recipe),
         "voices": {name: dataclasses.asdict(voices) for name, voices in DOMAINS.items()},
     }
 
@@ -183,7 +191,7 @@ def make_bonds(config: BuildConfig) -> None:
     """Make every product as ``freebind train`` does, which skips what is done."""
     for name in PRODUCTS:
         own = Path(__file__).parent / "products" / f"{name}.yaml"
-        _train(config, str(own) if own.exists() else name)
+        train_product(config, str(own) if own.exists() else name)
 
 
 def make_tuned(config: BuildConfig) -> None:
@@ -192,18 +200,18 @@ def make_tuned(config: BuildConfig) -> None:
     tuning.tune(folder, recipe)
     tuning.export_tuned(folder, (POOL, *EVALUATION))
     for name in TUNED_PRODUCTS:
-        _train(config, name)
+        train_product(config, name)
 
 
-def _train(config: BuildConfig, product: str) -> None:
-    """Run ``freebind train`` on the world's banks; the bonds lie in ``runs``."""
-    folder = config.folder.absolute()
-    command = [
-        *("--config", REPOSITORY / CONFIGS[config.recipe], "--training.seed", config.seed),
+def train_product(config: BuildConfig, product: str) -> None:
+    """Make a product as ``freebind train`` does, without chosen factors; bonds lie in ``runs``."""
+    folder, tiny = config.folder.absolute(), Path(__file__).with_name("tiny.yaml")
+    options = [
+        *("--config", tiny if config.recipe == "tiny" else default.config_file(config.world)),
+        *("--training.seed", config.seed, "--product", product, "--choose", "none"),
         *("--data", folder / "banks", "--store", folder / "pairs", "--out", folder / "runs"),
     ]
-    options = ("--product", product, "--choose", "none")  # results.py chooses
-    train([*map(str, command), *options], COMMAND)
+    train(list(map(str, options)), config.command)
 
 
 if __name__ == "__main__":
