@@ -1,12 +1,10 @@
-import inspect
 import json
-import signal
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import pytest
-from disturb import FILE_STEPS, NO_LOCKS, At, counted, disturbed, run, start, wait_until_stopped
+from disturb import NO_LOCKS, At, disturbed
 
 from fb_jax import files
 from fb_jax.banks import PartWriter, ShardedArray, ShardWriter
@@ -99,39 +97,6 @@ def test_what_fails_at_the_end_may_be_tried_again(folder):
     assert writer.close(lambda notes: {"sum": sum(notes)})
 
 
-# Other processes
-
-PROGRAM = f"""
-import sys
-from pathlib import Path
-import numpy as np
-from fb_jax.banks import PartWriter
-
-X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
-{inspect.getsource(writer_for)}
-{inspect.getsource(write)}
-write(Path(sys.argv[1]), [int(shard) for shard in sys.argv[2]])
-"""
-
-
-@pytest.fixture(scope="module")
-def steps(tmp_path_factory) -> int:
-    """How many steps there are at which a process can be stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    with counted(FILE_STEPS) as steps:
-        write(folder, range(4))
-    return len(steps)
-
-
-@pytest.mark.parametrize("step", [1, 2, 4, 6, 8, 18, 19, 20, 21, 23, -1, 0])
-def test_after_kill_9_a_rerun_ends_in_the_same_bytes(tmp_path, contents, steps, step):
-    at = At(FILE_STEPS, step if step > 0 else steps + step)
-    assert run("-c", PROGRAM, tmp_path / "a", "0123", at=[at]).returncode == -signal.SIGKILL
-    for name in ("a", "undisturbed"):
-        assert write(tmp_path / name, range(4))
-    assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
-
-
 @pytest.mark.parametrize("number", [2, 3, 6, 7])
 def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, number):
     full = disturbed(At("disturb.write", number, "ENOSPC"))
@@ -140,19 +105,6 @@ def test_after_a_full_disk_a_rerun_ends_in_the_same_bytes(tmp_path, contents, nu
     for name in ("a", "undisturbed"):
         assert write(tmp_path / name, range(4))
     assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
-
-
-def test_a_shard_belongs_to_one_process_at_a_time(folder):
-    first_shard = At("disturb.begin", on="emb", do="SIGSTOP")
-    other = start("-c", PROGRAM, folder, "02", at=[first_shard])
-    wait_until_stopped(other)
-    with pytest.raises(FreeBindError, match=r"another process(.|\n)*shard 2 is"):
-        write(folder, [1, 2])
-    assert not write(folder, [1, 3])
-    other.send_signal(signal.SIGCONT)
-    other.communicate()
-    assert ShardedArray(folder).manifest.count == 10
-    assert other.returncode == 0
 
 
 def test_a_writer_waits_while_another_opens_or_closes_the_array(folder):
@@ -174,11 +126,3 @@ def test_a_claim_removes_what_is_left_of_its_own_shards_only(folder):
         assert all((folder / name).exists() for name in names)
     with writer.claimed([2]):
         assert [(folder / name).exists() for name in names] == [True, False] * 2
-
-
-def test_a_killed_process_lets_its_shards_go(folder):
-    other = start("-c", PROGRAM, folder, "0123", at=[At(FILE_STEPS, 5, "SIGSTOP")])
-    wait_until_stopped(other)
-    other.kill()
-    other.communicate()
-    assert write(folder, range(4))

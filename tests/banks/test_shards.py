@@ -1,12 +1,9 @@
-import inspect
 import pickle
-import signal
 from pathlib import Path
 
-import disturb
 import numpy as np
 import pytest
-from disturb import FILE_STEPS, At, room
+from disturb import room
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -236,26 +233,6 @@ def write_row_by_row(folder: Path, dim: int, until: int = 10) -> None:
             writer.append(np.full((1, dim), row, np.float32))
         if until == 10:
             writer.close()
-
-
-PROGRAM = f"""
-import sys
-from pathlib import Path
-import numpy as np
-from fb_jax.banks import PartWriter, ShardWriter
-
-{inspect.getsource(write_row_by_row)}
-write_row_by_row(Path(sys.argv[1]), 2)
-"""
-
-
-@pytest.mark.parametrize("step", [2, 3, 4, 5, 10, 18, 19])
-def test_after_kill_9_a_rerun_ends_in_the_same_bytes(tmp_path, contents, step):
-    killed = disturb.run("-c", PROGRAM, tmp_path / "a", at=[At(FILE_STEPS, step)])
-    assert killed.returncode == -signal.SIGKILL
-    for name in ("a", "undisturbed"):
-        write_row_by_row(tmp_path / name, 2)
-    assert contents(tmp_path / "a") == contents(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("shards", [0, 2])
