@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import disturb
 import jax
@@ -20,6 +22,8 @@ from hub_server import Hub, serving
 from made import random_bond
 
 from fb_jax.banks import BankSet, Synthetic, open_banks, write_synthetic
+from fb_jax.console import console
+from fb_jax.errors import NOTICED
 from fb_jax.evaluation import Results
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import Bond, BondKind
@@ -41,6 +45,42 @@ out: run
 store: pairs
 training: {batch: 10, epochs: 2, hidden: 32}
 """
+
+
+@pytest.fixture(autouse=True)
+def nothing_noticed_yet() -> None:
+    """Forget the notices of other tests: each is said once in a process."""
+    NOTICED.clear()
+
+
+class Done(NamedTuple):
+    """What a command left: exit status, output, errors."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def invoke(monkeypatch, capsys, tmp_path) -> Iterator[Callable[..., Done]]:
+    """Run a command in this process, started in an empty folder of a wide terminal."""
+
+    def invoke(main: Callable[[], None], *args: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, args)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code
+        return Done(status, *capsys.readouterr())
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "width", 160)
+    stops = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in stops]
+    yield invoke
+    for number, handler in zip(stops, handlers, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

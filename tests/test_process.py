@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fb_jax.errors import NOTICED, FreeBindError, Interrupted, notice_once
+from fb_jax.errors import FreeBindError, Interrupted, notice_once
 from fb_jax.limits import address_space, require_address_space
 from fb_jax.process import run_command
 
@@ -52,7 +52,6 @@ def test_no_output_ends_in_a_traceback(tmp_path, ending, status, out, err):
 
 
 def test_a_notice_is_one_line_of_the_command_that_noticed(capsys, caplog):
-    NOTICED.clear()
     for disk in (1, 2):
         run_command(lambda disk=disk: [notice_once(f"{disk}\x1b {i}", disk) for i in range(2)])
     assert capsys.readouterr().err == "note: 1\\x1b 0\nnote: 2\\x1b 0\n"

@@ -13,7 +13,7 @@ import pytest
 from disturb import FILE_STEPS, NO_LOCKS, At, counted, disturbed, run, start, wait_until_stopped
 
 from fb_jax.banks import PartWriter, ShardedArray
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 ORDER = [2, 0, 1, 3]
@@ -131,7 +131,6 @@ def test_others_go_on_beside_a_process_that_stands_still_and_after_it_was_killed
 
 
 def test_on_a_disk_without_locks_a_shard_is_free_and_leftovers_stay(folder, caplog):
-    NOTICED.clear()
     writer = writer_for(folder)
     left = folder / "emb_00000.npy.1-2.partial"
     left.touch()
@@ -179,7 +178,6 @@ def flip(path):
 @pytest.mark.parametrize("harm", [shorten, flip, Path.unlink])
 @pytest.mark.parametrize("name", ["00000.begun.npy", "00000.begun.json"])
 def test_kept_rows_that_were_altered_are_forgotten(folder, caplog, harm, name):
-    NOTICED.clear()
     writer = writer_for(folder)
     writer.keep(0, X[:3], [0])
     harm(writer.parts / name)

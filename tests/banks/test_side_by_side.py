@@ -8,7 +8,7 @@ import pytest
 from disturb import NO_FOLDER_SYNC, NO_LOCKS, disturbed
 
 from fb_jax.banks import Split, open_banks, verify_split
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 from fb_jax.importing import import_bank, import_pairs
 
 REASONS = r"another process is writing here|holds another array|another item list|differ in length"
@@ -82,7 +82,6 @@ def test_two_pair_tables_leave_one_of_both(matrices, tmp_path):
 def test_a_disk_without_locks_and_folder_sync_takes_banks_and_says_what_it_lacks(
     matrices, tmp_path, caplog
 ):
-    NOTICED.clear()
     split = Split(tmp_path / "root" / "pool")
     with disturbed(NO_LOCKS, NO_FOLDER_SYNC):
         import_bank(split, "u", "text", matrices[0])

@@ -1,13 +1,11 @@
 from fb_jax.banks import open_split, splits
 from fb_jax.cli.main import main
-from fb_jax.errors import NOTICED
 from tests.datasets.layouts import audiocaps, clotho, esc50, imagenet
 
 WHERE = ("--root", "official", "--out", "banks")
 
 
 def test_a_data_set_becomes_a_split_and_its_counts_are_printed(invoke, tmp_path):
-    NOTICED.clear()
     audiocaps(tmp_path / "official")
     (tmp_path / "official/audio/-BC_1234567.wav").unlink()
     done = invoke(main, "data", "audiocaps", *WHERE)

@@ -7,7 +7,6 @@ import pytest
 
 from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.cli.main import main
-from fb_jax.errors import NOTICED
 from fb_jax.fusion import FusedSpace
 
 CLIP_AND_CLAP = {"clip": {"image": 0.3, "text": 0.3}, "clap": {"audio": 0.3, "text": 0.3}}
@@ -17,7 +16,6 @@ NC = ["--licence", "imagebind", "CC-BY-NC-SA-4.0"]
 
 
 def test_a_licence_without_commercial_use_is_said_and_can_be_refused(invoke, run_folder):
-    NOTICED.clear()
     export = ["export-space", "--run", run_folder, *NC]
     refused = invoke(main, *export, "--out", "kept", "--require-licence", "permissive")
     assert refused.status == 2

@@ -9,7 +9,6 @@ import pytest
 from fb_jax import files
 from fb_jax.banks import Synthetic, open_banks, write_synthetic
 from fb_jax.cli.main import main
-from fb_jax.errors import NOTICED
 from fb_jax.fusion import FusedSpace
 from fb_jax.run.migration_report import SHARES
 
@@ -22,7 +21,6 @@ ENDS = ["--old", "old", "--new", "new", "--data", "mine"]
 @pytest.fixture
 def mine(tmp_path):
     """A bank root whose split docs only the old model has embedded."""
-    NOTICED.clear()
     pool = {"text": 83, "image": 82, "audio": 81}
     write_synthetic(
         tmp_path / "mine", Synthetic(pool, {"val": 40, "docs": 30}, dims=DIMS, noise=NOISE)

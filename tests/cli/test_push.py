@@ -2,7 +2,6 @@ import pytest
 from made import random_product
 
 from fb_jax.cli.main import main
-from fb_jax.errors import NOTICED
 from fb_jax.fusion import FusedSpace
 from fb_jax.interop.onnx import write_onnx
 from fb_jax.interop.sentence_transformers import write_sentence_transformer
@@ -23,7 +22,6 @@ def product():
 
 @pytest.fixture
 def folder(product, tmp_path):
-    NOTICED.clear()
     product.save(tmp_path / "kept", licences=LICENCES)
     return tmp_path / "kept"
 

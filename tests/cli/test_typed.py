@@ -10,7 +10,7 @@ from encoders_torch.queries import embed
 from fb_jax.banks import Encoder, Split, open_banks
 from fb_jax.cli.main import main as freebind
 from fb_jax.cli.typed import Typed, embed_typed
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import FusedSpace
 from fb_jax.importing import import_bank
@@ -19,11 +19,6 @@ from tests.encoders_torch.tiny_models import save_sentence_transformer
 TOY = "tests.encoders_torch.conftest:Toy"
 BOTH = {"space": "both", "find": "audio"}
 CAPTIONS = ["a dog", "a red heart", "the quick brown fox", "silence"]
-
-
-@pytest.fixture(autouse=True)
-def unnoticed():
-    NOTICED.clear()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from fb_jax.datasets import Choice
-from fb_jax.errors import NOTICED
 from tests.datasets.layouts import LAYOUTS
 
 CHOICES = {"imagenet": Choice(templates=("a {c}", "the {c}"), class_names="list")}
@@ -20,10 +19,3 @@ def official(tmp_path) -> Callable[..., Path]:
         return tmp_path / folder / name
 
     return official
-
-
-@pytest.fixture
-def told(caplog):
-    """Notices of this test."""
-    NOTICED.clear()
-    return caplog

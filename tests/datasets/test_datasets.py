@@ -136,14 +136,14 @@ def test_without_media_or_list_the_error_names_what_is_looked_for(name, official
         content(name, root)
 
 
-def test_counts_stand_in_three_columns_and_another_length_is_noticed(name, official, told):
+def test_counts_stand_in_three_columns_and_another_length_is_noticed(name, official, caplog):
     found = content(name, official(name))
     lines = describe(Split("banks/x"), found)
     head = next(line for line in lines if "in the list" in line)
     assert head.split() == ["in", "the", "list", "on", "the", "disk", "in", "the", "paper"]
     paper = next(iter(DATASETS[name].paper.values()))
     assert any(line.split()[-1] == str(paper) for line in lines[2:])
-    assert "another version?" in told.text
+    assert "another version?" in caplog.text
 
 
 def test_rows_are_in_the_order_of_the_list(official):

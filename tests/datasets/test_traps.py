@@ -90,11 +90,11 @@ def test_a_class_with_two_names_is_refused(official):
         read_content("audioset", root)
 
 
-def test_empty_captions_are_told(official, told):
+def test_empty_captions_are_told(official, caplog):
     root = official("audiocaps")
     edit(root / "dataset/test.csv", '"Rain number 0, loud"', "")
     read_content("audiocaps", root)
-    assert "1 items have an empty caption, such as -BC_1234567" in told.text
+    assert "1 items have an empty caption, such as -BC_1234567" in caplog.text
 
 
 def test_a_target_that_is_no_number_is_refused_with_its_line(official):
@@ -122,11 +122,11 @@ def test_vggss_test_csv_has_no_header_and_holds_the_same_clips(official):
         read_content("vggss", root)
 
 
-def test_ids_that_begin_with_a_dash_are_read_and_named_if_they_are_missing(official, told):
+def test_ids_that_begin_with_a_dash_are_read_and_named_if_they_are_missing(official, caplog):
     root = official("audiocaps")
     (root / f"audio/{CLIPS[0]}.wav").unlink()
     assert ids("audiocaps", root, "audio") == list(CLIPS[1:])
-    assert f"1 of the missing ids begin with -, such as {CLIPS[0]}" in told.text
+    assert f"1 of the missing ids begin with -, such as {CLIPS[0]}" in caplog.text
 
 
 def test_ids_that_a_spreadsheet_has_damaged_are_refused(official):

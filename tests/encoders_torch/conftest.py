@@ -1,6 +1,4 @@
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,7 +6,6 @@ import soundfile
 from PIL import Image
 
 from encoders_torch.encoder import FrozenEncoder
-from fb_jax.errors import NOTICED
 
 RATE = 8000
 
@@ -40,30 +37,6 @@ class Toy(FrozenEncoder):
         return np.where(rows[:, :1] == 7, np.nan, rows)
 
 
-class Done(NamedTuple):
-    """Exit status of a command, and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the ``main`` of a command as a user would, but in this process, which takes less time."""
-
-    def command(main, *args) -> Done:
-        monkeypatch.setattr(sys, "argv", ["command", *map(str, args)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        return Done(status, *capsys.readouterr())
-
-    return command
-
-
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
     """An empty cache of the Hugging Face hub, and no network."""
@@ -71,13 +44,6 @@ def offline(tmp_path, monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-@pytest.fixture
-def told(caplog):
-    """Notices of this test."""
-    NOTICED.clear()
-    return caplog
 
 
 @pytest.fixture

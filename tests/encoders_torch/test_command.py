@@ -30,10 +30,10 @@ def test_without_torch_a_command_ends_with_an_error(tmp_path, name):
 
 @pytest.mark.parametrize("module", [export, tune])
 def test_help_fits_80_columns_shows_no_internals_and_ends_with_an_example(
-    command, monkeypatch, module
+    invoke, monkeypatch, module
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    done = command(module.main, "--help")
+    done = invoke(module.main, "--help")
     assert done.status == 0
     for internal in ("None", "{None}", "``", "[P]", "[C]", "[O]", "(default: )"):
         assert internal not in done.out
@@ -42,20 +42,20 @@ def test_help_fits_80_columns_shows_no_internals_and_ends_with_an_example(
     assert example.startswith(f"  python -m {module.__name__} --space ")
 
 
-def test_an_error_in_an_option_comes_without_an_example(command):
-    done = command(export.main, "--no-such-option")
+def test_an_error_in_an_option_comes_without_an_example(invoke):
+    done = invoke(export.main, "--no-such-option")
     assert done.status == 2
     assert "Example:" not in done.out + done.err
 
 
 @pytest.fixture
-def refused(command, tmp_path):
+def refused(invoke, tmp_path):
     """Return what an export says that must not begin; its message in one line."""
 
     def refused(*args):
         (tmp_path / "c.txt").write_text("a caption\n")
         where = ("--text", tmp_path / "c.txt", "--out", tmp_path / "banks")
-        done = command(export.main, *args, *where)
+        done = invoke(export.main, *args, *where)
         assert done.status == 2
         assert not (tmp_path / "banks").exists()
         return re.sub(r"[\s│]+", " ", done.err)
@@ -92,9 +92,9 @@ def test_an_option_that_is_refused_says_what_to_write(refused, args, says):
     assert "None" not in said
 
 
-def test_help_on_shards_is_one_paragraph(command, monkeypatch):
+def test_help_on_shards_is_one_paragraph(invoke, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    text = " ".join(command(export.main, "--help").out.replace("│", " ").split())
+    text = " ".join(invoke(export.main, "--help").out.replace("│", " ").split())
     assert "each with every num-shards-th shard; or 1 if each of any number" in text
 
 

@@ -10,18 +10,11 @@ from encoders_torch.loading import recorded_encoder
 from encoders_torch.queries import QueryEncoder, embed, embed_query
 from encoders_torch.sources import Source, open_source
 from fb_jax.banks import Encoder, Split, open_banks
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 from tests.encoders_torch.conftest import Toy
 
 UNKNOWN = Encoder("captions.npy")
 TOY = "tests.encoders_torch.conftest:Toy"
-
-
-@pytest.fixture(autouse=True)
-def told(caplog):
-    """Notices of this test."""
-    NOTICED.clear()
-    return caplog
 
 
 def test_a_query_has_the_row_that_an_export_writes(toy, tmp_path, media):
@@ -100,7 +93,7 @@ def test_every_encoder_with_a_name_is_found_by_what_it_records():
         assert {recorded_encoder(name) for name in recorded} == {encoder}
 
 
-def test_each_space_embeds_the_query_and_those_that_cannot_are_told(told):
+def test_each_space_embeds_the_query_and_those_that_cannot_are_told(caplog):
     toys = [
         QueryEncoder("mine", provenance(Toy()), TOY, "some/weights"),
         QueryEncoder("imported", UNKNOWN),
@@ -109,7 +102,7 @@ def test_each_space_embeds_the_query_and_those_that_cannot_are_told(told):
     rows, unavailable = embed_query(toys, "text", "one", "cpu")
     assert list(rows) == ["mine"]
     np.testing.assert_array_equal(rows["mine"], embed(Toy(), "text", "one"))
-    assert told.messages[0] == f"mine: loading the encoder {TOY}"
+    assert caplog.messages[0] == f"mine: loading the encoder {TOY}"
     for space, says in (("imported", "captions.npy"), ("typo", "Tox")):
         assert says in str(unavailable[space])
         assert f"--encoder {space}=st:all-MiniLM-L6-v2" in str(unavailable[space])
@@ -138,22 +131,22 @@ def test_other_weights_are_refused():
         ("sentence-transformers: models/clip", False),
     ],
 )
-def test_the_place_of_a_folder_makes_no_other_encoder(told, recorded, same):
+def test_the_place_of_a_folder_makes_no_other_encoder(caplog, recorded, same):
     encoder = Toy(name="transformers clip: /home/me/models/clip")
     QueryEncoder("mine", Encoder(recorded, encoder.weights_sha256)).require_same(encoder)
-    assert ("were computed by" in told.text) != same
+    assert ("were computed by" in caplog.text) != same
 
 
-def test_where_the_weights_are_unknown_a_caption_shows_whether_the_encoder_is_the_same(told):
+def test_where_the_weights_are_unknown_a_caption_shows_whether_the_encoder_is_the_same(caplog):
     row = embed(Toy(), "text", "one")[0]
     near = row + np.float32([0.1, 0, 0, 0])
     for sample in (row, near / np.linalg.norm(near)):
         QueryEncoder("mine", UNKNOWN, sample=("one", sample)).require_same(Toy())
-    assert "nothing shows" not in told.text
+    assert "nothing shows" not in caplog.text
     for sample, got in ((-row, "cosine of -1.000"), (row[:3], "4 dimensions")):
         with pytest.raises(
             FreeBindError, match=f"did not compute(.|\n)*the row of 'one'(.|\n)*{got}"
         ):
             QueryEncoder("mine", UNKNOWN, sample=("one", sample)).require_same(Toy())
     QueryEncoder("mine", UNKNOWN).require_same(Toy())
-    assert "mine: its banks do not say which weights computed them" in told.text
+    assert "mine: its banks do not say which weights computed them" in caplog.text

@@ -55,19 +55,19 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture
-def begun(command, media, built, tmp_path, monkeypatch):
+def begun(invoke, media, built, tmp_path, monkeypatch):
     """A root PAIRS with its fused images, and the product's folder."""
     if not (built / "space").exists():
         monkeypatch.chdir(built)
-        build(command, media)
+        build(invoke, media)
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
 
-def build(command, media):
+def build(invoke, media):
     sources = ["--audio", media / "audio", "--image", media / "image"]
     where = ["--split", "tune", "--out", "pairs", "--device", "cpu", "--workers", 0]
-    done = command(export.main, "--space", "imagebind", "--weights", WEIGHTS, *where, *sources)
+    done = invoke(export.main, "--space", "imagebind", "--weights", WEIGHTS, *where, *sources)
     assert done.status == 0, done
     split = Split(Path("pairs/tune"))
     np.save("rows.npy", np.random.default_rng(1).normal(size=(COUNT, DIM)))
@@ -86,8 +86,8 @@ def arguments(media, *more):
     return [*needed, media / "audio", "--out", "tuned", "--device", "cpu", *OPTIONS, *more]
 
 
-def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, begun):
-    done = command(tune.main, *arguments(media, "--epochs", 10, "--learning-rate", 0.003))
+def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(invoke, media, begun):
+    done = invoke(tune.main, *arguments(media, "--epochs", 10, "--learning-rate", 0.003))
     assert done.status == 0, done
     assert "12 pairs, 30 steps of 4" in done.out
     losses = np.load("tuned/losses.npy")
@@ -95,7 +95,7 @@ def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, be
 
     where = ["--split", "tune", "--out", "pairs", "--device", "cpu", "--workers", 0]
     export_it = ["--space", "imagebind_tuned", "--weights", "tuned", "--audio", media / "audio"]
-    done = command(export.main, *export_it, *where, "--dtype", "float32")
+    done = invoke(export.main, *export_it, *where, "--dtype", "float32")
     assert done.status == 0, done
     banks = open_banks("pairs", "tune", spaces=["imagebind_tuned", "internvl_ib"])
     assert "audio tuned into internvl_ib" in banks["imagebind_tuned", "audio"].encoder.name
@@ -104,8 +104,8 @@ def test_a_tuned_encoder_is_exported_and_nearer_to_its_images(command, media, be
     assert (tuned * images).sum(1).mean() > (before * images).sum(1).mean() + 0.1
 
 
-def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
-    done = command(tune.main, *arguments(media, "--learning-rate", 1e-8))
+def test_before_a_step_it_gives_the_products_audio_rows(invoke, media, begun):
+    done = invoke(tune.main, *arguments(media, "--learning-rate", 1e-8))
     assert done.status == 0, done
     encoder = TunedImageBind(Path("tuned"))
     clips = [encoder.read("audio", path) for path in sorted((media / "audio").iterdir())]
@@ -129,10 +129,10 @@ def test_before_a_step_it_gives_the_products_audio_rows(command, media, begun):
     ],
 )
 def test_what_is_missing_or_does_not_fit_is_told_before_any_work(
-    command, media, begun, change, says
+    invoke, media, begun, change, says
 ):
     change()
-    done = command(tune.main, *arguments(media))
+    done = invoke(tune.main, *arguments(media))
     assert (done.status, says in done.err) == (2, True), done
     assert not Path("tuned").exists()
 
@@ -143,8 +143,8 @@ def other_space(factor):
     space.save("space")
 
 
-def test_what_was_tuned_on_other_clips_is_told_and_not_continued(command, media, begun, caplog):
-    assert command(tune.main, *arguments(media)).status == 0
+def test_what_was_tuned_on_other_clips_is_told_and_not_continued(invoke, media, begun, caplog):
+    assert invoke(tune.main, *arguments(media)).status == 0
     old = "ImageBind, of audio the mean of 3 clips of 2 s, of images the middle, own towers"
     for path in (Path("tuned/tuning.json"), Path("tuned/tuned.json")):
         about = files.read_json(path)
@@ -154,6 +154,6 @@ def test_what_was_tuned_on_other_clips_is_told_and_not_continued(command, media,
     assert name == f"{ABOUT}, audio tuned into internvl_ib, on the clips of: {old}, in bfloat16"
     assert recorded_encoder(name) == "imagebind_tuned"
     assert "tuned on other clips" in caplog.text
-    done = command(tune.main, *arguments(media))
+    done = invoke(tune.main, *arguments(media))
     assert done.status == 2
     assert re.search(r"made from something else(.|\n)*at start, middle and end", done.err)

@@ -13,12 +13,6 @@ from fb_jax.evaluation.spaces import models_of
 from fb_jax.fusion import FusedSpace, Hub, HubCorrection
 
 
-@pytest.fixture(autouse=True)
-def nothing_noticed_yet(monkeypatch):
-    """A notice is said once in a process, perhaps in another test."""
-    monkeypatch.setattr("fb_jax.errors.NOTICED", set())
-
-
 def world(count: int, seed: int) -> dict[str, np.ndarray]:
     """Pairs of texts and audios; a quarter of the audios leans to the mean of all texts: hubs."""
     rng = np.random.default_rng(seed)

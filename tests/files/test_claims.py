@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fb_jax import files
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 
 
 @settings(deadline=None, max_examples=25)
@@ -53,7 +53,6 @@ def test_a_filled_folder_that_lost_its_claim_is_refused(tmp_path, contents):
 
 
 def test_recorded_numbers_are_those_that_were_written_for_the_same_thing(tmp_path, caplog):
-    NOTICED.clear()
     path, about = tmp_path / "a.npy", {"items": {"text": "1"}}
     read = lambda of=about: files.read_recorded(path, "a table", of, "import it again")  # noqa: E731
     files.write_recorded(path, np.arange(3), about)

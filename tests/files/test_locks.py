@@ -60,7 +60,6 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOTSUP", "ENOSYS", "EINVAL", "EBADF"])
 def test_a_disk_without_locks_is_named_once_and_the_work_goes_on(tmp_path, caplog, error):
-    NOTICED.clear()
     (tmp_path / "of another.partial").touch()
     for folder in (tmp_path, tmp_path, tmp_path / "sub"):
         with disturbed(NO_LOCKS._replace(do=error)), files.locked(folder) as held:
@@ -140,7 +139,6 @@ def test_a_forked_process_holds_no_lock_of_its_parent(tmp_path):
 
 
 def test_numbers_of_a_disk_without_locks_are_held_in_this_process_alone(tmp_path):
-    NOTICED.clear()
     with disturbed(NO_LOCKS), NUMBERED(tmp_path, 3) as held:
         assert not held
         with pytest.raises(files.Taken):

@@ -87,7 +87,6 @@ def test_the_advice_fits_the_error_and_nothing_is_left(tmp_path, contents, call,
 def test_a_disk_that_cannot_sync_folders_is_named_once_and_the_work_goes_on(
     tmp_path, caplog, error
 ):
-    NOTICED.clear()
     with disturbed(NO_FOLDER_SYNC._replace(do=error)):
         for number in range(3):
             files.write_json(tmp_path / f"{number}" / "a.json", number)

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 from fb_jax.fusion.licences import KINDS, licence_kind, require_permissive, warn_of_licences
 
 TEXTS = {
@@ -54,7 +54,6 @@ def test_licences_are_judged_by_their_text(kind, text):
 
 
 def test_what_restricts_is_said_in_one_line(caplog):
-    NOTICED.clear()
     warn_of_licences(KNOWN, KNOWN)
     warn_of_licences(["gpl"], {"gpl": "GPL-3.0"})  # has conditions, but allows commercial use
     assert not caplog.records

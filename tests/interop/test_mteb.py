@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +26,7 @@ from examples.word_world.speech import Speaker
 from fb_jax import files
 from fb_jax.banks import Split, open_banks, unit_rows
 from fb_jax.cli.main import main
-from fb_jax.console import console
-from fb_jax.errors import NOTICED, FreeBindError
+from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import retrieval
 from fb_jax.evaluation.models import fused_rows
 from fb_jax.fusion import Embedder, FusedSpace
@@ -347,29 +345,10 @@ def test_the_tasks_of_table_1_are_those_of_mteb():
         find_tasks(["ESC50_Zeroshut"])
 
 
-@pytest.fixture
-def freebind(monkeypatch, capsys, tmp_path):
-    """Run ``freebind mteb`` in an empty folder; return status, output and errors."""
-
-    def freebind(*args):
-        monkeypatch.setattr(sys, "argv", ["freebind", "mteb", *map(str, args)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        return (status, *capsys.readouterr())
-
-    NOTICED.clear()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "width", 160)
-    return freebind
-
-
-def test_the_command_judges_a_space_and_its_sources_on_banks(freebind, many, space, banks):
+def test_the_command_judges_a_space_and_its_sources_on_banks(invoke, many, space, banks):
     space.save("space")
     args = ("--space", "space", "--data", many, "--sigma-audio", 0.25, "--sources", "--out", "kept")
-    status, out, err = freebind(*args)
+    status, out, err = invoke(main, "mteb", *args)
     assert (status, err) == (0, "")
     at = fused_rows(space.with_factors(audio=0.25), banks)
     ours = retrieval(at["audio"], at["text"], banks.pairs("audio", "text"), ("audio", "text"))
@@ -394,12 +373,12 @@ def flickr30k(tasks, monkeypatch):
         monkeypatch.setattr(kind, "load_data", load_data)
 
 
-def test_the_command_sets_the_papers_figures_beside_those_of_mteb(freebind, world, flickr30k):
+def test_the_command_sets_the_papers_figures_beside_those_of_mteb(invoke, world, flickr30k):
     encoders = [f"{name}=examples.word_world.encoders:WordEncoder" for name in SPACES]
     weights = [f"{name}={world / name}.safetensors" for name in SPACES]
     names = ("Flickr30kI2TRetrieval", "Flickr30kT2IRetrieval")
     args = ("--space", world / "space", "--preset", "at_expertise", "--tasks", *names, "--sources")
-    status, out, err = freebind(*args, "--encoder", *encoders, "--weights", *weights)
+    status, out, err = invoke(main, "mteb", *args, "--encoder", *encoders, "--weights", *weights)
     assert status == 0, err
     assert "imagebind: loading the encoder examples.word_world" in err
     (line,) = [line for line in out.splitlines() if "flickr30k (paper)" in line]
@@ -425,10 +404,10 @@ def test_the_command_sets_the_papers_figures_beside_those_of_mteb(freebind, worl
         (("--data", "banks", "--batch", "0"), "mteb batch is out of range"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(freebind, offline, args, says):  # noqa: F811
+def test_what_cannot_be_judged_is_refused(invoke, offline, args, says):  # noqa: F811
     bond = random_bond("combination", ("house", 4), ("phones", 4), ("text", "audio"))
     FusedSpace.of(bond).save("space")
-    status, _, err = freebind("--space", "space", *args)
+    status, _, err = invoke(main, "mteb", "--space", "space", *args)
     assert (status, says in err) == (2, True), err
 
 
@@ -440,8 +419,8 @@ def test_what_cannot_be_judged_is_refused(freebind, offline, args, says):  # noq
         (("--space", "nope", "--tasks", "all"), "expected: the folder of a run, a product or"),
     ],
 )
-def test_a_space_that_is_not_there_is_not_judged(freebind, args, says):
-    status, out, err = freebind(*args)
+def test_a_space_that_is_not_there_is_not_judged(invoke, args, says):
+    status, out, err = invoke(main, "mteb", *args)
     assert (status, out, says in err) == (2, "", True), err
 
 
@@ -452,7 +431,7 @@ def test_a_folder_names_models_but_no_code_to_run():
     assert (type(loaded), str(loaded.weights)) == (Toy, "w")
 
 
-def test_the_command_lists_the_tasks_of_table_1(freebind):
-    status, out, err = freebind()
+def test_the_command_lists_the_tasks_of_table_1(invoke):
+    status, out, err = invoke(main, "mteb")
     assert (status, err) == (0, "")
     assert all(task in out for match in TABLE_1 for task in match.tasks)

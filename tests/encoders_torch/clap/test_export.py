@@ -19,13 +19,13 @@ def media(tmp_path, recordings):
 
 
 @pytest.fixture
-def export(command, media, offline):
+def export(invoke, media, offline):
     """Export recordings and, unless told otherwise, captions."""
 
     def export(space, weights, *args, text=True):
         sources = ["--audio", media / "audio", *["--text", media / "captions.txt"] * text]
         rest = ["--weights", weights, "--out", media / "banks", "--device", "cpu", *sources, *args]
-        return command(main, "--space", space, *rest)
+        return invoke(main, "--space", space, *rest)
 
     return export
 

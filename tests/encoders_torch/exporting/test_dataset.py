@@ -109,20 +109,20 @@ def test_a_picture_of_vggss_is_the_frame_at_5_seconds(config, tmp_path, monkeypa
     assert bank.encoder.name.endswith(", frame at 5 s")
 
 
-def test_columns_that_are_named_are_not_used_and_a_notice_says_so(config, tmp_path, told):
+def test_columns_that_are_named_are_not_used_and_a_notice_says_so(config, tmp_path, caplog):
     LAYOUTS["clotho"](tmp_path / "official/clotho")
     config("clotho", reading=SourceOptions(path_column="file_name", turn=True)).sources()
-    assert "a data set has columns of its own; not used: --path-column\n" in told.text
+    assert "a data set has columns of its own; not used: --path-column\n" in caplog.text
 
 
-def test_the_command_makes_split_and_banks(command, tmp_path):
+def test_the_command_makes_split_and_banks(invoke, tmp_path):
     LAYOUTS["clotho"](tmp_path / "clotho")
     given = ("--space", "tiny", "--encoder", ENCODER, "--dataset", "clotho", "--workers", "0")
     where = ("--root", tmp_path / "clotho", "--out", tmp_path / "banks")
-    done = command(main, *given, *where)
+    done = invoke(main, *given, *where)
     assert done.status == 0
     assert "  tiny: 15 of 15 items now" in done.out
-    again = command(main, *given, *where)
+    again = invoke(main, *given, *where)
     assert again.status == 0
     assert "in the list" not in again.out
 

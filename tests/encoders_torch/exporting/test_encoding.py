@@ -67,7 +67,7 @@ MEMORY = [
 
 
 @pytest.mark.parametrize("error", MEMORY, ids=lambda error: type(error).__name__)
-def test_a_batch_that_does_not_fit_into_memory_is_halved_for_good(encoding, error, told):
+def test_a_batch_that_does_not_fit_into_memory_is_halved_for_good(encoding, error, caplog):
     def encode(batch):
         if len(batch) > 2:
             raise error
@@ -79,7 +79,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_for_good(encoding, erro
         assert (rows.shape, failed) == ((7, 4), {})
         assert (rows == 0.5).all()
     assert made.sizes == [7, 4, 2, 2, 2, 1, 2, 2, 2, 1]
-    assert re.search("memory ran out; from now on 2 items together", told.text)
+    assert re.search("memory ran out; from now on 2 items together", caplog.text)
 
 
 def test_what_a_batch_left_in_memory_is_free_before_its_halves_are_encoded(encoding):

@@ -44,28 +44,28 @@ def test_media_become_banks_that_other_commands_read(everything, tmp_path):
     verify_split(Split(tmp_path / "banks" / "pool"))
 
 
-def test_a_bad_file_is_told_and_the_rest_kept(command, everything, media, tmp_path):
+def test_a_bad_file_is_told_and_the_rest_kept(invoke, everything, media, tmp_path):
     (media / "image/bad.png").write_bytes(b"no picture")
-    done = command(main, *everything)
+    done = invoke(main, *everything)
     assert done.status == 0
     assert "left out: bad.png: a picture cannot be read" in done.out
     assert "1 left out in all: " in done.out
     (media / "image/worse.png").write_bytes(b"no picture")
     (media / "image/bad.png").unlink()
     Image.new("RGB", (4, 4), "red").save(media / "image/good.png")
-    again = command(main, *everything, "--append", "--retry-failed")
+    again = invoke(main, *everything, "--append", "--retry-failed")
     assert "  toy: 2 of 8 items now; time" in again.out
     assert "  toy: 2 tried again, 0 of them encoded now" in again.out
     assert "left out: bad.png: a file is missing" in again.out
     Image.new("RGB", (4, 4), "red").save(media / "image/worse.png")
-    mended = command(main, *everything, "--append", "--retry-failed")
+    mended = invoke(main, *everything, "--append", "--retry-failed")
     assert "  toy: 2 tried again, 1 of them encoded now" in mended.out
     assert len(open_banks(tmp_path / "banks", spaces=["toy"]).rows["image"]) == 7
 
 
-def test_strict_ends_with_an_error(command, everything, media):
+def test_strict_ends_with_an_error(invoke, everything, media):
     (media / "image/bad.png").write_bytes(b"no picture")
-    done = command(main, *everything, "--strict")
+    done = invoke(main, *everything, "--strict")
     assert done.status == 2
     assert "\nerror: an item failed\n" in done.err
 
@@ -89,30 +89,30 @@ def test_strict_ends_with_an_error(command, everything, media):
         (("--space", "toy", "--text", "constraints.txt", "--batch", "0"), "batch is out of range"),
     ],
 )
-def test_what_cannot_be_exported_ends_with_an_error(command, tmp_path, monkeypatch, args, says):
+def test_what_cannot_be_exported_ends_with_an_error(invoke, tmp_path, monkeypatch, args, says):
     monkeypatch.chdir(REPOSITORY)
-    done = command(main, *args, "--out", tmp_path / "banks")
+    done = invoke(main, *args, "--out", tmp_path / "banks")
     assert done.status == 2
     assert re.search(says, done.err)
     assert not (tmp_path / "banks").exists()
 
 
-def test_a_killed_export_goes_on_to_the_same_bytes(command, everything, media, tmp_path, contents):
+def test_a_killed_export_goes_on_to_the_same_bytes(invoke, everything, media, tmp_path, contents):
     (media / "text.txt").write_text(LINES)
     args = (*everything[:-4], *everything[-2:], "--batch", "1", "--shard-rows", "50")
     bank = tmp_path / "banks/pool/embeddings/toy/text"
     assert disturb.run(*EXPORT, *args, at=[THIRD_SHARD]).returncode == -signal.SIGKILL
     assert (bank / "emb_00001.npy").exists()
     assert not (bank / "manifest.json").exists()
-    assert command(main, *args).status == 0
+    assert invoke(main, *args).status == 0
     killed = contents(bank)
     (tmp_path / "banks").rename(tmp_path / "killed")
-    assert command(main, *args).status == 0
+    assert invoke(main, *args).status == 0
     assert contents(bank) == killed
 
 
 def test_processes_side_by_side_write_one_bank_though_one_is_killed(
-    command, everything, media, tmp_path, contents
+    invoke, everything, media, tmp_path, contents
 ):
     (media / "text.txt").write_text(LINES)
     args = (*everything[:-4], *everything[-2:], "--batch", "1", "--shard-rows", "25")
@@ -126,15 +126,15 @@ def test_processes_side_by_side_write_one_bank_though_one_is_killed(
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 0]
     bank = tmp_path / "banks/pool/embeddings/toy/text"
     assert not (bank / "manifest.json").exists()
-    assert command(main, *shares[0]).status == 0
+    assert invoke(main, *shares[0]).status == 0
     shared = contents(bank)
     (tmp_path / "banks").rename(tmp_path / "shared")
-    assert command(main, *args).status == 0
+    assert invoke(main, *args).status == 0
     assert contents(bank) == shared
 
 
 def test_processes_of_one_command_share_a_bank_though_one_is_killed_with_a_shard(
-    command, everything, media, tmp_path, contents
+    invoke, everything, media, tmp_path, contents
 ):
     (media / "text.txt").write_text(LINES)
     args = (*everything[:-4], *everything[-2:], "--batch", "4", "--shard-rows", "25")
@@ -146,10 +146,10 @@ def test_processes_of_one_command_share_a_bank_though_one_is_killed_with_a_shard
     assert 17 <= len(list(bank.glob("emb_*.npy"))) <= 19  # of 20; it may hold the next ones, too
     held.kill()
     held.communicate()
-    assert command(main, *args).status == 0
+    assert invoke(main, *args).status == 0
     shared = contents(bank)
     (tmp_path / "banks").rename(tmp_path / "shared")
-    assert command(main, *args).status == 0
+    assert invoke(main, *args).status == 0
     assert contents(bank) == shared
 
 

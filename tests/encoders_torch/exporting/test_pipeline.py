@@ -202,15 +202,15 @@ def test_a_failing_device_stops_the_export_with_what_was_done_kept(toy, split, t
     assert contents(split.path) == contents(other.path)
 
 
-def test_failures_are_told_by_their_rate_over_time(told):
+def test_failures_are_told_by_their_rate_over_time(caplog):
     failed = [Failure(row, "x.png", "is missing") for row in range(4)]
     rate = FailureRate(seconds=0.0, share=0.5)
     for failures in ([], failed[:2], failed[:2] * 2, failed[:3]):  # twice: of two encoders
         rate.add(4, failures)
-    assert told.messages == ["3 of the last 4 items failed, the last one x.png: is missing"]
+    assert caplog.messages == ["3 of the last 4 items failed, the last one x.png: is missing"]
     slow = FailureRate()
     slow.add(4, failed)
-    assert len(told.messages) == 1
+    assert len(caplog.messages) == 1
 
 
 # Trying again

@@ -27,11 +27,11 @@ def folder(tmp_path, items):
 
 
 @pytest.fixture
-def export(command, folder):
+def export(invoke, folder):
     def export(*args):
         where = ("--out", folder / "banks", "--text", folder / "captions.txt")
         media = ("--audio", folder / "audio", "--image", folder / "image")
-        return command(main, "--space", "imagebind", *where, *media, *args)
+        return invoke(main, "--space", "imagebind", *where, *media, *args)
 
     return export
 
