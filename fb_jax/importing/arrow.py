@@ -13,7 +13,7 @@ from jaxtyping import Float
 from fb_jax.banks.rows import BLOCK_ROWS
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
-from fb_jax.importing.source import Choice, Columns, Source, pick
+from fb_jax.importing.source import Choice, Columns, ReadRows, Source, pick
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def is_vector(kind: Any) -> bool:
     return any(is_list(kind) for is_list in lists) and types.is_floating(kind.value_type)
 
 
-class VectorColumn:
+class VectorColumn(ReadRows):
     """A column of lists of floats as rows ``[n, d]``; a null or empty list is a row of NaN.
 
     Slices that follow each other are read in one pass over the table.
@@ -132,9 +132,6 @@ class VectorColumn:
         self._at = -1
         self._stream: Iterator[np.ndarray] = iter(())
         self._rest = np.empty((0, size), self._dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, rows: slice) -> Float[np.ndarray, "r d"]:
         if rows.start != self._at:

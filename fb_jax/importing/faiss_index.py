@@ -11,7 +11,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
-from fb_jax.importing.source import Choice, Columns, Source
+from fb_jax.importing.source import Choice, Columns, ReadRows, Source
 
 EXACT = ("Flat", "FlatL2", "FlatIP", "IVFFlat", "HNSWFlat", "NSGFlat", "RefineFlat")
 LOSSY = ("PQ", "ScalarQuantizer", "IVFPQ", "IVFScalarQuantizer", "HNSWPQ", "HNSWSQ")
@@ -21,15 +21,12 @@ the whole process: an exception in one of its threads cannot be caught."""
 WITH_IDS = ("IDMap", "IDMap2")
 
 
-class _Vectors:
+class _Vectors(ReadRows):
     """The vectors of an index, read by slices."""
 
     def __init__(self, owner: Any, index: Any) -> None:
         self._owner, self._index = owner, index  # the index goes with its owner
         self.shape = (int(index.ntotal), int(index.d))
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         if not (count := rows.stop - rows.start):

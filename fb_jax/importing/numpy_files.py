@@ -15,7 +15,7 @@ import numpy as np
 from fb_jax import files
 from fb_jax.banks import Concatenated, Rows, to_numpy
 from fb_jax.errors import FreeBindError
-from fb_jax.importing.source import Choice, Form, Source, chosen_note, pick_matrix
+from fb_jax.importing.source import Choice, Form, ReadRows, Source, chosen_note, pick_matrix
 
 NUMBERED = re.compile(r"(.*?)([0-9]+)")
 NAMELESS = np.dtype("V2")
@@ -23,7 +23,7 @@ LOCAL_HEADER = 30
 """Bytes before the name of a member of a .zip file; the last 4 are two lengths of what follows."""
 
 
-class NpyRows:
+class NpyRows(ReadRows):
     """Rows of a ``.npy`` file, which is mapped only while they are read: there may be thousands.
 
     Args:
@@ -35,9 +35,6 @@ class NpyRows:
     def __init__(self, path: Path, read_as: str | None = None, offset: int = 0) -> None:
         self.path, self._read_as, self._offset = path, read_as, offset
         self.shape = self._mapped().shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         return floats(self._mapped()[rows], self._read_as, self.path)
@@ -88,7 +85,7 @@ def open_npz(path: Path, choice: Choice) -> list[Source]:
     return [Source(path, "an .npz file", rows, notes=notes)]
 
 
-class _Unpacked:
+class _Unpacked(NpyRows):
     """Rows of a compressed array, in a temporary file that goes when they do."""
 
     def __init__(
@@ -100,14 +97,7 @@ class _Unpacked:
         with archive.open(info) as packed:
             shutil.copyfileobj(packed, self._file)
         self._file.flush()
-        self._rows = NpyRows(Path(self._file.name), read_as)
-        self.shape = self._rows.shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        return self._rows[rows]
+        super().__init__(Path(self._file.name), read_as)
 
 
 def _form(archive: zipfile.ZipFile, info: zipfile.ZipInfo, choice: Choice) -> Form:

@@ -89,7 +89,16 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-class Guarded:
+class ReadRows:
+    """Base class of what reads rows: their number is in the shape."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+class Guarded(ReadRows):
     """Rows whose reader may raise what it likes, and need not know every slice.
 
     What it raises becomes a FreeBindError. It gets slices of some rows that it has, or 0 to 0.
@@ -98,9 +107,6 @@ class Guarded:
 
     def __init__(self, rows: Rows, path: Path) -> None:
         self._rows, self._path, self.shape = rows, path, tuple(rows.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         if rows.step not in (None, 1):

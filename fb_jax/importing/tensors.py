@@ -15,19 +15,16 @@ from fb_jax import files
 from fb_jax.banks import to_numpy
 from fb_jax.errors import FreeBindError
 from fb_jax.extras import import_extra
-from fb_jax.importing.source import Choice, Source, chosen_note, pick_matrix
+from fb_jax.importing.source import Choice, ReadRows, Source, chosen_note, pick_matrix
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-class _Tensor:
+class _Tensor(ReadRows):
     """One matrix of a safetensors file, read by slices."""
 
     def __init__(self, path: Path, name: str, shape: tuple[int, ...]) -> None:
         self.path, self.name, self.shape = path, name, shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         with safe_open(self.path, framework="np") as file:
@@ -47,14 +44,11 @@ def open_safetensors(path: Path, choice: Choice) -> list[Source]:
     return [Source(path, "a .safetensors file", matrix, notes=chosen_note(key, forms))]
 
 
-class _TorchRows:
+class _TorchRows(ReadRows):
     """Rows of a torch tensor, which may be mapped."""
 
     def __init__(self, tensor: Any) -> None:
         self._tensor, self.shape = tensor, tuple(tensor.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         return to_numpy(self._tensor[rows])
