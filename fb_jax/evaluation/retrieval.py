@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer
 
 from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.groups import groups
-from fb_jax.evaluation.metrics import ACCURACIES, MAP, RECALLS, Measure, measure
+from fb_jax.evaluation.metrics import MAP, RECALLS, Measure, measure
 from fb_jax.evaluation.precision import average_precisions
 from fb_jax.evaluation.ranks import SCORE_BYTES, Positives, Ranks, positive_ranks
 
@@ -78,25 +78,6 @@ def retrieval(
     return {name: float(values[0]) for name, values in found.items()}
 
 
-def classification(
-    items: Float[np.ndarray, "n d"],
-    classes: Float[np.ndarray, "c d"],
-    labels: Integer[np.ndarray, "p 2"],
-    metrics: Sequence[str] = ACCURACIES,
-) -> dict[str, float]:
-    """Evaluate zero-shot classification (Table 1).
-
-    Args:
-        items: ``[n, d]`` rows.
-        classes: ``[c, d]`` rows, see ``class_rows``.
-        labels: ``[p, 2]`` (item, class) rows.
-        metrics: top-1 and top-5: the percentage of items one of whose classes is among the first k.
-            mAP: see ``average_precisions``.
-    """
-    found = class_samples(items, classes, labels, metrics, Bootstrap(0))
-    return {name: float(values[0]) for name, values in found.items()}
-
-
 def retrieval_samples(
     left: Float[np.ndarray, "n d"],
     right: Float[np.ndarray, "m d"],
@@ -135,9 +116,17 @@ def class_samples(
     bootstrap: Bootstrap,
     memory: int = SCORE_BYTES,
 ) -> Samples:
-    """Return the samples of each metric of some labelled items; see ``classification``.
+    """Return the samples of each metric of zero-shot classification (Table 1).
 
-    For mAP, classes without an item in a resample are left out of its mean [O].
+    Args:
+        items: ``[n, d]`` rows.
+        classes: ``[c, d]`` rows, see ``class_rows``.
+        labels: ``[p, 2]`` (item, class) rows.
+        metrics: top-1 and top-5: the percentage of items one of whose classes is among the first k.
+            mAP: see ``average_precisions``; classes without an item in a resample are left out of
+            its mean [O].
+        bootstrap: Resampling of the items.
+        memory: Bytes for a block of scores.
     """
     found: Samples = {}
     if ranked := [name for name in metrics if name != MAP]:

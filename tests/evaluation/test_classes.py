@@ -7,8 +7,9 @@ from fb_jax.banks import BankSet
 from fb_jax.errors import FreeBindError
 from fb_jax.evaluation.bootstrap import Bootstrap
 from fb_jax.evaluation.classes import class_rows, labelled, with_classes
+from fb_jax.evaluation.metrics import ACCURACIES
 from fb_jax.evaluation.models import compare
-from fb_jax.evaluation.retrieval import class_samples, classification
+from fb_jax.evaluation.retrieval import class_samples
 from fb_jax.evaluation.spaces import native_space
 
 PROMPTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -29,7 +30,7 @@ def test_an_item_is_right_if_one_of_its_classes_is_among_the_first():
     classes = np.eye(6, dtype=np.float32)
     items = np.array([[6, 5, 4, 3, 2, 1]] * 3, np.float32)  # classes in descending order
     labels = np.array([[0, 0], [1, 5], [2, 5], [2, 4]])
-    found = classification(items, classes, labels)
+    found = class_samples(items, classes, labels, ACCURACIES, Bootstrap(0))
     assert found == {"top-1": pytest.approx(100 / 3), "top-5": pytest.approx(200 / 3)}
 
 
