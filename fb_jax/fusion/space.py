@@ -19,7 +19,7 @@ from fb_jax.errors import FreeBindError, unknown
 from fb_jax.fusion.checks import native_rows, require_base, require_hubs, require_routers
 from fb_jax.fusion.factors import Factors, as_text
 from fb_jax.fusion.hubs import HubCorrection, Role
-from fb_jax.fusion.stage import Parts, Stage
+from fb_jax.fusion.stage import Items, Parts, Stage
 from fb_jax.fusion.sums import make_stage
 from fb_jax.numerics import Precision
 from fb_jax.projector import Bond
@@ -245,8 +245,8 @@ class FusedSpace:
         start = max((i for i, s in enumerate(self.stages) if modality in s.tuned_rows), default=0)
         fused = native.get(self.stages[0].unified, np.empty(0))
         for stage in (s for s in self.stages[start:-1] if modality in s.modalities):
-            fused = stage.mix(modality, stage.parts(modality, fused, native, precision))
-        return self.last.parts(modality, fused, native, precision)
+            fused = stage.mix(modality, stage.parts(Items(modality, fused, native, precision)))
+        return self.last.parts(Items(modality, fused, native, precision))
 
     def mix(self, modality: str, parts: Parts) -> Float32[np.ndarray, "n d"]:
         """Return the fused rows ``[n, d]`` from ``parts``, at the last stage's factors."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +27,24 @@ from fb_jax.pseudo import in_order
 NativeRows = Mapping[str, Float32[np.ndarray, "n _"]]
 """Native space to ``[n, d]`` unit rows of the same items."""
 
-Weights: TypeAlias = Float32[np.ndarray, "n b"] | None
-"""The weights of items for each block (``Stage.blocks_of``); None: all are 1."""
+
+class Items(NamedTuple):
+    """Some items of one modality, as they come to a stage.
+
+    Attributes:
+        modality: Name of the modality.
+        unified: ``[n, d]`` rows of the unified space; not used for a modality of tuned rows.
+        native: Rows of the native spaces that have the items: the experts' and those that a router
+            reads, or the tuned rows.
+        precision: Precision of the projectors' matrix products.
+        weights: ``[n, b]`` weights of the items for each block (``Stage.blocks_of``); None: all 1.
+    """
+
+    modality: str
+    unified: np.ndarray
+    native: NativeRows
+    precision: Precision
+    weights: Float32[np.ndarray, "n b"] | None = None
 
 
 class Parts(NamedTuple):
@@ -150,18 +166,9 @@ class Stage(ABC):
         """
         return [parts.unified] if parts.expert is None else [parts.unified, parts.expert]
 
-    def parts(
-        self, modality: str, unified: np.ndarray, native: NativeRows, precision: Precision
-    ) -> Parts:
-        """Bring both sides into the target space; factors play no part in it.
-
-        Args:
-            modality: Name of the modality.
-            unified: ``[n, d]`` rows of the unified space; not used for a modality of tuned rows.
-            native: Rows of the native spaces that have the items: the experts' and those that a
-                router reads, or the tuned rows.
-            precision: Precision of the projectors' matrix products.
-        """
+    def parts(self, items: Items) -> Parts:
+        """Bring both sides into the target space; factors play no part in it."""
+        modality, native = items.modality, items.native
         if modality in self.tuned_rows:
             return Parts(native[self.tuned_rows[modality]], None)
         having = [bond.expert for bond in self.bonds if modality in bond.shared]
@@ -169,18 +176,11 @@ class Stage(ABC):
         there = {expert: native[expert] for expert in having if expert in native}
         router = self.routers.get(modality)
         weights = router.weights(native) if router and router.reads(native) else None
-        parts = self._parts(modality, unified, there, precision, weights)
+        parts = self._parts(items._replace(native=there, weights=weights))
         return parts._replace(lacking=lacking)
 
     @abstractmethod
-    def _parts(
-        self,
-        modality: str,
-        unified: np.ndarray,
-        native: NativeRows,
-        precision: Precision,
-        weights: Weights,
-    ) -> Parts:
+    def _parts(self, items: Items) -> Parts:
         """See ``parts``, for a modality without tuned rows; ``native`` has this stage's experts."""
 
     @abstractmethod
@@ -212,12 +212,10 @@ class Stage(ABC):
         self._refuse_short(modality, np.linalg.norm(rows, axis=1))
         return unit_rows(rows)
 
-    def _projected(
-        self, bond: Bond, modality: str, unified: np.ndarray, precision: Precision
-    ) -> Float32[np.ndarray, "n d"]:
+    def _projected(self, bond: Bond, items: Items) -> Float32[np.ndarray, "n d"]:
         """Return the unit rows Psi(x) of unified rows x, which an earlier stage may shorten."""
-        unit = self._unit(modality, unified)
-        return self._unit(modality, bond.to_target("unified", modality, unit, precision))
+        unit, modality = self._unit(items.modality, items.unified), items.modality
+        return self._unit(modality, bond.to_target("unified", modality, unit, items.precision))
 
     def _refuse_short(self, modality: str, norms: np.ndarray) -> None:
         fix = "choose other factors (or a cut of more dimensions), or leave these items out"

@@ -39,8 +39,7 @@ from jaxtyping import Float32
 from fb_jax.errors import require_range
 from fb_jax.fusion import mixing
 from fb_jax.fusion.factors import EQUAL, UNIFIED_ALONE, Factors, fitting, halfway
-from fb_jax.fusion.stage import NativeRows, Parts, Stage, Weights
-from fb_jax.numerics import Precision
+from fb_jax.fusion.stage import Items, NativeRows, Parts, Stage
 from fb_jax.projector import Bond
 
 FILL = 0.05
@@ -75,15 +74,9 @@ class WeightedSum(Stage):
         brought = any(bond.spec.lacking for bond in self.bonds)
         return (alone if brought else {}) | fitting(self.presets, self.weighted)
 
-    def _parts(
-        self,
-        modality: str,
-        unified: np.ndarray,
-        native: NativeRows,
-        precision: Precision,
-        weights: Weights,
-    ) -> Parts:
+    def _parts(self, items: Items) -> Parts:
         """See ``Stage``. With n experts: unit(mean of all their members' unit outputs) [C]."""
+        modality, unified, native, precision, weights = items
         outputs = {
             bond.expert: bond.to_target("expert", modality, native[bond.expert], precision)
             for bond in self.bonds
@@ -96,7 +89,7 @@ class WeightedSum(Stage):
         if expert is not None and modality not in self.bonds[0].spec.unified_modalities:
             return Parts(expert, None)  # the experts alone have it
         if self.bonds[0].spec.route("unified", modality) is not None:
-            unified = self._projected(self.bonds[0], modality, unified, precision)
+            unified = self._projected(self.bonds[0], items)
         if expert is None or weights is None:
             return Parts(unified, expert)
         return Parts(by_space[self.unified] * unified, expert)
@@ -160,23 +153,15 @@ class DirectSum(Stage):
         count = len(self.bonds)
         return {EQUAL: dict.fromkeys(self.weighted, count / (count + 1))}
 
-    def _parts(
-        self,
-        modality: str,
-        unified: np.ndarray,
-        native: NativeRows,
-        precision: Precision,
-        weights: Weights,
-    ) -> Parts:
+    def _parts(self, items: Items) -> Parts:
         """See ``Stage``; an expert that lacks the items has its part filled in."""
+        unified, native = items.unified, items.native
         blocks = [
-            native[bond.expert]
-            if bond.expert in native
-            else self._projected(bond, modality, unified, precision)
+            native[bond.expert] if bond.expert in native else self._projected(bond, items)
             for bond in self.bonds
         ]
-        if weights is not None:
-            unified, *blocks = map(np.multiply, weights.T[..., None], [unified, *blocks])
+        if items.weights is not None:
+            unified, *blocks = map(np.multiply, items.weights.T[..., None], [unified, *blocks])
         expert = mixing.side_by_side(list(map(jnp.asarray, blocks)), self._norms(native))
         return Parts(unified, np.asarray(expert))
 

@@ -15,7 +15,7 @@ from fb_jax.fusion.hubs import BLOCK_SCORES, highest_scores
 from fb_jax.numerics import matmul
 
 
-def nearest(
+def partners(
     x: Float32[np.ndarray, "n d"], y: Float32[np.ndarray, "m d"], k: int, alpha: float
 ) -> Int[np.ndarray, " n"]:
     """Return the row of y that each row of x scores highest with, corrected for hubs of y.
@@ -52,11 +52,11 @@ def item_pairs(
     Args:
         x: ``[n, d]`` rows of one modality.
         y: ``[m, d]`` rows of another.
-        k: See ``nearest``.
-        alpha: See ``nearest``.
+        k: See ``partners``.
+        alpha: See ``partners``.
         mutual: Only pairs that are found from both sides, once each.
     """
-    ahead, back = nearest(x, y, k, alpha), nearest(y, x, k, alpha)
+    ahead, back = partners(x, y, k, alpha), partners(y, x, k, alpha)
     pairs = np.stack([np.arange(len(x)), ahead], axis=1)
     if mutual:
         return pairs[back[ahead] == np.arange(len(x))]
