@@ -23,9 +23,9 @@ from fb_jax import files
 from fb_jax.banks import BankSet, open_banks
 from fb_jax.evaluation.hubs import corrected, fit_hubs
 from fb_jax.evaluation.models import pair_tables, source_rows
-from fb_jax.evaluation.results import HUBS
 from fb_jax.evaluation.spaces import PlainRow, Row, models_of
 from fb_jax.fusion import FusedSpace, uncut
+from fb_jax.fusion.row_names import HUBS
 
 HERE = Path(__file__).parent
 

@@ -72,7 +72,8 @@ def export_space(
             notice_once(f"{space.title}: its hub correction is for other dimensions, and left out")
         space = cut(space, dim, open_pool(runs, space))
     results = runs[0].paths.metrics
-    metrics = read_figures(results, runs[0].space) if len(run) == 1 and results.exists() else None
+    measured = len(run) == 1 and dim is None and results.exists()
+    metrics = read_figures(results, runs[0].space) if measured else None
     if how:
         space, metrics = distilled(space.named(name), runs, how)
     space.save(out, name, licences=licences, metrics=metrics)

@@ -14,11 +14,12 @@ from fb_jax.evaluation.classes import CLASS, TEXT, labelled, with_classes
 from fb_jax.evaluation.memory import LIMIT, block_bytes
 from fb_jax.evaluation.metrics import RECALLS
 from fb_jax.evaluation.ranks import SCORE_BYTES
-from fb_jax.evaluation.results import HUBS, MEAN_OF_SCORES, Results
+from fb_jax.evaluation.results import MEAN_OF_SCORES, Results
 from fb_jax.evaluation.retrieval import Samples, class_samples, retrieval_samples
 from fb_jax.evaluation.spaces import PlainRow, Row, Space, models_of, native_space
 from fb_jax.evaluation.tasks import class_metrics, several_classes
 from fb_jax.fusion import CutSum, Factors, FusedSpace, Parts, fusable, parts_of, uncut
+from fb_jax.fusion.row_names import own_row, plain_row
 
 Tables = Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
 """Pair of modalities to the rows of both that belong together."""
@@ -49,12 +50,10 @@ def model_rows(space: FusedSpace, points: Mapping[str, Factors]) -> dict[str, Ro
     mean, whole = rows.pop(MEAN_OF_SCORES), uncut(space.plain)
     rows |= {name: whole.with_factors(**factors) for name, factors in points.items()}
     if isinstance(space.last, CutSum):
-        dims = f", {space.dim} dimensions"
         cut = space.plain
-        rows |= {name + dims: cut.with_factors(**factors) for name, factors in points.items()}
+        rows |= {plain_row(cut, n): cut.with_factors(**factors) for n, factors in points.items()}
     if space.hubs is not None:
-        at = [name for name, factors in points.items() if factors == space.factors]
-        rows[f"{next(iter(at), space.title)}{HUBS}"] = space
+        rows[own_row(space, points)] = space
     return {**rows, MEAN_OF_SCORES: mean}
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fb_jax.evaluation.metrics import LEADING, RECALLS
+from fb_jax.fusion.row_names import HUBS
 
 COLUMNS = 80
 CAPTION = (
@@ -19,8 +20,6 @@ CAPTION = (
 )
 
 MEAN_OF_SCORES = "mean_of_scores"
-HUBS = ", hub-corrected"
-"""How the name of a corrected model ends."""
 
 Figures = dict[str, dict[str, dict[str, float]]]
 """Model to pair of modalities (``audio-text``) to metric to value."""

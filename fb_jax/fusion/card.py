@@ -10,6 +10,7 @@ import yaml
 
 from fb_jax.fusion.cut import CutSum
 from fb_jax.fusion.factors import as_text
+from fb_jax.fusion.row_names import own_row, plain_row
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.projector import Bond, PipelineName, subset_name
@@ -118,8 +119,10 @@ def _licence(space: FusedSpace) -> dict[str, str]:
 
 def _model_index(space: FusedSpace, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the figures of the space, and of no other model, in the form of the hub."""
+    own = [plain_row(space, at) for at in (*space.presets, space.title)]
+    own.append(own_row(space, space.presets))
     for split, models in metrics.items():
-        fused = {model: models[model] for model in models if model in (*space.presets, space.title)}
+        fused = {model: models[model] for model in models if model in own}
         for pair in sorted({pair for by_pair in fused.values() for pair in by_pair}):
             figures = [
                 {"type": metric, "value": value, "name": f"{metric}, {model}"}

@@ -19,6 +19,7 @@ from fb_jax.evaluation.queries import changed_queries
 from fb_jax.evaluation.spaces import Row
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
 from fb_jax.fusion.factors import CHOSEN, as_text
+from fb_jax.fusion.row_names import own_row
 from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
 from fb_jax.run.hubs import OFF, hub_corrected
 from fb_jax.run.metrics import write_metrics
@@ -151,7 +152,7 @@ def _plot_changes(
     space: FusedSpace, name: str, banks: BankSet, results: Mapping[str, Results], path: Path
 ) -> None:
     """Draw some queries of the pair of modalities that gains most on the last set."""
-    fused = next(iter(points_for(space)))
+    fused = own_row(space, points_for(space))
     before, after = results[name]["unified"], results[name][fused]
     gains = {
         pair: after[pair].get("R@1", 0.0) - before[pair].get("R@1", 0.0)

@@ -55,6 +55,9 @@ def test_a_direct_sum_is_trained_cut_evaluated_and_fused(must, data, tmp_path):
     assert open_banks("made", "val", spaces=["sum"]).dim("sum") == 40
     must(freebind, "export-space", "--run", run, "--out", "kept")
     assert FusedSpace.load("kept") == replace(Run(run).space, licences=LICENCES).named(TITLE)
+    card = Path("kept/README.md").read_text()
+    assert "name: R@1, chosen, 40 dimensions" in card
+    assert "name: R@1, chosen\n" not in card
     distil = ["--distil", "--distil-steps", 10, "--out", "distilled"]
     told = must(freebind, "export-space", "--run", run, *distil)
     assert "before distilling, 40 dimensions" in told
@@ -63,6 +66,8 @@ def test_a_direct_sum_is_trained_cut_evaluated_and_fused(must, data, tmp_path):
     assert [len(bond.members) for bond in last.bonds] == [1]
 
     must(freebind, "train", "--data", data, *QUICK)  # uncut again
+    must(freebind, "export-space", "--run", run, "--out", "cut later", "--dim", 40)
+    assert files.read_json(Path("cut later/space.json"))["metrics"] == {}  # none was measured
     assert "equal, 40 dimensions" not in (run / "metrics.json").read_text()
     must(freebind, "fuse", "--run", run, "--split", "val", "--out", "made", "--name", "whole")
     assert open_banks("made", "val", spaces=["whole"]).dim("whole") == 112

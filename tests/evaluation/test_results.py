@@ -2,7 +2,8 @@ import json
 import pickle
 
 from fb_jax.evaluation import Results
-from fb_jax.evaluation.results import HUBS, MEAN_OF_SCORES
+from fb_jax.evaluation.results import MEAN_OF_SCORES
+from fb_jax.fusion.row_names import HUBS
 
 
 def figures(*recalls):

@@ -169,6 +169,21 @@ def test_figures_of_the_space_are_its_model_index(product):
     assert image["metrics"] == [{"type": "R@1", "value": 3.0, "name": "R@1, versatile"}]
 
 
+@pytest.mark.parametrize(
+    ("space", "own"),
+    [
+        (every_kind()["cut"], ["equal, 24 dimensions"]),
+        (with_hubs(every_kind()["cut"]), ["equal, 24 dimensions", "equal, hub-corrected"]),
+        (every_kind()["direct sum"], ["equal"]),
+    ],
+)
+def test_the_figures_are_those_of_the_cut_and_corrected_space(space, own):
+    names = ("equal", "equal, 24 dimensions", "equal, hub-corrected", "unified, hub-corrected")
+    metrics = {"val": {name: {"audio-text": {"R@1": 1.0}} for name in names}}
+    ((result,),) = (model["results"] for model in header(space, metrics)["model-index"])
+    assert [figure["name"] for figure in result["metrics"]] == [f"R@1, {name}" for name in own]
+
+
 def test_the_hubs_library_reads_the_header_and_writes_the_same(product):
     known = dict.fromkeys(product.spaces, "MIT") | {"internvl": "CC0-1.0"}
     encoders = {"internvl": "hf:owner/model"}
