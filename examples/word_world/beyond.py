@@ -25,7 +25,7 @@ from fb_jax.evaluation.hubs import corrected, fit_hubs
 from fb_jax.evaluation.models import pair_tables, source_rows
 from fb_jax.evaluation.spaces import PlainRow, Row, models_of
 from fb_jax.fusion import FusedSpace, uncut
-from fb_jax.fusion.row_names import HUBS
+from fb_jax.fusion.card import HUBS
 
 HERE = Path(__file__).parent
 

@@ -63,11 +63,14 @@ def evaluate_run(
     names = source.splits() if split is None else [split]
     if not names:
         print("no split with pairs is known: name one with --split, and --data")
-    sets = as_chosen({name: source.open(name) for name in names}, source.chosen)
-    measure = partial(evaluate, points=points, metrics=metrics or RECALLS, memory=table.memory)
+    sets = as_chosen({name: source.open(name) for name in names}, source.validation)
+    beside, memory = source.corrected_sources(), table.memory
+    measure = partial(
+        evaluate, points=points, metrics=metrics or RECALLS, memory=memory, beside=beside
+    )
     results = {name: measure(source.space, banks) for name, banks in sets.items()}
     show_results(results, source.space.title, source.chosen)
     if json is not None:
         figures = {name: result.to_dict() for name, result in results.items()}
-        about = origin(sets, model_rows(source.space, points))
+        about = origin(sets, {**model_rows(source.space, points), **beside})
         files.write_json(json, {"retrieval": figures, "about": about})

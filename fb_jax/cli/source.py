@@ -11,11 +11,13 @@ from pathlib import Path
 from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
 from fb_jax.banks.bankset import NothingShared
 from fb_jax.errors import FreeBindError, notice_once
+from fb_jax.evaluation.spaces import Row
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import Run, evaluation_banks
-from fb_jax.run.choosing import Chosen
+from fb_jax.run.choosing import Chosen, Validation
 from fb_jax.run.folder import RunPaths
-from fb_jax.run.metrics import METRICS, read_chosen
+from fb_jax.run.hubs import corrected_sources
+from fb_jax.run.metrics import METRICS, read_validation
 from fb_jax.run.provenance import (
     Provenance,
     read_provenance,
@@ -39,7 +41,7 @@ class Source:
         open: Opens a split, verified.
         root: Bank root.
         pool: The split that was trained on.
-        chosen: The factors that were chosen, and how.
+        validation: What something was chosen on, with the factors if they were.
     """
 
     space: FusedSpace
@@ -48,7 +50,12 @@ class Source:
     open: Callable[[str], BankSet]
     root: Path
     pool: str = POOL
-    chosen: Chosen | None = None
+    validation: Validation | None = None
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The factors that were chosen, and how."""
+        return self.validation if isinstance(self.validation, Chosen) else None
 
     def every_split(self) -> dict[str, BankSet]:
         """Open every split but the pool, verified, also where native spaces are missing.
@@ -67,6 +74,10 @@ class Source:
             with suppress(NothingShared):
                 found[name] = self._opened(name, [s for s in self.space.spaces if s in here])
         return found
+
+    def corrected_sources(self) -> dict[str, Row]:
+        """Return what a hub-corrected space is compared with, corrected too, for tables."""
+        return corrected_sources(self.space, self.root, self.pool, self.validation, self.open)
 
     def _opened(self, split: str, spaces: list[str]) -> BankSet:
         if len(spaces) == len(self.space.spaces) and split in self.splits():
@@ -103,7 +114,7 @@ def source_of(
             lambda split: finished.open_banks(split, data),
             data or finished.data,
             finished.pool,
-            finished.chosen,
+            finished.validation,
         )
     provenance = _recorded(folder) if data is None else Provenance(str(data))
     return _stored(folder, provenance)
@@ -146,8 +157,8 @@ def _stored(folder: Path, provenance: Provenance) -> Source:
     names = lambda: provenance.evaluation or list(evaluation_banks(loaded, root))  # noqa: E731
     of_product = folder.name == "space" and RunPaths(folder.parent).is_product
     metrics = folder.parent / METRICS
-    chosen = read_chosen(metrics, loaded, stored=True) if of_product else None
-    return Source(loaded, folder, names, opened, root, provenance.pool, chosen)
+    known = read_validation(metrics, loaded, stored=True) if of_product else None
+    return Source(loaded, folder, names, opened, root, provenance.pool, known)
 
 
 def _recorded(folder: Path) -> Provenance:

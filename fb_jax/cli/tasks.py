@@ -28,6 +28,7 @@ from fb_jax.evaluation.tables.rendering import captions, plain, terminal_tables,
 from fb_jax.evaluation.tables.tabulating import tasks_on
 from fb_jax.evaluation.tasks import PAPER_TASKS, Task
 from fb_jax.fusion import Factors
+from fb_jax.fusion.card import HUBS
 from fb_jax.fusion.factors import CHOSEN, as_text
 from fb_jax.run.choosing import Chosen, as_chosen
 
@@ -93,14 +94,16 @@ def show_tasks(
     if options.out is not None:
         files.require_writable(options.out)
     before = _earlier(options.against) if options.against else None
-    every = as_chosen(source.every_split(), source.chosen)
+    every = as_chosen(source.every_split(), source.validation)
     tasks = chosen_tasks(every, options.tasks)
     sets = {name: every[name] for name in every if name in {task.split for task in tasks}}
     if before is not None:  # not after all the work
         earlier = stored_table(before, options.against).about
         require_comparable(origin(sets, {}), earlier, options.against)
-    known = model_rows(source.space, points)
-    rows = {str(row) if name == "unified" else name: row for name, row in known.items()}
+    known = {**model_rows(source.space, points), **source.corrected_sources()}
+    first = source.space.spaces[0]
+    names = {"unified": first, f"unified{HUBS}": f"{first}{HUBS}"}
+    rows = {names.get(name, name): row for name, row in known.items()}
     natives = [name for name, row in rows.items() if isinstance(row, str)]
     with ConsoleReporter().task(source.space.title, len(rows) * len(sets)) as advance:
         table = tabulate(

@@ -17,8 +17,8 @@ from fb_jax.evaluation.models import Tables, pair_tables
 from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.spaces import Corrected, PlainRow, models_of
 from fb_jax.fusion import FusedSpace, Hub, HubCorrection
+from fb_jax.fusion.card import HUBS
 from fb_jax.fusion.hubs import FEW, TOO_FEW, highest_scores
-from fb_jax.fusion.row_names import HUBS
 from fb_jax.numerics import matmul
 
 Rows = Mapping[str, Float32[np.ndarray, "_ d"]]

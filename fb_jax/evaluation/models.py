@@ -19,7 +19,7 @@ from fb_jax.evaluation.retrieval import Samples, class_samples, retrieval_sample
 from fb_jax.evaluation.spaces import PlainRow, Row, Space, models_of, native_space
 from fb_jax.evaluation.tasks import class_metrics, several_classes
 from fb_jax.fusion import CutSum, Factors, FusedSpace, Parts, fusable, parts_of, uncut
-from fb_jax.fusion.row_names import own_row, plain_row
+from fb_jax.fusion.card import own_row, plain_row
 
 Tables = Mapping[tuple[str, str], Integer[np.ndarray, "p 2"]]
 """Pair of modalities to the rows of both that belong together."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fb_jax.evaluation.metrics import LEADING, RECALLS
-from fb_jax.fusion.row_names import HUBS
+from fb_jax.fusion.card import HUBS
 
 COLUMNS = 80
 CAPTION = (

@@ -9,14 +9,16 @@ from typing import Any
 import yaml
 
 from fb_jax.fusion.cut import CutSum
-from fb_jax.fusion.factors import as_text
-from fb_jax.fusion.row_names import own_row, plain_row
+from fb_jax.fusion.factors import Factors, as_text
 from fb_jax.fusion.space import FusedSpace
 from fb_jax.fusion.sums import DirectSum
 from fb_jax.projector import Bond, PipelineName, subset_name
 
 Figures = dict[str, dict[str, dict[str, float | None]]]
 """Model to pair of modalities to metric to value; None if it is not a number."""
+
+HUBS = ", hub-corrected"
+"""How the name of a row with hub correction ends."""
 
 MODULES_FILE = "modules.json"
 """The file by which sentence-transformers knows a folder that it can load."""
@@ -54,6 +56,26 @@ ROLES_OF_MODEL = """model.encode_query([item])  # a row that asks
 model.encode_document([item])  # a row to be found
 """
 """How a model of sentence-transformers gives rows in a role."""
+
+
+def plain_row(space: FusedSpace, at: str) -> str:
+    """Return the name of a space at some factors, without its hub correction.
+
+    The name of the factors alone is that of the uncut space.
+    """
+    return f"{at}, {space.dim} dimensions" if isinstance(space.last, CutSum) else at
+
+
+def own_row(space: FusedSpace, points: Mapping[str, Factors]) -> str:
+    """Return the name of a space at its own factors, as it is: cut, or with its hub correction.
+
+    Args:
+        space: The space.
+        points: Name to factors; without its own, they go by the title.
+    """
+    own = (name for name, factors in points.items() if factors == space.factors)
+    at = next(own, space.title)
+    return plain_row(space, at) if space.hubs is None else f"{at}{HUBS}"
 
 
 def model_card(

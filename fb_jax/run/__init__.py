@@ -13,8 +13,9 @@ from fb_jax.run.own_spaces import product_of
 from fb_jax.run.parsing import parse_config
 from fb_jax.run.product import bond_runs, make_product, plan_product
 from fb_jax.run.recipe import Product, read_product
-from fb_jax.run.report import evaluation_banks, points_for
+from fb_jax.run.report import points_for
 from fb_jax.run.reporter import Reporter, Silent
+from fb_jax.run.splits import evaluation_banks
 
 __all__ = [
     "Device",

@@ -29,8 +29,9 @@ from fb_jax.projector import DIRECTIONS, PIPELINES
 from fb_jax.run.ablation_record import Ablation, without_val
 from fb_jax.run.ablation_rows import Model, make_rows, plan_rows
 from fb_jax.run.product import Announce
-from fb_jax.run.report import evaluation_banks, points_for
+from fb_jax.run.report import points_for
 from fb_jax.run.reporter import Reporter
+from fb_jax.run.splits import evaluation_banks
 from fb_jax.training import Training
 from fb_jax.training.settings import PAPER_BATCH
 

@@ -123,10 +123,10 @@ def _require_choosing(config: RunConfig) -> None:
 def _require_aim(job: Job, space: FusedSpace) -> None:
     """Raise a FreeBindError if factors cannot be chosen on the evaluation splits as asked."""
     how = job.config.choosing
-    sets, val, _ = parted(job.evaluation, how)
+    sets, val = parted(job.evaluation, how)
     if val and how.aim != NONE:
-        known = map("-".join, pair_tables(space.modalities, sets[val]))
-        Aim.parse(how.aim).require_among(known, f"the pairs of {val}")
+        known = map("-".join, pair_tables(space.modalities, sets[val.on]))
+        Aim.parse(how.aim).require_among(known, f"the pairs of {val.on}")
 
 
 def _require_room(job: Job) -> None:

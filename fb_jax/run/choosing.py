@@ -45,30 +45,39 @@ class Choosing:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Validation:
+    """The pairs that something was chosen on, as ``metrics.json`` records them.
+
+    Attributes:
+        on: Name of the validation pairs.
+        split: The split that was parted to choose; "" if none was.
+        fraction: Share of its items that were used.
+        rows: Digest of the part's items, if a split was parted; "" in results of earlier versions.
+    """
+
+    on: str
+    split: str = ""
+    fraction: float | None = None
+    rows: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Validation):
     """Factors that were chosen, as ``metrics.json`` records them.
 
     Attributes:
         factors: Modality to the weight of the expert part.
-        on: Name of the validation pairs.
         aim: What they are best at.
         reached: Pair of modalities to R@1 in percent on the validation pairs.
         short: See ``Choice``.
-        split: The split that was parted to choose; "" if none was.
-        fraction: Share of its items that were used.
         sweep: The whole surface; see ``Sweep.to_dict``.
-        rows: Digest of the part's items, if a split was parted; "" in results of earlier versions.
     """
 
     factors: dict[str, Weight]
-    on: str
     aim: str
     reached: dict[str, float]
     short: float
-    split: str
-    fraction: float | None
     sweep: dict[str, Any]
-    rows: str = ""
 
     def __str__(self) -> str:
         return f"factors chosen on {self.on}, for {self.aim}: {as_text(self.factors)}"
@@ -88,21 +97,21 @@ def in_order(sets: Mapping[str, BankSet], val: str = VAL) -> Sets:
     return {name: sets[name] for name in sorted(sets, key=place)}
 
 
-def as_chosen(evaluation: Mapping[str, BankSet], chosen: Chosen | None) -> Sets:
-    """Return evaluation splits as they were when factors were chosen: in order, one in parts.
+def as_chosen(evaluation: Mapping[str, BankSet], known: Validation | None) -> Sets:
+    """Return evaluation splits as they were when something was chosen: in order, one in parts.
 
     That one stays whole, with a notice, if it holds other items now, which would be parted
-    differently: items that factors were chosen on must not count as the rest.
+    differently: items that something was chosen on must not count as the rest.
     """
-    if chosen is not None and chosen.split in evaluation and chosen.fraction is not None:
-        parts = part_off(evaluation, chosen.split, chosen.fraction)
-        if chosen.rows in ("", _rows_digest(next(iter(parts.values())))):
+    if known is not None and known.split in evaluation and known.fraction is not None:
+        parts = part_off(evaluation, known.split, known.fraction)
+        if known.rows in ("", _rows_digest(parts[known.on])):
             return parts
         notice_once(
-            f"{evaluation[chosen.split].split.path}: other items than when factors were chosen "
-            f"on {chosen.on}: it is evaluated whole; freebind train again parts it anew"
+            f"{evaluation[known.split].split.path}: other items than when something was chosen "
+            f"on {known.on}: it is evaluated whole; freebind train again parts it anew"
         )
-    return in_order(evaluation, chosen.on if chosen else VAL)
+    return in_order(evaluation, known.on if known else VAL)
 
 
 def _rows_digest(banks: BankSet) -> str:
@@ -110,8 +119,8 @@ def _rows_digest(banks: BankSet) -> str:
     return files.sha256_of_json({m: rows.tolist() for m, rows in banks.rows.items()})
 
 
-def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, str, str]:
-    """Return the sets to evaluate; the one to choose on, or ""; and the split it is a part of.
+def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, Validation | None]:
+    """Return the sets to evaluate, and which of them to choose on; None if there are no such pairs.
 
     Raises:
         FreeBindError: There is no such validation split; or a fraction is asked for, and there is
@@ -120,7 +129,7 @@ def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, str,
     if how.val not in (VAL, *evaluation):
         raise unknown("evaluation split", how.val, evaluation, "--val")
     if how.fraction is None or not evaluation:
-        return in_order(evaluation, how.val), how.val if how.val in evaluation else "", ""
+        return in_order(evaluation, how.val), Validation(how.val) if how.val in evaluation else None
     if how.val in evaluation or len(evaluation) > 1:
         raise FreeBindError(
             "a part of one split is used only where there is no split to choose factors on",
@@ -133,7 +142,8 @@ def parted(evaluation: Mapping[str, BankSet], how: Choosing) -> tuple[Sets, str,
         )
     (split,) = evaluation
     sets = part_off(evaluation, split, how.fraction)
-    return sets, next(iter(sets)), split
+    on, banks = next(iter(sets.items()))
+    return sets, Validation(on, split, how.fraction, _rows_digest(banks))
 
 
 def require_built_on(space: FusedSpace, how: Choosing) -> None:
@@ -149,10 +159,9 @@ def require_built_on(space: FusedSpace, how: Choosing) -> None:
 
 def choose_on(
     space: FusedSpace,
-    name: str,
+    known: Validation,
     banks: BankSet,
-    how: Choosing,
-    split: str = "",
+    aim: Aim,
     progress: Progress = no_progress,
 ) -> tuple[Chosen, Sweep]:
     """Choose the factors of a space on a set of pairs.
@@ -160,7 +169,6 @@ def choose_on(
     Raises:
         FreeBindError: The aim names a pair that the set does not have.
     """
-    aim = Aim.parse(how.aim)
     swept = sweep(space, banks, progress=progress)
     choice = choose(swept, aim)
     if choice.short:
@@ -168,13 +176,5 @@ def choose_on(
             f"{space.title}: no factors keep every other pair as near to {space.unified} as that: "
             f"these lose {choice.short:.1f} points of R@1 more, in all"
         )
-    chosen = Chosen(
-        **asdict(choice),
-        on=name,
-        aim=str(aim),
-        split=split,
-        fraction=how.fraction if split else None,
-        sweep=swept.to_dict(),
-        rows=_rows_digest(banks) if split else "",
-    )
-    return chosen, swept
+    about = {**asdict(choice), **asdict(known), "aim": str(aim), "sweep": swept.to_dict()}
+    return Chosen(**about), swept

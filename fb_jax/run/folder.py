@@ -25,8 +25,9 @@ from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import Factors, FusedSpace, digest, with_basis
 from fb_jax.projector import Bond
-from fb_jax.run.choosing import Chosen
-from fb_jax.run.metrics import read_chosen, read_correction
+from fb_jax.run.choosing import Chosen, Validation
+from fb_jax.run.hubs import corrected_sources
+from fb_jax.run.metrics import read_chosen, read_correction, read_validation
 from fb_jax.run.provenance import read_provenance, require_unchanged, tell_pool
 from fb_jax.training import load_bond
 from fb_jax.training.bond_folder import BOND_FILE, BondClaim
@@ -133,6 +134,11 @@ class Run:
         return read_chosen(self.paths.metrics, self._preset_space)
 
     @property
+    def validation(self) -> Validation | None:
+        """The pairs that something was chosen on; None if nothing says it."""
+        return read_validation(self.paths.metrics, self._preset_space)
+
+    @property
     def _preset_space(self) -> FusedSpace:
         space = FusedSpace.of(self.bond)
         if self.provenance.dim is None:
@@ -198,8 +204,14 @@ class Run:
         points: Mapping[str, Factors] | None = None,
         data: Path | str | None = None,
     ) -> Results:
-        """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``."""
-        return evaluate(self.space, self.open_banks(split, data), points)
+        """Evaluate the run's bond on a split; see ``fb_jax.evaluation.evaluate``.
+
+        What a hub-corrected space is compared with is also there corrected.
+        """
+        space, opened = self.space, lambda name: self.open_banks(name, data)
+        root = Path(data or self.data)
+        beside = corrected_sources(space, root, self.pool, self.validation, opened)
+        return evaluate(space, opened(split), points, beside=beside)
 
 
 def open_pool(runs: Sequence[Run], space: FusedSpace) -> BankSet:

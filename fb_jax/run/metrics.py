@@ -15,7 +15,7 @@ from fb_jax.evaluation import Results
 from fb_jax.fusion import FusedSpace, HubCorrection, digest
 from fb_jax.fusion.card import Figures
 from fb_jax.fusion.hub_files import HubsAbout, packed, read_hubs, remove_others
-from fb_jax.run.choosing import Chosen
+from fb_jax.run.choosing import Chosen, Validation
 from fb_jax.run.routing_choice import RouterChoice
 
 METRICS = "metrics.json"
@@ -25,13 +25,14 @@ def write_metrics(
     folder: Path,
     space: FusedSpace,
     results: Mapping[str, Results],
-    chosen: Chosen | None,
+    known: Validation | None,
     routers: Mapping[str, RouterChoice] = MappingProxyType({}),
 ) -> None:
-    """Write the results of a space, at the chosen factors if there are any, and the choices."""
+    """Write the results of a space, and the choices: its factors, or only what others were on."""
     figures = {name: result.to_dict() for name, result in results.items()}
     about = {"retrieval": figures, "space": digest(space.plain)}
-    about |= {"chosen": asdict(chosen)} if chosen else {}
+    name = "chosen" if isinstance(known, Chosen) else "validation"
+    about |= {name: asdict(known)} if known else {}
     about |= {"routers": {m: asdict(own) for m, own in routers.items()}} if routers else {}
     hubs, references = packed(space.hubs)
     for name, content in references.items():
@@ -51,6 +52,7 @@ class _Metrics:
     retrieval: dict[str, Figures]
     space: str = ""
     chosen: Chosen | None = None
+    validation: Validation | None = None
     hubs: HubsAbout | None = None
     routers: dict[str, RouterChoice] = field(default_factory=dict)
 
@@ -80,7 +82,16 @@ def read_correction(path: Path, space: FusedSpace) -> HubCorrection | None:
 
 
 def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chosen | None:
-    """Return the choice that ``write_metrics`` wrote; None if there is none.
+    """Return the choice of factors that ``write_metrics`` wrote; None if there is none.
+
+    See ``read_validation``.
+    """
+    known = read_validation(path, space, stored=stored)
+    return known if isinstance(known, Chosen) else None
+
+
+def read_validation(path: Path, space: FusedSpace, *, stored: bool = False) -> Validation | None:
+    """Return what was chosen on, with the factors if they were; None if nothing says it.
 
     Args:
         path: metrics.json.
@@ -91,10 +102,11 @@ def read_chosen(path: Path, space: FusedSpace, *, stored: bool = False) -> Chose
         FreeBindError: The file is damaged or was altered, or the choice is for another space.
     """
     found = files.read_json(path, _Metrics) if path.exists() else None
-    if found is None or found.chosen is None:
+    if found is None or (known := found.chosen or found.validation) is None:
         return None
-    _require_own(path, found, space if stored else space.choosing(found.chosen.factors))
-    return found.chosen
+    at = space if stored or found.chosen is None else space.choosing(found.chosen.factors)
+    _require_own(path, found, at)
+    return known
 
 
 def _require_own(path: Path, found: _Metrics, space: FusedSpace) -> None:

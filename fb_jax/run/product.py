@@ -35,11 +35,12 @@ from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
 from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_there
 from fb_jax.run.recipe import Product, products
-from fb_jax.run.report import Report, cut_once, evaluation_banks, report_space
+from fb_jax.run.report import Report, cut_once, report_space
 from fb_jax.run.reporter import Reporter
 from fb_jax.run.routing import with_routers
 from fb_jax.run.routing_choice import RouterChoice, add_routers, require_routable
 from fb_jax.run.rows import require_tuned_rows, write_rows
+from fb_jax.run.splits import evaluation_banks
 from fb_jax.training.routing import Routing
 
 Announce = Callable[[str, Job], None]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fb_jax.banks import POOL, BankSet, open_banks, open_split, splits
-from fb_jax.banks.bankset import NothingShared
+from fb_jax.banks import BankSet, open_banks
 from fb_jax.errors import notice_once
 from fb_jax.evaluation import RECALLS, Results, evaluate, plot_queries, plot_sweep
 from fb_jax.evaluation.classes import CLASS
-from fb_jax.evaluation.models import can_evaluate
 from fb_jax.evaluation.queries import changed_queries
 from fb_jax.evaluation.spaces import Row
+from fb_jax.evaluation.surfaces.choosing import Aim
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
+from fb_jax.fusion.card import own_row
 from fb_jax.fusion.factors import CHOSEN, as_text
-from fb_jax.fusion.row_names import own_row
 from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
 from fb_jax.run.hubs import OFF, hub_corrected
 from fb_jax.run.metrics import write_metrics
@@ -34,22 +32,6 @@ def points_for(space: FusedSpace) -> dict[str, Factors]:
     points = space.presets
     known = space.factors in points.values()
     return points if known else points | {space.title: space.factors}
-
-
-def complete_splits(space: FusedSpace, root: Path) -> list[str]:
-    """Return the splits of a root that have all native spaces."""
-    wanted = set(space.spaces)
-    return [name for name in splits(root) if wanted <= set(open_split(root, name).spaces())]
-
-
-def evaluation_banks(space: FusedSpace, root: Path, pool: str = POOL) -> dict[str, BankSet]:
-    """Return the banks of the splits of a root that a fused space can be evaluated on."""
-    found: dict[str, BankSet] = {}
-    for name in complete_splits(space, root):
-        if name != pool:
-            with suppress(NothingShared):
-                found[name] = open_banks(root, name, spaces=space.spaces)
-    return {name: banks for name, banks in found.items() if can_evaluate(space, banks)}
 
 
 Route = Callable[
@@ -98,11 +80,12 @@ def report_space(
         pool: Opens all native spaces over the pool, for a hub correction.
         route: Adds routers.
     """
-    sets, val, split = parted(evaluation, how)
+    sets, known = parted(evaluation, how)
+    val = sets[known.on] if known else None
     points, chosen, swept = points_for(space), None, None
-    if val and how.aim != NONE:
+    if known and how.aim != NONE:
         with reporter.task(f"factors of {space.title}", 0) as advance:
-            chosen, swept = choose_on(space, val, sets[val], how, split, advance)
+            chosen, swept = choose_on(space, known, sets[known.on], Aim.parse(how.aim), advance)
         space = space.choosing(chosen.factors)
         points = {CHOSEN: chosen.factors, **points}
     elif sets:
@@ -110,16 +93,16 @@ def report_space(
     require_built_on(space, how)
     routers: Mapping[str, RouterChoice] = {}
     if route is not None:
-        space, routers = route(space, (val, sets.get(val)))
+        space, routers = route(space, (known.on if known else "", val))
     beside: Mapping[str, Row] = {}
     if how.hubs != OFF and pool is not None:
         with reporter.task(f"hub correction of {space.title}", 0):
-            space, beside = hub_corrected(space, pool, sets.get(val))
+            space, beside = hub_corrected(space, pool, val)
     results = _evaluated(space, sets, points, reporter, metrics, beside)
-    write_metrics(folder, space, results, chosen, routers)
+    write_metrics(folder, space, results, chosen or known, routers)
     _remove_pictures(folder)
-    if swept is not None:
-        plot_sweep(swept, points, f"{space.title}, {val}", folder / SWEEP)
+    if swept is not None and chosen is not None:
+        plot_sweep(swept, points, f"{space.title}, {chosen.on}", folder / SWEEP)
     if sets:
         _plot_changes(space, *list(sets.items())[-1], results, folder / QUERIES)
     return Report(space, results, chosen)

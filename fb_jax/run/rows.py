@@ -10,8 +10,8 @@ from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, fusable, write_fused
 from fb_jax.run.options import RunConfig
 from fb_jax.run.recipe import Product
-from fb_jax.run.report import complete_splits
 from fb_jax.run.reporter import Reporter
+from fb_jax.run.splits import complete_splits
 
 FLOAT16 = 2
 

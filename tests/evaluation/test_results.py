@@ -3,7 +3,7 @@ import pickle
 
 from fb_jax.evaluation import Results
 from fb_jax.evaluation.results import MEAN_OF_SCORES
-from fb_jax.fusion.row_names import HUBS
+from fb_jax.fusion.card import HUBS
 
 
 def figures(*recalls):

@@ -11,8 +11,8 @@ from fb_jax.evaluation import sweep
 from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.run import RunConfig, Silent
-from fb_jax.run.choosing import Choosing, as_chosen, part_off, parted
-from fb_jax.run.metrics import read_chosen
+from fb_jax.run.choosing import Choosing, Validation, as_chosen, part_off, parted
+from fb_jax.run.metrics import read_chosen, read_validation
 from fb_jax.run.report import report_space
 
 SPACES = ("imagebind", "clap_general")
@@ -89,11 +89,26 @@ def test_a_fraction_of_the_only_split_is_chosen_on_and_the_rest_is_tested(
         np.testing.assert_array_equal(again[name].rows["audio"], part.rows["audio"])
 
 
+def test_the_part_for_choosing_is_recorded_also_where_the_factors_are_not_chosen(
+    space, evaluation, tmp_path
+):
+    only, how = {"test": evaluation["test"]}, Choosing("none", fraction=0.3)
+    made = report_space(space, only, tmp_path, Silent(), how=how)
+    known = read_validation(tmp_path / "metrics.json", space)
+    assert (known.on, known.split, known.fraction) == ("30 % of test", "test", 0.3)
+    assert read_chosen(tmp_path / "metrics.json", space) is None
+    assert (
+        list(as_chosen(only, known)) == list(made.results) == ["30 % of test", "the rest of test"]
+    )
+    with pytest.raises(FreeBindError, match="of another space"):
+        read_validation(tmp_path / "metrics.json", space.with_factors(audio=0.123), stored=True)
+
+
 def test_other_names_for_validation_and_the_order_of_tables(evaluation):
     three = {"test": evaluation["test"], "dev": evaluation["val"], "a": evaluation["test"]}
-    sets, val, split = parted(three, Choosing(val="dev"))
-    assert (list(sets), val, split) == (["dev", "a", "test"], "dev", "")
-    assert parted({}, Choosing(fraction=0.5)) == ({}, "", "")
+    sets, known = parted(three, Choosing(val="dev"))
+    assert (list(sets), known) == (["dev", "a", "test"], Validation("dev"))
+    assert parted({}, Choosing(fraction=0.5)) == ({}, None)
     assert list(as_chosen(three, None)) == ["dev", "a", "test"]
 
 
@@ -150,7 +165,7 @@ def test_a_split_that_has_changed_is_not_parted_as_if_it_had_not(
     made = report_space(space, {"test": evaluation["test"]}, tmp_path, Silent(), how=how)
     other = part_off({"test": evaluation["test"]}, "test", 0.9)["90 % of test"]
     assert list(as_chosen({"test": other}, made.chosen)) == ["test"]
-    assert "factors were chosen on 30 % of test: it is evaluated whole" in caplog.text
+    assert "something was chosen on 30 % of test: it is evaluated whole" in caplog.text
 
 
 def test_the_choice_of_a_stored_space_is_the_one_that_it_is_stored_with(

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -11,13 +12,15 @@ from made import with_hubs
 from fb_jax import files
 from fb_jax.banks import open_banks
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation import evaluate
 from fb_jax.evaluation.hubs import fit_hubs
 from fb_jax.fusion import FusedSpace, sources, with_basis
 from fb_jax.fusion.hub_files import PATTERN
 from fb_jax.projector import Router
 from fb_jax.run import Run, Silent, make_product, read_product
-from fb_jax.run.choosing import Choosing, part_off
-from fb_jax.run.metrics import read_correction, write_metrics
+from fb_jax.run.choosing import Choosing, as_chosen, part_off
+from fb_jax.run.hubs import corrected_sources
+from fb_jax.run.metrics import read_correction, read_validation, write_metrics
 from fb_jax.run.report import report_space
 from fb_jax.run.routing import router_spec, with_routers
 
@@ -79,6 +82,35 @@ def test_a_correction_is_chosen_on_the_part_of_a_split_that_is_for_choosing(
     report(space, banks, tmp_path, replace(PLAIN, fraction=0.4), ["test"])
     part = next(iter(part_off(banks, "test", 0.4).values()))
     assert [list(rows["audio"]) for rows in fitted] == [list(part.rows["audio"])]
+
+
+@pytest.mark.parametrize(
+    ("how", "splits"),
+    [(CHOSEN, ("val", "test")), (replace(PLAIN, fraction=0.5), ("test",))],
+)
+def test_a_finished_space_is_compared_with_the_same_corrected_sources(
+    space, banks, root, tmp_path, how, splits
+):
+    made = report(space, banks, tmp_path, how, splits)
+    assert made.space.hubs
+    known = read_validation(tmp_path / "metrics.json", made.space, stored=True)
+    beside = corrected_sources(made.space, root, "pool", known, banks.__getitem__)
+    assert "mean_of_scores, hub-corrected" in beside
+    sets = as_chosen({name: banks[name] for name in splits}, known)
+    points = made.space.presets
+    again = {n: evaluate(made.space, sets[n], points, ["R@1"], beside=beside) for n in sets}
+    assert again == made.results
+    told = " ".join(list(made.results.values())[-1].verdicts())
+    assert "unified, hub-corrected is" not in told
+
+
+def test_sources_stay_plain_only_with_a_notice(space, banks, root, tmp_path, caplog):
+    corrected = partial(corrected_sources, known=None, opened=banks.__getitem__)
+    assert corrected(space, root, "pool") == {}
+    assert caplog.text == ""
+    assert corrected(with_hubs(space), root, "nowhere") == {}
+    assert "no nowhere, or no val as it was" in caplog.text
+    assert "only mine is hub-corrected here" in caplog.text
 
 
 def test_without_validation_pairs_there_is_no_correction(space, banks, tmp_path, fitted, caplog):

@@ -9,7 +9,7 @@ from typing import Any
 
 from fb_jax import files
 from fb_jax.banks import BankSet, Split
-from fb_jax.evaluation.spaces import Row
+from fb_jax.evaluation.spaces import Corrected, Row
 from fb_jax.evaluation.tasks import data_set
 from fb_jax.fusion import FusedSpace, digest
 
@@ -51,6 +51,8 @@ def _of_split(banks: BankSet) -> dict[str, Any]:
 
 
 def _of_model(row: Row) -> dict[str, Any]:
+    if isinstance(row, Corrected):
+        return {**_of_model(row.row), "hubs": row.hubs.identity()}
     if isinstance(row, FusedSpace):
         return {"space": row.title, "digest": digest(row), "factors": dict(row.factors)}
     return {"native": row} if isinstance(row, str) else {"mean of scores": list(row)}
