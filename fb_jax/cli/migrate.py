@@ -14,9 +14,11 @@ from fb_jax import files
 from fb_jax.banks import Bank, BankSet, Split, open_banks, open_split, require_name
 from fb_jax.cli.device import on_device
 from fb_jax.cli.fuse import require_same_or_none
+from fb_jax.cli.origin import write_origin
 from fb_jax.console import ConsoleReporter, console
 from fb_jax.errors import FreeBindError, notice_once, unknown
 from fb_jax.evaluation import Results
+from fb_jax.evaluation.memory import in_bytes
 from fb_jax.fusion import FusedSpace, fusable, write_fused
 from fb_jax.projector import Bond
 from fb_jax.run import Device, RunConfig
@@ -32,10 +34,15 @@ from fb_jax.run.migration import (
     shared_modalities,
     train_migration,
 )
-from fb_jax.run.migration_report import migration_results, plot_shares, row_name, summary
+from fb_jax.run.migration_report import (
+    migration_results,
+    plot_shares,
+    row_name,
+    score_bytes,
+    summary,
+)
 from fb_jax.training import Training
 
-REPORT = "migration.json"
 FEW = 1000
 """Items of a modality below which more of them would help."""
 
@@ -66,16 +73,27 @@ class Where:
     FOLDER/bond or FOLDER/linear; by default runs/OLD-to-NEW."""
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured, and in what memory."""
+
+    measure: tuple[str, ...] | None = None
+    """Splits to measure on; by default all but the pool with rows of both models."""
+
+    memory_gb: Annotated[float, arg(name="memory-gb")] = 8.0
+    """Memory that measuring may take, in GB (10^9 bytes); figures do not depend on it."""
+
+
 @on_device
 def migrate(
     old: str,
     new: str,
     where: OmitArgPrefixes[Where],
+    measuring: OmitArgPrefixes[Measuring],
     training: Training = TRAINING,
     split: tuple[str, ...] = (),
     map: Kind = "bond",
     name: str | None = None,
-    measure: tuple[str, ...] | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     device: Device = "auto",
 ) -> None:
@@ -90,12 +108,12 @@ def migrate(
         old: Space of the old model.
         new: Space of the new model.
         where: Where to read and write.
+        measuring: What is measured, and in what memory.
         training: Settings of the bond.
         split: Splits to write; none: only train and measure.
         map: What projects: bond, or linear, which takes seconds and is enough for spaces with one
             modality.
         name: Name of the migrated rows; by default NEW_from_OLD.
-        measure: Splits to measure on; by default all but the pool with rows of both models.
         dtype: Format of the stored rows.
         device: Device to compute on.
     """
@@ -108,18 +126,22 @@ def migrate(
     pool = open_banks(data, where.pool, spaces=ends)
     pool.verify()
     _require_can_be_learned(pool, ends, map)
-    measured = _measured(measured_splits(data, where.pool, ends), measure)
+    measured = _measured(measured_splits(data, where.pool, ends), measuring.measure)
     opened = {s: banks_to_migrate(open_split(data, s), pool, ends) for s in dict.fromkeys(split)}
     bonds = {"linear": linear_migration(pool, ends)}
+    memory = in_bytes(measuring.memory_gb)
+    for banks in measured.values():  # before training
+        score_bytes(migrated_space(bonds["linear"]), banks, ends, memory)
     if map == "bond":
         bonds = {"bond": _trained(ends, data, where.pool, folder, training, device), **bonds}
     maps = {kind: migrated_space(bond) for kind, bond in bonds.items()}
     for one in opened:
         require_same_or_none(Split(root / one), name, maps[map])
     maps[map].save(folder / map, licences=_licences(pool, ends))
-    _report(maps, ends, measured, folder)
+    _report(maps, ends, measured, folder, memory)
     for banks in opened.values():
         _write(maps[map], banks, root, name, ends, dtype)
+        write_origin(Split(root / banks.split.name), name, folder / map, maps[map], data)
     _tell_next(list(opened), root, name, ends)
 
 
@@ -190,18 +212,23 @@ def _trained(
 
 
 def _report(
-    maps: Mapping[str, FusedSpace], ends: Ends, measured: Mapping[str, BankSet], folder: Path
+    maps: Mapping[str, FusedSpace],
+    ends: Ends,
+    measured: Mapping[str, BankSet],
+    folder: Path,
+    memory: int,
 ) -> None:
-    """Print the tables; write them as JSON and as a picture for each split."""
+    """Print the tables; write them as JSON and as a picture, for each split and map."""
     results = {}
     with ConsoleReporter().task("measuring", len(measured)) as advance:
         advance(0)
         for split, banks in measured.items():
-            results[split] = migration_results(maps, banks, ends)
-            plot_shares(results[split], list(maps), ends, folder / f"migration_{split}.png")
+            results[split] = migration_results(maps, banks, ends, memory=memory)
+            name = f"migration_{next(iter(maps))}_{split}"
+            plot_shares(results[split], list(maps), ends, folder / f"{name}.png")
+            about = {"old": ends.old, "new": ends.new, "recall": results[split].to_dict()}
+            files.write_json(folder / f"{name}.json", about)
             advance(1)
-    figures = {split: result.to_dict() for split, result in results.items()}
-    files.write_json(folder / REPORT, {"old": ends.old, "new": ends.new, "recall": figures})
     for result in results.values():
         console.print(result.table())
         print("\n".join(summary(result, next(iter(maps)), ends)))
@@ -263,5 +290,5 @@ def _tell_next(splits: list[str], root: Path, name: str, ends: Ends) -> None:
     print(f"space {name} in {root}: queries of {ends.new} search it")
     print(
         f"search them:  freebind search --root {root} --split {' '.join(splits)} --space {name} "
-        f"--in MODALITY --queries NEW_QUERIES.npy --of {name}"
+        f"--in MODALITY --queries NEW_QUERIES.npy --of {ends.new} --as MODALITY"
     )

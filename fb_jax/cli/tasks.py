@@ -14,8 +14,9 @@ from fb_jax import files
 from fb_jax.banks import BankSet
 from fb_jax.cli.source import Source
 from fb_jax.console import ConsoleReporter, console
-from fb_jax.errors import FreeBindError, require_range, unknown
+from fb_jax.errors import FreeBindError, unknown
 from fb_jax.evaluation import Bootstrap, TaskTable, tabulate
+from fb_jax.evaluation.memory import in_bytes
 from fb_jax.evaluation.models import model_rows
 from fb_jax.evaluation.tables.comparing import (
     compare_results,
@@ -65,8 +66,7 @@ class TaskOptions:
     @property
     def memory(self) -> int:
         """Memory in bytes."""
-        require_range("evaluation", 0.0, 1e6, memory_gb=self.memory_gb)
-        return round(self.memory_gb * 1e9)
+        return in_bytes(self.memory_gb)
 
     def require_fitting(self, split: str | None, json: Path | None = None) -> None:
         """Raise a FreeBindError if options are set that do not go together."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from fb_jax import files
 from fb_jax.banks import BankSet
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, require_range
 from fb_jax.evaluation.classes import CLASS, prompt_table
 from fb_jax.evaluation.ranks import SCORE_BYTES
 from fb_jax.evaluation.spaces import Corrected, Row
@@ -17,6 +17,12 @@ LIMIT = 8 * 10**9
 
 LEAST_BLOCK = 32 << 20
 """Least memory for a block of scores, and for what is read at once."""
+
+
+def in_bytes(memory_gb: float) -> int:
+    """Return a memory in bytes; raise a FreeBindError if it is out of range."""
+    require_range("evaluation", 0.0, 1e6, memory_gb=memory_gb)
+    return round(memory_gb * 1e9)
 
 
 def bytes_for_rows(

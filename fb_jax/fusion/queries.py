@@ -37,7 +37,10 @@ class SearchedSpace:
 
         The first is needed; the others may be left out, see ``FusedSpace.parts``.
         """
-        return (self.name,) if self.fused is None else self.fused.spaces_of(modality)
+        if self.fused is None:
+            return (self.name,)
+        own = self.fused.last.kept(modality)
+        return self.fused.spaces_of(modality) if own is None else (own,)
 
     @property
     def hubs(self) -> HubCorrection | None:
@@ -58,8 +61,8 @@ class SearchedSpace:
         Raises:
             FreeBindError: The queries are of other spaces, or their modality is not known.
         """
-        if set(rows) == {self.name}:
-            own = to_numpy(rows[self.name], "queries")
+        if as_is := self._as_is(rows, modality):
+            own = to_numpy(rows[as_is], "queries")
             hubs = self.hubs
             return own if hubs is None else self._asking(hubs, self._named(modality, rows), own)
         if self.fused is None:
@@ -78,6 +81,13 @@ class SearchedSpace:
                 f"{', '.join(rows)} alone, they find less than with rows of all these spaces"
             )
         return fused
+
+    def _as_is(self, rows: Mapping[str, Any], modality: str | None) -> str | None:
+        """Return the space whose rows need no fusing, if some queries have rows of it."""
+        if set(rows) == {self.name}:
+            return self.name
+        own = self.fused.last.kept(modality) if self.fused and modality else None
+        return own if own in rows else None
 
     def scale(self, modality: str | None) -> float:
         """Return what the cosines of queries of a modality are multiplied by to be scores."""

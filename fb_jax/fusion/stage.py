@@ -136,6 +136,10 @@ class Stage(ABC):
         there = (bond.expert for bond in self.bonds if self.direct or modality in bond.shared)
         return (self.unified, *there)
 
+    def kept(self, modality: str) -> str | None:
+        """Return the expert whose rows of a modality are fused rows already, if there is one."""
+        return None
+
     @property
     @abstractmethod
     def dim(self) -> int:

@@ -114,6 +114,12 @@ class WeightedSum(Stage):
         self._refuse_short(modality, norms[:, 0])
         return routed / norms
 
+    def kept(self, modality: str) -> str | None:
+        """See ``Stage``: the target of a displacement at the factor 1."""
+        full = self.factors.get(modality) == 1 and modality not in self.routers
+        alone = len(self.bonds) == 1 and self.bonds[0].spec.route("expert", modality) is None
+        return self.bonds[0].expert if full and alone else None
+
     def shares(self, modality: str, factor: float) -> tuple[float, float]:
         """See ``Stage``: the bare factors."""
         return 1 - factor, factor

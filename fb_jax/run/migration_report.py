@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 from matplotlib.figure import Figure
 
-from fb_jax.banks import BankSet
+from fb_jax.banks import Bank, BankSet
 from fb_jax.evaluation import RECALLS, Results
+from fb_jax.evaluation.memory import LIMIT, block_bytes
 from fb_jax.evaluation.metrics import measure
 from fb_jax.evaluation.models import Tables
 from fb_jax.evaluation.plots import save_png
 from fb_jax.evaluation.ranks import positive_ranks
+from fb_jax.evaluation.spaces import Row, in_blocks
 from fb_jax.fusion import FusedSpace
 from fb_jax.run.migration import Ends
 
@@ -33,6 +36,7 @@ def migration_results(
     banks: BankSet,
     ends: Ends,
     metrics: Sequence[str] = RECALLS,
+    memory: int = LIMIT,
 ) -> Results:
     """Measure migrations on items that have rows of both models.
 
@@ -46,25 +50,52 @@ def migration_results(
         banks: Both spaces over a split.
         ends: The spaces.
         metrics: Names of metrics of the table.
+        memory: Bytes that measuring may take; figures do not depend on it.
 
     Returns:
         Model to pair to metric: the old model, every map at every share below 100 %, and the new
         model, which has embedded everything again.
+
+    Raises:
+        FreeBindError: The split needs more memory.
     """
-    known = next(iter(maps.values())).modalities
-    old, new = (
-        {m: banks[name, m][:] for m in banks.modalities(name) if m in known} for name in ends
-    )
-    asking = {m: rows for m, rows in old.items() if m in new}
-    tables = _tables(banks, set(old) | set(new))
-    figures = {ends.old: _recalls(asking, old, tables, metrics)}
+    space = next(iter(maps.values()))
+    known = [m for m in space.modalities if m in banks.rows]
+    block, tables = score_bytes(space, banks, ends, memory), _tables(banks, known)
+    recalls = partial(_recalls, tables=tables, metrics=metrics, memory=block)
+    having = {name: [m for m in banks.modalities(name) if m in known] for name in ends}
+    read = lambda name: {m: banks[name, m][:] for m in having[name]}  # noqa: E731
+    old = read(ends.old)
+    asking = {m: rows for m, rows in old.items() if m in having[ends.new]}
+    figures = {ends.old: recalls(asking, old)}
+    del old, asking  # rows of one model at a time
+    new = read(ends.new)
     for name, space in maps.items():
-        moved = {m: space.fuse(m, {ends.old: rows}) for m, rows in old.items()}
+        moved = {m: _moved(space, banks[ends.old, m]) for m in having[ends.old]}
         for share in SHARES[:-1]:
             mixed = {**new, **{m: _mixed(rows, new.get(m), share) for m, rows in moved.items()}}
-            figures[row_name(name, share)] = _recalls(new, mixed, tables, metrics)
-    figures[ends.new] = _recalls(new, new, tables, metrics)
+            figures[row_name(name, share)] = recalls(new, mixed)
+    figures[ends.new] = recalls(new, new)
     return Results(figures, banks.split.name, tuple(metrics), (ends.old,))
+
+
+def score_bytes(space: FusedSpace, banks: BankSet, ends: Ends, memory: int) -> int:
+    """Return the memory for a block of scores beside the rows of one model; see ``block_bytes``.
+
+    Args:
+        space: A migrated space, at any numbers.
+        banks: Both spaces over a split.
+        ends: The spaces.
+        memory: Bytes that measuring may take.
+    """
+    rows: dict[str, Row] = {space.title: space, ends.old: ends.old, ends.new: ends.new}
+    return block_bytes(rows, banks, list(_tables(banks, banks.rows)), memory)
+
+
+def _moved(space: FusedSpace, bank: Bank) -> np.ndarray:
+    """Return the projected rows of a bank, block by block."""
+    read = lambda rows: space.fuse(bank.modality, {bank.space: bank[rows]})  # noqa: E731
+    return in_blocks(len(bank), read)
 
 
 def row_name(name: str, share: int) -> str:
@@ -86,7 +117,7 @@ def _mixed(moved: np.ndarray, new: np.ndarray | None, share: int) -> np.ndarray:
 
 
 def _recalls(
-    queries: Rows, items: Rows, tables: Tables, metrics: Sequence[str]
+    queries: Rows, items: Rows, tables: Tables, metrics: Sequence[str], memory: int
 ) -> dict[str, dict[str, float]]:
     """Return pair to metrics: the mean of the directions that there are, then each of them."""
     found: dict[str, dict[str, float]] = {}
@@ -94,7 +125,7 @@ def _recalls(
         ways = {pair: table, pair[::-1]: table[:, ::-1]}
         known = {way: t for way, t in ways.items() if way[0] in queries and way[1] in items}
         ranks = {
-            "->".join(way): positive_ranks(queries[way[0]], items[way[1]], t)
+            "->".join(way): positive_ranks(queries[way[0]], items[way[1]], t, memory)
             for way, t in known.items()
         }
         if ranks:

@@ -37,12 +37,12 @@ def test_from_banks_of_two_models_to_a_search_in_the_new_space(invoke, mine):
     assert "docs: 30 text, 0 embedded again, 30 projected" in done.out
     assert "val: 40 text, 40 embedded again, 0 projected" in done.out
     folder = Path("runs/old-to-new")
-    figures = files.read_json(folder / "migration.json")["recall"]["val"]
+    figures = files.read_json(folder / "migration_bond_val.json")["recall"]
     assert len(figures) == 2 + 2 * len(SHARES[:-1])
     for model in ("bond, 0 % again", "linear, 50 % again"):
         assert set(figures[model]) == {"audio-image", "audio-text", "image-text"}
     assert figures["linear, 0 % again"]["image-text"]["R@1"] > 10  # chance: 2.5
-    assert (folder / "migration_val.png").stat().st_size > 1000
+    assert (folder / "migration_bond_val.png").stat().st_size > 1000
 
     space = FusedSpace.load(folder / "bond")
     banks = open_banks(mine, "docs", spaces=["old", "new_from_old"])
@@ -51,12 +51,36 @@ def test_from_banks_of_two_models_to_a_search_in_the_new_space(invoke, mine):
 
     again = invoke(main, *asked)
     assert "training: 24 done in 0.0 s, 24 of them before" in again.out
-    assert files.read_json(folder / "migration.json")["recall"]["val"] == figures
+    assert files.read_json(folder / "migration_bond_val.json")["recall"] == figures
     queries = open_banks(mine, "val", spaces=["new"])["new", "text"][:3]
     np.save("queries.npy", queries)
     where = ["--root", mine, "--split", "docs", "val", "--space", "new_from_old", "--in", "audio"]
     found = invoke(main, "search", *where, "--queries", "queries.npy", "--of", "new_from_old")
     assert (found.status, found.err) == (0, "")
+    of_new = invoke(
+        main, "search", *where, "--queries", "queries.npy", "--of", "new", "--as", "text"
+    )
+    assert of_new == found
+
+    about = {"space": "new", "modality": "text"}  # as freebind bank rows records it
+    files.write_recorded(Path("queries.npy"), queries, about)
+    assert invoke(main, "search", *where, "--queries", "queries.npy") == found
+    rows = open_banks(mine, "val", spaces=["old"])["old", "text"][:3]
+    files.write_recorded(Path("old.npy"), rows, {**about, "space": "old"})
+    moved = invoke(main, "search", *where, "--queries", "old.npy")
+    assert moved.status == 0
+    assert "text queries without rows of new: fused from old alone" in moved.err
+
+
+def test_each_map_and_split_has_a_report_of_its_own(invoke, mine):
+    folder = Path("runs/old-to-new")
+    assert invoke(main, "migrate", *ENDS, *QUICK).status == 0
+    kept = (folder / "migration_bond_val.json").read_bytes()
+    assert invoke(main, "migrate", *ENDS, "--map", "linear").status == 0
+    assert invoke(main, "migrate", *ENDS, *QUICK, "--measure").status == 0
+    names = ["migration_bond_val", "migration_linear_val"]
+    assert sorted(path.stem for path in folder.glob("migration*.json")) == names
+    assert (folder / "migration_bond_val.json").read_bytes() == kept
 
 
 def test_other_rows_keep_their_name(invoke, mine):
@@ -94,6 +118,8 @@ def test_other_settings_need_another_folder(invoke, mine):
         (["--name", "a/b"], "'a/b' cannot name a space"),
         (["--measure", "docs"], "split with rows of both models"),
         (["--split", "nowhere"], "nowhere"),
+        (["--memory-gb", 0.03], "this evaluation needs more memory than it may take"),
+        (["--memory-gb", -1], "evaluation memory_gb is out of range"),
     ],
 )
 def test_what_is_not_there_is_refused_before_training(invoke, mine, args, text):

@@ -39,6 +39,20 @@ def test_queries_that_an_expert_lacks_are_fused_without_it_and_that_is_said(fuse
     assert "audio queries without rows of e: fused from u alone" in caplog.text
 
 
+@pytest.mark.parametrize(("factor", "own"), [(1.0, ("e",)), (0.9, ("u", "e"))])
+def test_rows_of_the_target_of_a_displacement_need_no_fusing_at_the_factor_1(factor, own):
+    bond = linear_bond("displacement", np.eye(2)[::-1])
+    searched = SearchedSpace("mine", FusedSpace.of(bond, at={"text": factor, "audio": 1.0}))
+    assert searched.spaces_of("text") == own
+    assert searched.spaces_of("image") == ("u",)
+    if factor == 1:
+        np.testing.assert_array_equal(searched.query_rows({"e": 3 * Y}, "text"), 3 * Y)
+    else:
+        with pytest.raises(FreeBindError, match="cannot be fused"):
+            searched.query_rows({"e": Y}, "text")
+    np.testing.assert_array_equal(searched.query_rows({"u": X}, "image"), Y)
+
+
 @pytest.mark.parametrize(
     ("rows", "modality", "says"),
     [

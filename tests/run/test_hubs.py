@@ -95,7 +95,7 @@ def test_a_finished_space_is_compared_with_the_same_corrected_sources(
     assert made.space.hubs
     known = read_validation(tmp_path / "metrics.json", made.space, stored=True)
     beside = corrected_sources(made.space, root, "pool", known, banks.__getitem__)
-    assert "mean_of_scores, hub-corrected" in beside
+    assert "unified, hub-corrected" in beside
     sets = as_chosen({name: banks[name] for name in splits}, known)
     points = made.space.presets
     again = {n: evaluate(made.space, sets[n], points, ["R@1"], beside=beside) for n in sets}

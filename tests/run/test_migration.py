@@ -7,6 +7,7 @@ import pytest
 from fb_jax import files
 from fb_jax.banks import BankSet, Synthetic, open_banks, open_split, write_synthetic
 from fb_jax.errors import FreeBindError
+from fb_jax.evaluation.memory import LEAST_BLOCK, bytes_for_rows
 from fb_jax.fusion import write_fused
 from fb_jax.run import migration
 from fb_jax.run.migration import (
@@ -113,6 +114,20 @@ def test_the_report_is_what_new_queries_find(space, world):
     assert found["old"]["audio-text"]["R@1"] == hits(old["text"], old["audio"])
     assert set(found["new"]) == {"image-text"}
     assert list(found)[0::6] == ["old", "new"]
+
+
+def test_the_report_does_not_depend_on_its_memory(space, world, monkeypatch):
+    banks = measured_splits(world, "pool", ENDS)["val"]
+    wanted = migration_results({"linear": space}, banks, ENDS)
+    rows = (
+        4 * 12 * (3 * 3 * 40 + 40)
+    )  # moved, mixed and new rows of 3 modalities; one on the device
+    assert bytes_for_rows({"linear": space}, banks, list(banks.paired())) == rows
+    monkeypatch.setattr("fb_jax.evaluation.spaces.BLOCK_ROWS", 7)
+    memory = LEAST_BLOCK + rows + 10
+    assert migration_results({"linear": space}, banks, ENDS, memory=memory) == wanted
+    with pytest.raises(FreeBindError, match="needs more memory than it may take"):
+        migration_results({"linear": space}, banks, ENDS, memory=memory - 11)
 
 
 def test_without_pairs_new_rows_look_for_their_own_items():
