@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fb_jax.cli.tables import show_results
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
-from fb_jax.fusion import FusedSpace
+from fb_jax.fusion import FusedSpace, digest
 from fb_jax.run import Run, evaluation_banks
 from fb_jax.run.distil import compare_distilled, distil
 from fb_jax.run.folder import open_pool
@@ -36,18 +38,35 @@ class Distil:
         return Distilling() if self.distil_steps is None else Distilling(self.distil_steps)
 
 
+def require_free(out: Path, space: FusedSpace) -> None:
+    """Raise a FreeBindError unless a folder is free, or holds a space distilled from this one."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    origins: set[str] = set()
+    with suppress(FreeBindError):
+        stages = FusedSpace.load(out).stages
+        origins = {bond.spec.distilled for stage in stages for bond in stage.bonds}
+    if digest(space) not in origins:
+        raise FreeBindError(
+            "this folder holds something else",
+            where=out,
+            expected="no folder of this name, or the same space, distilled",
+            fix="choose another --out; delete this one only if you do not need what it holds",
+        )
+
+
 def distilled(
-    space: FusedSpace, runs: Sequence[Run], how: Distilling
+    space: FusedSpace, runs: Sequence[Run], how: Distilling, kept: Path
 ) -> tuple[FusedSpace, dict[str, Any]]:
     """Return a space with one projector for every mixture, and its figures beside those before.
 
     The figures (split to model to pair to metric) are printed. Without pairs there are none, and a
-    line says so.
+    line says so. Checkpoints are kept in a folder, so that an interrupted command continues.
     """
     evaluation = evaluation_banks(space, runs[0].data, runs[0].pool)
     for banks in evaluation.values():
         banks.verify()
-    made = distil(space, open_pool(runs, space), how, ConsoleReporter())
+    made = distil(space, open_pool(runs, space), how, ConsoleReporter(), kept)
     results = compare_distilled(space, made, evaluation)
     show_results(results, made.title)
     if not results:

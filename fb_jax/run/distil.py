@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
+from fb_jax import files
 from fb_jax.banks import BankSet, unit_rows
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import Results, evaluate
 from fb_jax.fusion import FusedSpace, Stage, digest, fusable, sources
 from fb_jax.projector import Bond
 from fb_jax.run.reporter import Reporter, Silent
+from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.distillation import Distilling, distil_bond
 
 LOSS_METRICS = ("R@1", "R@5")
 BEFORE = "before distilling"
+NAME_DIGITS = 12
 
 
 def distil(
@@ -25,6 +30,7 @@ def distil(
     pool: BankSet,
     how: Distilling | None = None,
     reporter: Reporter | None = None,
+    folder: Path | str | None = None,
 ) -> FusedSpace:
     """Return a fused space in which one projector stands for every mixture.
 
@@ -37,6 +43,8 @@ def distil(
         pool: All its native spaces over the split that it was trained on; no pairs are needed.
         how: Settings.
         reporter: Shows progress.
+        folder: For checkpoints, so that an interrupted call continues: of this space, pool and
+            settings get a folder of their own in it. None: nothing is written.
 
     Returns:
         The space, of the same name. ``BondSpec.distilled`` of its bonds is the digest of ``space``.
@@ -46,7 +54,7 @@ def distil(
             pool lacks rows that go through the projectors.
     """
     _require_mixtures(space)
-    work = _Work(pool, how or Distilling(), digest(space), reporter or Silent())
+    work = _Work(pool, how or Distilling(), digest(space), reporter or Silent(), folder)
     if space.hubs is not None:
         notice_once(f"{space.title}: hub correction was fitted on the mixtures' rows; left out")
     made = space = space.plain
@@ -86,6 +94,7 @@ class _Work:
     how: Distilling
     origin: str
     reporter: Reporter
+    folder: Path | str | None
 
     def bond(self, bond: Bond, number: int, space: FusedSpace, made: FusedSpace) -> Bond:
         """Return a bond of one projector for a bond of a stage.
@@ -102,10 +111,31 @@ class _Work:
         every = lambda of: np.concatenate(  # noqa: E731
             [self._rows(bond, number, of, m) for m in modalities]
         )
-        rows, targets = every(made), bond.project(every(space))
+        rows, targets = every(made), lambda: bond.project(every(space))
         steps = len(self.how.schedule(len(rows)))
-        with self.reporter.task(f"distilling {bond.expert}", steps) as advance:
-            return distil_bond(bond, rows, targets, self.how, self.origin, advance)
+        task = self.reporter.task(f"distilling {bond.expert}", steps)
+        with task as advance, self._checkpoints(bond, number) as kept:
+            return distil_bond(bond, rows, targets, self.how, self.origin, advance, kept)
+
+    @contextmanager
+    def _checkpoints(self, bond: Bond, number: int) -> Iterator[Checkpoints | None]:
+        """Lock and claim the folder of a bond's checkpoints, if there is to be one."""
+        if self.folder is None:
+            yield None
+            return
+        identity = {
+            "format": "freebind-distilling",
+            "version": 1,
+            "space": self.origin,
+            "stage": number,
+            "expert": bond.expert,
+            "settings": asdict(self.how),
+            "banks": self.pool.fingerprints(),
+        }
+        folder = Path(self.folder) / files.sha256_of_json(identity)[:NAME_DIGITS]
+        with files.locked(folder):
+            claim = files.claim(folder / "distilling.json", identity, "checkpoints")
+            yield Checkpoints(folder / "checkpoints", claim)
 
     def _rows(
         self, bond: Bond, number: int, space: FusedSpace, modality: str

@@ -8,6 +8,7 @@ distance. No pairs and no contrast: the mixture is the teacher, and every row co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from numpy import ndarray
 from fb_jax.errors import require_range
 from fb_jax.numerics import single_precision
 from fb_jax.projector import Bond, Variables
+from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.feed import Feed
 from fb_jax.training.log import Loggers
 from fb_jax.training.loop import Loop, StepProgress
@@ -90,10 +92,11 @@ class Distillation(Objective):
 def distil_bond(
     bond: Bond,
     rows: Float32[ndarray, "n d_in"],
-    targets: Float32[ndarray, "n d_out"],
+    targets: Callable[[], Float32[ndarray, "n d_out"]],
     how: Distilling,
     origin: str,
     progress: StepProgress = lambda _steps, _loss: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Bond:
     """Return a bond of one projector that gives the targets, the unit outputs of a mixture.
 
@@ -103,13 +106,16 @@ def distil_bond(
     Args:
         bond: The mixture.
         rows: ``[n, d_in]`` unit rows of the source space.
-        targets: ``[n, d_out]`` unit rows.
+        targets: Returns ``[n, d_out]`` unit rows; not called if the training is finished.
         how: Settings.
         origin: Digest of what is distilled, for the description of the bond.
         progress: Called at every step; see ``fb_jax.training.train_bond``.
+        checkpoints: Those of this training, to continue from the last and to end in the same bits.
+            None: none are written.
 
     Raises:
-        FreeBindError: The loss is not finite, or the weights have grown without bound.
+        FreeBindError: The loss is not finite, the weights have grown without bound, or a checkpoint
+            is damaged or cannot be written.
     """
     start = bond.only(max(bond.members, key=len))
     spec, schedule = start.spec, how.schedule(len(rows))
@@ -117,8 +123,17 @@ def distil_bond(
     objective = Distillation(spec, (), (), learning_rate=rate, steps=steps)
     variables = jax.tree.map(jnp.array, start.variables)  # copies: a step reuses their memory
     state = TrainState(variables, jax.vmap(objective.optimiser.init)(variables.params))
-    table = {(spec.direction.source, ROWS): rows, (spec.direction.target, ROWS): targets}
-    advance = partial(lanes_step, objective=objective, execution="map")
-    feed = Feed(schedule, table, resident=True)
-    loop = Loop(schedule, feed, advance, None, Loggers(), Runtime(), progress)
-    return Bond(replace(spec, distilled=origin), loop.run(state, 0).variables)
+    step, position = 0, None
+    if checkpoints and (known := checkpoints.steps()):
+        step = known[-1]
+        state, position = checkpoints.restore(step, state)
+    if step == steps:
+        progress(steps, float("nan"))
+    else:
+        sides = {spec.direction.source: rows, spec.direction.target: targets()}
+        table = {(side, ROWS): own for side, own in sides.items()}
+        feed = Feed(schedule, table, resident=True, iterator_state=position)
+        advance = partial(lanes_step, objective=objective, execution="map")
+        loop = Loop(schedule, feed, advance, checkpoints, Loggers(), Runtime(), progress)
+        state = loop.run(state, step)
+    return Bond(replace(spec, distilled=origin), state.variables)

@@ -155,6 +155,19 @@ def test_a_distilled_space_is_exported_with_what_it_loses(invoke, export, run_fo
     first = contents(Path("kept"))
     assert export("--run", run_folder, "--name", "mine", *DISTIL).status == 0
     assert contents(Path("kept")) == first
+    assert [path.name for path in Path().glob("kept*")] == ["kept"]  # no checkpoints are left
+
+
+def test_a_folder_that_is_taken_is_refused_before_distilling(export, run_folder):
+    Path("kept").mkdir()
+    Path("kept/mine.txt").write_text("mine")
+    done = export("--run", run_folder, *DISTIL)
+    assert (done.status, "this folder holds something else\n" in done.err) == (2, True)
+    assert "distilling" not in done.out
+    Path("kept/mine.txt").unlink()
+    assert export("--run", run_folder, "--out", "kept").status == 0  # the mixture
+    done = export("--run", run_folder, *DISTIL)
+    assert (done.status, "the same space, distilled" in done.err) == (2, True)
 
 
 def test_steps_of_distilling_need_it(export, run_folder):

@@ -1,11 +1,13 @@
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from made import every_kind, native_rows, random_bond
 
 from fb_jax.banks import BankSet, unit_rows
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.evaluation import evaluate
 from fb_jax.fusion import FusedSpace, digest
 from fb_jax.fusion.card import model_card
@@ -73,7 +75,7 @@ def test_a_bond_is_trained_on_the_rows_that_pass_through_it():
     for (name, bond, modalities), found in zip(sides, made, strict=True):
         every = {"text": 3, "image": 3, "audio": 4}  # of 30, 35 and 40 rows, 12 at most
         rows = np.concatenate([unit_rows(pool[name, m][:: every[m]]) for m in modalities])
-        assert found == distil_bond(bond, rows, bond.project(rows), FEW, digest(space))
+        assert found == distil_bond(bond, rows, partial(bond.project, rows), FEW, digest(space))
 
 
 def test_a_later_projector_sees_distilled_rows_and_aims_at_the_exact_ones():
@@ -94,8 +96,41 @@ def test_a_later_projector_sees_distilled_rows_and_aims_at_the_exact_ones():
         for which, stages in (("exact", base), ("made", made.base))
     }
     assert np.abs(fused["exact"] - fused["made"]).max() > 1e-3
-    wanted = distil_bond(later, fused["made"], later.project(fused["exact"]), FEW, digest(space))
+    targets = partial(later.project, fused["exact"])
+    wanted = distil_bond(later, fused["made"], targets, FEW, digest(space))
     assert made.last.bonds == (wanted,)
+
+
+class Stopping:
+    """Stops at the third step of the second task."""
+
+    tasks = 0
+
+    @contextmanager
+    def task(self, title, total):
+        self.tasks += 1
+        steps = []
+
+        def advance(count, _loss=0.0):
+            steps.append(count)
+            if (self.tasks, sum(steps)) == (2, 3):
+                raise Interrupted("stopped")
+
+        yield advance
+
+
+def test_an_interrupted_chain_continues_and_ends_in_the_same_bits(tmp_path):
+    space, kept = SPACES["two stages"], tmp_path / "kept"
+    pool = banks_of(space)
+    found = lambda: [[int(p.stem) for p in f.glob("*.json")] for f in kept.glob("*/checkp*")]  # noqa: E731
+    with pytest.raises(Interrupted):
+        distil(space, pool, FEW, Stopping(), kept)
+    assert sorted(found()) == [[3], [10]]  # the first bond is trained
+    made = distil(space, pool, FEW, folder=kept)
+    assert made == distil(space, pool, FEW)
+    assert len(found()) == 3
+    distil(space, pool, replace(FEW, seed=1), folder=kept)
+    assert len(found()) == 6
 
 
 def test_rows_that_a_tuned_encoder_replaces_are_not_trained_on():
@@ -104,7 +139,7 @@ def test_rows_that_a_tuned_encoder_replaces_are_not_trained_on():
     (bond,) = bonds_of(space)
     rows = np.concatenate([unit_rows(pool["imagebind", m][:]) for m in ("text", "image")])
     (found,) = bonds_of(distil(space, pool, FEW))
-    assert found == distil_bond(bond, rows, bond.project(rows), FEW, digest(space))
+    assert found == distil_bond(bond, rows, partial(bond.project, rows), FEW, digest(space))
 
 
 @pytest.mark.parametrize("name", ["cmcr", "exmcr", "one member"])

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +8,9 @@ import pytest
 from made import linear_bond, random_bond
 
 from fb_jax.banks import unit_rows
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, Interrupted
 from fb_jax.projector import Bond
+from fb_jax.training.checkpoint import Checkpoints
 from fb_jax.training.distillation import ROWS, Distillation, Distilling, distil_bond
 
 TURN = np.deg2rad(50)
@@ -32,7 +34,8 @@ def circle(count, seed=0):
 def test_one_projector_learns_what_the_mixture_does_together(mixture):
     rows, new = circle(200), circle(50, seed=1)
     np.testing.assert_allclose(mixture.project(new), new, atol=1e-6)
-    found = distil_bond(mixture, rows, mixture.project(rows), Distilling(steps=400, batch=50), "ab")
+    how, targets = Distilling(steps=400, batch=50), partial(mixture.project, rows)
+    found = distil_bond(mixture, rows, targets, how, "ab")
     assert (found.spec.members, found.spec.distilled) == ((("text",),), "ab")
     assert found.spec == replace(mixture.only(("text",)).spec, distilled="ab")
     before = (mixture.only(("text",)).project(new) * new).sum(axis=1)
@@ -58,7 +61,7 @@ def test_the_same_settings_give_the_same_bits_and_leave_the_mixture_alone(mixtur
     rows = circle(40)
     kept = jax.tree.map(np.array, mixture.variables)
     do = lambda **how: distil_bond(  # noqa: E731
-        mixture, rows, rows, Distilling(steps=12, batch=8, **how), ""
+        mixture, rows, lambda: rows, Distilling(steps=12, batch=8, **how), ""
     )
     assert do() == do()
     for other in ({"seed": 1}, {"learning_rate": 0.02}):
@@ -87,10 +90,35 @@ def test_steps_are_rounded_up_to_whole_passes(steps, batch, count, length, rows)
     assert len(set(first.tolist())) == len(first)
 
 
+def test_an_interrupted_training_continues_and_ends_in_the_same_bits(mixture, tmp_path):
+    rows, how, seen = circle(40), Distilling(steps=12, batch=8), []
+    train = partial(distil_bond, mixture, rows, how=how, origin="ab")
+
+    def stop(steps, _loss):
+        seen.append(steps)
+        if sum(seen) == 7:
+            raise Interrupted("stopped")
+
+    kept = Checkpoints(tmp_path / "kept", "claim")
+    with pytest.raises(Interrupted):
+        train(lambda: rows, progress=stop, checkpoints=kept)
+    assert kept.steps() == [7]
+    wanted = train(lambda: rows)
+    counted = []
+    progress = lambda steps, _loss: counted.append(steps)  # noqa: E731
+    assert train(lambda: rows, progress=progress, checkpoints=kept) == wanted
+    assert (counted[0], sum(counted)) == (7, 15)
+    finished = train(lambda: pytest.fail("not needed"), progress=progress, checkpoints=kept)
+    assert finished == wanted
+    other = Checkpoints(kept.folder, "another claim")
+    with pytest.raises(FreeBindError, match="belongs to another training"):
+        train(lambda: rows, checkpoints=other)
+
+
 def test_progress_counts_every_step(mixture):
     seen = []
     how, rows = Distilling(steps=7, batch=5), circle(10)
-    distil_bond(mixture, rows, rows, how, "", lambda steps, _loss: seen.append(steps))
+    distil_bond(mixture, rows, lambda: rows, how, "", lambda steps, _loss: seen.append(steps))
     assert sum(seen) == len(how.schedule(10)) == 8
 
 
@@ -111,5 +139,6 @@ def test_settings_out_of_range_are_refused(setting, text):
 
 def test_rows_that_are_no_numbers_are_told(mixture):
     rows = circle(10)
+    wrong = lambda: rows * np.float32(np.nan)  # noqa: E731
     with pytest.raises(FreeBindError, match="the loss is not finite"):
-        distil_bond(mixture, rows, rows * np.float32(np.nan), Distilling(steps=2, batch=5), "")
+        distil_bond(mixture, rows, wrong, Distilling(steps=2, batch=5), "")
