@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, digest
 from fb_jax.run import Run, evaluation_banks
-from fb_jax.run.distil import compare_distilled, distil
+from fb_jax.run.distil import CLAIM, compare_distilled, distil
 from fb_jax.run.folder import open_pool
 from fb_jax.training import Distilling
 
@@ -55,18 +56,32 @@ def require_free(out: Path, space: FusedSpace) -> None:
         )
 
 
+def _checkpoints(out: Path) -> Path:
+    """Return the folder that holds the checkpoints until a distilled space is written."""
+    return out.with_name(f"{out.name}.distilling")
+
+
+def remove_checkpoints(out: Path) -> None:
+    """Remove the checkpoints of a distilled space that is written, and nothing else."""
+    for claim in _checkpoints(out).glob(f"*/{CLAIM}"):
+        shutil.rmtree(claim.parent, ignore_errors=True)
+    with suppress(OSError):  # something else is in it
+        _checkpoints(out).rmdir()
+
+
 def distilled(
-    space: FusedSpace, runs: Sequence[Run], how: Distilling, kept: Path
+    space: FusedSpace, runs: Sequence[Run], how: Distilling, out: Path
 ) -> tuple[FusedSpace, dict[str, Any]]:
     """Return a space with one projector for every mixture, and its figures beside those before.
 
     The figures (split to model to pair to metric) are printed. Without pairs there are none, and a
-    line says so. Checkpoints are kept in a folder, so that an interrupted command continues.
+    line says so. Until ``out`` is written, checkpoints lie beside it: an interrupted command
+    continues.
     """
     evaluation = evaluation_banks(space, runs[0].data, runs[0].pool)
     for banks in evaluation.values():
         banks.verify()
-    made = distil(space, open_pool(runs, space), how, ConsoleReporter(), kept)
+    made = distil(space, open_pool(runs, space), how, ConsoleReporter(), _checkpoints(out))
     results = compare_distilled(space, made, evaluation)
     show_results(results, made.title)
     if not results:

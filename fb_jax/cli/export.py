@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from fb_jax.banks import Encoder
 from fb_jax.cli.device import on_device
-from fb_jax.cli.distilling import Distil, distilled, require_free
+from fb_jax.cli.distilling import Distil, distilled, remove_checkpoints, require_free
 from fb_jax.cli.factors import ExpertFactors
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.fusion import FusedSpace, at_digest, cut, digest
@@ -77,16 +76,12 @@ def export_space(
     metrics = read_figures(results, runs[0].space) if measured else None
     if how:
         require_free(out, space.named(name))
-        space, metrics = distilled(space.named(name), runs, how, _checkpoints(out))
+        space, metrics = distilled(space.named(name), runs, how, out)
     space.save(out, name, licences=licences, metrics=metrics)
-    shutil.rmtree(_checkpoints(out), ignore_errors=True)
+    if how:
+        remove_checkpoints(out)
     print(f"{out}: {space.named(name)}, from {', '.join(space.spaces)}")
     print(f"read it: FusedSpace.load('{out}')")
-
-
-def _checkpoints(out: Path) -> Path:
-    """Return the folder of checkpoints until a distilled space is written."""
-    return out.with_name(f"{out.name}.distilling")
 
 
 def _fitting_base(base: FusedSpace, unified: str, encoders: Mapping[str, Encoder]) -> FusedSpace:

@@ -22,7 +22,7 @@ from fb_jax.training.distillation import Distilling, distil_bond
 
 LOSS_METRICS = ("R@1", "R@5")
 BEFORE = "before distilling"
-NAME_DIGITS = 12
+CLAIM, NAME_DIGITS = "distilling.json", 12
 
 
 def distil(
@@ -134,7 +134,7 @@ class _Work:
         }
         folder = Path(self.folder) / files.sha256_of_json(identity)[:NAME_DIGITS]
         with files.locked(folder):
-            claim = files.claim(folder / "distilling.json", identity, "checkpoints")
+            claim = files.claim(folder / CLAIM, identity, "checkpoints")
             yield Checkpoints(folder / "checkpoints", claim)
 
     def _rows(
