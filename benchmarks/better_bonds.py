@@ -1,70 +1,130 @@
-"""What options of pseudo pairs and of training bring, with intervals.
+"""What options of pseudo pairs and of training bring: the table of docs/bonds_tried.md.
 
-python -m benchmarks.better_bonds BANK_ROOT ...: on every root (the seeds of a world, say) it trains
-the combination of clap_general and imagebind as it is, and with each option. R@1 on val, mean of
-both directions, at factors that are chosen on val: the difference to the bond as it is, with a
-paired bootstrap over the items of val.
+python -m benchmarks.better_bonds --data ROOT ... trains on every bank root (the seeds of a world,
+say) one projector that combines clap_general with imagebind, as it is and with each option.
+
+python -m benchmarks.better_bonds --data ROOT ... --plain RUNS ... --changed RUNS ... compares
+finished products and bonds of two folders of runs for each root: ``freebind train --product NAME
+--data ROOT --out RUNS --config fb_jax/word_world/config.yaml``, with an option and without.
+
+All figures are R@1 on val, at factors that are chosen on val for the mean of all pairs; the
+differences have a paired bootstrap over the items of val.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
-import numpy as np
+import jax
+import jax.numpy as jnp
+import tyro
 
-from fb_jax.banks import BankSet, open_banks
-from fb_jax.evaluation import direction_ranks, paired_bootstrap, sweep
-from fb_jax.evaluation.models import fused_rows, tables_for
-from fb_jax.evaluation.surfaces.choosing import Aim, choose
+from benchmarks.recalls import PAIRS, Hits, at_best, changes, hits, levels, print_head, print_row
+from fb_jax.banks import open_banks
 from fb_jax.fusion import FusedSpace
+from fb_jax.projector.pipelines import PIPELINES
 from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
-from fb_jax.training import Runtime, Training, train_bond
+from fb_jax.training import Runtime, Training, load_bond, train_bond
 
 SPACES = ("imagebind", "clap_general")
-PAIRS = (("audio", "text"), ("audio", "image"), ("image", "text"))
+ONE_PROJECTOR = {"freebind": replace(PIPELINES["freebind"], starts="all")}
 PLAIN = Training(batch=256, hidden=256)
-AS_IT_IS = (Retrieval(), PLAIN)
 OPTIONS: Mapping[str, tuple[Retrieval, Training]] = {
     "another seed": (Retrieval(), replace(PLAIN, seed=1)),
     "ensemble 6": (Retrieval(), replace(PLAIN, ensemble=6.0)),
-    "InfoNCE at 1/100": (Retrieval(), replace(PLAIN, temperature=0.01)),
+    "InfoNCE at 1/100": (Retrieval(), replace(PLAIN, temperature=1 / 100)),
+    "InfoNCE at 1/20": (Retrieval(), replace(PLAIN, temperature=1 / 20)),
     "item pairs": (Retrieval("nearest"), PLAIN),
+    "soft retrieval within the top 4": (Retrieval("benchmarks.better_bonds:top_4"), PLAIN),
+    "soft retrieval within the top 16": (Retrieval("benchmarks.better_bonds:top_16"), PLAIN),
 }
+FINISHED = (
+    *("imagebind-combination-clap_general", "imagebind-combination-clap_music"),
+    *("imagebind-displacement-internvl", "imagebind_pp", "internvl_ib_pp"),
+)
+"""Bonds and products of a folder of runs."""
 
-Hits = np.ndarray
-"""``[pairs, n]``: 100 for an item whose match ranks first in both directions, 50 in one."""
+
+@partial(jax.jit, static_argnames=("k", "temperature"))
+def within(rows: Any, keys: Any, values: Any, k: int, temperature: float) -> Any:
+    best, places = jax.lax.top_k(rows @ keys.T, k)
+    weights = jax.nn.softmax(best / temperature)
+    return tuple(jnp.einsum("qk,qkd->qd", weights, value[places]) for value in values)
 
 
-def hits(root: str, pairs: Retrieval, training: Training) -> Hits:
-    """Train a bond on a root, choose its factors, and return its hits on val."""
+def top(k: int, queries: Any, blocks: Any, temperature: float) -> Any:
+    """Return ``A(q; K -> V)`` over the k nearest keys of each query alone."""
+    held = [[part[: block.size] for part in (block.keys, *block.values)] for block in blocks]
+    keys, *values = map(jnp.concatenate, zip(*held, strict=True))
+    starts = range(0, len(queries), 512)
+    found = [within(queries[i : i + 512], keys, values, k, temperature) for i in starts]
+    return tuple(map(jnp.concatenate, zip(*found, strict=True)))
+
+
+def top_4(queries: Any, blocks: Any, _dims: Any, *, temperature: float, **_: Any) -> Any:
+    return top(4, queries, blocks, temperature)
+
+
+def top_16(queries: Any, blocks: Any, _dims: Any, *, temperature: float, **_: Any) -> Any:
+    return top(16, queries, blocks, temperature)
+
+
+def trained(root: Path, pairs: Retrieval, training: Training) -> Hits:
+    """Train a bond of one projector on a root and return its hits."""
     pool, val = (open_banks(root, split, spaces=SPACES) for split in ("pool", "val"))
-    built = build_pairs(PairSpec(pool, *SPACES, pairs))
-    bond = train_bond(built, "combination", None, training, Runtime(log_steps=100))
-    return hits_of(FusedSpace.of(bond), val)
+    with patch.dict(PIPELINES, ONE_PROJECTOR):
+        built = build_pairs(PairSpec(pool, *SPACES, pairs))
+        bond = train_bond(built, "combination", None, training, Runtime(log_steps=100))
+    return hits(at_best(FusedSpace.of(bond), val), val)
 
 
-def hits_of(space: FusedSpace, val: BankSet) -> Hits:
-    """Return the hits of a space at the factors that are best on val; row i goes with row i."""
-    at = space.choosing(choose(sweep(space, val), Aim.parse("mean")).factors)
-    rows, tables = fused_rows(at, val), tables_for(at, val)
-    ranks = [direction_ranks(*(rows[m] for m in pair), tables[pair]).values() for pair in PAIRS]
-    return np.array([[100.0 * (by < 1) for by in both] for both in ranks]).mean(axis=1)
+def finished(root: Path, run: Path) -> tuple[Hits, Hits]:
+    """Return the hits of a finished bond or product, plain and hub-corrected."""
+    bond = run / "bond"
+    space = FusedSpace.of(load_bond(bond)) if bond.exists() else FusedSpace.load(run / "space")
+    val, pool = (open_banks(root, split, spaces=space.spaces) for split in ("val", "pool"))
+    best = at_best(space.plain, val)
+    return hits(best, val), hits(best, val, pool)
 
 
-def main(roots: list[str]) -> None:
-    base = [hits(root, *AS_IT_IS) for root in roots]
-    print(f"| option | {' | '.join(map('-'.join, PAIRS))} | mean |\n|{'---|' * (len(PAIRS) + 2)}")
-    means = np.mean([own.mean(axis=1) for own in base], axis=0)
-    print("| as it is |", " | ".join(f"{x:.1f}" for x in (*means, means.mean())), "|")
-    for name, (pairs, training) in OPTIONS.items():
-        gains = [hits(root, pairs, training) - own for root, own in zip(roots, base, strict=True)]
-        by_pair = [[gain[i] for gain in gains] for i in range(len(PAIRS))]
-        columns = [*by_pair, [gain.mean(axis=0) for gain in gains]]
-        cells = ("{:+.1f} [{:+.1f}, {:+.1f}]".format(*paired_bootstrap(x)) for x in columns)
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+@dataclass(frozen=True)
+class Config:
+    """What options of pseudo pairs and of training bring."""
+
+    data: tuple[Path, ...]
+    plain: tuple[Path, ...] = ()
+    changed: tuple[Path, ...] = ()
+
+
+def compare(config: Config) -> None:
+    for name in FINISHED:
+        plain, changed = (
+            [finished(root, run / name) for root, run in zip(config.data, runs, strict=True)]
+            for runs in (config.plain, config.changed)
+        )
+        for i, kind in enumerate(("", ", hub-corrected")):
+            old, new = ([both[i] for both in found] for found in (plain, changed))
+            print_row(name + kind, levels(old))
+            print_row("changed", levels(new))
+            print_row("difference", changes(old, new))
+
+
+def screen(roots: tuple[Path, ...]) -> None:
+    plain = [trained(root, Retrieval(), PLAIN) for root in roots]
+    print_row("as it is", levels(plain))
+    for name, option in OPTIONS.items():
+        print_row(name, changes(plain, [trained(root, *option) for root in roots]))
+
+
+def main(config: Config) -> None:
+    print_head("option", *map("-".join, PAIRS), "mean")
+    compare(config) if config.changed else screen(config.data)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(tyro.cli(Config))
