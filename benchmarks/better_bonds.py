@@ -14,7 +14,7 @@ differences have a paired bootstrap over the items of val.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,48 +83,47 @@ def trained(root: Path, pairs: Retrieval, training: Training) -> Hits:
     return hits(at_best(FusedSpace.of(bond), val), val)
 
 
-def finished(root: Path, run: Path) -> tuple[Hits, Hits]:
-    """Return the hits of a finished bond or product, plain and hub-corrected."""
+def finished(root: Path, run: Path) -> dict[str, Hits]:
+    """Return the hits of a finished bond or product at chosen factors and at its first preset."""
     bond = run / "bond"
     space = FusedSpace.of(load_bond(bond)) if bond.exists() else FusedSpace.load(run / "space")
     val, pool = (open_banks(root, split, spaces=space.spaces) for split in ("val", "pool"))
+    preset = next(name for name in space.presets if name != "chosen")
     best = at_best(space.plain, val)
-    return hits(best, val), hits(best, val, pool)
+    return {
+        "chosen": hits(best, val),
+        "chosen, hub-corrected": hits(best, val, pool),
+        preset: hits(space.at(preset), val),
+    }
 
 
-@dataclass(frozen=True)
-class Config:
-    """What options of pseudo pairs and of training bring."""
-
-    data: tuple[Path, ...]
-    plain: tuple[Path, ...] = ()
-    changed: tuple[Path, ...] = ()
+Roots = tuple[Path, ...]
 
 
-def compare(config: Config) -> None:
+def compare(data: Roots, plain_runs: Roots, changed_runs: Roots) -> None:
     for name in FINISHED:
         plain, changed = (
-            [finished(root, run / name) for root, run in zip(config.data, runs, strict=True)]
-            for runs in (config.plain, config.changed)
+            [finished(root, run / name) for root, run in zip(data, runs, strict=True)]
+            for runs in (plain_runs, changed_runs)
         )
-        for i, kind in enumerate(("", ", hub-corrected")):
-            old, new = ([both[i] for both in found] for found in (plain, changed))
-            print_row(name + kind, levels(old))
+        for at in plain[0]:
+            old, new = ([points[at] for points in found] for found in (plain, changed))
+            print_row(f"{name}, {at}", levels(old))
             print_row("changed", levels(new))
             print_row("difference", changes(old, new))
 
 
-def screen(roots: tuple[Path, ...]) -> None:
+def screen(roots: Roots) -> None:
     plain = [trained(root, Retrieval(), PLAIN) for root in roots]
     print_row("as it is", levels(plain))
     for name, option in OPTIONS.items():
         print_row(name, changes(plain, [trained(root, *option) for root in roots]))
 
 
-def main(config: Config) -> None:
+def main(data: Roots, plain: Roots = (), changed: Roots = ()) -> None:
     print_head("option", *map("-".join, PAIRS), "mean")
-    compare(config) if config.changed else screen(config.data)
+    compare(data, plain, changed) if changed else screen(data)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    tyro.cli(main, description=__doc__)
