@@ -1,7 +1,9 @@
 """What OmniBind's second router loss (Eq. R6) brings: a table of docs/routers.md.
 
-python -m benchmarks.text_sources --data ROOT ... --runs RUNS ..., as benchmarks.routers. The loss
-asks which media a text describes. The word world does not say, so that two columns are tried:
+python -m benchmarks.text_sources --data ROOT ... --runs RUNS ..., as benchmarks.routers, trains
+routers of text with OmniBind's layers on the direct sum of ImageBind, InternVL and both CLAPs in
+one stage. The loss asks which media a text describes. The word world does not say, so that two
+columns are tried:
 
     own      audio or image, if the pool has a file of this word in that modality only. Nothing in
              the text shows it, as texts are drawn like the words of the media.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,8 +30,6 @@ from fb_jax.fusion import FusedSpace
 from fb_jax.run.routing import RouterJob, with_routers
 from fb_jax.training import load_bond
 
-FOUR = "direct sum of four"
-"""ImageBind, InternVL and both CLAPs in one stage: the router of text weighs them all."""
 EXPERTS = ("internvl", "clap_general", "clap_music")
 SHORT = 7
 """Most letters of a short word; about half of the words are short."""
@@ -67,21 +67,21 @@ def with_sources(pool: Split, column: str, folder: Path) -> Split:
 class SourceWorld(World):
     """A world whose texts may have sources."""
 
-    @cache  # noqa: B019
+    @cached_property
     def four(self) -> FusedSpace:
+        """The space whose text is routed."""
         bonds = (load_bond(self.runs / f"imagebind-direct_sum-{e}" / "bond") for e in EXPERTS)
         return FusedSpace.of(*bonds, at="equal")
 
-    def trial(self, name: str, others: tuple[str, ...], column: str) -> Both:
-        """Return the hits of a space with a router of text; "" is without the loss on sources."""
-        space = self.four() if name == FOUR else self.space(name)
-        pool = self.banks(space, "pool")
+    def trial(self, others: tuple[str, ...], column: str) -> Both:
+        """Return the hits with a router, trained on a column of sources, or "" without."""
+        pool = self.banks(self.four, "pool")
         with TemporaryDirectory() as folder:
             if column:
                 split = with_sources(Split(self.root / "pool"), column, Path(folder))
                 pool = replace(pool, split=split)
-            router = RouterJob(space, "text", pool, OMNIBIND, others).train()
-        return self.both(with_routers(space, {"text": router}))
+            router = RouterJob(self.four, "text", pool, OMNIBIND, others).train()
+        return self.both(with_routers(self.four, {"text": router}))
 
     def asked(self, pair: tuple[str, str]) -> np.ndarray:
         """Return the rows of val whose text is a caption of the other modality, by letters."""
@@ -111,14 +111,13 @@ def show(
 def main(data: tuple[Path, ...], runs: tuple[Path, ...]) -> None:
     worlds = [SourceWorld(*pair) for pair in zip(data, runs, strict=True)]
     print_head("router of text", "pair", "all words", "words that ask, by letters")
-    for name in (FOUR, "omnibind"):
-        for others in (("audio",), ("audio", "image")):
-            bare = [w.both(w.four() if name == FOUR else w.space(name)) for w in worlds]
-            plain = [w.trial(name, others, "") for w in worlds]
-            show(worlds, f"{name}, pairs with {' and '.join(others)}, against none", bare, plain)
-            for column in ("own", "letters"):
-                found = [w.trial(name, others, column) for w in worlds]
-                show(worlds, f"R6, {column}, against without", plain, found)
+    bare = [world.both(world.four) for world in worlds]
+    for others in (("audio",), ("audio", "image")):
+        plain = [world.trial(others, "") for world in worlds]
+        show(worlds, f"pairs with {' and '.join(others)}, against none", bare, plain)
+        for column in ("own", "letters"):
+            found = [world.trial(others, column) for world in worlds]
+            show(worlds, f"R6, {column}, against without", plain, found)
 
 
 if __name__ == "__main__":
