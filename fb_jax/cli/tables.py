@@ -21,5 +21,6 @@ def show_results(results: Mapping[str, Results], title: str, chosen: Chosen | No
     if chosen is not None:
         console.print(escape(str(chosen)), highlight=False)
     for name, result in list(results.items())[-1:]:
-        for line in replace(result, title=name).verdicts():
+        told = replace(result, title=name)
+        for line in (*told.verdicts(), *filter(None, [told.gain()])):
             console.print(escape(line), highlight=False)

@@ -27,6 +27,7 @@ from fb_jax.run import (
     report,
 )
 from fb_jax.run import train as train_run
+from fb_jax.run.default import shipped
 from fb_jax.run.describe import NO_TABLE
 
 HUBS = "hub correction:  the same command with --hubs chosen; it trains nothing again"
@@ -95,12 +96,13 @@ def _show_plan(product: Product, config: RunConfig) -> None:
 
 
 def _next_commands(job: Job) -> str:
-    folder, split = job.config.folder, next(iter(job.evaluation))
+    data, folder, split = job.config.data, job.config.folder, next(iter(job.evaluation))
     symbol = "lambda" if job.bond.kind == "displacement" else "sigma"
     factor = ExpertFactors.option(job.bond.weighted[-1], symbol)
     return (
         f"other factors:   freebind eval --run {folder} {factor} 0.3\n"
-        f"fused banks:     freebind fuse --run {folder} --split {split}"
+        f"fused banks:     freebind fuse --run {folder} --split {split}\n"
+        f"all your spaces: freebind train --product one --data {shipped(data) or data}"
     )
 
 

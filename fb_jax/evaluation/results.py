@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fb_jax.evaluation.metrics import LEADING, RECALLS
 from fb_jax.fusion.card import HUBS
+from fb_jax.fusion.factors import CHOSEN
 
 COLUMNS = 80
 CAPTION = (
@@ -84,6 +85,28 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
             source = max(known, key=known.__getitem__, default="")
             if lead and source and known[source] > figures[lead]:
                 yield pair, figures[lead], known[source], source
+
+    def gain(self) -> str | None:
+        """Return a sentence on the last model of chosen factors, which a run keeps.
+
+        It is compared with the mean of scores, by the metrics of ``verdicts``; if it is
+        hub-corrected, with the hub-corrected mean. None if there is nothing to compare.
+        """
+        kept = [name for name in self if name.startswith(CHOSEN)]
+        model = kept[-1] if kept else ""
+        mean = MEAN_OF_SCORES + HUBS * model.endswith(HUBS)
+        if not kept or mean not in self:
+            return None
+        pairs = sorted(self[model].keys() & self[mean].keys())
+        both = [(pair, self[model][pair], self[mean][pair]) for pair in pairs]
+        gains = ", ".join(
+            f"{pair} {own[lead] - other[lead]:+.1f}"
+            for pair, own, other in both
+            for lead in LEADING
+            if lead in own and lead in other
+        )
+        where = self.title or "here"
+        return f"{where}: the space is {model}; points above {mean}: {gains}" if gains else None
 
     def table(self) -> Table:
         """Return a table of at most 80 columns: a row for each model."""
