@@ -10,6 +10,7 @@ from fb_jax.fusion import FusedSpace
 from fb_jax.projector import PIPELINES, Bond, subset_name
 from fb_jax.run import default
 from fb_jax.run.checks import Job
+from fb_jax.run.choosing import NONE, parted
 from fb_jax.run.device import select_device
 from fb_jax.run.estimate import estimate
 from fb_jax.run.options import RunConfig
@@ -72,4 +73,16 @@ def describe(job: Job) -> dict[str, str]:
         f"{size(needs.checkpoints_disk)}, {size(files.free_bytes(config.folder))} free",
         "fused": f"{fused} dimensions, a million rows {size(FLOAT16 * fused * 10**6)} as float16",
         "evaluation": "; ".join([evaluation or NO_TABLE, *left_out]),
+        "choosing": _choosing(job),
     }
+
+
+def _choosing(job: Job) -> str:
+    """Return which pairs factors are chosen on, if any."""
+    how = job.config.choosing
+    if how.aim == NONE or not job.evaluation:
+        return "nothing; factors are a preset's"
+    _, known = parted(job.evaluation, how)
+    if known is None:
+        return f"nothing: there is no split {how.val} with pairs; factors are a preset's"
+    return f"factors, on {known.on}, for {how.aim}"

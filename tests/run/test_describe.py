@@ -37,6 +37,7 @@ def description(config, monkeypatch):
         ),
         ("fused", "64 dimensions, a million rows 128.0 MB as float16"),
         ("evaluation", "test (audio-image, audio-text, image-text), val (audio-image, "),
+        ("choosing", "factors, on val, for mean"),
     ],
 )
 def test_a_run_is_described_with_what_it_will_do_and_take(description, label, says):
@@ -59,4 +60,14 @@ def test_pairs_that_are_there_need_no_more_disk(config, run_folder):
 def test_a_pool_alone_is_told_to_give_no_table(config):
     for split in ("val", "test"):
         shutil.rmtree(config.data / split)
-    assert describe(preflight(config))["evaluation"] == NO_TABLE
+    told = describe(preflight(config))
+    assert told["evaluation"] == NO_TABLE
+    assert told["choosing"] == "nothing; factors are a preset's"
+
+
+def test_without_validation_pairs_a_plan_says_that_nothing_is_chosen(config):
+    shutil.rmtree(config.data / "val")
+    assert describe(preflight(config))["choosing"].startswith("nothing: there is no split val with")
+    parted = describe(preflight(replace(config, val_fraction=0.3, choose="audio-text")))
+    assert parted["choosing"] == "factors, on 30 % of test, for audio-text"
+    assert describe(preflight(replace(config, choose="none")))["choosing"].startswith("nothing;")
