@@ -6,8 +6,9 @@
                MODALITY.query    float32 [n, role_dim] rows that ask, and
                MODALITY.item     rows to be found: only with hub correction
 
-Ask for the output of a modality and give the rows of its spaces. The file has opset 18 and standard
-operators only. A graph cannot refuse: where ``FusedSpace.fuse`` raises an error, for a row that is
+Ask for the output of a modality and give the rows of its spaces, of the same items: a run with
+other numbers of rows, or without those of a space, fails. The file has opset 18 and standard
+operators only. A graph cannot refuse values: where ``FusedSpace.fuse`` raises an error, for a row that is
 zero or NaN or for parts that cancel out, the file returns a row that means nothing.
 """
 
@@ -106,13 +107,21 @@ def _properties(space: FusedSpace) -> dict[str, str]:
     return {"space": space.title, "digest": digest(space), **about}
 
 
+def _native(graph: Graph, space: FusedSpace, modality: str) -> dict[str, str]:
+    """Add the inputs of a modality; return native space to unit rows of the same items."""
+    inputs = {}
+    for name in space.spaces_of(modality):
+        shape = _shape(modality, dim := space.dims[name])
+        inputs[name] = graph.add_input(f"{modality}.{name}", np.empty((0, dim)), shape)
+    first, *others = inputs
+    for name in others:
+        inputs[name] = graph.as_many(inputs[name], space.dims[name], inputs[first])
+    return {name: graph.unit(rows, "native") for name, rows in inputs.items()}
+
+
 def _fused(graph: Graph, space: FusedSpace, modality: str) -> str:
     """Add the stages of a modality; see ``FusedSpace.parts``."""
-    native = {}
-    for name in space.spaces_of(modality):
-        none = np.empty((0, space.dims[name]))
-        rows = graph.add_input(f"{modality}.{name}", none, _shape(modality, space.dims[name]))
-        native[name] = graph.unit(rows, "native")
+    native = _native(graph, space, modality)
     route = _Route(graph, modality, native)
     start = max((i for i, s in enumerate(space.stages) if modality in s.tuned_rows), default=0)
     fused = native.get(space.stages[0].unified, "")
@@ -179,7 +188,7 @@ class _Route:
         """Add ``(1 - s) * unified part + s * expert part``."""
         graph = self.graph
         rest = graph.add("Sub", graph.constant(1), factor)
-        return graph.total([graph.add("Mul", unified, rest), graph.add("Mul", expert, factor)])
+        return graph.add("Add", graph.add("Mul", unified, rest), graph.add("Mul", expert, factor))
 
     def _expert(self, stage: WeightedSum, number: int, weights: Mapping[str, str]) -> str:
         """Add the experts' part of Eq. R2: the mean of their weighed outputs / c."""
@@ -188,10 +197,10 @@ class _Route:
             for bond in stage.bonds
             if self.modality in bond.shared
         }
-        total = self.graph.total([*outputs.values()])
+        total = self.graph.add("Sum", *outputs.values())
         size = self.graph.norm(total) if stage.unit_experts else self.graph.constant(len(outputs))
         if weights:
-            total = self.graph.total(self._weighed(weights, outputs))
+            total = self.graph.add("Sum", *self._weighed(weights, outputs))
         return self.graph.add("Div", total, size)
 
     def _direct_sum(
