@@ -8,8 +8,8 @@
 
 Ask for the output of a modality and give the rows of its spaces, of the same items: a run with
 other numbers of rows, or without those of a space, fails. The file has opset 18 and standard
-operators only. A graph cannot refuse values: where ``FusedSpace.fuse`` raises an error, for a row that is
-zero or NaN or for parts that cancel out, the file returns a row that means nothing.
+operators only. A graph cannot refuse values: where ``FusedSpace.fuse`` raises an error, for a row
+that is zero or NaN or for parts that cancel out, the file returns a row that means nothing.
 """
 
 from __future__ import annotations
