@@ -30,8 +30,17 @@ def stages(product):
 PAPER = {"imagebind": ALL, "internvl": IT, "clap_music": AT, "clap_general": AT}
 
 
-def test_on_the_papers_spaces_one_is_what_its_file_says(one):
-    assert one({**PAPER, "other": AT}) == read_product("one")
+def test_on_the_papers_spaces_one_is_what_its_file_says(one, caplog):
+    assert one(PAPER) == read_product("one")
+    assert caplog.text == ""
+    assert one({"other": AT, "words": ("text",)}) == read_product("one")
+    assert "one: without other (with all spaces: --unified imagebind)" in caplog.text
+
+
+def test_with_the_unified_space_named_one_has_all_spaces(one):
+    made = one({**PAPER, "other": AT}, unified="imagebind")
+    assert made.natives == ("imagebind", "internvl", "clap_general", "clap_music", "other")
+    assert made.base == read_product("one").base
 
 
 def test_on_other_spaces_the_rule_gives_the_same_stages_as_the_file(one, caplog):
@@ -64,6 +73,7 @@ def test_a_unified_space_that_is_named_is_taken_whatever_the_data_have(one):
     ("spaces", "unified", "message"),
     [
         ({"a": ALL, "b": ALL}, None, "which space is the unified one"),
+        ({"a": IT, "b": AT}, None, "(?s)none of a .*without --product, an expert may bring"),
         ({"a": ALL, "b": ("text",)}, None, "no space shares two modalities with a"),
         ({"a": ALL, "b": AT}, "c", "--unified"),
     ],
