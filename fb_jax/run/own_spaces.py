@@ -18,10 +18,10 @@ def product_of(config: RunConfig) -> Product:
     """Return the product that a run makes.
 
     ``one`` has its file's spaces if the pool has them all and ``config.unified`` is None; a notice
-    names other experts. Else its unified space is that of a run without a product, and its experts are all spaces that share two
-    or more modalities with it. Experts that share the same ones are a stage, with one weight for
-    each modality. Those with the anchor come first, as InternVL does in the file [O]: the last
-    stage has the routers, and these pay for audio.
+    names other experts. Else its unified space is that of a run without a product, and its experts
+    are all spaces that share two or more modalities with it. Experts that share the same ones are a
+    stage, with one weight for each modality. Those with the anchor come first, as InternVL does in
+    the file [O]: the last stage has the routers, and these pay for audio.
 
     Raises:
         FreeBindError: See ``read_product``; or no space can be the unified one or an expert.
