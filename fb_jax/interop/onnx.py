@@ -82,8 +82,9 @@ def _add_outputs(graph: Graph, space: FusedSpace, modality: str) -> None:
 def _require_small(space: FusedSpace) -> None:
     bonds = [bond.variables for stage in space.stages for bond in stage.bonds]
     routers = [router.layers for stage in space.stages for router in stage.routers.values()]
+    bases = [stage.basis for stage in space.stages if isinstance(stage, CutSum)]
     references = [] if space.hubs is None else [*space.hubs.references.values()]
-    numbers = jax.tree.leaves([references, routers, bonds])
+    numbers = jax.tree.leaves([references, bases, routers, bonds])
     if (size := sum(array.nbytes for array in numbers)) > MOST_BYTES:
         raise FreeBindError(
             "this space is too large for an ONNX file",

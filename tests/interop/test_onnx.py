@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import jax
 import numpy as np
 import onnx
 import onnxruntime
@@ -149,6 +150,15 @@ def test_a_file_that_is_there_a_planned_space_and_a_large_one_are_refused(tmp_pa
     with pytest.raises(FreeBindError, match=r"else is there already(.|\n)*space\.onnx"):
         write_onnx(space, path)
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["weighted, routed", "cut"])
+def test_the_numbers_of_routers_and_of_a_cut_count_for_the_size(kind, tmp_path, monkeypatch):
+    space = SPACES[kind]
+    bonds = [bond.variables for bond in space.last.bonds]
+    monkeypatch.setattr(interop, "MOST_BYTES", sum(x.nbytes for x in jax.tree.leaves(bonds)))
+    with pytest.raises(FreeBindError, match="too large for an ONNX file"):
+        write_onnx(space, tmp_path / "space.onnx")
 
 
 def test_a_space_is_written_again_as_the_same_file(tmp_path):
