@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -112,11 +112,13 @@ def _every_kind_that_is_routed(
     }
 
 
-def routed(space: FusedSpace, shape: str, *modalities: str) -> FusedSpace:
-    """Return a space with random routers that read all rows, in one of the known shapes."""
+def routed(
+    space: FusedSpace, shape: str, *modalities: str, reads: Sequence[str] = ()
+) -> FusedSpace:
+    """Return a space with random routers of a known shape, which read some spaces or all."""
     routers = {}
     for modality in modalities:
-        names = space.spaces_of(modality)
+        names = tuple(reads) or space.spaces_of(modality)
         dims, outputs = [space.dims[n] for n in names], len(space.last.blocks_of(modality))
         spec = RouterSpec(modality, names, tuple(dims), outputs, SHAPES[shape])
         rng = np.random.default_rng(len(modality))

@@ -110,5 +110,8 @@ def _report(contents: Contents, out: Path, exact: bool, written: bool) -> None:
     search = "exact" if exact else "approximate"
     done = "written" if written else "this very export was there already"
     print(f"{out}: {contents.dim} dimensions, inner product, {search} search; {done}")
+    if contents.numbers:
+        print("score: inner product / sqrt(a + b * parts_product + c * parts_balance); a, b and c:")
+        print("BlockQuery(SPACE).norm_terms(MODALITY), see docs/interop")
     if "role" in contents.made_from:
         print('hub correction: ask with FusedSpace.fuse(MODALITY, rows, role="query")')

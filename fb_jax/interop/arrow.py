@@ -16,7 +16,7 @@ def schema_of(contents: Contents, extra: str) -> Any:
     text, vector = pa.string(), pa.list_(pa.float32(), contents.dim)
     columns = {"id": text, "split": text, "modality": text, "row": pa.int64()}
     columns |= {"caption": text, "path": text, VECTOR: vector}
-    return pa.schema(columns | (dict.fromkeys(NUMBERS, pa.float32()) if contents.numbers else {}))
+    return pa.schema(columns | (dict.fromkeys(NUMBERS, pa.float64()) if contents.numbers else {}))
 
 
 def record_batch(batch: Batch, schema: Any, extra: str) -> Any:

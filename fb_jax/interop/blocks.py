@@ -48,6 +48,9 @@ from fb_jax.fusion import (
 )
 from fb_jax.interop.contents import Contents, Gallery, Vectors, chosen, gallery, sources_of
 
+LEAST_SQUARE = LEAST_NORM**3
+"""Least radicand of Eq. K3. A routed row may be much shorter than g and still have a direction."""
+
 
 def block_contents(
     space: FusedSpace, splits: Sequence[BankSet], modalities: Sequence[str] = ()
@@ -138,7 +141,8 @@ def _stored(space: FusedSpace, modality: str, parts: Parts) -> Vectors:
     """Return the vectors and the numbers of items (Eq. K1)."""
     components = space.last.components(parts)
     first, second = components[0], components[-1]  # of only one, every factor gives this one
-    dots = [(x * y).sum(axis=1) for x, y in ((first, first), (first, second), (second, second))]
+    pairs = ((first, first), (first, second), (second, second))
+    dots = [np.einsum("nd,nd->n", x, y, dtype=np.float64) for x, y in pairs]
     square = np.maximum((dots[0] + dots[2]) / 2, LEAST_NORM**2)
     numbers = np.stack([dots[1], (dots[2] - dots[0]) / 2], axis=1) / square[:, None]
     numbers = np.clip(numbers, -1, 1)
@@ -165,7 +169,7 @@ def _norm_terms(space: FusedSpace, modality: str) -> tuple[float, float, float]:
 def _norms(space: FusedSpace, modality: str, numbers: Float[np.ndarray, "*n 2"]) -> np.ndarray:
     """Return what inner products with items are divided by (Eq. K3)."""
     constant, *slopes = _norm_terms(space, modality)
-    return np.sqrt(np.maximum(constant + numbers @ np.asarray(slopes), LEAST_NORM**2))
+    return np.sqrt(np.maximum(constant + numbers @ np.asarray(slopes), LEAST_SQUARE))
 
 
 class BlockQuery:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Integer
+from jaxtyping import Float32, Float64, Integer
 
 from fb_jax import files
 from fb_jax.banks import Bank, BankSet, ItemList, Progress, no_progress, open_split
@@ -19,7 +19,10 @@ from fb_jax.banks.rows import BLOCK_ROWS
 from fb_jax.errors import FreeBindError, unknown
 
 NUMBERS = ("parts_product", "parts_balance")
-"""Names of the columns for the two numbers that scores of blocks need; see ``blocks``."""
+"""Names of the columns for the two numbers that scores of blocks need; see ``blocks``.
+
+They are float64: where a router gives a space hardly any weight, 1 and the second one cancel out.
+"""
 
 
 class Vectors(NamedTuple):
@@ -31,7 +34,7 @@ class Vectors(NamedTuple):
     """
 
     vectors: Float32[np.ndarray, "n d"]
-    numbers: Float32[np.ndarray, "n 2"] | None = None
+    numbers: Float64[np.ndarray, "n 2"] | None = None
 
 
 @dataclass(frozen=True)

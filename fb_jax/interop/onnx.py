@@ -6,9 +6,10 @@
                MODALITY.query    float32 [n, role_dim] rows that ask, and
                MODALITY.item     rows to be found: only with hub correction
 
-Ask for the output of a modality and give the rows of its spaces. The file has opset 18 and standard
-operators only. A graph cannot refuse: where ``FusedSpace.fuse`` raises an error, for a row that is
-zero or NaN or for parts that cancel out, the file returns a row that means nothing.
+Ask for the output of a modality and give the rows of its spaces, of the same items: a run with
+other numbers of rows, or without those of a space, fails. The file has opset 18 and standard
+operators only. A graph cannot refuse values: where ``FusedSpace.fuse`` raises an error, for a row
+that is zero or NaN or for parts that cancel out, the file returns a row that means nothing.
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ def _add_outputs(graph: Graph, space: FusedSpace, modality: str) -> None:
 def _require_small(space: FusedSpace) -> None:
     bonds = [bond.variables for stage in space.stages for bond in stage.bonds]
     routers = [router.layers for stage in space.stages for router in stage.routers.values()]
+    bases = [stage.basis for stage in space.stages if isinstance(stage, CutSum)]
     references = [] if space.hubs is None else [*space.hubs.references.values()]
-    numbers = jax.tree.leaves([references, routers, bonds])
+    numbers = jax.tree.leaves([references, bases, routers, bonds])
     if (size := sum(array.nbytes for array in numbers)) > MOST_BYTES:
         raise FreeBindError(
             "this space is too large for an ONNX file",
@@ -106,13 +108,21 @@ def _properties(space: FusedSpace) -> dict[str, str]:
     return {"space": space.title, "digest": digest(space), **about}
 
 
+def _native(graph: Graph, space: FusedSpace, modality: str) -> dict[str, str]:
+    """Add the inputs of a modality; return native space to unit rows of the same items."""
+    inputs = {}
+    for name in space.spaces_of(modality):
+        shape = _shape(modality, dim := space.dims[name])
+        inputs[name] = graph.add_input(f"{modality}.{name}", np.empty((0, dim)), shape)
+    first, *others = inputs
+    for name in others:
+        inputs[name] = graph.as_many(inputs[name], space.dims[name], inputs[first])
+    return {name: graph.unit(rows, "native") for name, rows in inputs.items()}
+
+
 def _fused(graph: Graph, space: FusedSpace, modality: str) -> str:
     """Add the stages of a modality; see ``FusedSpace.parts``."""
-    native = {}
-    for name in space.spaces_of(modality):
-        none = np.empty((0, space.dims[name]))
-        rows = graph.add_input(f"{modality}.{name}", none, _shape(modality, space.dims[name]))
-        native[name] = graph.unit(rows, "native")
+    native = _native(graph, space, modality)
     route = _Route(graph, modality, native)
     start = max((i for i, s in enumerate(space.stages) if modality in s.tuned_rows), default=0)
     fused = native.get(space.stages[0].unified, "")
@@ -179,7 +189,7 @@ class _Route:
         """Add ``(1 - s) * unified part + s * expert part``."""
         graph = self.graph
         rest = graph.add("Sub", graph.constant(1), factor)
-        return graph.total([graph.add("Mul", unified, rest), graph.add("Mul", expert, factor)])
+        return graph.add("Add", graph.add("Mul", unified, rest), graph.add("Mul", expert, factor))
 
     def _expert(self, stage: WeightedSum, number: int, weights: Mapping[str, str]) -> str:
         """Add the experts' part of Eq. R2: the mean of their weighed outputs / c."""
@@ -188,10 +198,10 @@ class _Route:
             for bond in stage.bonds
             if self.modality in bond.shared
         }
-        total = self.graph.total([*outputs.values()])
+        total = self.graph.add("Sum", *outputs.values())
         size = self.graph.norm(total) if stage.unit_experts else self.graph.constant(len(outputs))
         if weights:
-            total = self.graph.total(self._weighed(weights, outputs))
+            total = self.graph.add("Sum", *self._weighed(weights, outputs))
         return self.graph.add("Div", total, size)
 
     def _direct_sum(

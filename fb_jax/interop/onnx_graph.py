@@ -77,12 +77,14 @@ class Graph:
         self.nodes.append(self.onnx.helper.make_node("TopK", [scores, many], names, axis=-1))
         return self.add("ReduceMean", names[0], self._axis(-1), keepdims=1)
 
-    def total(self, blocks: Sequence[str]) -> str:
-        """Add arrays of one shape; unlike Add, Concat refuses other numbers of rows."""
-        stacked = [self.add("Unsqueeze", block, self._axis(0)) for block in blocks]
-        return self.add(
-            "ReduceSum", self.add("Concat", *stacked, axis=0), self._axis(0), keepdims=0
-        )
+    def as_many(self, rows: str, dim: int, others: str) -> str:
+        """Return rows ``[n, dim]``; running the graph fails unless n is the number of others.
+
+        onnxruntime's Concat skips inputs without rows, and Mul broadcasts a single row.
+        """
+        count = self.add("Shape", others, start=0, end=1)
+        shape = self.add("Concat", count, self.constant([dim], dtype=np.int64), axis=0)
+        return self.add("Reshape", rows, shape, allowzero=1)
 
     def side_by_side(self, blocks: Sequence[str], squares: Sequence[str]) -> str:
         """Put rows beside each other, each multiplied by the root of one of these numbers."""

@@ -77,7 +77,7 @@ def _only(role: str, names: list[str], spaces: Mapping[str, set[str]], config: R
         return PAPER[role] if PAPER[role] in names else names[0]
     known = "; ".join(f"{n} ({', '.join(sorted(ms))})" for n, ms in spaces.items())
     what = "every modality" if role == "unified" else "two or more modalities of the unified space"
-    fix = (
+    fix = "without --product, " * bool(config.product) + (
         "an expert may bring what the unified space lacks: --unified A --expert B, with "
         "--bond exmcr, cmcr or combination"
     )

@@ -17,11 +17,11 @@ ONE = "one"
 def product_of(config: RunConfig) -> Product:
     """Return the product that a run makes.
 
-    ``one`` has its file's spaces if the pool has them all and ``config.unified`` is None. Else its
-    unified space is that of a run without a product, and its experts are all spaces that share two
-    or more modalities with it. Experts that share the same ones are a stage, with one weight for
-    each modality. Those with the anchor come first, as InternVL does in the file [O]: the last
-    stage has the routers, and these pay for audio.
+    ``one`` has its file's spaces if the pool has them all and ``config.unified`` is None; a notice
+    names other experts. Else its unified space is that of a run without a product, and its experts
+    are all spaces that share two or more modalities with it. Experts that share the same ones are a
+    stage, with one weight for each modality. Those with the anchor come first, as InternVL does in
+    the file [O]: the last stage has the routers, and these pay for audio.
 
     Raises:
         FreeBindError: See ``read_product``; or no space can be the unified one or an expert.
@@ -31,6 +31,7 @@ def product_of(config: RunConfig) -> Product:
         return product
     spaces = native_spaces(config)
     if config.unified is None and spaces.keys() >= set(product.natives):
+        _say_what_is_left_out(product, spaces)
         return product
     if (unified := unified_of(config, spaces)) not in spaces:
         raise unknown("native space", unified, spaces, "--unified")
@@ -46,6 +47,12 @@ def product_of(config: RunConfig) -> Product:
     beside = "; then ".join(", ".join(experts) for experts in stages)
     notice_once(f"{ONE}: {unified}, and beside it {beside} (another unified space: --unified)")
     return _cast(product, unified, stages)
+
+
+def _say_what_is_left_out(product: Product, spaces: Mapping[str, set[str]]) -> None:
+    unified = product.natives[0]
+    if others := [n for n in experts_of(unified, spaces) if n not in product.natives]:
+        notice_once(f"{ONE}: without {', '.join(others)} (with all spaces: --unified {unified})")
 
 
 def _stages(experts: Mapping[str, frozenset[str]], anchor: str) -> list[tuple[str, ...]]:

@@ -46,6 +46,7 @@ def test_blocks_of_a_run_are_searched_at_factors_of_the_query(export, run_folder
     done = export("--split", "test", "--form", "blocks", "--run", run_folder, "--to", "duckdb")
     assert (done.status, done.err) == (0, "")
     assert "exported: 128 dimensions, inner product" in done.out
+    assert "score: inner product / sqrt(a + b * parts_product + c * parts_balance)" in done.out
     space, factors = Run(run_folder).space, {"audio": 0.9, "text": 0.6}
     query, fused = BlockQuery(space, factors), space.with_factors(**factors)
     asked = {name: test_banks[name, "text"][:1] for name in space.spaces}
@@ -88,7 +89,8 @@ def test_blocks_of_a_stored_space_come_from_the_root_that_is_named(export, run_f
 )
 def test_what_cannot_be_exported_is_refused(export, root, args, says):
     args = [root if arg == "ROOT" else arg for arg in args]
-    done = export("--split", "test", "--to", "duckdb", *args)
+    split = [] if "--split" in args else ["--split", "test"]
+    done = export(*split, "--to", "duckdb", *args)
     assert done.status == 2
     assert says in done.err
 

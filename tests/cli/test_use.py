@@ -141,8 +141,8 @@ def directions(tmp_path):
 @pytest.fixture
 def search(invoke):
     """Run ``freebind search`` on them."""
-    where = ["--root", "banks", "--split", "test", "--space", "s"]
-    return lambda *args: invoke(main, "search", *where, *args)
+    where = ["--root", "banks", "--space", "s"]
+    return lambda *args, split=("test",): invoke(main, "search", *where, "--split", *split, *args)
 
 
 def table(out):
@@ -235,7 +235,6 @@ def test_a_query_of_an_altered_bank_is_refused(search, directions):
             ["--in", "audio", "--queries", "wide.npy", "--of", "s"],
             "differ in dimension|2 columns|3 columns",
         ),
-        (["--in", "audio", "--split"], "there is nothing to search|--split NAME"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(search, directions, tmp_path, args, says):
@@ -244,6 +243,12 @@ def test_a_search_that_cannot_be_is_refused(search, directions, tmp_path, args, 
     done = search(*args)
     assert (done.status, done.out) == (2, "")
     assert [part for part in says.split("|") if part not in done.err] == []
+
+
+def test_a_search_of_no_split_is_refused(search):
+    done = search("--in", "audio", split=())
+    assert (done.status, "there is nothing to search" in done.err) == (2, True)
+    assert "--split NAME" in done.err
 
 
 @pytest.mark.parametrize("command", ["fuse", "search"])

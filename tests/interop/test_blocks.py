@@ -11,6 +11,7 @@ from fb_jax.errors import FreeBindError
 from fb_jax.evaluation import nearest
 from fb_jax.fusion import Hub
 from fb_jax.interop import BlockQuery, block_contents
+from fb_jax.projector import Router
 
 KINDS = ("both", "displacement", "direct_sum", "cmcr", "exmcr")
 ROUTED = ("routed sum", "routed cut", "routed both", "routed, bare")
@@ -179,6 +180,22 @@ def test_the_blocks_of_a_routed_direct_sum_are_its_rows_at_the_items_weights(spa
     np.testing.assert_allclose(a + numbers @ [b, c], norms, atol=1e-6)
     assert contents.numbers
     assert np.abs(numbers[:, 1]).max() > 0.05
+
+
+def test_an_item_whose_router_leaves_a_space_nearly_nothing_is_scored_by_that_space(
+    spaces, banks_of, fused_items
+):
+    """At the factor 0 its row is u's alone, and 1 and the balance cancel out to 5e-6."""
+    direct = spaces["direct_sum"].with_factors(audio=0.0)
+    spec = spaces["routed sum"].last.routers["audio"].spec
+    router = Router.constant(spec, np.array([2e-3, 1, 1]))
+    space = direct.with_last(replace(direct.last, routers={"audio": router}))
+    banks, asked = banks_of(space), native_rows(space, "text", count=3)
+    stored, numbers = block_contents(space, [banks], ["audio"]).galleries[0].read(slice(None))
+    products = BlockQuery(space).vectors("text", asked, "audio") @ stored.T
+    found, _ = BlockQuery(space).rescore(products, np.tile(numbers, (3, 1, 1)), "audio")
+    scores = space.fuse("text", asked) @ fused_items(space, banks, "audio")[1].T
+    np.testing.assert_allclose(found, -np.sort(-scores, axis=1), atol=5e-7)
 
 
 def test_unknown_modalities_and_factors_are_refused(spaces, banks_of):

@@ -1,11 +1,12 @@
 import json
 from dataclasses import replace
 
+import jax
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from made import every_kind, linear_bond, native_rows, planned, random_bond, with_hubs
+from made import every_kind, linear_bond, native_rows, planned, random_bond, routed, with_hubs
 
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, Hub, digest
@@ -109,16 +110,31 @@ def test_the_file_says_what_it_takes_and_what_it_holds(tmp_path):
     assert (tmp_path / "space.onnx").stat().st_size < 1.5 * folded  # modalities share the numbers
 
 
-@pytest.mark.parametrize("kind", ["combination", "weighted, routed", "cut, routed"])
+def reading_one(kind, space):
+    """Return a routed space whose router of audio reads the rows of one native space."""
+    whole = SPACES[kind].with_last(replace(SPACES[kind].last, routers={}))
+    return routed(whole, "small", "audio", reads=[space])
+
+
+NUMBERS_OF_ROWS = {
+    **{kind: SPACES[kind] for kind in ("combination", "direct sum", "cut", "cut, routed")},
+    "weighted, reads the first": reading_one("weighted, routed", "imagebind"),
+    "weighted, reads the last": reading_one("weighted, routed", "clap_music"),
+    "cut, reads the second": reading_one("cut, routed", "clap_general"),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS_OF_ROWS)
 def test_other_numbers_of_rows_and_forgotten_spaces_are_refused(kind, session_of):
-    space = SPACES[kind]
-    session, rows = session_of(space), native_rows(space, "text", 3)
-    for one in (
-        {**rows, "clap_general": rows["clap_general"][:1]},
-        {"imagebind": rows["imagebind"]},
-    ):
-        with pytest.raises(Exception, match=r"must match|mismatch"):
-            run(session, "text", one)
+    space = NUMBERS_OF_ROWS[kind]
+    session, rows = session_of(space), native_rows(space, "audio", 3)
+    np.testing.assert_allclose(run(session, "audio", rows), space.fuse("audio", rows), atol=1e-6)
+    one = {name: x[:1] for name, x in rows.items()}
+    for name in rows:
+        forgotten = [{n: x for n, x in some.items() if n != name} for some in (one, rows)]
+        for wrong in (*forgotten, {**rows, name: one[name]}, {**one, name: rows[name]}):
+            with pytest.raises(Exception, match="cannot be reshaped"):
+                run(session, "audio", wrong)
 
 
 def test_a_file_that_is_there_a_planned_space_and_a_large_one_are_refused(tmp_path, monkeypatch):
@@ -134,6 +150,15 @@ def test_a_file_that_is_there_a_planned_space_and_a_large_one_are_refused(tmp_pa
     with pytest.raises(FreeBindError, match=r"else is there already(.|\n)*space\.onnx"):
         write_onnx(space, path)
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["weighted, routed", "cut"])
+def test_the_numbers_of_routers_and_of_a_cut_count_for_the_size(kind, tmp_path, monkeypatch):
+    space = SPACES[kind]
+    bonds = [bond.variables for bond in space.last.bonds]
+    monkeypatch.setattr(interop, "MOST_BYTES", sum(x.nbytes for x in jax.tree.leaves(bonds)))
+    with pytest.raises(FreeBindError, match="too large for an ONNX file"):
+        write_onnx(space, tmp_path / "space.onnx")
 
 
 def test_a_space_is_written_again_as_the_same_file(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fb_jax.errors import FreeBindError
+from fb_jax.pseudo import Retrieval
 from fb_jax.run import RunConfig, parse_config, product_of, read_product
 
 ALL = ("text", "image", "audio")
@@ -30,8 +31,17 @@ def stages(product):
 PAPER = {"imagebind": ALL, "internvl": IT, "clap_music": AT, "clap_general": AT}
 
 
-def test_on_the_papers_spaces_one_is_what_its_file_says(one):
-    assert one({**PAPER, "other": AT}) == read_product("one")
+def test_on_the_papers_spaces_one_is_what_its_file_says(one, caplog):
+    assert one(PAPER) == read_product("one")
+    assert caplog.text == ""
+    assert one({"other": AT, "words": ("text",)}) == read_product("one")
+    assert "one: without other (with all spaces: --unified imagebind)" in caplog.text
+
+
+def test_with_the_unified_space_named_one_has_all_spaces(one):
+    made = one({**PAPER, "other": AT}, unified="imagebind")
+    assert made.natives == ("imagebind", "internvl", "clap_general", "clap_music", "other")
+    assert made.base == read_product("one").base
 
 
 def test_on_other_spaces_the_rule_gives_the_same_stages_as_the_file(one, caplog):
@@ -50,9 +60,21 @@ def test_on_other_spaces_the_rule_gives_the_same_stages_as_the_file(one, caplog)
     assert "one: house, and beside it pics; then music, phones" in caplog.text
 
 
+def test_experts_with_the_anchor_of_the_pairs_are_the_first_stage(one):
+    spaces = {"house": ALL, "phones": AT, "pics": IT}
+    assert [stage.experts for stage in one(spaces).stages] == [("pics",), ("phones",)]
+    made = one({}, pairs=Retrieval(anchor="audio"))  # of the same pool
+    assert [stage.experts for stage in made.stages] == [("phones",), ("pics",)]
+
+
 def test_one_expert_gives_one_stage_and_spaces_without_two_shared_modalities_are_left_out(one):
     made = one({"house": ALL, "phones": AT, "words": ("text",)})
     assert stages(made) == [("one", "house", ("phones",))]
+
+
+def test_fused_spaces_are_neither_unified_spaces_nor_experts(one, pool):
+    pool("house+phones", *ALL, licence="derived from unknown (house)")
+    assert stages(one({"house": ALL, "phones": AT})) == [("one", "house", ("phones",))]
 
 
 def test_a_unified_space_that_is_named_is_taken_whatever_the_data_have(one):
@@ -64,6 +86,7 @@ def test_a_unified_space_that_is_named_is_taken_whatever_the_data_have(one):
     ("spaces", "unified", "message"),
     [
         ({"a": ALL, "b": ALL}, None, "which space is the unified one"),
+        ({"a": IT, "b": AT}, None, "(?s)none of a .*without --product, an expert may bring"),
         ({"a": ALL, "b": ("text",)}, None, "no space shares two modalities with a"),
         ({"a": ALL, "b": AT}, "c", "--unified"),
     ],
