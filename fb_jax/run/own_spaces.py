@@ -19,9 +19,9 @@ def product_of(config: RunConfig) -> Product:
 
     ``one`` has its file's spaces if the pool has them all and ``config.unified`` is None; a notice
     names other experts. Else its unified space is that of a run without a product, and its experts
-    are all spaces that share two or more modalities with it. Experts that share the same ones are a
-    stage, with one weight for each modality. Those with the anchor come first, as InternVL does in
-    the file [O]: the last stage has the routers, and these pay for audio.
+    are all spaces with two or more of its modalities and no others. Experts that have the same ones
+    are a stage, with one weight for each modality. Those with the anchor come first, as InternVL
+    does in the file [O]: the last stage has the routers, and these pay for audio.
 
     Raises:
         FreeBindError: See ``read_product``; or no space can be the unified one or an expert.
@@ -36,10 +36,10 @@ def product_of(config: RunConfig) -> Product:
     if (unified := unified_of(config, spaces)) not in spaces:
         raise unknown("native space", unified, spaces, "--unified")
     anchor = config.pairs.anchor or anchor_of(spaces[unified])
-    stages = _stages(experts_of(unified, spaces), anchor)
+    stages = _stages(_fitting(unified, spaces), anchor)
     if not stages:
         raise FreeBindError(
-            f"no space shares two modalities with {unified}",
+            f"no space has two or more modalities of {unified}, and no others",
             where=config.data / config.pool,
             got="; ".join(f"{n} ({', '.join(sorted(ms))})" for n, ms in spaces.items()),
             fix="import rows of an expert: freebind bank import",
@@ -47,6 +47,15 @@ def product_of(config: RunConfig) -> Product:
     beside = "; then ".join(", ".join(experts) for experts in stages)
     notice_once(f"{ONE}: {unified}, and beside it {beside} (another unified space: --unified)")
     return _cast(product, unified, stages)
+
+
+def _fitting(unified: str, spaces: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    """Return the experts of a direct sum, which cannot bring a modality, and what each has."""
+    experts = experts_of(unified, spaces)
+    for name in experts:
+        if more := sorted(spaces[name] - spaces[unified]):
+            notice_once(f"{ONE}: without {name}: {unified} has no {', '.join(more)}")
+    return {name: has for name, has in experts.items() if has == spaces[name]}
 
 
 def _say_what_is_left_out(product: Product, spaces: Mapping[str, set[str]]) -> None:

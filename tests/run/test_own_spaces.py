@@ -72,6 +72,12 @@ def test_one_expert_gives_one_stage_and_spaces_without_two_shared_modalities_are
     assert stages(made) == [("one", "house", ("phones",))]
 
 
+def test_a_space_with_a_modality_that_the_unified_one_lacks_is_left_out_and_named(one, caplog):
+    made = one({"house": ALL, "phones": AT, "more": (*AT, "depth")}, unified="house")
+    assert stages(made) == [("one", "house", ("phones",))]
+    assert "one: without more: house has no depth" in caplog.text
+
+
 def test_fused_spaces_are_neither_unified_spaces_nor_experts(one, pool):
     pool("house+phones", *ALL, licence="derived from unknown (house)")
     assert stages(one({"house": ALL, "phones": AT})) == [("one", "house", ("phones",))]
@@ -87,7 +93,7 @@ def test_a_unified_space_that_is_named_is_taken_whatever_the_data_have(one):
     [
         ({"a": ALL, "b": ALL}, None, "which space is the unified one"),
         ({"a": IT, "b": AT}, None, "(?s)none of a .*without --product, an expert may bring"),
-        ({"a": ALL, "b": ("text",)}, None, "no space shares two modalities with a"),
+        ({"a": ALL, "b": ("text",)}, None, "no space has two or more modalities of a"),
         ({"a": ALL, "b": AT}, "c", "--unified"),
     ],
 )
