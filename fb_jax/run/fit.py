@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fb_jax.banks import BankSet
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.evaluation import sweep
 from fb_jax.evaluation.models import tables_for
 from fb_jax.evaluation.surfaces.choosing import Aim, choose
 from fb_jax.fusion import FusedSpace
 from fb_jax.numerics import single_precision
-from fb_jax.projector import Bond, BondKind
+from fb_jax.projector import Bond, BondKind, BondSpec
 from fb_jax.pseudo import PairSpec, Retrieval, build_pairs
 from fb_jax.run.choosing import Hubs
 from fb_jax.run.hubs import OFF, hub_corrected
@@ -74,6 +74,7 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     steps = len(training.schedule(described, spec.ranges))
     planned = FusedSpace.of(Bond(described))
     _require_pairs(validation, planned, best)
+    _tell_brought(described)
     pairs_at, bond_at = (folder and Path(folder) / part for part in ("pairs", "bond"))
     with reporter.task("pseudo pairs", sum(map(len, spec.ranges.values()))) as advance:
         pairs = build_pairs(spec, pairs_at, resident_bytes=runtime.resident_bytes, progress=advance)
@@ -83,6 +84,13 @@ def fit(  # noqa: PLR0913  (each is a choice of its own, and all but two have a 
     if validation is not None:
         space = space.choosing(choose(sweep(space, validation), best).factors)
     return space if hubs == OFF else hub_corrected(space, lambda: pool, validation)[0]
+
+
+def _tell_brought(bond: BondSpec) -> None:
+    """Say what only the expert has: a misspelt modality would look like that."""
+    if bond.lacking:
+        brought = ", ".join(bond.lacking)
+        notice_once(f"{bond.unified} has no {brought}; {bond.expert} brings it")
 
 
 def _require_pairs(validation: BankSet | None, planned: FusedSpace, aim: Aim) -> None:

@@ -25,7 +25,7 @@ def config(home, tmp_path) -> RunConfig:
 
 
 @pytest.fixture
-def pool(tmp_path):
+def add_space(tmp_path):
     """Return a function that adds a space with some modalities to a pool."""
     split = Split(tmp_path / "root" / "pool")
 

@@ -85,6 +85,12 @@ def test_a_correction_without_validation_pairs_is_left_out_which_is_said(unified
     assert "house+e: no validation pairs, so no hub correction is chosen" in caplog.text
 
 
+def test_a_modality_that_only_the_expert_has_is_named(unified, expert, caplog):
+    misspelt = {"text": expert["text"], "audoi": expert["audio"]}
+    fit(unified, misspelt, names=("house", "e"), training=QUICK)
+    assert "house has no audoi; e brings it" in caplog.text
+
+
 def test_with_a_folder_the_same_call_continues_to_the_same_space(space, unified, expert, tmp_path):
     tasks = []
 

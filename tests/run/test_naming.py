@@ -14,41 +14,41 @@ def config(tmp_path):
     return RunConfig(data=tmp_path / "root")
 
 
-def test_the_only_spaces_that_fit_are_taken_and_told(pool, config, caplog):
-    pool("house", *ALL)
-    pool("phones", "text", "audio")
+def test_the_only_spaces_that_fit_are_taken_and_told(add_space, config, caplog):
+    add_space("house", *ALL)
+    add_space("phones", "text", "audio")
     assert named(config).spaces == ("house", "phones")
     assert "unified space: house; expert: phones" in caplog.text
 
 
-def test_the_papers_defaults_need_no_word(pool, config, caplog):
-    pool("imagebind", *ALL)
-    pool("clap_general", "text", "audio")
+def test_the_papers_defaults_need_no_word(add_space, config, caplog):
+    add_space("imagebind", *ALL)
+    add_space("clap_general", "text", "audio")
     assert named(config).spaces == ("imagebind", "clap_general")
     assert not caplog.records
 
 
 @pytest.mark.parametrize("given", [{"unified": "house"}, {"expert": "phones"}])
-def test_one_name_is_enough(pool, config, given):
-    pool("house", *ALL)
-    pool("phones", "text", "audio")
+def test_one_name_is_enough(add_space, config, given):
+    add_space("house", *ALL)
+    add_space("phones", "text", "audio")
     assert named(replace(config, **given)).spaces == ("house", "phones")
 
 
-def test_fused_spaces_are_not_considered_and_the_papers_names_come_first(pool, config):
-    pool("imagebind", *ALL)
-    pool("other", *ALL)
-    pool("clap_general", "text", "audio")
-    pool("internvl", "text", "image")
-    pool("imagebind+internvl", *ALL, licence="derived from unknown (imagebind)")
+def test_fused_spaces_are_not_considered_and_the_papers_names_come_first(add_space, config):
+    add_space("imagebind", *ALL)
+    add_space("other", *ALL)
+    add_space("clap_general", "text", "audio")
+    add_space("internvl", "text", "image")
+    add_space("imagebind+internvl", *ALL, licence="derived from unknown (imagebind)")
     assert named(config).spaces == ("imagebind", "clap_general")
     assert named(replace(config, expert="internvl")).spaces == ("imagebind", "internvl")
 
 
-def test_an_expert_with_fewer_modalities_names_the_unified_space_that_has_them(pool, config):
-    pool("a", "text", "image")
-    pool("b", "text", "audio", "depth")
-    pool("c", "text", "audio")
+def test_an_expert_with_fewer_modalities_names_the_unified_space_that_has_them(add_space, config):
+    add_space("a", "text", "image")
+    add_space("b", "text", "audio", "depth")
+    add_space("c", "text", "audio")
     assert named(replace(config, expert="c")).spaces == ("b", "c")
 
 
@@ -63,9 +63,9 @@ def test_an_expert_with_fewer_modalities_names_the_unified_space_that_has_them(p
         ({"a": ("text",), "b": ("audio",)}, "which space is the unified one|none of a"),
     ],
 )
-def test_where_several_or_none_fit_the_names_are_asked_for(pool, config, spaces, message):
+def test_where_several_or_none_fit_the_names_are_asked_for(add_space, config, spaces, message):
     for space, modalities in spaces.items():
-        pool(space, *modalities)
+        add_space(space, *modalities)
     with pytest.raises(FreeBindError) as error:
         named(config)
     first, *others = message.split("|")
@@ -83,8 +83,8 @@ def test_names_that_are_given_are_kept_without_a_look_at_the_data(config):
     ("given", "option", "near"),
     [({"unified": "hause"}, "--unified", "house"), ({"expert": "fones"}, "--expert", "phones")],
 )
-def test_a_space_that_is_not_there_is_named_with_its_option(pool, config, given, option, near):
-    pool("house", *ALL)
-    pool("phones", "text", "audio")
+def test_a_space_that_is_not_there_is_named_with_its_option(add_space, config, given, option, near):
+    add_space("house", *ALL)
+    add_space("phones", "text", "audio")
     with pytest.raises(FreeBindError, match=rf"(?s)no space .*{option}, in .*mean '{near}'\?"):
         named(replace(config, **given))

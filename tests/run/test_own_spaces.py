@@ -13,12 +13,12 @@ IT, AT = ALL[:2], ("text", "audio")
 
 
 @pytest.fixture
-def one(tmp_path, pool):
+def one(tmp_path, add_space):
     """Return the product ``one`` of a pool with some spaces."""
 
     def one(spaces, **options):
         for space, modalities in spaces.items():
-            pool(space, *modalities)
+            add_space(space, *modalities)
         return product_of(replace(RunConfig(data=tmp_path / "root", product="one"), **options))
 
     return one
@@ -78,8 +78,8 @@ def test_a_space_with_a_modality_that_the_unified_one_lacks_is_left_out_and_name
     assert "one: without more: house has no depth" in caplog.text
 
 
-def test_fused_spaces_are_neither_unified_spaces_nor_experts(one, pool):
-    pool("house+phones", *ALL, licence="derived from unknown (house)")
+def test_fused_spaces_are_neither_unified_spaces_nor_experts(one, add_space):
+    add_space("house+phones", *ALL, licence="derived from unknown (house)")
     assert stages(one({"house": ALL, "phones": AT})) == [("one", "house", ("phones",))]
 
 
