@@ -15,7 +15,7 @@ from fb_jax import files
 from fb_jax.banks.bank import Bank, BankAbout, Encoder
 from fb_jax.banks.directions import find_all_bad_rows, not_a_matrix, refuse_bad_rows, require_matrix
 from fb_jax.banks.items import write_items
-from fb_jax.banks.pair_tables import Pair, check_pairs, in_order, pair_key
+from fb_jax.banks.pair_tables import Pair, check_pairs, in_order, pair_key, require_two
 from fb_jax.banks.rows import Progress, blocks_of, no_progress
 from fb_jax.banks.split import Split, copy_pairs
 from fb_jax.errors import unknown
@@ -97,6 +97,7 @@ class MemorySplit:
         """Return a split with some pair tables; see ``BankSet.from_arrays``."""
         tables = {}
         for pair, table in pairs.items():
+            require_two(pair, "pairs")
             for modality in pair:
                 if modality not in counts and modality != "class":
                     raise unknown("modality", modality, counts, f"pairs {'-'.join(pair)}")

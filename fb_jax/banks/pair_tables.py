@@ -24,6 +24,17 @@ def in_order(pair: Pair, table: Integer[np.ndarray, "p 2"]) -> Integer[np.ndarra
     return table if pair == pair_key(*pair) else table[:, ::-1]
 
 
+def require_two(pair: Pair, where: object, fix: str | None = None) -> None:
+    """Raise a FreeBindError if a pair joins a modality with itself: no evaluation takes that."""
+    if pair[0] == pair[1]:
+        raise FreeBindError(
+            f"a pair table joins {pair[0]} with itself",
+            where=where,
+            expected="two modalities",
+            fix=fix,
+        )
+
+
 @dataclass(frozen=True)
 class EarlierPairs:
     """A pair table before pairs were added: their number, and the digest of its file."""

@@ -34,6 +34,7 @@ from fb_jax.banks.pair_tables import (
     check_pairs,
     in_order,
     pair_key,
+    require_two,
 )
 from fb_jax.errors import FreeBindError
 
@@ -110,6 +111,7 @@ class Split:
     def stored_pairs(self, left: str, right: str) -> Integer[np.ndarray, "p 2"]:
         """Return a pair table as it is stored, with the pairs of removed items; see above."""
         pair, path = pair_key(left, right), self.pairs_path(left, right)
+        require_two(pair, path, f"move {path} out of the bank root")
         what, fix = "a pair table", "import it again with freebind bank pairs"
         about, record = self._about(pair), files.record_of(path, what)
         if record is not None and self._were(about["items"], record.get("items")):
@@ -144,6 +146,7 @@ class Split:
 
     def _write_pairs(self, pair: Pair, table: np.ndarray, earlier: list[dict[str, Any]]) -> None:
         path = self.pairs_path(*pair)
+        require_two(pair, path)
         check_pairs(table, [len(self.items(m)) for m in pair], path)
         about = self._about(pair) | ({"earlier": earlier} if earlier else {})
         files.write_recorded(path, table.astype(np.int64), about)

@@ -33,7 +33,7 @@ class PairColumns:
     """Two columns of equal length, a pair a row.
 
     Attributes:
-        names: Of the columns; empty if they have none.
+        names: Of the two columns; empty if they have none.
         left: Values of the left column.
         right: Values of the right column.
     """
@@ -104,9 +104,8 @@ def two_columns(known: list[str], asked: Asked, usual: Usual, path: Path) -> tup
     for name in asked:
         if name is not None and name not in known:
             raise unknown("column", name, known, path)
-    if usual[0] != usual[1]:
-        there = [name if name in known and name not in asked else None for name in usual]
-        asked = (asked[0] or there[0], asked[1] or there[1])
+    there = [name if name in known and name not in asked else None for name in usual]
+    asked = (asked[0] or there[0], asked[1] or there[1])
     free = iter([name for name in known if name and name not in asked])  # pandas' index has none
     left, right = (name if name is not None else next(free, None) for name in asked)
     if left is None or right is None or left == right:

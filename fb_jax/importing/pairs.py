@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from fb_jax.banks import ItemList, Split, nfc, write_items
-from fb_jax.banks.pair_tables import check_pairs, pair_key
+from fb_jax.banks.pair_tables import check_pairs, pair_key, require_two
 from fb_jax.errors import FreeBindError, notice_once
 from fb_jax.importing.pair_tables import Value, read_pair_columns
 
@@ -56,9 +56,10 @@ def import_pairs(
 
     Raises:
         FreeBindError: The table cannot be read, a value is neither an id nor a row number or could
-            be both, or a row number lies past an item list.
+            be both, or a row number lies past an item list; the modalities are the same.
     """
     source = Path(source)
+    require_two((left, right), source, "name the two modalities with --left and --right")
     sides = [_Side.of(split, modality) for modality in (left, right)]
     asked = (left_column, right_column)
     columns = read_pair_columns(source, asked, (left, right), partial(_could_be_pair, sides))

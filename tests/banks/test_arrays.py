@@ -175,6 +175,11 @@ def test_pairs_of_a_modality_that_is_not_there_are_refused():
         BankSet.from_arrays(SPACES, {("audio", "txt"): None})
 
 
+def test_pairs_of_a_modality_with_itself_are_refused():
+    with pytest.raises(FreeBindError, match="a pair table joins text with itself"):
+        BankSet.from_arrays(SPACES, {("text", "text"): None})
+
+
 def test_other_pairs_on_disk_are_not_overwritten(tmp_path):
     target = Split(tmp_path / "val")
     banks().split.copy_items_to(target)

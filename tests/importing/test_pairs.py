@@ -124,6 +124,12 @@ def test_a_table_that_pairs_nothing_is_refused(pairs, split, name, content, opti
     assert split.paired() == []
 
 
+def test_a_modality_is_not_paired_with_itself(pairs, split):
+    with pytest.raises(FreeBindError, match=r"audio with itself(.|\n)*two modalities(.|\n)*--left"):
+        pairs("x.csv", "a0,a1\n", right="audio")
+    assert split.paired() == []
+
+
 def test_names_of_classes_become_a_list_in_sorted_order(pairs, split):
     content = "clip,label\na0,dog\na1,cat\na2,dog\na2,Füße\n"
     assert pairs("x.csv", content, right="class") == [[0, 2], [1, 1], [2, 2], [2, 0]]

@@ -289,6 +289,14 @@ def test_a_pair_table_that_cannot_be_is_refused(config):
     assert str(table) in told
 
 
+def test_a_table_of_a_modality_with_itself_is_refused(config):
+    table = config.data / "val/pairs/audio-audio.npy"
+    shutil.copy(table.with_name("audio-text.npy"), table)
+    told = refusal(config)
+    assert "a pair table joins audio with itself" in told
+    assert f"move {table} out of the bank root" in told
+
+
 # Folders that cannot be
 
 
