@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from jaxtyping import Integer
 from fb_jax.banks import ItemList, Split, nfc, write_items
 from fb_jax.banks.pair_tables import check_pairs, pair_key, require_two
 from fb_jax.errors import FreeBindError, notice_once
-from fb_jax.importing.pair_tables import Value, read_pair_columns
+from fb_jax.importing.pair_tables import Asked, Value, read_pair_columns
 
 NUMBER = re.compile(r"[ \t]*-?[0-9]{1,18}[ \t]*", re.ASCII)
 CLASS = "class"
@@ -56,13 +56,15 @@ def import_pairs(
 
     Raises:
         FreeBindError: The table cannot be read, a value is neither an id nor a row number or could
-            be both, or a row number lies past an item list; the modalities are the same.
+            be both, or a row number lies past an item list; the modalities are the same; a column
+            that nobody named is called as another modality.
     """
     source = Path(source)
     require_two((left, right), source, "name the two modalities with --left and --right")
     sides = [_Side.of(split, modality) for modality in (left, right)]
     asked = (left_column, right_column)
     columns = read_pair_columns(source, asked, (left, right), partial(_could_be_pair, sides))
+    _require_own_columns(columns.names, asked, sides, split, source)
     values = (columns.left, columns.right)
     sides = [side.named(column, by, source) for side, column in zip(sides, values, strict=True)]
     rows = [side.rows(column, by, source) for side, column in zip(sides, values, strict=True)]
@@ -72,6 +74,22 @@ def import_pairs(
     table = np.array([numbers for numbers, _ in rows], np.int64).reshape(2, -1).T
     check_pairs(table, [side.count for side in sides], source)
     return _store(split, sides, table, append=append)
+
+
+def _require_own_columns(
+    names: Sequence[str], asked: Asked, sides: list[_Side], split: Split, where: Path
+) -> None:
+    """Raise a FreeBindError if a column that nobody named is called as another modality."""
+    known = {path.stem for path in split.path.glob("items/*.jsonl")}
+    options = ("--left-column", "--right-column")
+    for name, given, side, option in zip(names, asked, sides, options, strict=False):
+        if given is None and name in known - {side.modality}:
+            raise FreeBindError(
+                f"the table has columns {', '.join(names)}; none is called {side.modality}",
+                where=where,
+                expected=f"a column {side.modality}, or one that is not called as a modality",
+                fix=f"if column {name} does say which {side.modality}: {option} {name}",
+            )
 
 
 def _store(

@@ -130,6 +130,21 @@ def test_a_modality_is_not_paired_with_itself(pairs, split):
     assert split.paired() == []
 
 
+def test_a_column_of_another_modality_is_taken_only_if_it_is_named(pairs, split):
+    good = pairs("good.csv", "audio,image\na0,2\n", right="image", by="id")
+    for content in ("audio,text\na0,1\n", "text,audio\n1,a0\n"):
+        with pytest.raises(FreeBindError, match=r"none is called image(.|\n)*--right-column text"):
+            pairs("x.csv", content, right="image", by="row")
+    with pytest.raises(FreeBindError, match="columns audio, image; none is called text"):
+        pairs("x.csv", "audio,image\na0,2\n")
+    with pytest.raises(FreeBindError, match=r"none is called image(.|\n)*--left-column audio"):
+        pairs("x.csv", "audio,text\n1,t0\n", left="image")
+    assert split.read_pairs("audio", "image").tolist() == good
+    assert split.paired() == [("audio", "image")]
+    content, named = "audio,text\n0,1\n", {"right_column": "text"}
+    assert pairs("x.csv", content, right="image", by="row", **named) == [[0, 1]]
+
+
 def test_names_of_classes_become_a_list_in_sorted_order(pairs, split):
     content = "clip,label\na0,dog\na1,cat\na2,dog\na2,Füße\n"
     assert pairs("x.csv", content, right="class") == [[0, 2], [1, 1], [2, 2], [2, 0]]
