@@ -21,7 +21,13 @@ from fb_jax.registry import METRICS
 from fb_jax.run.checks import Job, preflight
 from fb_jax.run.device import computing_on, select_device
 from fb_jax.run.options import RunConfig
-from fb_jax.run.provenance import fingerprints, read_provenance, require_there
+from fb_jax.run.provenance import (
+    Fingerprints,
+    claim_digest,
+    fingerprints,
+    read_provenance,
+    tell_changed,
+)
 from fb_jax.run.report import Report, cut_once, report_space
 from fb_jax.run.reporter import Reporter
 from fb_jax.training import is_trained, load_bond, read_log, train_bond
@@ -69,20 +75,28 @@ def _train(job: Job, reporter: Reporter) -> Bond:
 
 def _write_head(job: Job) -> None:
     config, paths = job.config, job.paths
-    claim = files.claim(paths.marker, job.identity(), "results")
+    files.claim(paths.marker, job.identity(), "results")
     paths.require_own_bond()
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     files.write_atomic(paths.config, lambda file: file.write(text.encode()))
+    if began := paths.provenance.exists():
+        recorded = read_provenance(paths.provenance, paths.marker).banks
+        tell_changed(recorded, _banks(job), config.data)
+    if not (began and paths.metrics.exists()):  # until there are new results, it is of these
+        _write_provenance(job, _banks(job))
+
+
+def _banks(job: Job) -> Fingerprints:
+    return {job.config.pool: job.pairs.banks.fingerprints()} | fingerprints(job.evaluation)
+
+
+def _write_provenance(job: Job, banks: Fingerprints) -> None:
+    config, paths = job.config, job.paths
     now = _origin(config)
     began = paths.provenance.exists()
     before = files.read_json(paths.provenance, dict[str, Any]) if began else now
-    banks = {config.pool: job.pairs.banks.fingerprints()} | fingerprints(job.evaluation)
-    if began:
-        recorded = read_provenance(paths.provenance, paths.marker).banks
-        if not require_there(recorded, banks, config.data):
-            paths.metrics.unlink(missing_ok=True)  # figures of other data
     current = {
-        "run": claim,
+        "run": claim_digest(paths.marker),
         "data": str(config.data.absolute()),
         "banks": banks,
         "evaluation": list(job.evaluation),
@@ -131,7 +145,11 @@ def report(job: Job, bond: Bond, reporter: Reporter) -> Report:
     plot_losses(read_log(job.paths.bond / "metrics.jsonl"), job.paths.losses)
     pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
     options = reporter, config.metrics, config.choosing, pool
-    return report_space(space, job.evaluation, config.folder, *options)
+    banks = _banks(job)
+    made = report_space(space, job.evaluation, config.folder, *options)
+    if job.paths.provenance.exists():  # else the bond comes from elsewhere
+        _write_provenance(job, banks)
+    return made
 
 
 def _cut(job: Job, space: FusedSpace, reporter: Reporter) -> FusedSpace:

@@ -33,7 +33,7 @@ from fb_jax.run.checks import Job
 from fb_jax.run.device import computing_on
 from fb_jax.run.folder import RunPaths
 from fb_jax.run.options import RunConfig
-from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, require_there
+from fb_jax.run.provenance import Fingerprints, fingerprints, read_provenance, tell_changed
 from fb_jax.run.recipe import Product, products
 from fb_jax.run.report import Report, cut_once, report_space
 from fb_jax.run.reporter import Reporter
@@ -223,15 +223,17 @@ class _Stage:
             report(job, bond, self.reporter)
         return bond
 
-    def _record(self, claim: str, banks: Fingerprints) -> None:
-        """Write what the product is evaluated on; refuse if some of it is gone."""
-        path, data = self.folder / "provenance.json", self.config.data.absolute()
-        if path.exists():
+    def _tell_changed(self, banks: Fingerprints) -> None:
+        """Name what is gone, or has changed, since the product was evaluated."""
+        if (path := self.folder / "provenance.json").exists():
             recorded = read_provenance(path, self.folder / "product.json").banks
-            if not require_there(recorded, banks, data):
-                (self.folder / "metrics.json").unlink(missing_ok=True)  # figures of other data
-        about = {"data": str(data), "run": claim, "banks": banks, "evaluation": list(banks)}
-        files.write_json(path, about)
+            tell_changed(recorded, banks, self.config.data.absolute())
+
+    def _record(self, claim: str, banks: Fingerprints) -> None:
+        """Write what the product was evaluated on."""
+        data = str(self.config.data.absolute())
+        about = {"data": data, "run": claim, "banks": banks, "evaluation": list(banks)}
+        files.write_json(self.folder / "provenance.json", about)
 
     def _built_on(self) -> Factors | None:
         """Return the factors of the rows that a later stage was built on, if they were chosen."""
@@ -258,13 +260,14 @@ class _Stage:
         evaluation = evaluation_banks(space, config.data, config.pool)
         for banks in evaluation.values():
             banks.verify()
-        self._record(claim, fingerprints(evaluation))
+        self._tell_changed(data := fingerprints(evaluation))
         how = replace(config.choosing, built_on=self._built_on())
         how = replace(how, hubs=config.hubs or self.product.hubs or "off")
         pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
         route = partial(self._routed, pool=pool) if self.product.router else None
         options = self.reporter, config.metrics, how, pool, route
         made = report_space(space, evaluation, folder, *options)
+        self._record(claim, data)
         figures = {name: result.to_dict() for name, result in made.results.items()}
         licences = licences_of(space, pool())
         made.space.save(folder / "space", licences=licences, metrics=figures, other_factors=True)

@@ -104,24 +104,16 @@ def tell_pool(provenance: Provenance, spaces: Iterable[str]) -> None:
             notice_once(f"{banks.split.path}: this run was trained on {text}")
 
 
-def require_there(recorded: Fingerprints, here: Fingerprints, where: object) -> bool:
-    """Return whether what was recorded is the same; name what has changed.
+def tell_changed(recorded: Fingerprints, here: Fingerprints, where: object) -> None:
+    """Name what was recorded and is gone, or has changed.
 
     A run that is repeated is evaluated on the data as they are now.
-
-    Raises:
-        FreeBindError: Some of it is gone.
     """
     if gone := _gone(recorded, here):
-        raise FreeBindError(
-            "banks or pair tables that this run was evaluated on are gone",
-            where=where,
-            got=", ".join(gone),
-            fix="restore them, or choose another --out",
-        )
+        names = ", ".join(gone)
+        notice_once(f"{where}: gone since the last results, which are computed again: {names}")
     if other := _changed(recorded, here):
         notice_once(f"{where}: changed since the last results: {', '.join(other)}")
-    return not other
 
 
 def _gone(recorded: Fingerprints, here: Fingerprints) -> list[str]:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import yaml
+from disturb import At, disturbed
 from matplotlib.image import imread
 
 from fb_jax import files, pseudo
@@ -37,7 +38,7 @@ from fb_jax.run import (
     train,
 )
 from fb_jax.run.folder import RunPaths
-from fb_jax.run.provenance import require_there
+from fb_jax.run.provenance import tell_changed
 from fb_jax.run.report import Report
 from fb_jax.training import Runtime, load_bond
 
@@ -301,12 +302,17 @@ def test_a_run_says_what_it_knew_of_banks_that_have_grown_since(finished, root, 
         assert told in caplog.text
 
 
-def test_results_count_as_old_once_items_were_removed():
-    recorded = {"test": {"a/text": "1"}}
-    assert require_there(recorded, {"test": {"a/text": "1", "b/text": "2"}}, "banks")
-    assert not require_there(
-        recorded, {"test": {"a/text": "1", "items/text-removed": "2"}}, "banks"
-    )
+def test_what_is_gone_or_has_changed_since_the_last_results_is_told_and_not_what_is_new(caplog):
+    recorded = {"test": {"a/text": "1"}, "val": {"a/text": "1", "pairs/audio-text": "2"}}
+    here = {
+        "test": {"a/text": "1", "b/text": "2", "items/text-removed": "2"},
+        "val": {"a/text": "2"},
+    }
+    tell_changed(recorded, here, "banks")
+    assert [record.message for record in caplog.records] == [
+        "banks: gone since the last results, which are computed again: val/pairs/audio-text",
+        "banks: changed since the last results: test/items/text-removed, val/a/text",
+    ]
 
 
 def test_altered_banks_are_not_evaluated(finished, root, tmp_path):
@@ -337,18 +343,38 @@ def test_a_finished_run_is_checked_and_evaluated_task_by_task(job):
     ]
 
 
-def test_a_pool_alone_gives_no_results_to_plot(job, finished, root, tmp_path):
+def test_a_pool_alone_gives_no_results_to_plot(finished, root, tmp_path, caplog):
     home = tmp_path / "home"
     shutil.copytree(root / "pool", home / "pool")
     alone = preflight(
         parse_config(["--config", str(finished / "config.yaml"), "--data", str(home)])
     )
-    (finished / "sweep.png").unlink()
-    with pytest.raises(FreeBindError, match=r"are gone(.|\n)*test/pairs/audio-text"):
-        train(alone, Silent())
-    (finished / "provenance.json").unlink()
     assert report(alone, train(alone, Silent()), Silent()).results == {}
+    assert "test/pairs/audio-text" in caplog.text
     assert not (finished / "sweep.png").exists()
+
+
+def test_without_a_table_a_run_is_evaluated_again_and_keeps_its_results_until_then(
+    finished, root, tmp_path
+):
+    home = shutil.copytree(root, tmp_path / "home")
+    (home / "val/pairs/audio-text.npy").unlink()
+    old = [
+        (path, path.read_bytes())
+        for path in map(finished.joinpath, ("metrics.json", "provenance.json"))
+    ]
+    args = ["--config", str(finished / "config.yaml"), "--data", str(home)]
+    job = prepare(parse_config(args), Silent())
+    bond = train(job, Silent())
+    with (
+        disturbed(At("disturb.write", 1, "ENOSPC", on="metrics.json")),
+        pytest.raises(FreeBindError),
+    ):
+        report(job, bond, Silent())
+    assert old == [(path, path.read_bytes()) for path, _ in old]
+    results = report(job, bond, Silent()).results
+    assert "audio-text" not in results["val"]["unified"]
+    assert Run(finished).evaluate("val") == results["val"]
 
 
 def test_a_finished_run_needs_its_pairs_no_more(job, finished):
