@@ -35,11 +35,20 @@ def require_path(path: Path) -> None:
         raise FreeBindError("this cannot be a path", where=path, got=fault, fix="choose another")
 
 
+def require_no_file(folder: Path) -> None:
+    """Raise a FreeBindError if a file is where a folder is to be."""
+    if folder.exists() and not folder.is_dir():
+        raise FreeBindError(
+            "this is a file, not a folder", where=folder, fix="choose another folder with --out"
+        )
+
+
 def require_writable(folder: Path) -> None:
     """Raise a FreeBindError unless files can be made in ``folder`` (which need not exist yet)."""
     require_path(folder)
     try:
         base = nearest_existing(folder)
+        require_no_file(base)
         with tempfile.TemporaryFile(dir=base):  # permission bits alone do not tell, so try it
             pass
     except OSError as error:

@@ -128,8 +128,7 @@ def write_export(
 
 def _is_there(out: Path, about: dict[str, Any]) -> bool:
     """Return whether a folder holds this very export; raise a FreeBindError for anything else."""
-    if out.exists() and not out.is_dir():
-        raise FreeBindError("this is a file, not a folder", where=out, fix="choose another --out")
+    files.require_no_file(out)
     if (out / RECORD).exists():
         files.require_claim(out / RECORD, about, "items")
         if not (out / PROGRAMS[about["program"]].file).exists():

@@ -96,6 +96,7 @@ def plan_product(product: Product, config: RunConfig) -> FusedSpace:
     Raises:
         FreeBindError: The pool lacks a native space, or a stage does not fit it.
     """
+    files.require_writable(config.home)
     known = open_split(config.data, config.pool).spaces()
     if (first := product.natives[0]) not in known:
         raise unknown("product or space", first, [*products(), *known], product.stages[0].name)

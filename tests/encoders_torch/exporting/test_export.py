@@ -276,7 +276,7 @@ def test_the_licence_may_be_told(media, tmp_path):
 
 def test_a_place_where_nothing_can_be_written_is_told_first(media, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FreeBindError, match=r"no permission to write here\n.*/file/banks"):
+    with pytest.raises(FreeBindError, match=r"this is a file, not a folder\n.*/file\n"):
         export_config(config(media, tmp_path / "file/banks"))
 
 
