@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fb_jax.banks import BankSet
 from fb_jax.cli.tables import show_results
 from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace, digest
-from fb_jax.run import Run, evaluation_banks
+from fb_jax.run import evaluation_banks
 from fb_jax.run.distil import CLAIM, compare_distilled, distil
-from fb_jax.run.folder import open_pool
 from fb_jax.training import Distilling
 
 
@@ -24,7 +23,7 @@ class Distil:
     """One projector instead of seven."""
 
     distil: bool = False
-    """Replace every mixture by one projector, trained on the runs' pool to give the mixture's
+    """Replace every mixture by one projector, trained on the pool to give the mixture's
     output, and print what that loses in retrieval (docs/distilling.md)."""
 
     distil_steps: int | None = None
@@ -70,7 +69,7 @@ def remove_checkpoints(out: Path) -> None:
 
 
 def distilled(
-    space: FusedSpace, runs: Sequence[Run], how: Distilling, out: Path
+    space: FusedSpace, pool: BankSet, how: Distilling, out: Path
 ) -> tuple[FusedSpace, dict[str, Any]]:
     """Return a space with one projector for every mixture, and its figures beside those before.
 
@@ -78,10 +77,10 @@ def distilled(
     line says so. Until ``out`` is written, checkpoints lie beside it: an interrupted command
     continues.
     """
-    evaluation = evaluation_banks(space, runs[0].data, runs[0].pool)
+    evaluation = evaluation_banks(space, Path(pool.split.path).parent, pool.split.name)
     for banks in evaluation.values():
         banks.verify()
-    made = distil(space, open_pool(runs, space), how, ConsoleReporter(), _checkpoints(out))
+    made = distil(space, pool, how, ConsoleReporter(), _checkpoints(out))
     results = compare_distilled(space, made, evaluation)
     show_results(results, made.title)
     if not results:

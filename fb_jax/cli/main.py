@@ -72,7 +72,7 @@ COMMANDS = {
     ),
     "export-space": Command(
         "export:export_space",
-        "Write the fused space of one or several runs as one folder.",
+        "Write the fused space of a product, or of runs, as one folder.",
         "--run runs/MUSIC runs/GENERAL --out spaces/imagebind_pp --name imagebind_pp",
     ),
     "convert": Command(

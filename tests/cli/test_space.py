@@ -131,6 +131,61 @@ def test_a_second_stage_goes_onto_the_artefact_of_the_first(
     assert evaluate(space, native)["unified"] == evaluate(space.base, native)["unified"]
 
 
+@pytest.fixture
+def product(make_bond, root, tmp_path):
+    """The folder of a product that nobody trained."""
+    space = FusedSpace.of(make_bond("direct_sum"), name="one")
+    folder = tmp_path / "made/one"
+    space.save(folder / "space", metrics={"val": {"chosen": {"audio-text": {"R@1": 1.5}}}})
+    files.write_json(folder / "product.json", {"product": {}})
+    files.write_json(folder / "provenance.json", {"data": str(root)})
+    return FusedSpace.load(folder / "space")
+
+
+def test_a_product_is_exported_as_a_run_is(export, product, contents):
+    told = "made/one", "--licence", "imagebind", "MIT", "clap_general", "CC-BY-NC-4.0", "--out"
+    refused = export("--run", *told, "kept", "--require-licence", "permissive")
+    assert (refused.status, "clap_general: CC-BY-NC-4.0" in refused.err) == (2, True)
+    assert not Path("kept").exists()
+
+    done = export("--run", *told, "kept")
+    assert (done.status, "kept: one: 112 dimensions" in done.out) == (0, True), done.err
+    found = FusedSpace.load("kept")
+    assert found.licences == {"imagebind": "MIT", "clap_general": "CC-BY-NC-4.0"}
+    assert (found.name, digest(found)) == ("one", digest(product))
+    assert read_metrics("kept") == read_metrics("made/one/space")
+    own = ["--dim", 40, "--sigma-audio", 0.7, "--name", "mine"]
+    assert export("--run", *told, "cut", *own).status == 0
+    assert "1.5" not in Path("cut/README.md").read_text()  # figures of the whole one
+    found = FusedSpace.load("cut")
+    assert (found.name, found.dim, found.factors["audio"]) == ("mine", 40, 0.7)
+
+    before = contents(Path("made"))
+    done = export("--run", "made/one", *DISTIL[:-1], "small")
+    assert (done.status, "before distilling" in done.out) == (0, True), done.err
+    assert FusedSpace.load("small").last.bonds[0].spec.distilled == digest(product)
+    assert contents(Path("made")) == before
+
+
+@pytest.mark.usefixtures("product")
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (
+            ["made/one", "--base", "made/one/space"],
+            "a product brings its own base\n|leave out --base",
+        ),
+        (["made/one", "made/one"], "not a run folder\n|its fused space is made/one/space"),
+        (["made/one", "--out", "file"], "this is a file, not a folder\n|with --out"),
+    ],
+)
+def test_what_cannot_be_exported_of_a_product_is_refused(export, args, says):
+    Path("file").touch()
+    done = export("--out", "kept", "--run", *args)
+    assert done.status == 2
+    assert all(part in done.err for part in says.split("|")), done.err
+
+
 DISTIL = ("--distil", "--distil-steps", 20, "--out", "kept")
 
 
