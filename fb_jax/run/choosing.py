@@ -34,14 +34,14 @@ class Choosing:
         val: Split whose pairs are used.
         fraction: Without that split: share of the items of the only split that are used instead.
         built_on: Factors at which a later stage has used the space; others are refused.
-        hubs: Whether a hub correction is chosen, too.
+        hubs: Whether a hub correction is chosen, too; None: nobody said, so it is not.
     """
 
     aim: str = "mean"
     val: str = VAL
     fraction: float | None = None
     built_on: Factors | None = None
-    hubs: Hubs = "off"
+    hubs: Hubs | None = None
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class RunConfig:
     @property
     def choosing(self) -> Choosing:
         """How factors are chosen."""
-        return Choosing(self.choose, self.val, self.val_fraction, hubs=self.hubs or "off")
+        return Choosing(self.choose, self.val, self.val_fraction, hubs=self.hubs)
 
     @property
     def spaces(self) -> tuple[str, str]:

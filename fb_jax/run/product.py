@@ -263,7 +263,7 @@ class _Stage:
             banks.verify()
         self._tell_changed(data := fingerprints(evaluation))
         how = replace(config.choosing, built_on=self._built_on())
-        how = replace(how, hubs=config.hubs or self.product.hubs or "off")
+        how = replace(how, hubs=config.hubs or self.product.hubs)
         pool = partial(open_banks, config.data, config.pool, spaces=space.spaces)
         route = partial(self._routed, pool=pool) if self.product.router else None
         options = self.reporter, config.metrics, how, pool, route

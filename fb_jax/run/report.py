@@ -18,6 +18,7 @@ from fb_jax.evaluation.surfaces.choosing import Aim
 from fb_jax.fusion import Factors, FusedSpace, cut, with_basis
 from fb_jax.fusion.card import own_row
 from fb_jax.fusion.factors import CHOSEN, as_text
+from fb_jax.fusion.hub_files import PATTERN
 from fb_jax.run.choosing import NONE, Choosing, Chosen, Sets, choose_on, parted, require_built_on
 from fb_jax.run.hubs import OFF, hub_corrected
 from fb_jax.run.metrics import write_metrics
@@ -95,7 +96,10 @@ def report_space(
     if route is not None:
         space, routers = route(space, (known.on if known else "", val))
     beside: Mapping[str, Row] = {}
-    if how.hubs != OFF and pool is not None:
+    if how.hubs is None and any(folder.glob(PATTERN)):
+        text = "the hub correction that was here is left out; --hubs chosen keeps it"
+        notice_once(f"{space.title}: {text}")
+    if how.hubs not in (None, OFF) and pool is not None:
         with reporter.task(f"hub correction of {space.title}", 0):
             space, beside = hub_corrected(space, pool, val)
     results = _evaluated(space, sets, points, reporter, metrics, beside)

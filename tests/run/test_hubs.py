@@ -122,10 +122,13 @@ def test_without_validation_pairs_there_is_no_correction(space, banks, tmp_path,
 
 
 @pytest.mark.usefixtures("fitted")
-def test_a_correction_that_is_not_chosen_again_leaves_no_file(space, banks, tmp_path):
+@pytest.mark.parametrize("word", ["off", None])
+def test_a_correction_that_is_not_chosen_again_leaves_no_file(space, banks, tmp_path, caplog, word):
     report(space, banks, tmp_path, PLAIN)
     assert len(list(tmp_path.glob(PATTERN))) == 1
-    made = report(space, banks, tmp_path, Choosing(aim="none"))
+    made = report(space, banks, tmp_path, Choosing(aim="none", hubs=word))
+    notice = "mine: the hub correction that was here is left out; --hubs chosen keeps it"
+    assert (notice in caplog.text) == (word is None)
     assert not list(tmp_path.glob(PATTERN))
     assert read_correction(tmp_path / "metrics.json", made.space) is None
 
