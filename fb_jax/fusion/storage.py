@@ -105,12 +105,14 @@ def write_space(
             shutil.rmtree(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             recorded = _require_same(path, space, weights, other_factors)
-            _tell_converted(path, other_factors)
+            _tell_converted(path, space)
             figures = recorded.metrics if metrics is None else metrics
             _describe(path, space, _about(space, weights, figures), beside or {})
         else:
+            about = _about(space, weights, metrics or {})
             contents = {WEIGHTS_FILE: weights, **(beside or {})}
-            _write_new(path, space, _about(space, weights, metrics or {}), contents)
+            fill = lambda folder: _describe(folder, space, about, contents)  # noqa: E731
+            files.write_folder(path, fill, "a fused space")
 
 
 def _with_known(
@@ -124,13 +126,6 @@ def _with_known(
         licences={**space.licences, **licences},
         encoders={**space.encoders, **encoders},
     )
-
-
-def _write_new(
-    path: Path, space: FusedSpace, about: dict[str, Any], contents: Mapping[str, bytes]
-) -> None:
-    fill = lambda folder: _describe(folder, space, about, contents)  # noqa: E731
-    files.write_folder(path, fill, "a fused space")
 
 
 def _require_trained(space: FusedSpace) -> None:
@@ -182,11 +177,12 @@ def _rerouted(path: Path, space: FusedSpace) -> bool:
     return False
 
 
-def _tell_converted(path: Path, other_factors: bool) -> None:
-    """Name the files that freebind convert wrote and that may have other default factors."""
-    if other_factors and (converted := sorted(file.name for file in path.glob("*.onnx"))):
+def _tell_converted(path: Path, space: FusedSpace) -> None:
+    """Name the files that freebind convert wrote of a space that is another by now."""
+    converted = sorted(file.name for file in path.glob("*.onnx"))
+    if converted and not _equal(read_space(path), space, other_factors=False):
         names = ", ".join(converted)
-        notice_once(f"{path}: {names}: default factors of an earlier time; freebind convert again")
+        notice_once(f"{path}: {names}: the space of an earlier time; freebind convert again")
 
 
 def _equal(found: FusedSpace, space: FusedSpace, other_factors: bool) -> bool:
@@ -271,7 +267,9 @@ def read_metrics(path: Path | str) -> dict[str, Figures]:
 def _read_about(path: Path) -> _About:
     where = path / SPACE_FILE
     if not where.is_file():
-        raise FreeBindError("not a fused space", where=path, expected=f"a folder with {SPACE_FILE}")
+        inside, expected = path / "space", f"a folder with {SPACE_FILE}"
+        fix = f"its fused space is {inside}" if (inside / SPACE_FILE).is_file() else None
+        raise FreeBindError("not a fused space", where=path, expected=expected, fix=fix)
     fix = "read it with the release of freebind-jax that wrote it"
     about = files.read_versioned(where, (FORMAT, VERSION), "this fused space", fix)
     return files.convert(about, _About, where, "not the description of a fused space")

@@ -168,6 +168,14 @@ def test_licences_and_figures_of_the_same_space_are_replaced(product, folder, co
     assert "Results" not in (folder / "README.md").read_text()
 
 
+def test_a_converted_file_is_named_only_if_the_space_is_another_now(product, folder, caplog):
+    (folder / "space.onnx").touch()
+    product.save(folder, licences=LICENCES | {"internvl": "MIT"}, metrics={}, other_factors=True)
+    assert "space.onnx" not in caplog.text
+    product.with_factors(text=0.77).save(folder, other_factors=True)
+    assert "kept: space.onnx: the space of an earlier time; freebind convert again" in caplog.text
+
+
 def test_results_of_an_evaluation_are_figures(one, test_banks, tmp_path):
     from fb_jax.evaluation import evaluate
 
@@ -281,6 +289,12 @@ def test_a_missing_file_is_named(folder, file, says):
     (folder / file).unlink()
     with pytest.raises(FreeBindError, match=says):
         FusedSpace.load(folder)
+
+
+def test_the_space_in_a_folder_is_named(folder):
+    folder.rename(folder.parent / "space")
+    with pytest.raises(FreeBindError, match=rf"not a fused space(.|\n)*is {folder.parent}/space$"):
+        FusedSpace.load(folder.parent)
 
 
 def test_there_is_no_space_where_there_is_no_folder(tmp_path):
