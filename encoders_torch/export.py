@@ -165,6 +165,7 @@ def _retry(
     split = config.target
     total = len(open_bank(split, space, modality).missing)
     with ConsoleReporter().task(f"{space}/{modality} again", total) as advance:
+        advance(0)
         result = retry_bank(encoder, source, split, space, modality, config.settings, advance)
     left = sum(failure.reason != REMOVED for failure in result.failures)
     print(f"  {space}: {result.done} tried again, {result.done - left} of them encoded now")

@@ -125,7 +125,8 @@ class _Lines:
         if not console.is_terminal:
             seconds = time.monotonic() - self.started
             before = f", {self.skipped:,} of them before" if self.total and self.skipped else ""
-            print(f"{self.title}: {self.done:,} done in {seconds:.1f} s{before}", flush=True)
+            count = f"{self.done:,} " if self.total or self.done else ""  # else nothing counted
+            print(f"{self.title}: {count}done in {seconds:.1f} s{before}", flush=True)
 
 
 @contextmanager

@@ -34,6 +34,15 @@ def test_after_an_interruption_the_next_task_runs(capsys):
     assert not STOP.is_set()
 
 
+def test_a_task_that_counts_nothing_tells_no_number(capsys):
+    for total, done in ((0, ()), (0, (0, 2)), (3, ())):
+        with ConsoleReporter().task("work", total) as advance:
+            for units in done:
+                advance(units)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("done")[0] for line in lines] == ["work: ", "work: 2 ", "work: 0 "]
+
+
 def test_ctrl_c_after_the_last_unit_is_not_lost():
     with pytest.raises(Interrupted), ConsoleReporter().task("work", 1) as advance:  # noqa: PT012
         advance(1)

@@ -106,6 +106,7 @@ def show_tasks(
     rows = {names.get(name, name): row for name, row in known.items()}
     natives = [name for name, row in rows.items() if isinstance(row, str)]
     with ConsoleReporter().task(source.space.title, len(rows) * len(sets)) as advance:
+        advance(0)
         table = tabulate(
             rows,
             sets,

@@ -103,6 +103,7 @@ def _trained(job: RouterJob, folder: Path, reporter: Reporter) -> Router:
         numbers = files.read_recorded(path, "a router", about, fix)
         return Router.from_vector(job.spec, numbers)
     with reporter.task(f"router of {job.space.title}, {job.modality}", job.settings.steps) as done:
+        done(0)  # the first number counts what was done before
         router = job.train(done)
     folder.mkdir(parents=True, exist_ok=True)
     files.write_recorded(path, router.vector, about)

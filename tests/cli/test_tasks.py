@@ -44,7 +44,7 @@ def table(invoke, run_folder, data):
 def test_all_tasks_stand_in_one_table_with_the_papers_first(invoke, run_folder, data, tmp_path):
     args = ["--run", run_folder, "--data", data, *QUICK, "--tasks", "all", "--out", "mine"]
     done = invoke(freebind, "eval", *args)
-    assert done.status == 0
+    assert (done.status, "of them before" in done.out) == (0, False)
     assert "audiocaps: no rows of clap_general: cells that need them are blank\n" in done.err
     found = files.read_json(tmp_path / "mine/table.json")
     pairs = ("audio-image", "audio-text", "image-text")

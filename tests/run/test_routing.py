@@ -1,5 +1,6 @@
 """Routers of a product: item pairs, what is kept, the folder, and what is refused."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -10,6 +11,7 @@ from made import native_rows, random_bond
 
 from fb_jax import files
 from fb_jax.banks import open_banks
+from fb_jax.console import ConsoleReporter
 from fb_jax.errors import FreeBindError
 from fb_jax.fusion import FusedSpace
 from fb_jax.projector import SHAPES
@@ -139,6 +141,12 @@ def test_a_router_is_kept_only_where_it_pays_unless_it_is_named(space, root, tmp
     named, choices = add_routers(space, ("audio",), *options)
     assert choices["audio"].kept
     assert list(named.last.routers) == ["audio"]
+
+
+def test_a_fresh_router_has_no_steps_of_before(space, root, tmp_path, capsys):
+    pool = open_banks(root, spaces=space.spaces)
+    add_routers(space, ("audio",), pool, ("", None), FEW, tmp_path, ConsoleReporter())
+    assert re.search(r"^router of .*, audio: 3 done in [0-9.]+ s$", capsys.readouterr().out, re.M)
 
 
 def test_without_validation_pairs_only_named_routers_are_there(space, root, tmp_path, caplog):

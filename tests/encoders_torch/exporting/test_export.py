@@ -56,6 +56,7 @@ def test_a_bad_file_is_told_and_the_rest_kept(invoke, everything, media, tmp_pat
     again = invoke(main, *everything, "--append", "--retry-failed")
     assert "  toy: 2 of 8 items now; time" in again.out
     assert "  toy: 2 tried again, 0 of them encoded now" in again.out
+    assert re.search(r"again: 2 done in [0-9.]+ s$", again.out, re.MULTILINE)
     assert "left out: bad.png: a file is missing" in again.out
     Image.new("RGB", (4, 4), "red").save(media / "image/worse.png")
     mended = invoke(main, *everything, "--append", "--retry-failed")
