@@ -74,8 +74,9 @@ def _product(config: RunConfig) -> None:
     folder, size = config.home / product.name, files.gigabytes(2 * space.dim * 10**6)
     print(f"{space.dim} dimensions, a million rows {size} as float16")
     print(f"results, a picture and the fused space are in {folder}\n")
-    print(f"use it:   freebind fuse --run {folder} --split SPLIT")
-    print(f"or:       FusedSpace.load('{folder}/space').fuse('{space.modalities[0]}', ...)")
+    print(f"use it:     freebind fuse --run {folder} --split SPLIT")
+    print(f"or:         FusedSpace.load('{folder}/space').fuse('{space.modalities[0]}', ...)")
+    print(f"deploy it:  freebind convert {folder}/space --to onnx")
 
 
 def _announce(title: str, job: Job) -> None:

@@ -67,6 +67,7 @@ def test_a_product_of_two_stages_ends_in_one_folder_and_its_table(made):
     assert "displacement of internvl and imagebind, in runs/imagebind-displacement-inter" in told
     assert "combination of clap_music and internvl_ib, in runs/internvl_ib-combination-" in told
     assert "test: internvl_ib_pp" in told
+    assert "deploy it:  freebind convert runs/internvl_ib_pp/space --to onnx" in told
     folder = made / "runs/internvl_ib_pp"
     found = {path.name for path in folder.iterdir()}
     assert found == {
