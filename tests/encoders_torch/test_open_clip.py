@@ -11,7 +11,7 @@ from PIL import Image
 
 from encoders_torch.loading import load_encoder, recorded_encoder
 from encoders_torch.open_clip import create, parted, pixels
-from fb_jax.errors import FreeBindError
+from fb_jax.errors import NOTICED, FreeBindError
 
 try:
     import open_clip
@@ -208,6 +208,7 @@ def test_rows_are_those_of_the_tag_also_from_a_file(architectures, save, by_tag,
 
 @needs_it
 def test_without_a_tag_it_says_how_pictures_are_prepared(checkpoint, caplog):
+    NOTICED.clear()  # the comparison with open_clip runs these tests without the shared fixtures
     load_encoder("open_clip:tiny", checkpoint, "cpu")
     said = "open_clip:tiny without a tag: pictures shortest bicubic to (32, 32)"
     assert said in caplog.text
