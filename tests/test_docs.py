@@ -19,8 +19,8 @@ OURS = ("fb_jax", "encoders_torch", "examples", "benchmarks", "parity", "fuzz")
 def test_files_and_modules_that_a_page_names_are_there(page):
     text = (ROOT / page).read_text()
     paths = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text)) - READERS_OWN
-    modules = re.findall(r"python -m ([\w.]*\w)", text)
-    ours = [name.replace(".", "/") for name in modules if name.split(".")[0] in OURS]
+    named = re.findall(r"python -m ([\w.]*\w)", text)
+    ours = [name.replace(".", "/") for name in named if name.split(".")[0] in OURS]
     lost = {path for path in paths if not _there(path)}
     lost |= {
         name for name in ours if not _there(f"{name}.py") and not _there(f"{name}/__main__.py")

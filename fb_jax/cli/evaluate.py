@@ -17,6 +17,7 @@ from fb_jax.cli.tasks import TaskOptions, show_tasks
 from fb_jax.evaluation import RECALLS, evaluate
 from fb_jax.evaluation.models import model_rows
 from fb_jax.evaluation.tables.origin import origin
+from fb_jax.fusion.card import own_row
 from fb_jax.fusion.factors import as_text
 from fb_jax.run import Device, points_for
 from fb_jax.run.choosing import as_chosen
@@ -69,7 +70,7 @@ def evaluate_run(
         evaluate, points=points, metrics=metrics or RECALLS, memory=memory, beside=beside
     )
     results = {name: measure(source.space, banks) for name, banks in sets.items()}
-    show_results(results, source.space.title, source.chosen)
+    show_results(results, source.space.title, source.chosen, own_row(source.space, points))
     if json is not None:
         figures = {name: result.to_dict() for name, result in results.items()}
         about = origin(sets, {**model_rows(source.space, points), **beside})

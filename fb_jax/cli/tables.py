@@ -12,8 +12,17 @@ from fb_jax.evaluation import CAPTION, Results
 from fb_jax.run.choosing import Chosen
 
 
-def show_results(results: Mapping[str, Results], title: str, chosen: Chosen | None = None) -> None:
-    """Print a table for every set of pairs, the caption once, and what the last table says."""
+def show_results(
+    results: Mapping[str, Results], title: str, chosen: Chosen | None = None, kept: str = ""
+) -> None:
+    """Print a table for every set of pairs, the caption once, and what the last table says.
+
+    Args:
+        results: Set of pairs to results.
+        title: What was evaluated.
+        chosen: How its factors were chosen.
+        kept: The row of the space itself (``own_row``), for a comparison with the mean of scores.
+    """
     for name, result in results.items():
         console.print(replace(result, title=f"{name}: {title}").table())
     if results:
@@ -21,6 +30,6 @@ def show_results(results: Mapping[str, Results], title: str, chosen: Chosen | No
     if chosen is not None:
         console.print(escape(str(chosen)), highlight=False)
     for name, result in list(results.items())[-1:]:
-        told = replace(result, title=name)
-        for line in (*told.verdicts(), *filter(None, [told.gain()])):
+        named = replace(result, title=name)
+        for line in (*named.verdicts(), *filter(None, [named.gain(kept)])):
             console.print(escape(line), highlight=False)

@@ -52,7 +52,7 @@ def _bond(config: RunConfig) -> None:
     with files.locked(job.config.folder):
         bond = train_run(job, reporter)
         made = report(job, bond, reporter)
-    show_results(made.results, f"{bond.unified} + {bond.expert}", made.chosen)
+    show_results(made.results, f"{bond.unified} + {bond.expert}", made.chosen, made.kept)
     print(f"results, pictures and the bond are in {job.config.folder}\n")
     print(_next_commands(job) if made.results else NO_TABLE)
     if made.chosen and config.hubs is None:
@@ -69,7 +69,7 @@ def _product(config: RunConfig) -> None:
         print(f"{DRY}; data of later stages are checked when they exist")
         return
     made = make_product(product, config, reporter, _announce)
-    show_results(made.results, product.name, made.chosen)
+    show_results(made.results, product.name, made.chosen, made.kept)
     space = made.space
     folder, size = config.home / product.name, files.gigabytes(2 * space.dim * 10**6)
     print(f"{space.dim} dimensions, a million rows {size} as float16")

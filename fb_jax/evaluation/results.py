@@ -11,7 +11,6 @@ from rich.table import Table
 
 from fb_jax.evaluation.metrics import LEADING, RECALLS
 from fb_jax.fusion.card import HUBS
-from fb_jax.fusion.factors import CHOSEN
 
 COLUMNS = 80
 CAPTION = (
@@ -86,16 +85,14 @@ class Results(Mapping[str, dict[str, dict[str, float]]]):
             if lead and source and known[source] > figures[lead]:
                 yield pair, figures[lead], known[source], source
 
-    def gain(self) -> str | None:
-        """Return a sentence on the last model of chosen factors, which a run keeps.
+    def gain(self, model: str) -> str | None:
+        """Return a sentence on how far a model is above the mean of scores.
 
-        It is compared with the mean of scores, by the metrics of ``verdicts``; if it is
-        hub-corrected, with the hub-corrected mean. None if there is nothing to compare.
+        The metrics are those of ``verdicts``. A hub-corrected model is compared with the
+        hub-corrected mean. None if there is nothing to compare.
         """
-        kept = [name for name in self if name.startswith(CHOSEN)]
-        model = kept[-1] if kept else ""
         mean = MEAN_OF_SCORES + HUBS * model.endswith(HUBS)
-        if not kept or mean not in self:
+        if not {model, mean} <= self.keys():
             return None
         pairs = sorted(self[model].keys() & self[mean].keys())
         both = [(pair, self[model][pair], self[mean][pair]) for pair in pairs]

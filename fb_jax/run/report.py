@@ -55,6 +55,11 @@ class Report:
     results: dict[str, Results]
     chosen: Chosen | None = None
 
+    @property
+    def kept(self) -> str:
+        """The row of the space in the results."""
+        return own_row(self.space, points_for(self.space))
+
 
 def report_space(
     space: FusedSpace,

@@ -40,6 +40,7 @@ def test_it_begins_with_what_data_this_is_and_ends_in_where_to_look_next(demo):
     assert str(Path(*folder.parts[-3:])) in last
     assert "freebind eval --run" in last
     assert "freebind fuse --run" in last
+    assert "the space is chosen; points above mean_of_scores: audio-text" in printed
     assert "the same command with --hubs chosen" in last
 
 

@@ -83,17 +83,17 @@ def test_what_a_run_keeps_is_compared_with_the_mean_of_scores_corrected_if_it_is
     )
     figures = {"unified": score(70.0), "chosen": score(69.0, 50.0), "versatile": score(68.0, 50.0)}
     figures[MEAN_OF_SCORES] = score(69.5, 48.0)
-    assert Results(figures, "test").gain() == (
+    assert Results(figures, "test").gain("chosen") == (
         "test: the space is chosen; points above mean_of_scores: audio-text +2.0, image-text -0.5"
     )
     figures[f"chosen{HUBS}"], figures[f"{MEAN_OF_SCORES}{HUBS}"] = score(72.0), score(71.0)
-    assert Results(figures, "test").gain() == (
+    assert Results(figures, "test").gain(f"chosen{HUBS}") == (
         "test: the space is chosen, hub-corrected; points above mean_of_scores, hub-corrected: "
         "image-text +1.0"
     )
     del figures[f"{MEAN_OF_SCORES}{HUBS}"]
-    assert Results(figures).gain() is None
-    assert Results({"versatile": score(1.0), MEAN_OF_SCORES: score(1.0)}).gain() is None
+    assert Results(figures).gain(f"chosen{HUBS}") is None
+    assert Results(figures).gain("") is None
 
 
 def test_results_read_compare_and_pickle_like_the_figures_they_hold():
