@@ -71,8 +71,10 @@ def _product(config: RunConfig) -> None:
     made = make_product(product, config, reporter, _announce)
     show_results(made.results, product.name, made.chosen, made.kept)
     space = made.space
-    folder, size = config.home / product.name, files.gigabytes(2 * space.dim * 10**6)
-    print(f"{space.dim} dimensions, a million rows {size} as float16")
+    folder, size = config.home / product.name, files.gigabytes(2 * space.role_dim * 10**6)
+    more = space.role_dim - space.dim
+    columns = f" and {more} columns of the hub correction" if more else ""
+    print(f"{space.dim} dimensions{columns}, a million rows {size} as float16")
     print(f"results, a picture and the fused space are in {folder}\n")
     print(f"use it:     freebind fuse --run {folder} --split SPLIT")
     print(f"or:         FusedSpace.load('{folder}/space').fuse('{space.modalities[0]}', ...)")
